@@ -1,0 +1,107 @@
+"""One study: its notebook run by papermill in a folder of its own, and what it wrote held against its declaration.
+
+A study sees only the tables of the studies that it declares to need, and leaves only the tables and figures that it
+declares to write. Its executed copy is kept whether it succeeds or fails.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from book.make.studies import Project, Study
+
+__all__ = ["StudyError", "execute", "run_notebook"]
+
+FOLDERS = ("RESULTS_DIR", "FIGURES_DIR")
+
+
+class StudyError(Exception):
+    """A study that failed, with the reason in one sentence."""
+
+
+def execute(project: Project, studies: Mapping[str, Study], name: str, run=None) -> None:
+    """Run a study and collect what it wrote.
+
+    Parameters
+    ----------
+    project : Project
+    studies : mapping of str to Study
+    name : str
+        Which of them.
+    run : callable, optional
+        In place of `run_notebook`, with the same parameters.
+
+    Raises
+    ------
+    StudyError
+        If the notebook fails, has no such parameter, or does not write exactly what is declared.
+    """
+    study, scratch = studies[name], project.build / "run" / name
+    shutil.rmtree(scratch, ignore_errors=True)
+    folders = {key: scratch / kind for key, kind in zip(FOLDERS, ("results", "figures"), strict=True)}
+    for folder in folders.values():
+        folder.mkdir(parents=True)
+    given = [file for need in study.needs for file in studies[need].table_files()]
+    for file in given:
+        shutil.copy2(project.results / file, folders["RESULTS_DIR"])
+    parameters = study.settings(project) | {key: project.seen_from_root(path) for key, path in folders.items()}
+    (run or run_notebook)(project, study, parameters)
+    _collect(study.name, folders["RESULTS_DIR"], project.results, study.table_files(), given)
+    _collect(study.name, folders["FIGURES_DIR"], project.figures, study.figure_files())
+
+
+def run_notebook(project: Project, study: Study, parameters: dict[str, Any]) -> None:
+    """Execute the study's notebook into its page; unknown parameters, which papermill would ignore, are refused."""
+    import nbformat
+    import papermill
+
+    source, page = study.notebook_path(project), project.executed(study.name)
+    where = project.seen_from_root(source)
+    known = papermill.inspect_notebook(str(source))
+    if unknown := sorted(set(parameters) - set(known)):
+        raise StudyError(f"{', '.join(unknown)}: no such parameter in {where} (it has {', '.join(known)})")
+    page.parent.mkdir(parents=True, exist_ok=True)
+    options = {"kernel_name": "python3", "progress_bar": False, "log_output": False}
+    options["extra_arguments"] = [
+        "--IPKernelApp.log_level=CRITICAL"
+    ]  # its notices are nobody's news; errors are cells'
+    try:
+        papermill.execute_notebook(str(source), str(page), parameters, cwd=str(project.root), **options)
+    except papermill.PapermillExecutionError as error:
+        kept = project.seen_from_root(page)
+        raise StudyError(f"{error.ename}: {error.evalue} (cell {error.exec_count}; executed copy: {kept})") from None
+    executed = nbformat.read(page, as_version=4)
+    _prepare_page(executed, study.title)
+    nbformat.write(executed, page)
+
+
+def _prepare_page(notebook: Any, title: str) -> None:
+    """Take from an executed copy what a page cannot use: widgets without a kernel, the build's own folders."""
+    notebook.metadata.pop("widgets", None)
+    for cell in notebook.cells:
+        if "outputs" in cell:
+            cell.outputs = [
+                out for out in cell.outputs if not any("widget-view" in kind for kind in out.get("data", {}))
+            ]
+        if "injected-parameters" in cell.metadata.get("tags", []):
+            cell.source = "\n".join(line for line in cell.source.splitlines() if not line.startswith(FOLDERS))
+    shown = [cell for cell in notebook.cells if cell.source.strip() not in ("", "# Parameters")]
+    notebook.cells = shown
+    if title:
+        first, _, rest = shown[0].source.partition("\n")
+        shown[0].source = f"# {title}\n{rest}" if first.startswith("# ") else f"# {title}\n\n{shown[0].source}"
+
+
+def _collect(name: str, folder: Path, target: Path, declared: list[str], given: list[str] = ()) -> None:
+    """Move what a study wrote to where all results lie, once it is what was declared."""
+    written = {path.name for path in folder.rglob("*") if path.is_file()} - set(given)
+    if missing := sorted(set(declared) - written):
+        raise StudyError(f"{', '.join(missing)}: declared in notebooks/studies.yaml, but {name} did not write it")
+    if extra := sorted(written - set(declared)):
+        raise StudyError(f"{', '.join(extra)}: written by {name}, but not declared in notebooks/studies.yaml")
+    target.mkdir(parents=True, exist_ok=True)
+    for file in declared:
+        shutil.move(folder / file, target / file)

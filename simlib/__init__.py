@@ -1,0 +1,70 @@
+"""How should an LLM-serving system form its batches when it has a deadline to meet?
+
+Open first: `table` (what a request is), `schedulers` (the policies), `engine` (the event loop).
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+_HOME = {
+    "RequestTable": "table",
+    "InputError": "checks",
+    "simulate": "simulation",
+    "Run": "run",
+    "SLA": "metrics",
+    "StaticFIFO": "schedulers",
+    "DynamicNoBins": "schedulers",
+    "MultiBinDynamic": "schedulers",
+    "MultiBinFixed": "schedulers",
+    "Custom": "schedulers",
+    "Rules": "batching",
+    "Memory": "batching",
+    "Affine": "latency",
+    "GivenTimes": "latency",
+    "GivenBatchTimes": "latency",
+}
+_MODULES = {
+    "arrivals",
+    "batching",
+    "binning",
+    "checks",
+    "datasets",
+    "engine",
+    "explorer",
+    "figures",
+    "histograms",
+    "latency",
+    "lengths",
+    "levels",
+    "metrics",
+    "notebook",
+    "predictors",
+    "reading",
+    "run",
+    "schedulers",
+    "simulation",
+    "stats",
+    "streams",
+    "studies",
+    "table",
+    "theory",
+    "traces",
+    "traffic",
+    "workload",
+}
+__all__ = [*_HOME, *_MODULES]
+
+
+def __getattr__(name: str) -> Any:
+    # Loaded on first use, so that `import simlib` and `simlib --help` stay light.
+    if name in _MODULES:
+        return importlib.import_module(f"simlib.{name}")
+    if name in _HOME:
+        return getattr(importlib.import_module(f"simlib.{_HOME[name]}"), name)
+    raise AttributeError(f"module 'simlib' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,143 @@
+"""Bins for predicted output lengths.
+
+Reads predictions, hands the schedulers a bin number a request. Knows neither time nor GPUs. A rule gives the K - 1
+inner edges; a length equal to an edge belongs to the bin above it, and what lies below the first edge to the first bin.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from simlib.checks import InputError, check_choice, check_integer, check_number
+
+__all__ = ["RULES", "assign", "distinct_bins", "edges", "equal_mass", "equal_width", "lemma_a1"]
+
+MAX_BINS = 4096
+RULES = ("equal_mass", "equal_mass_integer", "equal_width", "lemma_a1")
+
+
+def equal_mass(lengths_tokens: np.ndarray, k_bins: int) -> np.ndarray:
+    """Inner edges at the i/K quantiles (linear interpolation): Lemma 4.1 of the Multi-Bin paper, for uniform times.
+
+    Examples
+    --------
+    >>> equal_mass(np.array([1, 2, 3, 4, 5]), 2)
+    array([3.])
+    """
+    k_bins = check_integer("k_bins", k_bins, 1, MAX_BINS)
+    return np.quantile(_lengths(lengths_tokens), np.arange(1, k_bins) / k_bins)
+
+
+def equal_width(lengths_tokens: np.ndarray, k_bins: int) -> np.ndarray:
+    """Inner edges that cut the range of the lengths in K equal parts."""
+    k_bins, lengths = check_integer("k_bins", k_bins, 1, MAX_BINS), _lengths(lengths_tokens)
+    return np.linspace(np.min(lengths), np.max(lengths), k_bins + 1)[1:-1]
+
+
+def lemma_a1(mean_tokens: float, k_bins: int, batch_size: int) -> np.ndarray:
+    """Inner edges that minimise the Multi-Bin paper's bound for exponential lengths.
+
+    Parameters
+    ----------
+    mean_tokens : float
+        Mean length 1/mu, > 0.
+    k_bins, batch_size : int
+        K >= 1 bins and B >= 1 requests a batch.
+
+    Notes
+    -----
+    Appendix A.4, equations (28) and (29) with the index corrected: L_1 = H_B, L_m = 1 + ln L_{m-1}, and
+    l_i = (1/mu) sum_{j<=i} ln L_{k-j}.
+
+    Examples
+    --------
+    >>> lemma_a1(10.0, 3, 200).round(4)
+    array([10.1929, 27.9051])
+    """
+    check_number("mean_tokens", mean_tokens, 0.0, open_low=True)
+    check_integer("k_bins", k_bins, 1, MAX_BINS)
+    check_integer("batch_size", batch_size, 1, 2**31)
+    levels = [np.sum(1.0 / np.arange(1, batch_size + 1))]
+    for _ in range(k_bins - 2):
+        levels.append(1.0 + np.log(levels[-1]))
+    return mean_tokens * np.cumsum([np.log(levels[k_bins - 1 - i]) for i in range(1, k_bins)])
+
+
+def edges(rule: str | Sequence[float], lengths_tokens: np.ndarray, k_bins: int, batch_size: int = 8) -> np.ndarray:
+    """Inner edges by a rule's name, or the given ones, checked.
+
+    Parameters
+    ----------
+    rule : str or sequence of float
+        One of `RULES`, or K - 1 ascending edges in tokens. ``equal_mass_integer`` cuts each quantile to an integer, as
+        the original system does; ``lemma_a1`` takes the lengths' mean.
+    lengths_tokens : ndarray, shape (n_requests,)
+        Predicted output lengths.
+    k_bins : int
+        Number of bins, >= 1.
+    batch_size : int
+        Only ``lemma_a1`` reads it.
+
+    Returns
+    -------
+    ndarray of float, shape (k_bins - 1,)
+
+    Raises
+    ------
+    InputError
+        Naming the parameter, the value and what was expected.
+    """
+    k_bins = check_integer("k_bins", k_bins, 1, MAX_BINS)
+    if isinstance(rule, str):
+        check_choice("bounds", rule, RULES)
+        if k_bins == 1:
+            return np.zeros(0)
+        if rule == "lemma_a1":
+            check_integer("batch_size", batch_size, 2)  # with B = 1, ln H_B = 0 and every bin but the last is empty
+            mean_tokens = check_number("mean of tokens", np.mean(_lengths(lengths_tokens)), 0.0, open_low=True)
+            return lemma_a1(mean_tokens, k_bins, batch_size)
+        if rule == "equal_width":
+            return equal_width(lengths_tokens, k_bins)
+        quantiles = equal_mass(lengths_tokens, k_bins)
+        return np.floor(quantiles) if rule == "equal_mass_integer" else quantiles
+    try:
+        given = np.asarray(rule, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise InputError(f"bounds: {rule!r} (expected a rule's name or {k_bins - 1} edges in tokens)") from None
+    if given.shape != (k_bins - 1,):
+        raise InputError(f"bounds: {rule!r} (expected {k_bins - 1} inner edges for k_bins = {k_bins})")
+    if not np.isfinite(given).all() or (np.diff(given) <= 0).any():
+        raise InputError(f"bounds: {rule!r} (expected finite edges in ascending order)")
+    return given
+
+
+def assign(lengths_tokens: np.ndarray, inner_edges: np.ndarray) -> np.ndarray:
+    """Bin number of each length, from 0; the lower edge is included, the upper is not.
+
+    Examples
+    --------
+    >>> assign(np.array([1, 28, 41, 500]), np.array([28, 41, 88]))
+    array([0, 1, 2, 3])
+    """
+    edges = _lengths(inner_edges, "edges", least=0)
+    if (np.diff(edges) < 0).any():
+        raise InputError(f"edges: {inner_edges!r} (expected ascending edges)")
+    return np.searchsorted(edges, _lengths(lengths_tokens), side="right").astype(np.int64)
+
+
+def distinct_bins(lengths_tokens: np.ndarray, inner_edges: Any) -> int:
+    """How many of the bins receive any of the lengths; tied lengths leave some empty."""
+    return len(np.unique(assign(lengths_tokens, np.asarray(inner_edges))))
+
+
+def _lengths(values: Any, name: str = "lengths_tokens", least: int = 1) -> np.ndarray:
+    try:
+        lengths = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError):
+        lengths = np.full(1, np.nan)
+    if lengths.ndim != 1 or len(lengths) < least or not np.isfinite(lengths).all():
+        raise InputError(f"{name}: {values!r} (expected finite numbers of tokens in one dimension)")
+    return lengths

@@ -1,0 +1,102 @@
+"""Bad input, refused at the border: one error class, and the checks that name place, value and expectation.
+
+Every public function checks its arguments here before any work starts, so that no later line has to.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import numbers
+from collections.abc import Collection
+from typing import Any
+
+__all__ = ["InputError", "check_choice", "check_integer", "check_number", "check_probability", "check_type"]
+
+
+class InputError(ValueError):
+    """Input that cannot be used; the message names the place, the value and what was expected."""
+
+
+def check_number(
+    name: str,
+    value: Any,
+    low: float = -math.inf,
+    high: float = math.inf,
+    *,
+    open_low: bool = False,
+    open_high: bool = False,
+) -> float:
+    """Return `value` as a float if it is a finite number in the range, else raise `InputError`.
+
+    Parameters
+    ----------
+    name : str
+        What the number is, as the user spells it (``d_sla``, ``gpus``).
+    value : object
+        What was given.
+    low, high : float
+        Smallest and largest value allowed.
+    open_low, open_high : bool
+        Whether that bound is itself excluded.
+
+    Raises
+    ------
+    InputError
+        If `value` is not a number (booleans are not), not finite, or out of range.
+    """
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise InputError(f"{name}: {value!r} (expected a number{_interval(low, high, open_low, open_high)})")
+    number = _as_float(value)
+    below = number <= low if open_low else number < low
+    above = number >= high if open_high else number > high
+    if not math.isfinite(number) or below or above:
+        raise InputError(f"{name}: {value} (expected a finite number{_interval(low, high, open_low, open_high)})")
+    return number
+
+
+def check_probability(name: str, value: Any) -> float:
+    """Return `value` as a float if it is a share in [0, 1], else raise `InputError`."""
+    return check_number(name, value, 0.0, 1.0)
+
+
+def check_integer(name: str, value: Any, low: int, high: int | None = None) -> int:
+    """Return `value` as an int if it is a whole number in [low, high], else raise `InputError`."""
+    wanted = f">= {low}" if high is None else f"from {low} to {high}"
+    whole = not isinstance(value, bool) and isinstance(value, numbers.Real) and math.isfinite(_as_float(value))
+    if not whole or int(value) != value or value < low or (high is not None and value > high):
+        raise InputError(f"{name}: {value!r} (expected an integer {wanted})")
+    return int(value)
+
+
+def check_choice(name: str, value: Any, choices: Collection[str]) -> str:
+    """Return `value` if it is one of `choices`, else raise `InputError` with the nearest one."""
+    if isinstance(value, str) and value in choices:
+        return value
+    near = difflib.get_close_matches(str(value), list(choices), n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    raise InputError(f"{name}: {value!r} (expected one of {', '.join(choices)}{hint})")
+
+
+def check_type(name: str, value: Any, kind: type | tuple[type, ...], expected: str) -> Any:
+    """Return `value` if it is a `kind`, else raise `InputError` that says what was `expected`."""
+    if isinstance(value, type) or not isinstance(value, kind):  # a class has its instances' members, and would pass
+        raise InputError(f"{name}: {value!r} (expected {expected})")
+    return value
+
+
+def _as_float(value: numbers.Real) -> float:
+    try:
+        return float(value)
+    except OverflowError:  # an integer of hundreds of digits
+        return math.inf
+
+
+def _interval(low: float, high: float, open_low: bool, open_high: bool) -> str:
+    if math.isinf(low) and math.isinf(high):
+        return ""
+    if math.isinf(high):
+        return f" {'>' if open_low else '>='} {low:g}"
+    if math.isinf(low):
+        return f" {'<' if open_high else '<='} {high:g}"
+    return f" in {'(' if open_low else '['}{low:g}, {high:g}{')' if open_high else ']'}"

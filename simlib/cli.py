@@ -1,0 +1,224 @@
+"""The same verbs in a terminal: ``simlib`` or ``python -m simlib``.
+
+Reads arguments, calls the library, prints or writes one result. Bad input ends with exit code 2 and a sentence on
+standard error; a file is written aside, then renamed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from simlib.checks import InputError, check_integer
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["main"]
+
+POLICIES = ("static_fifo", "dynamic_no_bins", "multi_bin_dynamic", "multi_bin_fixed")
+PREDICTORS = ("column", "original", "oracle")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one verb; return the exit code (0 done, 2 bad input)."""
+    options = _parser().parse_args(arguments)
+    try:
+        options.verb(options)
+    except InputError as problem:
+        print(f"simlib: {problem}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:  # the reader has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except KeyboardInterrupt:
+        print("simlib: interrupted", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="simlib", description="Simulate how an LLM-serving system forms its batches.")
+    verbs = parser.add_subparsers(required=True, metavar="VERB")
+
+    one = verbs.add_parser("simulate", help="serve a request table under one policy")
+    one.set_defaults(verb=_simulate)
+    one.add_argument("requests", metavar="REQUESTS.csv", help="a request table or a trace, gz or not")
+    one.add_argument("--policy", default="multi_bin_dynamic", help=f"one of {', '.join(POLICIES)}")
+    one.add_argument("--k-bins", type=int, help="number of bins (multi-bin policies)")
+    one.add_argument("--bin-select", help="round_robin, longest_queue or oldest_head (multi_bin_dynamic)")
+    one.add_argument("--batch-size", type=int, help="largest batch (static_fifo), every batch (multi_bin_fixed)")
+    one.add_argument("--d-sla", type=float, default=1.0, help="deadline in seconds (default 1.0)")
+    one.add_argument("--variant", help="original, paper, printed or released (dynamic policies)")
+    one.add_argument("--gpus", type=int, default=1)
+    one.add_argument("--latency", default="original-synthetic", help="a preset, alpha,beta,gamma in s, or a grid's CSV")
+    one.add_argument("--execution", default="run_to_completion", help="run_to_completion")
+    one.add_argument("--predictor", help=f"{', '.join(PREDICTORS)} (default: the table's column, else original)")
+    one.add_argument("--seed", type=int, default=42, help="seed of the predictor (default 42)")
+    one.add_argument("--oversize", default="error", help="error or reject: requests larger than a GPU's memory")
+    one.add_argument("--out", type=Path, metavar="RUN.csv", help="one row a request in input order")
+
+    four = verbs.add_parser("compare", help="the three schedulers at the four fidelity levels, with intervals")
+    four.set_defaults(verb=_compare)
+    four.add_argument("--level", default="all", help="1, 2, 3, 4 or all")
+    four.add_argument("--requests", type=int, default=1000)
+    four.add_argument("--seed", type=int, default=42)
+    four.add_argument("--replications", type=int, default=100)
+    four.add_argument("--json", type=Path, metavar="FILE", help="write rows and differences as JSON")
+    four.add_argument("--out", type=Path, metavar="DIR", help="write levels*.csv into this folder")
+
+    fetch = verbs.add_parser("fetch", help="download a data set and check it")
+    fetch.set_defaults(verb=_fetch)
+    fetch.add_argument("name", help="burstgpt")
+
+    presets = verbs.add_parser("presets", help="list the latency presets")
+    presets.set_defaults(verb=_presets)
+    return parser
+
+
+def _simulate(options: argparse.Namespace) -> None:
+    from simlib import traces
+    from simlib.simulation import simulate
+
+    policy = _policy(options)
+    check_integer("gpus", options.gpus, 1)
+    table = traces.read(options.requests, failed="keep").requests
+    table = _predicted(table, options, needed=policy.needs_predictions)
+    run = simulate(
+        table, policy, options.latency, options.gpus, options.execution, options.d_sla, oversize=options.oversize
+    )
+    if options.out is None:
+        print(json.dumps(_plain({**run.summary(), "rejected": run.rejected}), indent=2))
+    else:
+        _write(options.out, run.requests.to_csv(index=False))
+
+
+def _policy(options: argparse.Namespace) -> Any:
+    """The policy that the options describe; an option that it does not have is refused, not ignored."""
+    import inspect
+
+    from simlib import schedulers
+    from simlib.checks import check_choice
+
+    kind = schedulers.POLICIES[check_choice("--policy", options.policy, POLICIES)]
+    known = inspect.signature(kind).parameters
+    given = {name: getattr(options, name) for name in ("k_bins", "bin_select", "batch_size", "variant")}
+    given = {name: value for name, value in given.items() if value is not None}
+    for name in given:
+        if name not in known:
+            raise InputError(f"--{name.replace('_', '-')}: {given[name]} ({options.policy} has no such setting)")
+    return kind(**given, **({"d_sla": options.d_sla} if "d_sla" in known else {}))
+
+
+def _predicted(table: Any, options: argparse.Namespace, needed: bool) -> Any:
+    from simlib import predictors
+    from simlib.checks import check_choice
+
+    present = table.predicted_output_tokens is not None
+    choice = options.predictor or ("column" if present else "original")
+    check_choice("--predictor", choice, PREDICTORS)
+    if choice == "original" and (needed or options.predictor):
+        return table.with_predictions(predictors.original_predictions(table.prompt_tokens, options.seed))
+    if choice == "oracle":
+        return table.with_predictions(table.output_tokens)
+    if choice == "column" and not present:
+        raise InputError(f"--predictor column: {options.requests} has no column predicted_output_tokens")
+    return table
+
+
+def _compare(options: argparse.Namespace) -> None:
+    import pandas as pd
+
+    from simlib import levels
+    from simlib.checks import check_choice
+
+    check_choice("--level", options.level, (*map(str, levels.LEVELS), "all"))
+    check_integer("--replications", options.replications, 2)
+    for path in (options.json and options.json.parent, options.out and options.out.parent):
+        if path is not None and not path.is_dir():
+            raise InputError(f"{path}: no such folder")
+    chosen = list(levels.LEVELS) if options.level == "all" else [int(options.level)]
+    settings = {"requests": options.requests, "seed": options.seed}
+    runs = pd.concat(
+        [levels.runs_of(level, replications=options.replications, **settings) for level in chosen],
+        ignore_index=True,
+    )
+    as_claimed = options.requests == 1000 and options.seed == 42
+    rows, differences = levels.table_of(runs, as_claimed), levels.differences(runs)
+    if options.json is not None:
+        document = {"rows": rows.to_dict("records"), "differences": differences.to_dict("records")}
+        _write(options.json, json.dumps(_plain(document), indent=2) + "\n")
+    if options.out is not None:
+        options.out.mkdir(exist_ok=True)
+        times = levels.times_of(chosen, **settings)
+        for name, frame in (("levels", rows), ("levels_differences", differences), ("levels_times", times)):
+            _write(options.out / f"{name}.csv", frame.to_csv(index=False))
+    if options.json is None:
+        print(_readable(rows))
+
+
+def _readable(rows: pd.DataFrame) -> str:
+    """The levels as a table for eyes: shares in per cent."""
+    import pandas as pd
+
+    percent = "{:.1f}".format
+    frame = pd.DataFrame(
+        {
+            "level": rows["level"],
+            "scheduler": rows["scheduler"],
+            "n": rows["requests"],
+            "claimed %": [percent(100 * v) if pd.notna(v) else "" for v in rows["claimed_violation_share"]],
+            "this seed %": [percent(100 * v) for v in rows["seed42_violation_share"]],
+            "mean % [95 % interval]": [
+                f"{100 * m:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
+                for m, low, high in zip(rows["mean_violation_share"], rows["ci_low"], rows["ci_high"], strict=True)
+            ],
+            "latency s": [f"{v:.3f}" for v in rows["latency_mean_s"]],
+            "claim inside": [{True: "yes", False: "no"}.get(v, "") for v in rows["claim_inside"]],
+            "trace": [f"conditional on {t}" if t else "" for t in rows["trace"]],
+        }
+    )
+    return frame.to_string(index=False)
+
+
+def _fetch(options: argparse.Namespace) -> None:
+    from simlib import traces
+
+    print(traces.fetch(options.name))
+
+
+def _presets(options: argparse.Namespace) -> None:
+    from simlib.latency import PRESETS
+
+    print("name,alpha_s,beta_s_per_token,gamma,floor_s,source")
+    for name, model in PRESETS.items():
+        numbers = (model.alpha_s, model.beta_s_per_token, model.gamma, model.floor_s)
+        print(name, *numbers, "assumed by the original system", sep=",")
+
+
+def _plain(value: Any) -> Any:
+    """The same for JSON: numpy's numbers as Python's, and what is missing as null."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    value = value.item() if hasattr(value, "item") else value
+    return None if isinstance(value, float) and value != value else value
+
+
+def _write(path: Path, text: str) -> None:
+    aside = path.with_name(path.name + ".part")
+    try:
+        aside.write_text(text, encoding="utf-8")
+        os.replace(aside, path)
+    except OSError as problem:
+        aside.unlink(missing_ok=True)
+        raise InputError(f"{path}: cannot be written ({problem})") from None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,293 @@
+"""How long a batch takes: service-time models, their presets, and bring-your-own times and functions.
+
+The engine calls a model's `law` with the batch's shape (`engine.BATCH_COLUMNS`) and the model's numbers; schedulers
+never see it. A law is a kernel, so that it runs compiled.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from simlib.checks import InputError, check_number, check_type
+from simlib.engine import GIVEN, MAX_OUTPUT, MAX_PROMPT, MAX_TOTAL, NUMBER, SIZE, SUM_OUTPUT, SUM_PROMPT
+
+__all__ = ["PRESETS", "Affine", "Function", "GivenBatchTimes", "GivenTimes", "LatencyModel", "from_grid", "resolve"]
+
+SHAPE = ("size", "max_prompt_tokens", "sum_prompt_tokens", "max_output_tokens", "sum_output_tokens", "max_total_tokens")
+
+
+def affine_law(batch: np.ndarray, params: np.ndarray) -> float:
+    """Kernel of `Affine`; `params` is (alpha, beta, gamma, floor)."""
+    size = batch[SIZE]
+    service_s = params[0] + params[1] * batch[MAX_TOTAL] * (1.0 + params[2] * (size - 1.0) / size)
+    return max(params[3], service_s)
+
+
+def given_law(batch: np.ndarray, params: np.ndarray) -> float:
+    """Kernel of `GivenTimes`: the largest time given for a member."""
+    return batch[GIVEN]
+
+
+def given_batch_law(batch: np.ndarray, params: np.ndarray) -> float:
+    """Kernel of `GivenBatchTimes`: the time given for the batch's number."""
+    return params[int(batch[NUMBER])]
+
+
+class LatencyModel:
+    """What the engine needs of a model: a kernel, its numbers, and times given for single requests."""
+
+    __slots__ = ()
+    law: Callable[[np.ndarray, np.ndarray], float]
+
+    @property
+    def params(self) -> np.ndarray:
+        """Numbers that `law` reads, shape (any,)."""
+        return np.zeros(1)
+
+    def given_s(self, requests: int) -> np.ndarray:
+        """Time given for each of the requests, seconds; a single 0 where the model gives none."""
+        return np.zeros(1)
+
+    def check(self, requests: int) -> None:
+        """Raise `InputError` if the model cannot serve a table of that many requests."""
+
+    def first_token_s(self, shape: np.ndarray) -> np.ndarray:
+        """Time from a batch's start to its first token, seconds, shape (n_batches,).
+
+        The same batch, stopped after one output token. `shape` has one row a batch in the columns of
+        `engine.BATCH_COLUMNS` that are in `SHAPE`.
+        """
+        cut = np.zeros((len(shape), SUM_OUTPUT + 2))
+        cut[:, : shape.shape[1]] = shape
+        cut[:, MAX_OUTPUT] = 1.0
+        cut[:, SUM_OUTPUT] = shape[:, SIZE]
+        cut[:, MAX_TOTAL] = shape[:, MAX_PROMPT] + 1.0
+        law, params = self.law, self.params
+        return np.array([law(row, params) for row in cut])
+
+
+@dataclass(frozen=True, slots=True)
+class Affine(LatencyModel):
+    """T(b, L) = alpha + beta L (1 + gamma (b - 1)/b), L the batch's largest prompt + output.
+
+    Parameters
+    ----------
+    alpha_s : float
+        Fixed time of a batch, seconds, >= 0.
+    beta_s_per_token : float
+        Time per token of the longest member, seconds, >= 0.
+    gamma : float
+        What company costs, >= 0: a large batch takes 1 + gamma times the token time of a batch of one.
+    floor_s : float
+        No batch takes less, seconds, >= 0.
+
+    Notes
+    -----
+    The original system's formula (its architecture document); it is assumed there, not measured.
+
+    Examples
+    --------
+    >>> Affine(0.010, 0.0002, 0.3).batch_time_s(8, 500)
+    0.13625
+    """
+
+    alpha_s: float
+    beta_s_per_token: float
+    gamma: float
+    floor_s: float = 0.001
+    law = staticmethod(affine_law)
+
+    def __post_init__(self) -> None:
+        for name in ("alpha_s", "beta_s_per_token", "gamma", "floor_s"):
+            check_number(f"latency {name}", getattr(self, name), 0.0)
+
+    @property
+    def params(self) -> np.ndarray:
+        return np.array([self.alpha_s, self.beta_s_per_token, self.gamma, self.floor_s], dtype=np.float64)
+
+    def batch_time_s(self, size: Any, max_total_tokens: Any) -> Any:
+        """T(b, L) in seconds, for numbers or arrays."""
+        size, max_total_tokens = _at_least("size", size, 1.0), _at_least("max_total_tokens", max_total_tokens, 0.0)
+        company = 1.0 + self.gamma * (size - 1.0) / size
+        return np.maximum(self.floor_s, self.alpha_s + self.beta_s_per_token * max_total_tokens * company)[()]
+
+    def first_token_s(self, shape: np.ndarray) -> np.ndarray:
+        return self.batch_time_s(shape[:, SIZE], shape[:, MAX_PROMPT] + 1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class GivenTimes(LatencyModel):
+    """One time a request, in seconds >= 0; a batch takes its members' maximum (the Multi-Bin paper's model)."""
+
+    service_s: Sequence[float] | np.ndarray
+    law = staticmethod(given_law)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "service_s", _times("latency GivenTimes", self.service_s))
+
+    def given_s(self, requests: int) -> np.ndarray:
+        return self.service_s
+
+    def check(self, requests: int) -> None:
+        if len(self.service_s) != requests:
+            raise InputError(f"latency GivenTimes: {len(self.service_s)} times (expected {requests}, one a request)")
+
+    def first_token_s(self, shape: np.ndarray) -> np.ndarray:
+        return np.full(len(shape), np.nan)  # a given time says nothing of phases
+
+
+@dataclass(frozen=True, slots=True)
+class GivenBatchTimes(LatencyModel):
+    """One time a batch, in seconds >= 0, in order of start; at least as many as there are requests is always enough."""
+
+    service_s: Sequence[float] | np.ndarray
+    law = staticmethod(given_batch_law)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "service_s", _times("latency GivenBatchTimes", self.service_s))
+
+    @property
+    def params(self) -> np.ndarray:
+        return self.service_s
+
+    def check(self, requests: int) -> None:
+        if len(self.service_s) < requests:
+            raise InputError(
+                f"latency GivenBatchTimes: {len(self.service_s)} times (expected at least {requests}, "
+                "for each request might be a batch of its own)"
+            )
+
+    def first_token_s(self, shape: np.ndarray) -> np.ndarray:
+        return np.full(len(shape), np.nan)
+
+
+@dataclass(frozen=True, slots=True)
+class Function(LatencyModel):
+    """A function of the batch's shape, seconds:
+
+    ``f(size, max_prompt_tokens, sum_prompt_tokens, max_output_tokens, sum_output_tokens, max_total_tokens)``.
+    It runs compiled where numba can compile it, in plain Python where not.
+    """
+
+    function: Callable[..., float]
+
+    def __post_init__(self) -> None:
+        if not callable(self.function):
+            raise InputError(f"latency: {self.function!r} (expected a function of {', '.join(SHAPE)})")
+        try:
+            inspect.signature(self.function).bind(*SHAPE)
+        except (TypeError, ValueError) as problem:
+            raise InputError(f"latency function: {problem} (expected the parameters {', '.join(SHAPE)})") from None
+
+    @property
+    def law(self) -> Callable[[np.ndarray, np.ndarray], float]:
+        return _shape_law(self.function)
+
+
+@functools.cache
+def _shape_law(function: Callable[..., float]) -> Callable[[np.ndarray, np.ndarray], float]:
+    def law(batch: np.ndarray, params: np.ndarray) -> float:
+        return function(
+            batch[SIZE], batch[MAX_PROMPT], batch[SUM_PROMPT], batch[MAX_OUTPUT], batch[SUM_OUTPUT], batch[MAX_TOTAL]
+        )
+
+    return law
+
+
+# Assumed by the original system, not measured: its synthetic numbers, and those that it called calibrated.
+PRESETS = {
+    "original-synthetic": Affine(0.010, 0.0002, 0.3),
+    "original-calibrated": Affine(0.015, 0.0003, 0.4),
+}
+
+
+def from_grid(path: str | Path) -> Affine:
+    """Fit the formula to a measured grid by least squares, no coefficient below zero.
+
+    Parameters
+    ----------
+    path : str or Path
+        CSV with the columns ``batch_size, max_seq_len, mean_latency_sec`` (the original's), one row a grid point.
+
+    Raises
+    ------
+    InputError
+        Naming file, row, column and value; or if the grid cannot tell alpha, beta and gamma apart.
+    """
+    import pandas as pd
+    from scipy.optimize import nnls
+
+    columns = ("batch_size", "max_seq_len", "mean_latency_sec")
+    check_type("latency file", path, (str, Path), "a path")
+    try:
+        grid = pd.read_csv(path, index_col=False)
+    except (OSError, ValueError) as problem:
+        raise InputError(f"latency file {path}: {problem}") from None
+    for column in columns:
+        if column not in grid:
+            raise InputError(f"latency file {path}: no column {column} (expected {', '.join(columns)})")
+        values = pd.to_numeric(grid[column], errors="coerce").to_numpy(dtype=float)
+        bad = ~(np.isfinite(values) & (values > 0))
+        if bad.any():
+            row = int(np.argmax(bad))
+            raise InputError(f"latency file {path}, row {row}, {column}: {grid[column][row]} (expected a number > 0)")
+    size, length, time_s = (grid[column].to_numpy(dtype=float) for column in columns)
+    design = np.column_stack([np.ones_like(length), length, length * (size - 1) / size])
+    if np.linalg.matrix_rank(design) < 3:
+        raise InputError(f"latency file {path}: too few batch sizes or lengths (expected at least 2 of each, 3 points)")
+    alpha, beta, beta_gamma = nnls(design, time_s)[0]
+    if beta == 0:
+        raise InputError(f"latency file {path}: time does not grow with length (expected a positive slope)")
+    return Affine(alpha, beta, beta_gamma / beta)
+
+
+def resolve(latency: Any) -> LatencyModel:
+    """The model that a user means: a model, a preset's name, ``"alpha,beta,gamma"``, a grid's CSV, or a function."""
+    if isinstance(latency, LatencyModel):
+        return latency
+    if callable(latency):
+        return Function(latency)
+    if isinstance(latency, Path) or (isinstance(latency, str) and latency.endswith(".csv")):
+        return from_grid(latency)
+    if isinstance(latency, str) and latency in PRESETS:
+        return PRESETS[latency]
+    if isinstance(latency, str) and latency.count(",") == 2:
+        try:
+            return Affine(*(float(part) for part in latency.split(",")))
+        except ValueError as problem:
+            raise InputError(f"latency: {latency!r} ({problem}; expected alpha,beta,gamma in seconds)") from None
+    raise InputError(
+        f"latency: {latency!r} (expected a preset: {', '.join(PRESETS)}; or alpha,beta,gamma in seconds; "
+        "or a CSV of measurements; or a function)"
+    )
+
+
+def _at_least(name: str, values: Any, low: float) -> np.ndarray:
+    try:
+        numbers = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError):
+        numbers = np.array(np.nan)
+    if not (np.isfinite(numbers) & (numbers >= low)).all():
+        raise InputError(f"{name}: {values!r} (expected numbers >= {low:g})")
+    return numbers
+
+
+def _times(name: str, given: Any) -> np.ndarray:
+    try:
+        times = np.ascontiguousarray(given, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise InputError(f"{name}: {given!r} (expected times in seconds)") from None
+    if times.ndim != 1 or len(times) == 0:
+        raise InputError(f"{name}: shape {times.shape} (expected one time each, at least one)")
+    bad = ~(np.isfinite(times) & (times >= 0))
+    if bad.any():
+        row = int(np.argmax(bad))
+        raise InputError(f"{name}, row {row}: {times[row]} (expected seconds >= 0)")
+    return times

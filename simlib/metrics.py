@@ -1,0 +1,198 @@
+"""From a run to numbers with the field's names.
+
+Reads a `run.Run`, simulates nothing: a second look, under another deadline, costs no second run.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from simlib.checks import InputError, check_choice, check_number, check_type
+from simlib.stats import stability
+
+if TYPE_CHECKING:
+    from simlib.run import Run
+
+__all__ = ["SLA", "SUMMARY_KEYS", "request_times", "summary", "violations"]
+
+SUMMARY_KEYS = (
+    "requests",
+    "sla_violation_share",
+    "goodput_rps",
+    "latency_mean_s",
+    "latency_p50_s",
+    "latency_p95_s",
+    "latency_p99_s",
+    "queueing_mean_s",
+    "service_mean_s",
+    "ttft_mean_s",
+    "ttft_p99_s",
+    "tpot_mean_s",
+    "tpot_p99_s",
+    "itl_p99_s",
+    "throughput_rps",
+    "output_tokens_per_s",
+    "gpu_utilization",
+    "batch_size_mean",
+    "makespan_s",
+    "stability",
+)
+METRICS = ("latency", "ttft", "tpot")
+
+
+@dataclass(frozen=True, slots=True)
+class SLA:
+    """A deadline, or several that must all be met: upper limits in seconds by metric.
+
+    Examples
+    --------
+    >>> SLA.of("ttft<=1,tpot<=0.05").limits_s
+    {'ttft': 1.0, 'tpot': 0.05}
+    >>> SLA.of(0.5).limits_s
+    {'latency': 0.5}
+    """
+
+    limits_s: Mapping[str, float]
+
+    def __post_init__(self) -> None:
+        check_type("sla", self.limits_s, Mapping, "limits in seconds by metric")
+        if not self.limits_s:
+            raise InputError(f"sla: no limit (expected some of {', '.join(METRICS)})")
+        for metric, limit_s in self.limits_s.items():
+            check_choice("sla", metric, METRICS)
+            check_number(f"sla {metric}", limit_s, 0.0, open_low=True)
+
+    @classmethod
+    def of(cls, sla: SLA | float | str) -> SLA:
+        """Take a deadline for end-to-end latency in seconds, or text such as ``"ttft<=1,tpot<=0.05"``.
+
+        Raises
+        ------
+        InputError
+            If a metric is not one of latency, ttft, tpot, a limit is not a number > 0, or a metric comes twice.
+        """
+        if isinstance(sla, SLA):
+            return sla
+        if not isinstance(sla, str):
+            return cls({"latency": check_number("sla", sla, 0.0, open_low=True)})
+        try:
+            return cls({"latency": check_number("sla", float(sla), 0.0, open_low=True)})
+        except ValueError as problem:
+            if isinstance(problem, InputError):
+                raise
+        limits: dict[str, float] = {}
+        for term in sla.split(","):
+            match = re.fullmatch(r"\s*(\w+?)(?:_s)?\s*<=?\s*([^\s<=]+)\s*", term)
+            if not match or match[1] not in METRICS or match[1] in limits:
+                raise InputError(f"sla: {term!r} in {sla!r} (expected {'|'.join(METRICS)}<=SECONDS, each once)")
+            try:
+                limit = float(match[2])
+            except ValueError:
+                raise InputError(f"sla: {match[2]!r} in {sla!r} (expected seconds)") from None
+            limits[match[1]] = check_number(f"sla {match[1]}", limit, 0.0, open_low=True)
+        return cls(limits)
+
+
+def request_times(run: Run) -> dict[str, np.ndarray]:
+    """Per-request times in seconds, in input order: latency, queueing, service, ttft, tpot.
+
+    Rejected requests have NaN in all; tpot is NaN below two output tokens.
+    """
+    if not hasattr(run, "served"):
+        raise InputError(f"run: {run!r} (expected a run, as simulate returns it)")
+    times = run.times
+    arrival_s, outputs = run.table.arrival_s, run.table.output_tokens
+    gaps = np.where(outputs >= 2, outputs - 1, np.nan)
+    return {
+        "latency": times.completion_s - arrival_s,
+        "queueing": times.start_s - arrival_s,
+        "service": times.completion_s - times.start_s,
+        "ttft": times.first_token_s - arrival_s,
+        "tpot": (times.completion_s - times.first_token_s) / gaps,
+    }
+
+
+def violations(run: Run, sla: SLA | float | str | None = None) -> np.ndarray:
+    """Whether each request misses the SLA (strictly later than a limit), shape (n_requests,).
+
+    A rejected request misses every deadline; a missing time per output token misses none.
+    """
+    times = request_times(run)
+    limits = SLA.of(run.sla if sla is None else sla).limits_s
+    missed = np.isnan(times["latency"])
+    for metric, limit_s in limits.items():
+        if metric == "latency":  # against arrival + deadline, so that equality is exact
+            missed |= run.times.completion_s > run.table.arrival_s + limit_s
+        else:
+            missed |= times[metric] > limit_s
+        if metric != "latency" and np.isnan(times["ttft"][~np.isnan(times["latency"])]).any():
+            raise InputError(f"sla: {metric}<={limit_s:g} (the latency model gives no time to first token)")
+    return missed
+
+
+def summary(run: Run, sla: SLA | float | str | None = None) -> dict[str, float | int | str]:
+    """The run in numbers, by `SUMMARY_KEYS`: shares as fractions, times in seconds.
+
+    Shares count every request, rejected ones as violations; means and quantiles cover the completed ones.
+    Percentiles interpolate linearly. `makespan_s` runs from the first arrival to the last completion.
+    """
+    missed = violations(run, sla)
+    table, batches = run.table, run.served
+    done = ~np.isnan(run.times.completion_s)
+    makespan_s = float(np.max(run.times.completion_s[done], initial=table.arrival_s[0]) - table.arrival_s[0])
+    times = {name: values[done] for name, values in request_times(run).items()}
+    latency_p50_s, latency_p95_s, latency_p99_s = _percentiles(times["latency"], 50, 95, 99)
+    tokens = table.output_tokens[done]
+    values = (
+        len(table),
+        float(np.mean(missed)),
+        _rate(np.sum(~missed), makespan_s),
+        _mean(times["latency"]),
+        latency_p50_s,
+        latency_p95_s,
+        latency_p99_s,
+        _mean(times["queueing"]),
+        _mean(times["service"]),
+        _mean(times["ttft"]),
+        *_percentiles(times["ttft"], 99),
+        _mean(times["tpot"]),
+        *_percentiles(times["tpot"], 99),
+        _token_p99(times["tpot"], tokens),
+        _rate(np.sum(done), makespan_s),
+        _rate(np.sum(tokens), makespan_s),
+        _rate(np.sum(batches.service_s), run.gpus * makespan_s),
+        float(np.mean(batches.size)) if len(batches.size) else 0.0,
+        makespan_s,
+        stability(table.arrival_s[done], run.times.completion_s[done]) if done.any() else "unknown",
+    )
+    return dict(zip(SUMMARY_KEYS, values, strict=True))
+
+
+def _rate(amount: float, time_s: float) -> float:
+    """Amount per second; infinite, or nothing, where no time passes."""
+    return float(amount / time_s) if time_s > 0 else (np.inf if amount > 0 else 0.0)
+
+
+def _mean(values: np.ndarray) -> float:
+    present = values[~np.isnan(values)]
+    return float(np.mean(present)) if len(present) else float("nan")
+
+
+def _percentiles(values: np.ndarray, *percents: float) -> list[float]:
+    present = values[~np.isnan(values)]
+    return [float(v) for v in np.percentile(present, percents)] if len(present) else [float("nan")] * len(percents)
+
+
+def _token_p99(tpot_s: np.ndarray, output_tokens: np.ndarray) -> float:
+    """99th percentile over all gaps between tokens; a request's gaps are equal in run-to-completion."""
+    present = ~np.isnan(tpot_s)
+    if not present.any():
+        return float("nan")
+    order = np.argsort(tpot_s[present])
+    gaps = np.cumsum((output_tokens[present] - 1)[order])
+    return float(tpot_s[present][order][np.searchsorted(gaps, 0.99 * gaps[-1])])

@@ -1,0 +1,157 @@
+"""What every notebook does first and last: check its parameters, keep its tables and figures, say what made them.
+
+A notebook calls `begin` in its first code cell after the parameters; numbers reach the prose with `Page.glue`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import platform
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from simlib.checks import InputError, check_integer, check_number
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from IPython.display import Markdown
+    from matplotlib.figure import Figure
+
+__all__ = ["PARAMETERS", "Page", "begin", "interval", "percent", "seconds"]
+
+PACKAGES = ("numpy", "scipy", "pandas", "numba", "matplotlib")
+MAX_REQUESTS, MAX_REPLICATIONS = 10_000_000, 100_000
+
+
+def _folder(name: str, value: Any) -> Path:
+    if not isinstance(value, (str, Path)):
+        raise InputError(f"{name}: {value!r} (expected a folder, or nothing for a scratch folder)")
+    return Path(value) if value else Path(tempfile.mkdtemp(prefix="simlib-"))
+
+
+# Every parameter that a notebook of this project may have, and its range.
+PARAMETERS: Mapping[str, Callable[[str, Any], Any]] = {
+    "LEVEL": lambda name, value: check_integer(name, value, 1, 4),
+    "NUM_REQUESTS": lambda name, value: check_integer(name, value, 1, MAX_REQUESTS),
+    "RATE_RPS": lambda name, value: check_number(name, value, 0.0, open_low=True),
+    "RPS_SCALE": lambda name, value: check_number(name, value, 0.0, open_low=True),
+    "NUM_GPUS": lambda name, value: check_integer(name, value, 1, 64),
+    "K_BINS": lambda name, value: check_integer(name, value, 1, 256),
+    "D_SLA": lambda name, value: check_number(name, value, 0.0, open_low=True),
+    "SEED": lambda name, value: check_integer(name, value, 0, 2**31),
+    "REPLICATIONS": lambda name, value: check_integer(name, value, 2, MAX_REPLICATIONS),
+    "RESULTS_DIR": _folder,
+    "FIGURES_DIR": _folder,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A notebook's page: where its results go, what it was run with."""
+
+    name: str
+    parameters: Mapping[str, Any]
+    started_s: float = field(default_factory=time.perf_counter)
+
+    @property
+    def results(self) -> Path:
+        """The folder of the tidy tables."""
+        return self.parameters["RESULTS_DIR"]
+
+    def table(self, name: str, frame: pd.DataFrame) -> None:
+        """Write ``NAME.csv`` into the results folder (aside, then renamed)."""
+        self.results.mkdir(parents=True, exist_ok=True)
+        aside = self.results / f"{name}.csv.part"
+        frame.to_csv(aside, index=False)
+        aside.replace(self.results / f"{name}.csv")
+
+    def figure(self, name: str, figure: Figure) -> None:
+        """Write ``NAME.svg`` and ``NAME.png`` into the figures folder."""
+        from simlib.figures import save
+
+        save(figure, name, self.parameters["FIGURES_DIR"])
+
+    def glue(self, **values: Any) -> None:
+        """Make numbers and texts available to the prose, by name."""
+        from myst_nb import glue
+
+        for name, value in values.items():
+            glue(name, value.item() if hasattr(value, "item") else value, display=False)
+
+    def footer(self, *data: Path) -> Markdown:
+        """What made this page: parameters, versions, commit, data checksums, run time."""
+        from IPython.display import Markdown
+
+        shown = {k: v for k, v in self.parameters.items() if not k.endswith("_DIR")}
+        lines = [
+            "Parameters: " + ", ".join(f"`{name} = {value}`" for name, value in shown.items()),
+            f"Python {platform.python_version()}, " + ", ".join(f"{p} {version(p)}" for p in PACKAGES),
+            *([f"Commit `{commit}`"] if (commit := _commit()) else []),
+            *(f"Data `{p.name}`: SHA-256 `{hashlib.sha256(p.read_bytes()).hexdigest()[:16]}…`" for p in data),
+            f"Run time {time.perf_counter() - self.started_s:.1f} s",
+        ]
+        return Markdown("\n".join(f"- {line}" for line in lines))
+
+
+def begin(name: str, namespace: dict[str, Any], known: str) -> Page:
+    """Check a notebook's parameters and open its page.
+
+    Parameters
+    ----------
+    name : str
+        The study's name, for the footer.
+    namespace : dict
+        The notebook's ``globals()``; every upper-case name in it is a parameter, and each is replaced there by its
+        checked value.
+    known : str
+        The parameters that this notebook has, of `PARAMETERS`, with spaces between; the two folders go without saying.
+
+    Raises
+    ------
+    InputError
+        If a parameter is unknown (with the nearest name) or out of range.
+    """
+    names = (*known.split(), "RESULTS_DIR", "FIGURES_DIR")
+    for key in [key for key in namespace if key.isupper() and not key.startswith("_")]:
+        if key not in names:
+            near = difflib.get_close_matches(key, names, n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise InputError(f"{key}: notebook {name} has no such parameter (it has {', '.join(names)}{hint})")
+    checked = {key: PARAMETERS[key](key, namespace.get(key, "")) for key in names}
+    namespace.update(checked)
+    if "get_ipython" in namespace:
+        from matplotlib_inline.backend_inline import set_matplotlib_formats
+
+        set_matplotlib_formats("svg")  # sharp at any size, and readable on a phone
+    return Page(name, checked)
+
+
+def percent(share: float, digits: int = 1) -> str:
+    """A share as text: 0.433 is ``43.3 %``."""
+    return f"{100 * share:.{digits}f} %"
+
+
+def seconds(value_s: float, digits: int = 3) -> str:
+    """A time as text: 0.5 is ``0.500 s``."""
+    return f"{value_s:.{digits}f} s"
+
+
+def interval(low: float, high: float, digits: int = 1, points: bool = False) -> str:
+    """An interval of shares as text: ``1.2 to 3.4 %``; of differences in points: ``-0.1 to +0.2 points``."""
+    sign, unit = ("+", "points") if points else ("", "%")
+    return f"{100 * low:{sign}.{digits}f} to {100 * high:{sign}.{digits}f} {unit}"
+
+
+def _commit() -> str:
+    try:
+        asked = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+    return asked.stdout.strip()

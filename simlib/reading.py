@@ -1,0 +1,286 @@
+"""From tables to sentences: what a chapter says is computed from what it measured, and so are the tables it shows.
+
+A comparison is asserted only where its paired interval leaves out zero; a claim is judged by where it lies among the
+replications. Nothing here simulates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pandas as pd
+from pandas.io.formats.style import Styler
+
+from simlib import levels
+from simlib.notebook import interval, percent, seconds
+
+__all__ = [
+    "collapse_numbers",
+    "controller_answer",
+    "cross_level_answer",
+    "headline",
+    "headline_numbers",
+    "k_answer",
+    "level_answer",
+    "level_reading",
+    "level_source",
+    "markdown_table",
+    "show_branches",
+    "show_differences",
+    "show_k",
+    "show_level",
+    "show_rankings",
+    "workloads_answer",
+]
+
+VIOLATIONS = "sla_violation_share"
+
+
+def level_source(table: pd.DataFrame) -> str:
+    """Where the requests of a level are from, and what that does to the interval."""
+    trace = table["trace"].iloc[0]
+    if not trace:
+        return "Requests are synthetic: Poisson arrivals and the original's recipe for lengths."
+    return (
+        f"Requests are the {trace}, failures kept; only the predictions vary between replications, "
+        "so that every interval is conditional on the trace."
+    )
+
+
+def level_answer(table: pd.DataFrame, differences: pd.DataFrame) -> str:
+    """One sentence on the shares, one on multi-bin against dynamic batching."""
+    shares = ", ".join(f"{row.scheduler} {_mean(row)}" for row in table.itertuples())
+    return f"Late requests, mean with 95 % interval: {shares}. {_comparison(_pair(differences, *levels.PAIRS[2]))}"
+
+
+def _mean(row: Any) -> str:
+    return f"{percent(row.mean_violation_share)} ({interval(row.ci_low, row.ci_high)})"
+
+
+def level_reading(table: pd.DataFrame, differences: pd.DataFrame) -> str:
+    """What becomes of each claimed figure, and of each comparison of violation shares."""
+    sentences = [_claim(row) for row in table.itertuples() if pd.notna(row.claimed_violation_share)]
+    sentences += [_comparison(_pair(differences, a, b)) for a, b in levels.PAIRS]
+    return " ".join(sentences)
+
+
+def _claim(row: Any) -> str:
+    claimed = f"For {row.scheduler} the document claims {percent(row.claimed_violation_share)}; "
+    here = f"at its seed we find {percent(row.seed42_violation_share)}"
+    if pd.isna(row.claim_percentile):
+        return claimed + here + f" on the {row.trace}, which is not the document's table, so the claim is not judged."
+    where = "inside" if row.claim_inside else "outside"
+    return claimed + here + (
+        f", percentile {row.claim_percentile:.0f} of {row.replications} replications ({where} their central 95 %)."
+    )  # fmt: skip
+
+
+def _pair(differences: pd.DataFrame, a: str, b: str, metric: str = VIOLATIONS) -> Any:
+    chosen = (differences["scheduler_a"] == a) & (differences["scheduler_b"] == b) & (differences["metric"] == metric)
+    return next(differences[chosen].itertuples())
+
+
+def _comparison(pair: Any) -> str:
+    by = f"{100 * pair.difference:+.2f} points, 95 % interval {interval(pair.ci_low, pair.ci_high, 2, points=True)}"
+    share = f"strictly better in {percent(pair.share_of_replications_better, 0)} of the replications"
+    if pair.ci_low == pair.ci_high == 0.0:
+        return f"{pair.scheduler_a} equals {pair.scheduler_b} in every replication."
+    if pair.ci_low <= 0.0 <= pair.ci_high:
+        return f"No difference between {pair.scheduler_a} and {pair.scheduler_b} is established ({by}; {share})."
+    verb = "has fewer late requests than" if pair.difference < 0 else "has more late requests than"
+    return f"{pair.scheduler_a} {verb} {pair.scheduler_b} ({by}; {share})."
+
+
+def cross_level_answer(rankings: pd.DataFrame, differences: pd.DataFrame) -> str:
+    """In what share of the replications multi-bin batching is strictly best, and whether the rankings agree."""
+    best = {
+        level: rankings[(rankings["level"] == level) & rankings["ranking"].str.startswith("multi_bin_dynamic <")]
+        for level in rankings["level"].unique()
+    }
+    shares = ", ".join(f"level {level}: {percent(rows['share'].sum(), 0)}" for level, rows in best.items())
+    common = rankings.sort_values("share", ascending=False).groupby("level").first()["ranking"]
+    kinds = len(set(common))
+    same = "the same" if kinds == 1 else f"not the same ({kinds} different ones)"
+    return (
+        f"multi_bin_dynamic alone is best in this share of the replications: {shares}. "
+        f"The most frequent ranking is {same} at the {len(common)} levels."
+    )
+
+
+def headline(table: pd.DataFrame, differences: pd.DataFrame) -> str:
+    """What holds of the document's comparison of multi-bin with dynamic batching, and what does not."""
+    found: dict[str, list[str]] = {"fewer late requests": [], "more late requests": [], "no established difference": []}
+    for level, rows in differences.groupby("level"):
+        pair = _pair(rows, *levels.PAIRS[2])
+        established = not pair.ci_low <= 0.0 <= pair.ci_high
+        verdict = list(found)[2 if not established else int(pair.difference > 0)]
+        found[verdict].append(f"level {level} ({interval(pair.ci_low, pair.ci_high, 2, points=True)})")
+    parts = [f"{verdict} at {', '.join(places)}" for verdict, places in found.items() if places]
+    judged = table["claim_inside"].dropna()
+    outside = len(judged) - int(judged.sum())
+    lies = "lies" if outside == 1 else "lie"
+    return (
+        f"Against dynamic batching, multi-bin batching has {'; '.join(parts)}; paired 95 % intervals. "
+        f"Of the {len(judged)} claimed shares that can be judged, {outside} {lies} outside the central 95 % of "
+        "the replications."
+    )
+
+
+def headline_numbers(table: pd.DataFrame) -> dict[str, str]:
+    """The shares of the headline table as texts, by level and scheduler: ``l1_static_claimed, l1_static_ours, …``."""
+    texts = {}
+    for row in table.itertuples():
+        key = f"l{row.level}_{row.scheduler.split('_')[0]}"
+        missing = pd.isna(row.claimed_violation_share)
+        texts[f"{key}_claimed"] = "not comparable" if missing else percent(row.claimed_violation_share)
+        texts[f"{key}_ours"] = _mean(row)
+    return texts
+
+
+def markdown_table(table: pd.DataFrame) -> str:
+    """Claimed and measured shares of late requests, as the README shows them."""
+    columns = ("level", "scheduler", "requests", "late: claimed, one run", "late: mean (95 % interval)", "claim")
+    head = f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}"
+    lines = [
+        f"| {row.level} | `{row.scheduler}` | {row.requests} | {percent(row.claimed_violation_share)} | {_mean(row)} "
+        f"| {_verdict(row)} |"
+        for row in table.itertuples()
+    ]
+    return "\n".join([head, *lines])
+
+
+def _verdict(row: Any) -> str:
+    if pd.isna(row.claim_inside):
+        return "of other rows"
+    return f"percentile {row.claim_percentile:.0f}, {'inside' if row.claim_inside else '**outside**'}"
+
+
+def show_level(table: pd.DataFrame) -> Styler:
+    """Claimed figures beside ours."""
+    times = ("claimed_latency_mean_s", "seed42_latency_mean_s", "latency_mean_s")
+    shown = pd.DataFrame(
+        {
+            "scheduler": table["scheduler"],
+            "claimed": _texts(table["claimed_violation_share"], percent),
+            "same seed": _texts(table["seed42_violation_share"], percent),
+            "mean (95 % interval)": [_mean(row) for row in table.itertuples()],
+            "percentile": _texts(table["claim_percentile"], "{:.0f}".format),
+            "inside": table["claim_inside"].map({True: "yes", False: "no"}).fillna("–"),
+        }
+        | {
+            name: _texts(table[column], "{:.3f}".format)
+            for name, column in zip(("latency, claimed (s)", "same seed (s)", "mean (s)"), times, strict=True)
+        }
+    )
+    return shown.style.hide(axis="index")
+
+
+def show_differences(differences: pd.DataFrame) -> Styler:
+    """Paired differences, A minus B: shares in points, times in seconds, rates in requests per second."""
+    units = {VIOLATIONS: ("late requests", 100.0, "points"), "latency_mean_s": ("mean latency", 1.0, "s")}
+    units["throughput_rps"] = ("throughput", 1.0, "requests/s")
+    rows = []
+    for pair in differences.itertuples():
+        metric, factor, unit = units[pair.metric]
+        difference, low, high = (factor * v for v in (pair.difference, pair.ci_low, pair.ci_high))
+        rows.append(
+            {"level": pair.level, "A": pair.scheduler_a, "B": pair.scheduler_b, "of": metric}
+            | {"A − B (95 % interval)": f"{difference:+.2f} ({low:+.2f} to {high:+.2f}) {unit}"}
+            | {"A better in": percent(pair.share_of_replications_better, 0)}
+        )
+    shown = pd.DataFrame(rows)
+    one_level = len(set(shown["level"])) == 1
+    return (shown.drop(columns="level") if one_level else shown).style.hide(axis="index")
+
+
+def _texts(values: pd.Series, text: Callable[[float], str]) -> list[str]:
+    return ["–" if pd.isna(value) else text(value) for value in values]
+
+
+def show_rankings(rankings: pd.DataFrame) -> Styler:
+    """How often each ranking occurs."""
+    shown = rankings.assign(share=_texts(rankings["share"], lambda share: percent(share, 0)))
+    return shown.rename(columns={"ranking": "ranking, best first"}).style.hide(axis="index")
+
+
+def k_answer(table: pd.DataFrame) -> str:
+    """Where more bins help on synthetic Poisson arrivals, and where they hurt, under round robin."""
+    sentences = []
+    for latency, rows in table[(table["arrivals"] == "poisson") & (table["bin_select"] == "round_robin")].groupby(
+        "latency"
+    ):
+        better = rows[rows["difference_ci_high"] < 0]["k_bins"].tolist()
+        worse = rows[rows["difference_ci_low"] > 0]["k_bins"].tolist()
+        helps = (
+            f"fewer late requests than one bin at K = {_list(better)}" if better else "no K with fewer late requests"
+        )
+        hurts = f", more at K = {_list(worse)}" if worse else ""
+        best = rows.loc[rows["violation_share"].idxmin()]
+        share = percent(best["violation_share"])
+        sentences.append(f"{latency}: {helps}{hurts}; the lowest mean is {share} at K = {best['k_bins']}")
+    return "Poisson arrivals, round robin, paired 95 % intervals. " + ". ".join(sentences) + "."
+
+
+def _list(values: list[int]) -> str:
+    return ", ".join(map(str, values))
+
+
+def show_k(table: pd.DataFrame) -> Styler:
+    """Violation shares by K, and their difference to one bin."""
+    rows = [
+        {
+            "latency": row.latency,
+            "arrivals": row.arrivals,
+            "K": row.k_bins,
+            "late requests": percent(row.violation_share, 2),
+        }
+        | {"minus K = 1": interval(row.difference_ci_low, row.difference_ci_high, 2, points=True)}
+        for row in table.itertuples()
+    ]
+    return pd.DataFrame(rows).style.hide(axis="index")
+
+
+def controller_answer(branches: pd.DataFrame, equal: Mapping[int, float], clearing: pd.DataFrame) -> str:
+    """Whether the feedback acts at the document's deadline, and what the collapse costs."""
+    always = ", ".join(f"{percent(share, 0)} at level {level}" for level, share in equal.items())
+    numbers = collapse_numbers(clearing)
+    return (
+        f"No: with the document's deadline, dynamic batching equals a static batch of 64 request by request "
+        f"(share of replications: {always}). After a spell of long requests its window collapses: a burst that static "
+        f"batches of 8 clear in {numbers['static_s']} then takes {numbers['dynamic_s']}."
+        if min(equal.values()) > 0.5
+        else f"Dynamic batching equals a static batch of 64 request by request in part of the replications ({always})."
+    )
+
+
+def collapse_numbers(clearing: pd.DataFrame) -> dict[str, str]:
+    """Clearing times of the static and of the original's dynamic scheduler, and the latter's mean batch, as texts."""
+    rows = clearing.set_index(["scheduler", "variant"])
+    original = rows.loc[("dynamic_no_bins", "original")]
+    return {
+        "static_s": seconds(rows.loc[("static_fifo", ""), "clearing_s"], 1),
+        "dynamic_s": seconds(original["clearing_s"], 1),
+        "dynamic_batch": f"{original['batch_size_mean']:.1f}",
+    }
+
+
+def show_branches(branches: pd.DataFrame) -> Styler:
+    """Share of batch formations that take each branch, one row a level, deadline and scheduler."""
+    wide = branches.pivot_table(index=["level", "d_sla_s", "scheduler"], columns="branch", values="share", sort=False)
+    shown = wide.map(percent).reset_index().rename(columns={"d_sla_s": "deadline (s)"})
+    return shown.style.format(precision=2, subset=["deadline (s)"]).hide(axis="index")
+
+
+def workloads_answer(bursts: pd.DataFrame, lengths: pd.DataFrame) -> str:
+    """How bursty the sample is in its longest window, and how its outputs compare with the recipe's."""
+    longest = bursts.iloc[-1]
+    times = "above" if longest["dispersion_index"] > longest["poisson_high"] else "within"
+    outputs = lengths[lengths["part"] == "output_tokens"].set_index("workload")
+    real, recipe = outputs.loc["BurstGPT sample"], outputs.loc["synthetic recipe"]
+    return (
+        f"Counts per {longest['window_s']:g} s vary {longest['dispersion_index']:.1f} times as much as a Poisson "
+        f"stream's ({times} its 95 % range). Outputs of the real rows: mean {real['mean_tokens']:.0f} tokens, "
+        f"standard deviation {real['sd_tokens']:.0f}; the synthetic recipe's {recipe['mean_tokens']:.0f} and "
+        f"{recipe['sd_tokens']:.0f}."
+    )

@@ -1,0 +1,228 @@
+"""What happened: the run that `simulate` returns.
+
+Columns of the input, times of every request, the batches, the controller's trajectory. Data frames are built when
+they are first asked for; the metrics module turns a run into numbers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from simlib import metrics
+from simlib.checks import InputError
+from simlib.engine import Batches
+from simlib.table import RequestTable
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Run", "Times"]
+
+
+class Times(NamedTuple):
+    """When each request started, had its first token and was complete, seconds; NaN where it was rejected."""
+
+    start_s: np.ndarray
+    first_token_s: np.ndarray
+    completion_s: np.ndarray
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run.
+
+    Attributes
+    ----------
+    table : RequestTable
+        What was asked, in order of arrival.
+    served : engine.Batches
+        Batches in order of start, and the batch of each request (-1: rejected).
+    first_token_after_s : ndarray, shape (n_batches,)
+        From a batch's start to its first token, seconds.
+    gpus : int
+    sla : metrics.SLA or float or str
+        The deadline that `summary` uses unless told otherwise.
+    policy : str
+        The policy's name.
+    notes : tuple of str
+        Names of the columns that the policy noted with each batch.
+    binned : bool
+        Whether the policy has bins.
+    edges : ndarray or None
+        Inner edges of the bins, tokens.
+    backend : str
+        ``compiled``, ``stepped`` (the policy in plain Python) or ``interpreted``.
+    """
+
+    table: RequestTable
+    served: Batches
+    first_token_after_s: np.ndarray
+    gpus: int
+    sla: Any
+    policy: str
+    notes: tuple[str, ...] = ()
+    binned: bool = False
+    edges: np.ndarray | None = None
+    backend: str = "compiled"
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def times(self) -> Times:
+        """When each request started, had its first token and was complete, in input order."""
+        served, batch = self.served, self.served.batch_of
+        if len(served.start_s) == 0:
+            return Times(*(np.full(len(batch), np.nan) for _ in range(3)))
+        end_s = served.start_s + served.service_s
+        first_s = np.minimum(end_s, served.start_s + self.first_token_after_s)
+        columns = (np.where(batch < 0, np.nan, times[batch]) for times in (served.start_s, first_s, end_s))
+        return Times(*columns)
+
+    @property
+    def rejected(self) -> int:
+        """Requests that alone exceed the memory and were rejected."""
+        return int(np.sum(self.served.batch_of < 0))
+
+    @cached_property
+    def requests(self) -> pd.DataFrame:
+        """The input's columns and ``start_s, first_token_s, completion_s, gpu, batch, bin``, one row a request."""
+        batch = self.served.batch_of
+        frame = self.table.frame()
+        for name, values in self.times._asdict().items():
+            frame[name] = values
+        gpu, queue = (np.append(column, -1)[batch] for column in (self.served.gpu, self._bins))
+        return frame.assign(gpu=gpu, batch=batch, bin=queue)
+
+    @cached_property
+    def batches(self) -> pd.DataFrame:
+        """One row a batch in order of start: ``start_s, service_s, size, gpu, bin, b_mem, b_sla``."""
+        import pandas as pd
+
+        served = self.served
+        frame = pd.DataFrame(
+            {"start_s": served.start_s, "service_s": served.service_s, "size": served.size, "gpu": served.gpu}
+        )
+        frame["bin"] = self._bins
+        for name in ("b_mem", "b_sla"):  # a policy without the rule has no bound of its own: missing
+            frame[name] = served.notes[:, self.notes.index(name)] if name in self.notes else np.nan
+        return frame
+
+    @cached_property
+    def controller(self) -> pd.DataFrame:
+        """What the policy noted when it formed each batch: ``start_s, gpu, bin`` and the notes' columns."""
+        import pandas as pd
+
+        notes = pd.DataFrame(self.served.notes, columns=list(self.notes))
+        return pd.concat([self.batches[["start_s", "gpu", "bin"]], notes], axis=1)
+
+    def summary(self, sla: Any = None) -> dict[str, float | int | str]:
+        """The run in numbers (`metrics.SUMMARY_KEYS`), under its own or another deadline."""
+        return metrics.summary(self, sla)
+
+    def save(self, path: str | Path) -> Path:
+        """Write the run to one Parquet file (aside, then renamed).
+
+        Raises
+        ------
+        InputError
+            If the folder does not exist or cannot be written.
+        """
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        path = _checked(path)
+        # A run has at most as many batches as requests: theirs are columns too, empty below the last batch.
+        columns = {"batch": self.served.batch_of, **self._batch_columns()}
+        about = {
+            "batches": len(self.served.size),
+            "notes": list(self.notes),
+            "gpus": self.gpus,
+            "sla": dict(metrics.SLA.of(self.sla).limits_s),
+            "policy": self.policy,
+            "binned": self.binned,
+            "edges": None if self.edges is None else self.edges.tolist(),
+            "backend": self.backend,
+            "settings": self.settings,
+        }
+        aside = path.with_name(path.name + ".part")
+        try:
+            stored = pa.Table.from_pandas(self.table.frame(), preserve_index=True)
+            for name, values in columns.items():
+                rows = np.arange(len(self.table)) >= len(values)
+                padded = np.append(values, np.zeros(len(rows) - len(values), values.dtype))
+                stored = stored.append_column(f"run:{name}", pa.array(padded, mask=rows))
+            metadata = {**(stored.schema.metadata or {}), b"simlib.run": json.dumps(about).encode()}
+            pq.write_table(stored.replace_schema_metadata(metadata), aside)
+            os.replace(aside, path)
+        except (OSError, ValueError, TypeError, pa.ArrowException) as problem:
+            with contextlib.suppress(OSError):
+                aside.unlink(missing_ok=True)
+            raise InputError(f"{path}: the run cannot be saved ({problem})") from None
+        return path
+
+    @classmethod
+    def load(cls, path: str | Path) -> Run:
+        """Read a run that `save` wrote.
+
+        Raises
+        ------
+        InputError
+            If the file is missing or not a run.
+        """
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        path = _checked(path)
+        try:
+            stored = pq.read_table(path)
+            about = json.loads(stored.schema.metadata[b"simlib.run"])
+            batches = {
+                name.removeprefix("run:"): stored[name].slice(0, about["batches"]).to_numpy()
+                for name in stored.column_names
+                if name.startswith("run:") and name != "run:batch"
+            }
+            batch_of = stored["run:batch"].to_numpy()
+            given = stored.drop_columns([name for name in stored.column_names if name.startswith("run:")])
+            first_token_after_s = batches.pop("first_token_after_s")
+            notes = [batches.pop(f"note {name}") for name in about["notes"]]
+            return cls(
+                table=RequestTable.of(given.to_pandas()),
+                served=Batches(
+                    **batches, notes=np.array(notes).T.reshape(about["batches"], len(notes)), batch_of=batch_of
+                ),
+                first_token_after_s=first_token_after_s,
+                gpus=about["gpus"],
+                sla=metrics.SLA(about["sla"]),
+                policy=about["policy"],
+                notes=tuple(about["notes"]),
+                binned=about["binned"],
+                edges=None if about["edges"] is None else np.array(about["edges"]),
+                backend=about["backend"],
+                settings=about["settings"],
+            )
+        except InputError:
+            raise
+        except (OSError, KeyError, TypeError, ValueError, AttributeError, pa.ArrowException) as problem:
+            raise InputError(f"{path}: not a saved run ({problem})") from None
+
+    def _batch_columns(self) -> dict[str, np.ndarray]:
+        columns = {name: getattr(self.served, name) for name in Batches._fields[:5]}
+        columns |= {f"note {name}": self.served.notes[:, place] for place, name in enumerate(self.notes)}
+        return columns | {"first_token_after_s": self.first_token_after_s}
+
+    @property
+    def _bins(self) -> np.ndarray:
+        return self.served.queue if self.binned else np.full(len(self.served.queue), -1)
+
+
+def _checked(path: str | Path) -> Path:
+    if not isinstance(path, (str, Path)) or not str(path) or not Path(path).name or "\0" in str(path):
+        raise InputError(f"path: {path!r} (expected the path of a file)")
+    return Path(path)

@@ -1,0 +1,404 @@
+"""Which requests form the next batch: the policies.
+
+A policy puts each request into a queue when the run is prepared, and answers one question of the engine: an idle GPU
+asks, which queue, and how many of its oldest requests (0: wait). FIFO means arrival order, always; ties in time are
+broken by table order. Policies differ in data (`Plan`) and in two kernels, `decide` and `learn`, and nothing else.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+
+from simlib import binning
+from simlib.batching import MAX_BATCH, NOTES, Rules, observe, target
+from simlib.checks import InputError, check_choice, check_integer, check_number, check_type
+from simlib.engine import Waiting
+from simlib.table import RequestTable
+
+__all__ = [
+    "POLICIES",
+    "SELECTIONS",
+    "Custom",
+    "DynamicNoBins",
+    "MultiBinDynamic",
+    "MultiBinFixed",
+    "Plan",
+    "StaticFIFO",
+]
+
+SELECTIONS = ("round_robin", "longest_queue", "oldest_head")
+
+
+class Plan(NamedTuple):
+    """A policy, ready for one table and a number of GPUs.
+
+    Parameters
+    ----------
+    queue_of : ndarray of int, shape (n_requests,)
+        The queue of each request.
+    queues : int
+        How many queues there are.
+    decide : callable
+        ``decide(now_s, gpu, waiting, params, memory, note) -> (queue, size)``; a size of 0 waits for the next event.
+    learn : callable
+        ``learn(now_s, gpu, batch, params, memory)``, called when a batch has finished.
+    params : ndarray of float, shape (any,)
+    memory : ndarray of float, shape (rows, any)
+        What the policy remembers, changed by its kernels.
+    notes : tuple of str
+        Names of what `decide` writes into `note`, kept with each batch.
+    capacity_tokens : float
+        Tokens that a batch may hold, infinite for policies that ignore memory.
+    edges : ndarray or None
+        Inner edges of the bins, tokens.
+    """
+
+    queue_of: np.ndarray
+    queues: int
+    decide: Callable[..., tuple[int, int]]
+    learn: Callable[..., None]
+    params: np.ndarray
+    memory: np.ndarray
+    notes: tuple[str, ...] = ()
+    capacity_tokens: float = np.inf
+    edges: np.ndarray | None = None
+
+
+def learn_nothing(now_s: float, gpu: int, batch: np.ndarray, params: np.ndarray, memory: np.ndarray) -> None:
+    """Kernel of policies without feedback."""
+
+
+def decide_static(
+    now_s: float, gpu: int, waiting: Waiting, params: np.ndarray, memory: np.ndarray, note: np.ndarray
+) -> tuple[int, int]:
+    """Kernel of `StaticFIFO`: whatever waits, up to the batch size."""
+    return 0, int(params[0])
+
+
+@dataclass(frozen=True, slots=True)
+class StaticFIFO:
+    """One queue, batches of up to `batch_size`, never waiting for a fuller one; ignores memory and deadline."""
+
+    batch_size: int = 8
+    name: ClassVar[str] = "static_fifo"
+    work_conserving: ClassVar[bool] = True
+    needs_predictions: ClassVar[bool] = False
+    d_sla: ClassVar[float] = 1.0
+
+    def __post_init__(self) -> None:
+        check_integer("batch_size", self.batch_size, 1, MAX_BATCH)
+
+    def plan(self, table: RequestTable, gpus: int) -> Plan:
+        """Prepare a run."""
+        params = np.array([self.batch_size], dtype=np.float64)
+        return Plan(np.zeros(len(table), np.int64), 1, decide_static, learn_nothing, params, np.zeros((1, 1)))
+
+
+# Before the batching rules' numbers: how the bin is chosen, how many candidates are looked at. In memory: one row a
+# controller, and in the last row the round robin's pointer.
+SELECTION, CANDIDATES, RULES = range(3)
+ROUND_ROBIN, LONGEST, OLDEST = range(3)
+
+
+def decide_dynamic(
+    now_s: float, gpu: int, waiting: Waiting, params: np.ndarray, memory: np.ndarray, note: np.ndarray
+) -> tuple[int, int]:
+    """Kernel of the dynamic policies: choose a bin, then as many as ``min(b_mem, b_sla)`` allows."""
+    queue = select(waiting, params[SELECTION], memory[len(memory) - 1])
+    size = target(memory[gpu % (len(memory) - 1)], params[RULES:], note)
+    return queue, min(size, int(params[CANDIDATES]))
+
+
+def learn_dynamic(now_s: float, gpu: int, batch: np.ndarray, params: np.ndarray, memory: np.ndarray) -> None:
+    """Kernel of the dynamic policies: the GPU's controller sees the finished batch."""
+    observe(memory[gpu % (len(memory) - 1)], batch, params[RULES:])
+
+
+def select(waiting: Waiting, selection: float, pointer: np.ndarray) -> int:
+    """Kernel: the bin to serve. Somebody waits, or the engine would not ask."""
+    queues = len(waiting.head)
+    best = -1
+    for step in range(queues):
+        queue = (int(pointer[0]) + step) % queues if selection == ROUND_ROBIN else step
+        if waiting.tail[queue] == waiting.head[queue]:
+            continue
+        if selection == ROUND_ROBIN:
+            pointer[0] = (queue + 1) % queues
+            return queue
+        if best < 0 or precedes(waiting, queue, best, selection):
+            best = queue
+    return best
+
+
+def precedes(waiting: Waiting, queue: int, best: int, selection: float) -> bool:
+    """Kernel: whether a bin comes before another one of lower index; ties keep the lower index."""
+    if selection == LONGEST:
+        return waiting.tail[queue] - waiting.head[queue] > waiting.tail[best] - waiting.head[best]
+    return waiting.order[waiting.head[queue]] < waiting.order[waiting.head[best]]
+
+
+@dataclass(frozen=True, slots=True)
+class DynamicNoBins:
+    """One queue; a batch takes up to ``min(b_mem, b_sla)``, never waiting for a fuller one.
+
+    Parameters
+    ----------
+    d_sla : float
+        Deadline that the controller steers its batches' service time to, seconds, > 0.
+    variant : {"original", "paper", "printed", "released"} or Rules
+        Which form of Algorithms 1 and 2, or one with its own numbers.
+    """
+
+    d_sla: float = 1.0
+    variant: str | Rules = "original"
+    name: ClassVar[str] = "dynamic_no_bins"
+    work_conserving: ClassVar[bool] = True
+    needs_predictions: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        check_number("d_sla", self.d_sla, 0.0, open_low=True)
+        _rules(self.variant)
+
+    def plan(self, table: RequestTable, gpus: int) -> Plan:
+        """Prepare a run."""
+        return _dynamic_plan(self, np.zeros(len(table), np.int64), 1, gpus, "round_robin", None)
+
+
+@dataclass(frozen=True, slots=True)
+class MultiBinDynamic:
+    """K queues by predicted output length, every batch from one of them, its size as in `DynamicNoBins`.
+
+    Parameters
+    ----------
+    k_bins : int
+        Number of bins, >= 1; with 1 it is `DynamicNoBins`.
+    d_sla : float
+        As in `DynamicNoBins`, seconds, > 0.
+    bin_select : {"round_robin", "longest_queue", "oldest_head"}
+        The next non-empty bin behind the last one served; the bin with most requests; the bin whose oldest request
+        arrived first. Ties go to the lowest index.
+    bounds : str or sequence of float
+        A rule of `binning.RULES` or K - 1 inner edges in tokens; the original variant cuts equal mass to integers.
+    variant : str or Rules
+        As in `DynamicNoBins`.
+    """
+
+    k_bins: int = 4
+    d_sla: float = 1.0
+    bin_select: str = "round_robin"
+    bounds: str | Sequence[float] = "equal_mass"
+    variant: str | Rules = "original"
+    name: ClassVar[str] = "multi_bin_dynamic"
+    work_conserving: ClassVar[bool] = True
+    needs_predictions: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        check_integer("k_bins", self.k_bins, 1, binning.MAX_BINS)
+        check_number("d_sla", self.d_sla, 0.0, open_low=True)
+        check_choice("bin_select", self.bin_select, SELECTIONS)
+        _check_bounds(self.bounds, self.k_bins)
+        _rules(self.variant)
+
+    def plan(self, table: RequestTable, gpus: int) -> Plan:
+        """Prepare a run: bins from the table's own predictions."""
+        as_original = isinstance(self.bounds, str) and _rules(self.variant).variant == "original"
+        rule = "equal_mass_integer" if as_original and self.bounds == "equal_mass" else self.bounds
+        edges = binning.edges(rule, table.predicted_output_tokens, self.k_bins)
+        queue_of = binning.assign(table.predicted_output_tokens, edges)
+        return _dynamic_plan(self, queue_of, self.k_bins, gpus, self.bin_select, edges)
+
+
+def _dynamic_plan(
+    policy: DynamicNoBins | MultiBinDynamic,
+    queue_of: np.ndarray,
+    queues: int,
+    gpus: int,
+    bin_select: str,
+    edges: np.ndarray | None,
+) -> Plan:
+    rules = _rules(policy.variant)
+    candidates = rules.candidates if rules.variant == "original" else rules.b_max
+    controller = rules.controller()
+    memory = np.vstack([*([controller] * (1 if rules.pooled else gpus)), np.zeros_like(controller)])
+    params = np.concatenate([[SELECTIONS.index(bin_select), candidates], rules.params(policy.d_sla)])
+    return Plan(
+        queue_of,
+        queues,
+        decide_dynamic,
+        learn_dynamic,
+        params,
+        memory,
+        notes=NOTES,
+        capacity_tokens=rules.memory.capacity_tokens,
+        edges=edges,
+    )
+
+
+def decide_fixed(
+    now_s: float, gpu: int, waiting: Waiting, params: np.ndarray, memory: np.ndarray, note: np.ndarray
+) -> tuple[int, int]:
+    """Kernel of `MultiBinFixed`: the batch that was full first; leftovers, oldest first, once no more will come."""
+    size, best, best_last, open_queues = int(params[0]), -1, -1, 0
+    for queue in range(len(waiting.head)):
+        if waiting.tail[queue] < waiting.end[queue]:
+            open_queues += 1
+        if waiting.tail[queue] - waiting.head[queue] >= size:
+            last = waiting.order[waiting.head[queue] + size - 1]  # its arrival filled the batch
+            if best < 0 or last < best_last:
+                best, best_last = queue, last
+    if best >= 0:
+        return best, size
+    if open_queues == 0:
+        return select(waiting, float(OLDEST), memory[0]), size
+    return 0, 0
+
+
+@dataclass(frozen=True, slots=True)
+class MultiBinFixed:
+    """The Multi-Bin paper's policy (arXiv 2412.04504, Algorithm 1): full batches only, one queue of formed batches.
+
+    A batch of one bin is formed when its B-th request arrives; formed batches are served first formed, first served.
+    What is left when no request will come any more is flushed in part-filled batches, oldest bin first.
+
+    Parameters
+    ----------
+    batch_size : int
+        B, >= 1.
+    k_bins : int
+        Number of bins, >= 1.
+    bounds : str or sequence of float
+        A rule of `binning.RULES` or K - 1 inner edges in tokens.
+    """
+
+    batch_size: int = 8
+    k_bins: int = 4
+    bounds: str | Sequence[float] = "equal_mass"
+    name: ClassVar[str] = "multi_bin_fixed"
+    work_conserving: ClassVar[bool] = False
+    needs_predictions: ClassVar[bool] = True
+    d_sla: ClassVar[float] = 1.0
+
+    def __post_init__(self) -> None:
+        check_integer("batch_size", self.batch_size, 1, MAX_BATCH)
+        check_integer("k_bins", self.k_bins, 1, binning.MAX_BINS)
+        _check_bounds(self.bounds, self.k_bins)
+
+    def plan(self, table: RequestTable, gpus: int) -> Plan:
+        """Prepare a run: bins from the table's own predictions."""
+        edges = binning.edges(self.bounds, table.predicted_output_tokens, self.k_bins, self.batch_size)
+        queue_of = binning.assign(table.predicted_output_tokens, edges)
+        params = np.array([self.batch_size], dtype=np.float64)
+        return Plan(queue_of, self.k_bins, decide_fixed, learn_nothing, params, np.zeros((1, 1)), edges=edges)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Custom:
+    """A policy of your own, from a few lines in a notebook cell.
+
+    Parameters
+    ----------
+    name : str
+        What tables and figures call it.
+    decide : callable
+        ``decide(now_s, gpu, waiting, params, memory, note) -> (queue, size)``: from which queue, and up to how many of
+        its oldest requests; a size of 0 waits for the next event. `waiting` is an `engine.Waiting`.
+    learn : callable, optional
+        ``learn(now_s, gpu, batch, params, memory)``, called with each finished batch (`engine.BATCH_COLUMNS`).
+    k_bins : int
+        Number of queues, by predicted output length.
+    bounds : str or sequence of float
+        How they are cut, as in `MultiBinDynamic`.
+    params : sequence of float
+        Numbers that both kernels read.
+    memory : ndarray of float, shape (rows, any)
+        What the policy remembers, as it is before the first decision.
+    notes : tuple of str
+        Names of what `decide` writes into `note`; they become columns of ``run.controller``.
+    capacity_tokens : float
+        Tokens that a batch may hold.
+    d_sla : float
+        Deadline for the run's summary, seconds.
+    """
+
+    name: str
+    decide: Callable[..., tuple[int, int]]
+    learn: Callable[..., None] = learn_nothing
+    k_bins: int = 1
+    bounds: str | Sequence[float] = "equal_mass"
+    params: Sequence[float] = (0.0,)
+    memory: Any = ((0.0,),)
+    notes: tuple[str, ...] = ()
+    capacity_tokens: float = np.inf
+    d_sla: float = 1.0
+    work_conserving: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        check_type("policy name", self.name, str, "a text")
+        _check_kernel(f"policy {self.name}, decide", self.decide, DECIDE_SEES)
+        _check_kernel(f"policy {self.name}, learn", self.learn, LEARN_SEES)
+        check_integer("k_bins", self.k_bins, 1, binning.MAX_BINS)
+        check_number("d_sla", self.d_sla, 0.0, open_low=True)
+        _check_bounds(self.bounds, self.k_bins)
+        if self.capacity_tokens != np.inf:
+            check_number("capacity_tokens", self.capacity_tokens, 1.0)
+        _check_numbers("params", self.params, 1)
+        _check_numbers("memory", self.memory, 2)
+        if not isinstance(self.notes, tuple) or not all(isinstance(name, str) for name in self.notes):
+            raise InputError(f"notes: {self.notes!r} (expected a tuple of names)")
+
+    @property
+    def needs_predictions(self) -> bool:
+        """Whether it bins by predicted length."""
+        return self.k_bins > 1
+
+    def plan(self, table: RequestTable, gpus: int) -> Plan:
+        """Prepare a run."""
+        edges, queue_of = None, np.zeros(len(table), np.int64)
+        if self.k_bins > 1:
+            edges = binning.edges(self.bounds, table.predicted_output_tokens, self.k_bins)
+            queue_of = binning.assign(table.predicted_output_tokens, edges)
+        params = np.array(self.params, dtype=np.float64)
+        memory = np.array(self.memory, dtype=np.float64)
+        capacity = self.capacity_tokens
+        return Plan(queue_of, self.k_bins, self.decide, self.learn, params, memory, self.notes, capacity, edges)
+
+
+POLICIES = {policy.name: policy for policy in (StaticFIFO, DynamicNoBins, MultiBinDynamic, MultiBinFixed)}
+
+
+DECIDE_SEES = ("now_s", "gpu", "waiting", "params", "memory", "note")
+LEARN_SEES = ("now_s", "gpu", "batch", "params", "memory")
+
+
+def _check_kernel(name: str, kernel: Any, sees: tuple[str, ...]) -> None:
+    if not callable(kernel):
+        raise InputError(f"{name}: {kernel!r} (expected a function)")
+    try:
+        inspect.signature(kernel).bind(*sees)
+    except (TypeError, ValueError) as problem:
+        raise InputError(f"{name}: {problem} (expected the parameters {', '.join(sees)})") from None
+
+
+def _check_numbers(name: str, values: Any, dimensions: int) -> None:
+    try:
+        numbers = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError):
+        numbers = np.zeros(())
+    if numbers.ndim != dimensions or numbers.size == 0:
+        raise InputError(f"{name}: {values!r} (expected numbers in {dimensions} dimension(s), at least one)")
+
+
+def _rules(variant: str | Rules) -> Rules:
+    return variant if isinstance(variant, Rules) else Rules(variant)
+
+
+def _check_bounds(bounds: str | Sequence[float], k_bins: int) -> None:
+    if isinstance(bounds, str):
+        check_choice("bounds", bounds, binning.RULES)
+    else:
+        binning.edges(bounds, np.zeros(1), k_bins)

@@ -1,0 +1,208 @@
+"""One call: check the table, prepare the policy, run the engine, return the run."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+
+from simlib import engine, latency, schedulers
+from simlib.checks import InputError, check_choice, check_integer
+from simlib.compiled import is_compilable
+from simlib.metrics import SLA
+from simlib.run import Run
+from simlib.table import RequestTable
+
+__all__ = ["simulate"]
+
+BACKENDS = ("auto", "compiled", "stepped", "interpreted")
+EXECUTIONS = ("run_to_completion",)
+MAX_GPUS = 4096
+
+
+def simulate(
+    requests: Any,
+    policy: Any,
+    latency: Any = "original-synthetic",
+    gpus: int = 1,
+    execution: str = "run_to_completion",
+    sla: Any = None,
+    *,
+    oversize: str = "error",
+    backend: str = "auto",
+) -> Run:
+    """Serve requests under a policy.
+
+    Parameters
+    ----------
+    requests : RequestTable or pandas.DataFrame
+        With the columns ``arrival_s, prompt_tokens, output_tokens`` and, for policies that bin,
+        ``predicted_output_tokens``.
+    policy : object or str
+        A policy of `simlib.schedulers`, or the name of one with its defaults.
+    latency : object, str, Path or callable
+        A model, a preset's name, ``"alpha,beta,gamma"`` in seconds, a grid's CSV, or a function of the batch's shape.
+    gpus : int
+        Number of GPUs, >= 1.
+    execution : {"run_to_completion"}
+        A GPU takes a batch and is busy until its longest request ends.
+    sla : float or str, optional
+        Deadline of the summary; default the policy's ``d_sla``.
+    oversize : {"error", "reject"}
+        What to do with requests whose tokens alone exceed the memory: name the first and stop, or reject them all,
+        which counts them as violations.
+    backend : {"auto", "compiled", "stepped", "interpreted"}
+        ``auto`` compiles, and runs a policy or latency function that cannot be compiled in plain Python between
+        compiled steps (``stepped``). All give the same result to the last bit; ``run.backend`` says which was used.
+
+    Returns
+    -------
+    Run
+
+    Raises
+    ------
+    InputError
+        Naming the parameter or the table's column and row, the value and what was expected; before anything runs,
+        except for a policy or a latency function that misbehaves during the run.
+
+    Examples
+    --------
+    >>> import simlib
+    >>> table = simlib.workload.original(100, seed=1)
+    >>> run = simlib.simulate(table, "static_fifo", gpus=2, backend="interpreted")
+    >>> run.summary()["requests"]
+    100
+    """
+    table = RequestTable.of(requests)
+    policy = resolve_policy(policy)
+    model = _latency(latency)
+    gpus = check_integer("gpus", gpus, 1, MAX_GPUS)
+    check_choice("execution", execution, EXECUTIONS)
+    check_choice("backend", backend, BACKENDS)
+    deadline = SLA.of(getattr(policy, "d_sla", 1.0) if sla is None else sla)
+    if policy.needs_predictions and table.predicted_output_tokens is None:
+        raise InputError(f"predicted_output_tokens: missing column (policy {policy.name} bins by it)")
+    model.check(len(table))
+    plan = policy.plan(table, gpus)
+    if str(getattr(policy, "bounds", "")).startswith("equal_mass"):
+        _report_ties(plan)
+    keep = _fitting(table, plan, check_choice("oversize", oversize, ("error", "reject")))
+    backend = _backend(backend, plan, model)
+    if keep is not None and len(keep) == 0:
+        served, table_kept = engine.nothing_served(len(table), len(plan.notes)), table
+    else:
+        served, table_kept = _serve(table, plan, model, gpus, backend, keep, policy.name)
+    return Run(
+        table=table,
+        served=served,
+        first_token_after_s=model.first_token_s(_shapes(table_kept, served, keep)),
+        gpus=gpus,
+        sla=deadline,
+        policy=policy.name,
+        notes=plan.notes,
+        binned=plan.edges is not None,
+        edges=plan.edges,
+        backend=backend,
+        settings={"policy": repr(policy), "latency": repr(model), "execution": execution},
+    )
+
+
+def resolve_policy(policy: Any) -> Any:
+    """The policy that a user means: an object, or a name with its defaults."""
+    if isinstance(policy, str):
+        return schedulers.POLICIES[check_choice("policy", policy, schedulers.POLICIES)]()
+    if isinstance(policy, type) or not all(hasattr(policy, part) for part in ("plan", "name", "needs_predictions")):
+        raise InputError(f"policy: {policy!r} (expected a policy, or one of {', '.join(schedulers.POLICIES)})")
+    return policy
+
+
+_latency = latency.resolve  # simulate's own parameter hides the module
+
+
+def _report_ties(plan: schedulers.Plan) -> None:
+    distinct = np.count_nonzero(np.bincount(plan.queue_of))
+    if distinct < plan.queues:
+        text = f"predicted_output_tokens: tied lengths leave {distinct} distinct bins of {plan.queues}"
+        warnings.warn(text, stacklevel=3)
+
+
+def _fitting(table: RequestTable, plan: schedulers.Plan, oversize: str) -> np.ndarray | None:
+    """Positions of the requests that fit a GPU's memory, or None if all do."""
+    tokens = table.prompt_tokens + table.output_tokens
+    fits = tokens <= plan.capacity_tokens
+    if fits.all():
+        return None
+    if oversize == "error":
+        row = int(np.argmin(fits))
+        raise InputError(
+            f"prompt_tokens + output_tokens, row {row}: {tokens[row]} (expected at most {plan.capacity_tokens:.0f}, "
+            f'the memory of a GPU; oversize="reject" rejects such requests and counts them)'
+        )
+    return np.flatnonzero(fits)
+
+
+def _backend(backend: str, plan: schedulers.Plan, model: latency.LatencyModel) -> str:
+    if backend != "auto":
+        return backend
+    kinds = engine.signatures()
+    parts = ((plan.decide, kinds.decide), (plan.learn, kinds.learn), (model.law, kinds.law))
+    return "compiled" if all(is_compilable(part, kind)[0] for part, kind in parts) else "stepped"
+
+
+def _serve(
+    table: RequestTable, plan: Any, model: Any, gpus: int, backend: str, keep: np.ndarray | None, name: str
+) -> tuple[engine.Batches, RequestTable]:
+    kept = table if keep is None else table.rows(keep)
+    queue_of = plan.queue_of if keep is None else plan.queue_of[keep]
+    given_s = model.given_s(len(table))
+    ends = np.cumsum(np.bincount(queue_of, minlength=plan.queues))
+    starts = ends - np.diff(ends, prepend=0)
+    predicted = kept.predicted_output_tokens
+    waiting = engine.Waiting(
+        head=starts.astype(np.int64),
+        tail=starts.astype(np.int64),
+        end=ends.astype(np.int64),
+        order=np.argsort(queue_of, kind="stable"),
+        arrival_s=kept.arrival_s,
+        prompt_tokens=kept.prompt_tokens,
+        predicted_output_tokens=np.zeros(0, np.int64) if predicted is None else predicted,
+    )
+    job = engine.Job(
+        prompt_tokens=kept.prompt_tokens,
+        output_tokens=kept.output_tokens,
+        given_s=given_s if keep is None or len(given_s) == 1 else given_s[keep],
+        queue_of=np.ascontiguousarray(queue_of, dtype=np.int64),
+        capacity_tokens=np.array([plan.capacity_tokens], dtype=np.float64),
+    )
+    outcome, served, state = engine.serve(waiting, job, gpus, plan, model.law, model.params, backend)
+    if outcome != engine.DONE:
+        raise InputError(_misbehaviour(outcome, name, waiting, state))
+    if keep is not None:
+        batch_of = np.full(len(table), -1, dtype=np.int64)
+        batch_of[keep] = served.batch_of
+        served = served._replace(batch_of=batch_of)
+    return served, kept
+
+
+def _misbehaviour(outcome: int, name: str, waiting: engine.Waiting, state: engine.State) -> str:
+    now = f"at {state.now_s[0]:.6g} s"
+    left = int(np.sum(waiting.tail - waiting.head))
+    if outcome == engine.STUCK:
+        return f"policy {name}: {left} requests wait for ever {now} (every GPU is idle and no request will come)"
+    if outcome == engine.BAD_DECISION:
+        return (
+            f"policy {name}: a decision out of range {now} (expected a queue in 0..{len(waiting.head) - 1}, size >= 0)"
+        )
+    return f"latency: a batch's time is negative or not finite {now} (expected seconds >= 0)"
+
+
+def _shapes(table: RequestTable, served: engine.Batches, keep: np.ndarray | None) -> np.ndarray:
+    """Each batch's size and longest and summed prompt, in the first columns of `engine.BATCH_COLUMNS`."""
+    batch_of = served.batch_of if keep is None else served.batch_of[keep]
+    shapes = np.zeros((len(served.size), engine.SUM_PROMPT + 1))
+    shapes[:, engine.SIZE] = served.size
+    prompt_tokens = table.prompt_tokens[: len(batch_of)]
+    np.maximum.at(shapes[:, engine.MAX_PROMPT], batch_of, prompt_tokens)
+    shapes[:, engine.SUM_PROMPT] = np.bincount(batch_of, prompt_tokens, minlength=len(served.size))
+    return shapes

@@ -1,0 +1,97 @@
+"""A policy or a latency function in plain Python, called step by step from the compiled event loop.
+
+For what numba cannot compile: closures over objects, prints, a debugger's breakpoint. The loop calls a compiled
+bridge, the bridge calls back here, and the arrays never cross: this side holds the same ones.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import numba
+from numba import objmode
+
+from simlib.engine import GPU, STARTED, signatures
+
+__all__ = ["Session", "bridges"]
+
+
+class Session:
+    """The plain functions of one run and the arrays that they read; an error inside one is kept, then raised again."""
+
+    active: Session | None = None
+
+    def __init__(self, plan: Any, law: Callable[..., float], state: Any, waiting: Any, batches: Any, law_params: Any):
+        self.plan, self.law, self.state, self.waiting = plan, law, state, waiting
+        self.batches, self.law_params = batches, law_params
+        self.error: BaseException | None = None
+
+    def __enter__(self) -> Session:
+        self.outer, Session.active = Session.active, self
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        Session.active = self.outer
+        if self.error is not None:
+            raise self.error
+
+    def guarded(self, call: Callable[..., Any], *arguments: Any, otherwise: Any) -> Any:
+        """The call's result, or `otherwise` once anything went wrong (no exception crosses compiled code)."""
+        try:
+            return call(*arguments) if self.error is None else otherwise
+        except BaseException as error:  # kept for __exit__: an interrupt must not be lost either
+            self.error = error
+            return otherwise
+
+
+def ask(now_s: float, gpu: int) -> tuple[int, int]:
+    """The active policy's decision; out of range, which ends the run, once anything went wrong."""
+    session = Session.active
+    plan, note = session.plan, session.batches.notes[session.state.counts[STARTED]]
+    decide = functools.partial(plan.decide, now_s, gpu, session.waiting, plan.params, plan.memory, note)
+    queue, size = session.guarded(decide, otherwise=(-1, -1))
+    return int(queue), int(size)
+
+
+def tell(now_s: float, gpu: int) -> None:
+    """Show the active policy the batch that its GPU has finished."""
+    session = Session.active
+    plan = session.plan
+    session.guarded(plan.learn, now_s, gpu, session.state.running[gpu], plan.params, plan.memory, otherwise=None)
+
+
+def measure(gpu: int) -> float:
+    """The active law's time for the batch that the GPU is about to start."""
+    session = Session.active
+    return float(session.guarded(session.law, session.state.running[gpu], session.law_params, otherwise=-1.0))
+
+
+def decide(now_s, gpu, waiting, params, memory, note):
+    """Bridge to `ask`, compiled."""
+    with objmode(queue="int64", size="int64"):
+        queue, size = ask(now_s, gpu)
+    return queue, size
+
+
+def learn(now_s, gpu, batch, params, memory):
+    """Bridge to `tell`, compiled."""
+    with objmode():
+        tell(now_s, gpu)
+
+
+def law(batch, params):
+    """Bridge to `measure`, compiled."""
+    gpu = int(batch[GPU])
+    with objmode(service_s="float64"):
+        service_s = measure(gpu)
+    return service_s
+
+
+@functools.cache
+def bridges() -> SimpleNamespace:
+    """The compiled bridges; made once a process."""
+    kinds = signatures()
+    return SimpleNamespace(**{f.__name__: numba.njit(getattr(kinds, f.__name__))(f) for f in (decide, learn, law)})

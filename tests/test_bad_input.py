@@ -1,0 +1,195 @@
+"""Every parameter of the core's public functions pushed out of its range: one kind of error, which names it.
+
+Tables are in `test_table`, deadlines' texts in `test_metrics`, grids in `test_latency`, files in `test_run`.
+"""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import simlib
+from simlib import binning, latency, metrics
+
+TABLE = simlib.RequestTable(np.arange(8) * 0.1, [100] * 8, [50] * 8, range(8))
+LENGTHS = np.array([1, 5, 9])
+
+NO_NUMBERS = (math.nan, math.inf, -math.inf, "1", None, True, [1], 10**400)
+BELOW_ZERO = (*NO_NUMBERS, -1, -0.001)
+NOT_ABOVE_ZERO = (*BELOW_ZERO, 0)
+NOT_COUNTS = (*NO_NUMBERS, -1, 0, 1.5)
+NO_CHOICES = ("nothing", "", None, 5, True, ["original"], b"original")
+NO_LENGTHS = ([], None, "x", [[1, 2]], [1, math.nan], [1, math.inf], ["a"], [[1], [1, 2]], 5)
+NO_TIMES = (None, "x", [], [[1.0]], [-1.0], [math.nan], [math.inf], ["a"], [[1], [1, 2]])
+NO_RUNS = (None, 5, "x", TABLE)
+
+
+def takes_one(now_s, gpu, waiting, params, memory, note):
+    queue = 0
+    while waiting.tail[queue] == waiting.head[queue]:
+        queue += 1
+    return queue, 1
+
+
+def run(policy="static_fifo", **options):
+    return simlib.simulate(TABLE, policy, **options)
+
+
+def custom(**changes):
+    return run(simlib.Custom(**{"name": "mine", "decide": takes_one, **changes}), backend="interpreted")
+
+
+def rules(**changes):
+    return run(simlib.DynamicNoBins(1.0, simlib.Rules("paper", **changes)))
+
+
+def original(**changes):
+    return run(simlib.DynamicNoBins(1.0, simlib.Rules("original", **changes)))
+
+
+# By function and parameter, whose name the message must hold: what is called with the bad value, the bad values.
+SIMULATE = {
+    "simulate.requests": (lambda v: simlib.simulate(v, "static_fifo"), (None, 5, "x", [], object())),
+    "simulate.policy": (run, (None, 5, "fifo", simlib.StaticFIFO, object(), ["static_fifo"])),
+    "simulate.latency": (
+        lambda v: run(latency=v),
+        (None, 5, "fast", "1,2", "a,b,c", "-1,0,0", [1], simlib.Affine, {}, b"x"),
+    ),
+    "simulate.gpus": (lambda v: run(gpus=v), (*NOT_COUNTS, 5000)),
+    "simulate.execution": (lambda v: run(execution=v), NO_CHOICES),
+    "simulate.sla": (lambda v: run(sla=v), (math.nan, math.inf, "x", True, [1], 10**400, 0, -1, "", {"latency": 1})),
+    "simulate.oversize": (lambda v: run(oversize=v), NO_CHOICES),
+    "simulate.backend": (lambda v: run(backend=v), NO_CHOICES),
+}
+POLICIES = {
+    "StaticFIFO.batch_size": (lambda v: run(simlib.StaticFIFO(v)), (*NOT_COUNTS, 10**30)),
+    "DynamicNoBins.d_sla": (simlib.DynamicNoBins, NOT_ABOVE_ZERO),
+    "DynamicNoBins.variant": (lambda v: simlib.DynamicNoBins(variant=v), (*NO_CHOICES, simlib.Rules)),
+    "MultiBinDynamic.k_bins": (simlib.MultiBinDynamic, (*NOT_COUNTS, 5000)),
+    "MultiBinDynamic.d_sla": (lambda v: simlib.MultiBinDynamic(d_sla=v), NOT_ABOVE_ZERO),
+    "MultiBinDynamic.bin_select": (lambda v: simlib.MultiBinDynamic(bin_select=v), NO_CHOICES),
+    "MultiBinDynamic.bounds": (
+        lambda v: run(simlib.MultiBinDynamic(4, bounds=v)),
+        (None, 5, "mass", [1, 2], [3, 2, 1], [1, 1, 2], [1, math.nan, 3], ["a", "b", "c"], {1, 2, 3}, [[1, 2, 3]]),
+    ),
+    "MultiBinDynamic.variant": (lambda v: simlib.MultiBinDynamic(variant=v), (*NO_CHOICES, simlib.Rules)),
+    "MultiBinFixed.batch_size": (lambda v: run(simlib.MultiBinFixed(v, 2)), (*NOT_COUNTS, 10**30)),
+    "MultiBinFixed.k_bins": (lambda v: simlib.MultiBinFixed(2, v), (*NOT_COUNTS, 5000)),
+    "MultiBinFixed.bounds": (
+        lambda v: run(simlib.MultiBinFixed(2, 4, v)),
+        (None, 5, "mass", [1, 2], [3, 2, 1], [1, math.inf, 3]),
+    ),
+    "MultiBinFixed with B = 1.batch_size": (lambda v: run(simlib.MultiBinFixed(1, 4, v)), ("lemma_a1",)),
+    "Custom.name": (lambda v: custom(name=v), (None, 5, ["x"])),
+    "Custom.decide": (lambda v: custom(decide=v), (None, 5, "static_fifo", lambda now_s: (0, 1))),
+    "Custom.learn": (lambda v: custom(learn=v), (None, 5, lambda now_s: None)),
+    "Custom.k_bins": (lambda v: custom(k_bins=v), (*NOT_COUNTS, 5000)),
+    "Custom.bounds": (lambda v: custom(bounds=v), (None, 5, "mass", [1, 2])),
+    "Custom with K = 3.bounds": (lambda v: custom(bounds=v, k_bins=3), (None, 5, "mass", [1], [2, 1])),
+    "Custom.params": (lambda v: custom(params=v), (None, 5, "x", ["a"], [[1.0]], [[1], [1, 2]])),
+    "Custom.memory": (lambda v: custom(memory=v), (None, 5, "x", [1.0], [["a"]], [[1], [1, 2]])),
+    "Custom.notes": (lambda v: custom(notes=v), (None, 5, "ab", (1, 2))),
+    "Custom.capacity_tokens": (
+        lambda v: custom(capacity_tokens=v),
+        (math.nan, -math.inf, "1", None, True, 0, -1, 10**400),
+    ),
+    "Custom.d_sla": (lambda v: custom(d_sla=v), NOT_ABOVE_ZERO),
+}
+RULES = {
+    "Rules.variant": (simlib.Rules, NO_CHOICES),
+    "Rules.b_min": (lambda v: rules(b_min=v), NOT_COUNTS),
+    "Rules.b_max": (lambda v: rules(b_max=v), (*NOT_COUNTS, 10**30)),
+    "Rules with b_min = 5.b_max": (lambda v: rules(b_min=5, b_max=v), (4,)),
+    "Rules.epsilon_s": (lambda v: rules(epsilon_s=v), BELOW_ZERO),
+    "Rules.epsilon_m": (lambda v: rules(epsilon_m=v), (*NOT_ABOVE_ZERO, 0.51, 1)),
+    "Rules.alpha": (lambda v: rules(alpha=v), NOT_COUNTS),
+    "Rules.delta": (lambda v: rules(delta=v), NOT_COUNTS),
+    "Rules.average_batches": (lambda v: rules(average_batches=v), (*NOT_COUNTS, 10**30)),
+    "Rules.smoothing": (lambda v: original(smoothing=v), (*NOT_ABOVE_ZERO, 1.01)),
+    "Rules.candidates": (lambda v: original(candidates=v), (*NOT_COUNTS, 10**30)),
+    "Rules.buffer_share": (lambda v: original(buffer_share=v), (*BELOW_ZERO, 1, 1.5)),
+    "Rules.initial_prompt_tokens": (lambda v: original(initial_prompt_tokens=v), NOT_ABOVE_ZERO),
+    "Rules.initial_output_tokens": (lambda v: original(initial_output_tokens=v), NOT_ABOVE_ZERO),
+    "Rules.memory_factor": (lambda v: rules(memory_factor=v), (*NOT_ABOVE_ZERO, 1.01)),
+    "Rules.memory": (lambda v: rules(memory=v), (None, 12, "12 GB", simlib.Memory, {})),
+    "Rules.params.d_sla": (lambda v: simlib.Rules().params(v), NOT_ABOVE_ZERO),
+    "Memory.total_gb": (lambda v: simlib.Memory(total_gb=v), (*NOT_ABOVE_ZERO, 3)),
+    "Memory.model_gb": (lambda v: simlib.Memory(model_gb=v), (*BELOW_ZERO, 11)),
+    "Memory.margin_gb": (lambda v: simlib.Memory(margin_gb=v), (*BELOW_ZERO, 10)),
+    "Memory.kv_gb_per_token": (lambda v: simlib.Memory(kv_gb_per_token=v), (*NOT_ABOVE_ZERO, 1e-320)),
+}
+LATENCIES = {
+    "Affine.alpha_s": (lambda v: simlib.Affine(v, 0, 0), BELOW_ZERO),
+    "Affine.beta_s_per_token": (lambda v: simlib.Affine(0, v, 0), BELOW_ZERO),
+    "Affine.gamma": (lambda v: simlib.Affine(0, 0, v), BELOW_ZERO),
+    "Affine.floor_s": (lambda v: simlib.Affine(0, 0, 0, v), BELOW_ZERO),
+    "Affine.batch_time_s.size": (lambda v: simlib.Affine(1, 1, 1).batch_time_s(v, 10), (0, -1, math.nan, "x", None)),
+    "Affine.batch_time_s.max_total_tokens": (
+        lambda v: simlib.Affine(1, 1, 1).batch_time_s(1, v),
+        (-1, math.nan, "x", None),
+    ),
+    "GivenTimes": (simlib.GivenTimes, NO_TIMES),
+    "GivenBatchTimes": (simlib.GivenBatchTimes, NO_TIMES),
+    "simulate.GivenTimes": (lambda v: run(latency=simlib.GivenTimes(v)), ([1.0], [1.0] * 7, [1.0] * 9)),
+    "simulate.GivenBatchTimes": (lambda v: run(latency=simlib.GivenBatchTimes(v)), ([1.0], [1.0] * 7)),
+    "Function.latency": (latency.Function, (None, 5, "x", lambda: 1.0, lambda a: 1.0, float)),
+    "from_grid.latency": (latency.from_grid, (None, 5, [1], "absent.csv", Path("absent.csv"), b"x")),
+    "resolve.latency": (latency.resolve, (None, 5, [1], "absent.csv", Path("absent.csv"), "x")),
+}
+BINS = {
+    "edges.bounds": (
+        lambda v: binning.edges(v, LENGTHS, 3),
+        (None, 5, "mass", [1], [2, 1], [1, 1], ["a", "b"], [[1], [2, 3]]),
+    ),
+    "edges, equal mass.lengths_tokens": (lambda v: binning.edges("equal_mass", v, 3), NO_LENGTHS),
+    "edges, equal width.lengths_tokens": (lambda v: binning.edges("equal_width", v, 3), NO_LENGTHS),
+    "edges, Lemma A.1.tokens": (lambda v: binning.edges("lemma_a1", v, 3), ([], None, "x", [0, 0], [1, math.nan])),
+    "edges.k_bins": (lambda v: binning.edges("equal_mass", LENGTHS, v), NOT_COUNTS),
+    "edges.batch_size": (lambda v: binning.edges("lemma_a1", LENGTHS, 3, v), (*NOT_COUNTS, 1)),
+    "equal_mass.lengths_tokens": (lambda v: binning.equal_mass(v, 3), NO_LENGTHS),
+    "equal_mass.k_bins": (lambda v: binning.equal_mass(LENGTHS, v), NOT_COUNTS),
+    "equal_width.lengths_tokens": (lambda v: binning.equal_width(v, 3), NO_LENGTHS),
+    "equal_width.k_bins": (lambda v: binning.equal_width(LENGTHS, v), NOT_COUNTS),
+    "lemma_a1.mean_tokens": (lambda v: binning.lemma_a1(v, 3, 8), NOT_ABOVE_ZERO),
+    "lemma_a1.k_bins": (lambda v: binning.lemma_a1(10.0, v, 8), (math.nan, math.inf, "1", None, True, [1], -1, 0, 1.5)),
+    "lemma_a1.batch_size": (lambda v: binning.lemma_a1(10.0, 3, v), (math.nan, math.inf, "1", None, [1], -1, 0, 1.5)),
+    "assign.lengths_tokens": (lambda v: binning.assign(v, np.array([3.0])), (None, "x", [[1, 2]], [math.nan], ["a"])),
+    "assign.edges": (lambda v: binning.assign(LENGTHS, v), (None, "x", [2.0, 1.0], [math.nan], [[1.0]])),
+}
+METRICS = {
+    "summary.run": (metrics.summary, NO_RUNS),
+    "violations.run": (metrics.violations, NO_RUNS),
+    "request_times.run": (metrics.request_times, NO_RUNS),
+}
+PARAMETERS = SIMULATE | POLICIES | RULES | LATENCIES | BINS | METRICS
+
+
+def shown(value) -> str:
+    return value.__name__ if callable(value) and hasattr(value, "__name__") else repr(value)[:20]
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        pytest.param(place, value, id=f"{place}={shown(value)}")
+        for place, (_, values) in PARAMETERS.items()
+        for value in values
+    ],
+)
+@pytest.mark.filterwarnings("ignore")
+def test_a_value_out_of_range_is_refused_by_name(place, value):
+    with pytest.raises(simlib.InputError, match=place.split(".")[-1]):
+        PARAMETERS[place][0](value)
+
+
+def test_the_same_calls_take_values_in_range():
+    """Or the table above could pass whatever is refused."""
+    assert run(gpus=2, sla=0.5, oversize="reject", backend="interpreted", latency="0.1,0.2,0.3").gpus == 2
+    mine = custom(params=[1.0], memory=[[0.0]], notes=("a",), capacity_tokens=math.inf, k_bins=2, bounds=[3])
+    assert mine.rejected == 0
+    assert rules(b_min=2, b_max=2, epsilon_s=0, epsilon_m=0.5, alpha=1, delta=1, memory_factor=1).rejected == 0
+    assert original(smoothing=1, buffer_share=0, candidates=1, initial_prompt_tokens=1).rejected == 0
+    assert simlib.Affine(0, 0, 0, 0).batch_time_s(1, 10) == 0
+    assert binning.edges("lemma_a1", LENGTHS, 3, 2).shape == (2,)
+    assert binning.assign(LENGTHS, np.array([3.0])).tolist() == [0, 1, 1]

@@ -1,0 +1,110 @@
+"""The book as its readers meet it: built from a quick execution of every notebook, opened in a browser.
+
+What it says rests on the committed tables; that a notebook gives them is tried in full for one of them.
+"""
+
+import re
+import sys
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import pytest
+import yaml
+from browser import References, chromium, opened
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))  # book/make is run from the checkout, never installed
+
+from book.make import execute, graph, tables  # noqa: E402
+from book.make.studies import Project, load  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory) -> Path:
+    """The pages of the book, every notebook executed with its quick parameters."""
+    project = Project(ROOT, tmp_path_factory.mktemp("book") / "_build", quick=True)
+    assert graph.make(project, load(project)), "the output above says which notebook or page failed"
+    return project.build / "html"
+
+
+@pytest.fixture(scope="module")
+def pages(site) -> dict[str, Path]:
+    found = {path.stem: path for folder in ("book", "notebooks") for path in sorted((site / folder).glob("*.html"))}
+    assert {"index", "system", "level_1", "explorer", "api"} <= set(found)
+    return found
+
+
+def test_every_study_is_a_chapter_and_every_notebook_is_in_a_study():
+    project = Project(ROOT, ROOT / "_build")
+    studies = load(project)
+    contents = yaml.safe_load((ROOT / "_toc.yml").read_text())
+    chapters = [chapter["file"] for part in contents["parts"] for chapter in part["chapters"]]
+    assert {f"notebooks/{name}" for name in studies} == {c for c in chapters if c.startswith("notebooks/")}
+    used = {study.notebook_path(project).name for study in studies.values()}
+    assert used == {path.name for path in (ROOT / "notebooks").glob("*.ipynb")}
+
+
+def test_the_reference_has_every_public_module():
+    named = set(re.findall(r"automodule:: simlib\.(\w+)", (ROOT / "book" / "api.md").read_text()))
+    modules = {path.stem for path in (ROOT / "simlib").glob("*.py") if not path.stem.startswith("_")}
+    assert modules == named
+
+
+def test_a_notebook_gives_the_committed_tables(tmp_path):
+    project = Project(ROOT, tmp_path / "_build")
+    studies = load(project)
+    execute.execute(project, studies, "level_1")
+    committed = ROOT / "data" / "results"
+    assert set(studies["level_1"].table_files()) <= {path.name for path in committed.glob("*.csv")}
+    changed = tables.changes(committed, project.results)
+    assert {name: changed[name] for name in studies["level_1"].table_files() if name in changed} == {}
+
+
+def test_pages_refer_to_nothing_that_is_missing_and_load_nothing_from_elsewhere(site):
+    read = {path: References(path) for path in site.rglob("*.html") if "_static" not in path.parts}
+    assert len(read) > 10
+    bad = []
+    for page, references in read.items():
+        for target in (*references.links, *references.loads):
+            parts = urlsplit(target)
+            if parts.scheme or parts.netloc:
+                if target in references.loads and parts.scheme != "data":
+                    bad.append(f"{page.name} loads {target}")
+                continue
+            file = (page.parent / unquote(parts.path)).resolve() if parts.path else page
+            if not file.exists():
+                bad.append(f"{page.name} -> {target}")
+            elif parts.fragment and file in read and unquote(parts.fragment) not in read[file].anchors:
+                bad.append(f"{page.name} -> {target} (no such anchor)")
+    assert bad == []
+
+
+@pytest.mark.parametrize("name", ["index", "level_1"])
+def test_a_page_has_its_figure_and_table_and_asks_nothing_of_the_network(pages, name):
+    with chromium() as browser, opened(browser, pages[name]) as (tab, complaints):
+        tab.wait_for_load_state("networkidle")
+        drawn = "() => [...document.querySelectorAll('figure img')].filter(i => i.naturalWidth > 0).length"
+        assert tab.evaluate(drawn) >= 1
+        cells = tab.locator("main table td").all_inner_texts()
+        assert any("%" in cell for cell in cells), cells
+        assert complaints == []
+
+
+def test_mathematics_is_set(pages):
+    with chromium() as browser, opened(browser, pages["system"]) as (tab, complaints):
+        assert tab.locator("mjx-container").count() > 20
+        assert complaints == []
+
+
+def test_no_page_is_wider_than_a_phone_or_complains_in_the_dark(pages):
+    wide, complained = {}, {}
+    with chromium() as browser:
+        for name, path in pages.items():
+            with opened(browser, path, width=390, scheme="dark") as (tab, complaints):
+                assert tab.evaluate("document.documentElement.dataset.theme") == "dark"
+                width = tab.evaluate("Math.max(document.documentElement.scrollWidth, document.body.scrollWidth)")
+                if width > 390:
+                    wide[name] = width
+                if complaints:
+                    complained[name] = complaints
+    assert wide == {} and complained == {}

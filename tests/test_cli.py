@@ -1,0 +1,140 @@
+"""The verbs as a user types them, each in a process of its own where start-up matters, else by `main`."""
+
+import gzip
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from simlib import traces
+from simlib.cli import main
+
+
+@pytest.fixture
+def table(tmp_path) -> Path:
+    path = tmp_path / "requests.csv"
+    path.write_text("arrival_s,prompt_tokens,output_tokens\n0,10,5\n0.5,20,7\n0.5,30,0\n")
+    return path
+
+
+def test_simulate_writes_one_row_a_request_in_input_order(table, tmp_path):
+    out = tmp_path / "run.csv"
+    assert main(["simulate", str(table), "--policy", "static_fifo", "--out", str(out)]) == 0
+    run = pd.read_csv(out)
+    assert run["prompt_tokens"].tolist() == [10, 20, 30]
+    assert run["completion_s"].tolist() == pytest.approx([0.013, 0.5169, 0.5169])  # 0.01 + 0.0002 x 30 x 1.15
+    assert list(run.columns[-6:]) == ["start_s", "first_token_s", "completion_s", "gpu", "batch", "bin"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["requests.csv", "run.csv"]
+
+
+def test_simulate_prints_a_summary(table, capsys):
+    assert main(["simulate", str(table), "--gpus", "2", "--predictor", "oracle", "--d-sla", "0.0155"]) == 0
+    summary = json.loads(capsys.readouterr().out)
+    assert summary["requests"] == 3 and summary["rejected"] == 0
+    assert summary["sla_violation_share"] == pytest.approx(1 / 3)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--policy", "multi_bin_dynamic", "--k-bins", "2", "--bin-select", "oldest_head", "--variant", "paper"],
+        ["--policy", "multi_bin_fixed", "--k-bins", "2", "--batch-size", "2"],
+        ["--policy", "dynamic_no_bins", "--variant", "released", "--latency", "0.01,0.001,0.2"],
+        ["--predictor", "original", "--seed", "7", "--oversize", "reject"],
+    ],
+)
+def test_every_option_reaches_the_simulation(table, capsys, options):
+    assert main(["simulate", str(table), *options]) == 0
+    assert json.loads(capsys.readouterr().out)["requests"] == 3
+
+
+def test_simulate_reads_the_trace_and_a_gzipped_table(table, tmp_path, capsys):
+    assert main(["simulate", str(traces.sample())]) == 0
+    packed = tmp_path / "packed.csv.gz"
+    packed.write_bytes(gzip.compress(table.read_bytes()))
+    assert main(["simulate", str(packed)]) == 0
+    assert capsys.readouterr().out.count('"requests"') == 2
+
+
+def test_compare_prints_intervals(capsys):
+    assert main(["compare", "--level", "1", "--replications", "3"]) == 0
+    shown = capsys.readouterr().out
+    assert "43.3" in shown and "[" in shown and "multi_bin_dynamic" in shown
+
+
+def test_compare_writes_json_and_csv_with_the_promised_columns(tmp_path, capsys):
+    options = ["--level", "all", "--replications", "2", "--requests", "60"]
+    assert main(["compare", *options, "--json", str(tmp_path / "a.json"), "--out", str(tmp_path / "t")]) == 0
+    document = json.loads((tmp_path / "a.json").read_text())
+    assert set(document) == {"rows", "differences"} and len(document["rows"]) == 12
+    assert document["rows"][0]["claim_inside"] is None  # 60 requests are not the document's table
+    differences = pd.read_csv(tmp_path / "t" / "levels_differences.csv")
+    assert list(differences.columns) == [
+        *("level", "scheduler_a", "scheduler_b", "metric", "difference", "ci_low", "ci_high", "replications"),
+        "share_of_replications_better",
+    ]
+    assert pd.read_csv(tmp_path / "t" / "levels_times.csv")["claimed_time_s"].tolist() == [0.04, 0.07, 0.28, 0.08]
+    assert capsys.readouterr().out == ""
+
+
+def test_presets_are_marked_as_assumed(capsys):
+    assert main(["presets"]) == 0
+    shown = capsys.readouterr().out
+    assert "original-synthetic,0.01,0.0002,0.3" in shown and shown.count("assumed") == 2
+
+
+BAD = [
+    (["simulate", "no.csv"], "no.csv"),
+    (["simulate", "TABLE", "--policy", "lifo"], "lifo"),
+    (["simulate", "TABLE", "--policy", "static_fifo", "--k-bins", "3"], "--k-bins"),
+    (["simulate", "TABLE", "--policy", "dynamic_no_bins", "--batch-size", "3"], "--batch-size"),
+    (["simulate", "TABLE", "--k-bins", "0"], "k_bins"),
+    (["simulate", "TABLE", "--gpus", "0"], "gpus"),
+    (["simulate", "TABLE", "--d-sla", "nan"], "d_sla"),
+    (["simulate", "TABLE", "--d-sla", "-1"], "d_sla"),
+    (["simulate", "TABLE", "--latency", "fast"], "latency"),
+    (["simulate", "TABLE", "--latency", "1,2,x"], "latency"),
+    (["simulate", "TABLE", "--latency", "no.csv"], "no.csv"),
+    (["simulate", "TABLE", "--bin-select", "random"], "bin_select"),
+    (["simulate", "TABLE", "--variant", "new"], "variant"),
+    (["simulate", "TABLE", "--execution", "sometimes"], "execution"),
+    (["simulate", "TABLE", "--predictor", "crystal"], "--predictor"),
+    (["simulate", "TABLE", "--predictor", "column"], "predicted_output_tokens"),
+    (["simulate", "TABLE", "--oversize", "ignore"], "oversize"),
+    (["simulate", "TABLE", "--predictor", "original", "--seed", "-1"], "seed"),
+    (["simulate", "TABLE", "--out", "no/such/folder.csv"], "no/such"),
+    (["compare", "--level", "5"], "--level"),
+    (["compare", "--requests", "0"], "requests"),
+    (["compare", "--replications", "1"], "--replications"),
+    (["compare", "--seed", "-1"], "seed"),
+    (["compare", "--json", "no/such/a.json"], "no/such"),
+    (["fetch", "everything"], "everything"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "word"), BAD)
+def test_bad_input_is_a_sentence_and_exit_code_2(arguments, word, table, capsys):
+    assert main([str(table) if a == "TABLE" else a for a in arguments]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == "" and word in printed.err
+    assert printed.err.startswith("simlib: ") and printed.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["dance"], ["simulate"], ["simulate", "a.csv", "--gpus", "two"], ["compare", "--speed"]]
+)
+def test_a_misspelt_command_ends_with_exit_code_2(arguments, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_the_package_runs_as_a_module_and_stays_light():
+    code = "import sys, simlib.cli; sys.exit(any(m in sys.modules for m in ('numpy', 'pandas', 'numba', 'scipy')))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    shown = subprocess.run([sys.executable, "-m", "simlib", "presets"], capture_output=True, text=True, check=True)
+    assert "original-calibrated" in shown.stdout

@@ -1,0 +1,83 @@
+"""Figures draw what their table says, and are written whole."""
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import pandas as pd
+import pytest
+
+import simlib
+from simlib import figures, levels, studies, traffic
+from simlib.checks import InputError
+
+
+@pytest.fixture(scope="module", autouse=True)
+def book_style():
+    figures.style()
+
+
+@pytest.fixture(scope="module")
+def runs() -> pd.DataFrame:
+    return pd.concat([levels.runs_of(level, replications=3) for level in (1, 3)], ignore_index=True)
+
+
+def texts(figure) -> str:
+    found = [axis.get_title(loc="left") for axis in figure.axes]
+    for axis in figure.axes:
+        labels = (*axis.texts, axis.xaxis.label, axis.yaxis.label, *axis.get_xticklabels(), *axis.get_yticklabels())
+        found += [label.get_text() for label in labels]
+    return " ".join([*found, *(text.get_text() for legend in figure.legends for text in legend.get_texts())])
+
+
+def test_the_overview_has_a_panel_a_level_and_says_what_marks_mean(runs):
+    figure = figures.levels_overview(levels.table_of(runs), runs)
+    said = texts(figure)
+    for word in ("Level 1", "Level 3", "claimed", "replication", "Late requests", "static"):
+        assert word in said
+    claimed = [line.get_ydata()[0] for line in figure.axes[0].lines if line.get_marker() == "x"]
+    assert claimed == [0.433, 0.015, 0.007]
+
+
+def test_the_spread_shows_every_replication(runs):
+    one = runs[runs["level"] == 1]
+    figure = figures.level_spread(levels.table_of(one), one)
+    drawn = sum(len(c.get_offsets()) for c in figure.axes[0].collections if len(c.get_offsets()) == 3)
+    assert drawn == 9
+
+
+def test_k_curves_draw_every_selection_with_its_interval():
+    table = studies.k_sensitivity(k_values=(1, 2), arrivals=("poisson",), requests=100, replications=2)
+    figure = figures.k_curves(table)
+    assert len(figure.axes[0].containers) == 3
+    assert "Bins K" in texts(figure)
+
+
+def test_the_controllers_figure_has_its_deadline():
+    table = levels.requests_of(3, 300, 42)[0]
+    run = simlib.simulate(table, simlib.DynamicNoBins(0.5), "original-calibrated", 2)
+    figure = figures.controller_window(run.controller, run.served.size, 0.5)
+    assert "deadline" in texts(figure) and "Batch size (requests)" in texts(figure)
+
+
+def test_traffic_figures_name_poisson():
+    table = levels.requests_of(1, 2000, 42)[0]
+    assert "Poisson" in texts(figures.burstiness(traffic.burstiness(table, (1.0, 10.0), 20)))
+    assert "Poisson" in texts(figures.hours(traffic.arrivals_by_hour(table)))
+
+
+def test_the_same_figure_is_the_same_file(tmp_path, runs):
+    for name in ("once", "again"):
+        figures.save(figures.levels_overview(levels.table_of(runs), runs), name, tmp_path)
+    assert (tmp_path / "once.svg").read_bytes() == (tmp_path / "again.svg").read_bytes()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["again.png", "again.svg", "once.png", "once.svg"]
+
+
+def test_a_figure_that_cannot_be_written_says_so(tmp_path, runs):
+    (tmp_path / "x.svg").mkdir()
+    with pytest.raises(InputError, match=r"x\.svg"):
+        figures.save(figures.levels_overview(levels.table_of(runs), runs), "x", tmp_path)
+
+
+def test_policies_keep_colours_that_differ_in_grey_print_or_in_marker():
+    assert len(set(figures.COLORS.values())) == len(set(figures.MARKERS.values())) == len(figures.COLORS)

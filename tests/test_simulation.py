@@ -1,0 +1,228 @@
+"""One call: what it takes, what it returns, and what it says before and while it runs."""
+
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import simlib
+from simlib import InputError
+
+SMALL = simlib.Rules(memory=simlib.Memory(kv_gb_per_token=1 / 128))  # 1152 tokens
+
+
+def table(requests: int = 30) -> simlib.RequestTable:
+    return simlib.workload.original(requests, seed=5)
+
+
+def test_the_same_requests_in_any_form_give_the_same_run():
+    requests = table()
+    frame = requests.frame()
+    runs = [
+        simlib.simulate(form, "multi_bin_dynamic", gpus=2)
+        for form in (requests, frame, frame.to_dict("list"), frame.set_axis(range(7, 37)), frame.assign(note="x"))
+    ]
+    for run in runs[1:]:
+        assert np.array_equal(run.times.completion_s, runs[0].times.completion_s)
+
+
+def test_names_stand_for_policies_and_presets_with_their_defaults():
+    by_name = simlib.simulate(table(), "multi_bin_dynamic", "original-calibrated")
+    by_object = simlib.simulate(table(), simlib.MultiBinDynamic(), simlib.Affine(0.015, 0.0003, 0.4))
+    assert np.array_equal(by_name.times.completion_s, by_object.times.completion_s)
+    assert by_name.policy == "multi_bin_dynamic"
+    default = simlib.simulate(table(), "static_fifo")
+    named = simlib.simulate(table(), simlib.StaticFIFO(8), "original-synthetic", 1, "run_to_completion")
+    assert np.array_equal(default.times.completion_s, named.times.completion_s)
+
+
+def test_the_deadline_is_the_policys_unless_another_is_given():
+    def share(policy, **options):
+        return simlib.simulate(table(), policy, **options).summary()["sla_violation_share"]
+
+    assert share(simlib.StaticFIFO()) == share(simlib.StaticFIFO(), sla=1.0)
+    assert share(simlib.DynamicNoBins(d_sla=0.02)) == 1.0
+    assert share(simlib.DynamicNoBins(d_sla=0.02), sla=100.0) == 0.0
+    assert share(simlib.DynamicNoBins(d_sla=100.0), sla="latency<=0.001") == 1.0
+
+
+@pytest.mark.parametrize("gpus", [1, 3, 64, 100])
+def test_any_number_of_gpus(gpus):
+    requests = simlib.RequestTable(np.zeros(200), np.full(200, 10), np.full(200, 10))
+    run = simlib.simulate(requests, simlib.StaticFIFO(1), simlib.GivenTimes(np.ones(200)), gpus)
+    assert run.summary()["makespan_s"] == -(-200 // gpus)
+    assert set(run.served.gpu) == set(range(gpus))
+
+
+def test_a_run_says_how_it_was_executed():
+    for backend in ("compiled", "stepped", "interpreted"):
+        assert simlib.simulate(table(), "static_fifo", backend=backend).backend == backend
+    assert simlib.simulate(table(), "static_fifo").backend == "compiled"
+
+
+def test_time_has_no_scale():
+    requests, service_s = table(), np.linspace(0.01, 0.3, 30)
+    run = simlib.simulate(requests, simlib.StaticFIFO(3), simlib.GivenTimes(service_s), 2)
+    slower = simlib.simulate(requests.at_rate(0.25), simlib.StaticFIFO(3), simlib.GivenTimes(4 * service_s), 2)
+    assert np.array_equal(slower.times.completion_s, 4 * run.times.completion_s)
+
+
+LEVEL_POLICIES = ("static_fifo", "dynamic_no_bins", "multi_bin_dynamic")
+
+
+@pytest.mark.parametrize(
+    ("latency", "published"),
+    [
+        ("original-synthetic", [(43.3, 1.006, 46.41), (1.5, 0.502, 50.77), (0.7, 0.369, 50.24)]),
+        ("original-calibrated", [(96.5, 7.691, 29.24), (61.7, 1.040, 49.64), (22.4, 0.704, 49.07)]),
+    ],
+    ids=["level 1", "level 3"],
+)
+def test_the_published_tables_at_seed_42(latency, published):
+    for policy, row in zip(LEVEL_POLICIES, published, strict=True):
+        summary = simlib.simulate(simlib.workload.original(1000, seed=42), policy, latency, gpus=2).summary()
+        found = (summary["sla_violation_share"] * 100, summary["latency_mean_s"], summary["throughput_rps"])
+        assert (round(found[0], 1), round(found[1], 3), round(found[2], 2)) == row
+
+
+# Requests that cannot fit
+
+
+def oversize_table() -> simlib.RequestTable:
+    return simlib.RequestTable([0, 1, 2, 3], [10, 1000, 10, 2000], [10, 153, 10, 10], [10, 10, 10, 10])
+
+
+@pytest.mark.parametrize("policy", [simlib.DynamicNoBins, simlib.MultiBinDynamic])
+def test_a_request_larger_than_the_memory_is_named_before_the_run(policy):
+    with pytest.raises(InputError) as caught:
+        simlib.simulate(oversize_table(), policy(variant=SMALL))
+    assert str(caught.value).startswith("prompt_tokens + output_tokens, row 1: 1153 (expected at most 1152")
+    assert 'oversize="reject"' in str(caught.value)
+
+
+@pytest.mark.parametrize("policy", [simlib.DynamicNoBins, simlib.MultiBinDynamic])
+@pytest.mark.filterwarnings("ignore:predicted_output_tokens. tied")
+def test_rejected_requests_are_counted_and_block_nobody(policy):
+    run = simlib.simulate(oversize_table(), policy(variant=SMALL), oversize="reject")
+    assert run.rejected == 2
+    assert np.isnan(run.times.completion_s).tolist() == [False, True, False, True]
+    assert run.times.start_s[[0, 2]].tolist() == [0, 2]
+    assert run.summary()["requests"] == 4
+    assert run.summary()["sla_violation_share"] == 0.5
+
+
+def test_a_request_as_large_as_the_memory_fits():
+    run = simlib.simulate(simlib.RequestTable([0], [1000], [152]), simlib.DynamicNoBins(variant=SMALL))
+    assert run.rejected == 0
+
+
+def test_static_batches_ignore_memory():
+    assert simlib.simulate(oversize_table(), simlib.StaticFIFO()).rejected == 0
+
+
+def test_a_table_of_which_nothing_fits_is_rejected_as_a_whole():
+    requests = simlib.RequestTable([0, 1], [2000, 3000], [1, 1])
+    run = simlib.simulate(requests, simlib.DynamicNoBins(variant=SMALL), oversize="reject")
+    assert run.rejected == 2
+    assert len(run.batches) == 0
+    assert run.requests["batch"].tolist() == [-1, -1]
+    assert run.summary()["sla_violation_share"] == 1.0
+
+
+# Bins
+
+
+@pytest.mark.parametrize("policy", ["multi_bin_dynamic", "multi_bin_fixed"])
+def test_binning_without_predictions_is_refused(policy):
+    requests = table().with_predictions(None)
+    with pytest.raises(InputError, match=f"predicted_output_tokens: missing column .*{policy}"):
+        simlib.simulate(requests, policy)
+    for plain in ("static_fifo", "dynamic_no_bins"):
+        assert simlib.simulate(requests, plain).rejected == 0
+
+
+@pytest.mark.parametrize(
+    ("predicted", "k_bins", "distinct"),
+    [([5] * 20, 2, 1), ([5] * 20, 4, 1), ([5] * 15 + [9] * 5, 2, 1), ([5] * 15 + [9] * 5, 4, 2)],
+)
+@pytest.mark.parametrize("policy", [simlib.MultiBinDynamic, simlib.MultiBinFixed])
+def test_tied_lengths_say_how_many_bins_there_are(policy, predicted, k_bins, distinct):
+    requests = table(20).with_predictions(predicted)
+    with pytest.warns(UserWarning, match=f"predicted_output_tokens.*{distinct} distinct bins? of {k_bins}") as caught:
+        run = simlib.simulate(requests, policy(k_bins=k_bins))
+    assert run.requests["bin"].nunique() == distinct
+    assert caught[0].filename == __file__  # the user's line, not the library's
+
+
+def test_distinct_lengths_give_no_warning():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for policy in ("multi_bin_dynamic", "multi_bin_fixed"):
+            simlib.simulate(table(200), policy)
+
+
+# Malformed tables reach the caller as one sentence
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda f: f.drop(columns="output_tokens"), "output_tokens: missing column"),
+        (lambda f: f.assign(output_tokens=-1), "output_tokens, row 0: -1"),
+        (lambda f: f.assign(prompt_tokens=0.5), "prompt_tokens, row 0: 0.5"),
+        (lambda f: f.assign(prompt_tokens="many"), "prompt_tokens, row 0: many"),
+        (lambda f: f.assign(arrival_s=f["arrival_s"] * np.nan), "arrival_s, row 0: nan"),
+        (lambda f: f.iloc[::-1], "arrival_s, row 1"),
+        (lambda f: f.iloc[:0], "arrival_s: the table has no rows"),
+        (lambda f: f.assign(arrival_s=pd.Timestamp("2024-01-01")), "this is a date"),
+        (lambda f: f.assign(arrival_s=f["arrival_s"] + 1.7e12), "milliseconds since 1970"),
+        (lambda f: f.assign(arrival_s=f["arrival_s"] * 1e5), "look like milliseconds"),
+        (lambda f: f.rename(columns={"arrival_s": "arrival_ms"}), "divided by 1000"),
+    ],
+)
+@pytest.mark.parametrize("policy", ["static_fifo", "multi_bin_fixed"])
+def test_a_malformed_table_is_refused(policy, change, says):
+    with pytest.raises(InputError, match=says):
+        simlib.simulate(change(table().frame()), policy)
+
+
+@pytest.mark.parametrize("policy", ["static_fifo", "dynamic_no_bins", "multi_bin_dynamic", "multi_bin_fixed"])
+@pytest.mark.filterwarnings("ignore:predicted_output_tokens. tied")
+def test_one_row_and_one_instant_are_served(policy):
+    one = simlib.simulate(table(1), policy)
+    assert one.times.start_s.tolist() == table(1).arrival_s.tolist()
+    instant = table(40).frame().assign(arrival_s=3.0)
+    run = simlib.simulate(instant, policy, gpus=3)
+    assert run.times.start_s.min() == 3.0
+    assert (run.times.completion_s > 3.0).all()
+
+
+# Order of checking
+
+
+def test_nothing_runs_before_everything_is_checked():
+    asked = []
+
+    def asks(now_s, gpu, waiting, params, memory, note):
+        asked.append(now_s)
+        return 0, 1
+
+    policy = simlib.Custom("asks", asks)
+    wrong = ({"gpus": 0}, {"sla": -1}, {"backend": "x"}, {"oversize": "x"}, {"execution": "x"}, {"latency": "x"})
+    for options in wrong:
+        with pytest.raises(InputError, match=next(iter(options))):
+            simlib.simulate(table(), policy, **options)
+    assert asked == []
+
+
+def test_the_other_execution_model_is_refused_until_there_is_one():
+    with pytest.raises(InputError, match=r"execution: 'continuous' \(expected one of run_to_completion"):
+        simlib.simulate(table(), "static_fifo", execution="continuous")
+
+
+def test_a_policys_own_class_is_no_policy():
+    with pytest.raises(InputError, match="policy"):
+        simlib.simulate(table(), simlib.StaticFIFO)
+    with pytest.raises(InputError, match="did you mean 'static_fifo'"):
+        simlib.simulate(table(), "static_fifos")
