@@ -36,8 +36,8 @@ class Memory:
 
     Examples
     --------
-    >>> Memory().capacity_tokens
-    1800000.0
+    >>> round(Memory().capacity_tokens)
+    1800000
     """
 
     total_gb: float = 12.0

@@ -16,52 +16,126 @@ from pathlib import Path
 from types import CellType, FunctionType
 from typing import Any
 
+import numpy as np
+
 __all__ = ["compiled", "is_compilable"]
 
 PACKAGE = Path(__file__).parent
 
 
-@functools.cache
 def compiled(function: Callable[..., Any], signature: Any = None) -> Callable[..., Any]:
     """Numba's twin of a plain function and of every plain function that it calls.
 
     Parameters
     ----------
-    function : callable
+    function : function
         A plain function over scalars and arrays.
     signature : numba signature, optional
         With one, the twin is compiled now and can be passed to other kernels as a first-class function.
 
     Raises
     ------
+    TypeError
+        If it is no plain function.
     numba.core.errors.NumbaError
         If numba cannot compile it (see `is_compilable`).
     """
-    import numba
-
-    names = {*_names(function.__code__), "__name__"}
-    namespace = {name: _twin(value) for name, value in function.__globals__.items() if name in names}
-    cells = tuple(CellType(_twin(cell.cell_contents)) for cell in function.__closure__ or ())
-    twin = FunctionType(function.__code__, namespace, function.__name__, function.__defaults__, cells or None)
-    twin.__qualname__ = function.__qualname__
-    ours = Path(function.__code__.co_filename).parent == PACKAGE and not cells
-    with _cache_folder() if ours else nullcontext():
-        return numba.njit(signature, cache=ours, nogil=True)(twin)
+    return _compiled(function, signature, _surroundings(function))
 
 
 def is_compilable(function: Callable[..., Any], signature: Any) -> tuple[bool, str]:
     """Whether `compiled(function, signature)` works, and numba's first complaint if not."""
+    if not isinstance(function, FunctionType):
+        return False, f"{type(function).__name__}: not a plain function"
+    return _is_compilable(function, signature, _surroundings(function))
+
+
+@functools.lru_cache(maxsize=256)
+def _is_compilable(function: FunctionType, signature: Any, surroundings: tuple) -> tuple[bool, str]:
     from numba.core.errors import NumbaError
 
     try:
-        compiled(function, signature)
-    except (NumbaError, NotImplementedError, TypeError, AttributeError) as problem:
+        _compiled(function, signature, surroundings)
+    except (NumbaError, NotImplementedError, TypeError, AttributeError, RecursionError) as problem:
         return False, (str(problem).strip() or type(problem).__name__).splitlines()[0]
     return True, ""
 
 
-def _twin(value: Any) -> Any:
-    return compiled(value) if isinstance(value, FunctionType) else value
+@functools.lru_cache(maxsize=256)
+def _compiled(function: FunctionType, signature: Any, surroundings: tuple) -> Callable[..., Any]:
+    twin = _twin(function, {})
+    if signature is not None:
+        twin.compile(signature)
+        twin.disable_compile()
+    return twin
+
+
+def _twin(value: Any, made: dict[FunctionType, Any]) -> Any:
+    """The dispatcher of a plain function, linked to those of what it calls (itself included); else the value."""
+    if not isinstance(value, FunctionType):
+        return value
+    if value in made:
+        return made[value]
+    import numba
+
+    namespace: dict[str, Any] = {"__name__": value.__module__}
+    cells = tuple(CellType() for _ in value.__closure__ or ())
+    twin = FunctionType(value.__code__, namespace, value.__name__, value.__defaults__, cells or None)
+    twin.__qualname__ = value.__qualname__
+    ours = _is_ours(value)
+    with _cache_folder() if ours else nullcontext():  # numba looks at the folder when it decorates
+        # A user's slip must not read somebody else's memory; our own kernels are tested, and spared the check.
+        made[value] = numba.njit(cache=ours, nogil=True, boundscheck=not ours)(twin)
+    namespace.update((name, _twin(held, made)) for name, held in _globals(value))
+    for cell, original in zip(cells, value.__closure__ or (), strict=True):
+        cell.cell_contents = _twin(original.cell_contents, made)
+    return made[value]
+
+
+def _is_ours(function: FunctionType) -> bool:
+    """Whether it is one of the package's kernels, which never change while the process lives."""
+    return (function.__module__ or "").startswith("simlib.") and not function.__closure__
+
+
+class _Held:
+    """A value that a function reads from around it: the same one is equal, and an array's content counts."""
+
+    def __init__(self, value: Any):
+        self.value = value
+        self.content = value.tobytes() if isinstance(value, np.ndarray) else None
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Held) and self.value is other.value and self.content == other.content
+
+    def __hash__(self) -> int:
+        return id(self.value)
+
+
+def _surroundings(function: Callable[..., Any]) -> tuple[_Held, ...]:
+    """What a function and those that it calls read from around them: numba freezes it, a notebook's next cell may not.
+
+    A twin is only as good as these values, so they are part of its key.
+    """
+    if not isinstance(function, FunctionType):
+        raise TypeError(f"{function!r}: not a plain function")
+    if _is_ours(function):
+        return ()
+    held: list[_Held] = []
+    reached, left = {function}, [function]
+    while left:
+        current = left.pop()
+        values = [value for _, value in _globals(current)]
+        values += [cell.cell_contents for cell in current.__closure__ or ()]
+        held += map(_Held, values)
+        called = {value for value in values if isinstance(value, FunctionType) and not _is_ours(value)} - reached
+        reached |= called
+        left += called
+    return tuple(held)
+
+
+def _globals(function: FunctionType) -> list[tuple[str, Any]]:
+    names = sorted(_names(function.__code__))
+    return [(name, function.__globals__[name]) for name in names if name in function.__globals__]
 
 
 def _names(code: Any) -> set[str]:

@@ -194,7 +194,7 @@ def loop(
             if size > 0 and waiting.tail[queue] > waiting.head[queue]:
                 take(gpu, queue, size, state, waiting, job, batches)
                 service_s = law(state.running[gpu], law_params)
-                if not (service_s >= 0.0 and service_s < math.inf):
+                if not (service_s >= 0.0 and state.now_s[0] + service_s < math.inf):
                     return BAD_TIME
                 launch(gpu, queue, service_s, state, batches)
         else:

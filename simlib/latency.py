@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,7 +95,7 @@ class Affine(LatencyModel):
 
     Examples
     --------
-    >>> Affine(0.010, 0.0002, 0.3).batch_time_s(8, 500)
+    >>> float(Affine(0.010, 0.0002, 0.3).batch_time_s(8, 500))
     0.13625
     """
 
@@ -188,10 +189,12 @@ class Function(LatencyModel):
 
     @property
     def law(self) -> Callable[[np.ndarray, np.ndarray], float]:
-        return _shape_law(self.function)
+        try:
+            return _kept_law(self.function)
+        except TypeError:  # no hash: a law of its own each time, which is never compiled anyway
+            return _shape_law(self.function)
 
 
-@functools.cache
 def _shape_law(function: Callable[..., float]) -> Callable[[np.ndarray, np.ndarray], float]:
     def law(batch: np.ndarray, params: np.ndarray) -> float:
         return function(
@@ -199,6 +202,9 @@ def _shape_law(function: Callable[..., float]) -> Callable[[np.ndarray, np.ndarr
         )
 
     return law
+
+
+_kept_law = functools.lru_cache(maxsize=64)(_shape_law)  # one law a function, so that it is compiled once
 
 
 # Assumed by the original system, not measured: its synthetic numbers, and those that it called calibrated.
@@ -227,8 +233,10 @@ def from_grid(path: str | Path) -> Affine:
     columns = ("batch_size", "max_seq_len", "mean_latency_sec")
     check_type("latency file", path, (str, Path), "a path")
     try:
-        grid = pd.read_csv(path, index_col=False)
-    except (OSError, ValueError) as problem:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)  # rows longer than the header
+            grid = pd.read_csv(path, index_col=False)
+    except (OSError, ValueError, pd.errors.ParserWarning) as problem:
         raise InputError(f"latency file {path}: {problem}") from None
     for column in columns:
         if column not in grid:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import numbers
+import operator
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -88,7 +91,7 @@ def simulate(
     if str(getattr(policy, "bounds", "")).startswith("equal_mass"):
         _report_ties(plan)
     keep = _fitting(table, plan, check_choice("oversize", oversize, ("error", "reject")))
-    backend = _backend(backend, plan, model)
+    backend = _backend(backend, plan, model, policy.name)
     if keep is not None and len(keep) == 0:
         served, table_kept = engine.nothing_served(len(table), len(plan.notes)), table
     else:
@@ -142,12 +145,22 @@ def _fitting(table: RequestTable, plan: schedulers.Plan, oversize: str) -> np.nd
     return np.flatnonzero(fits)
 
 
-def _backend(backend: str, plan: schedulers.Plan, model: latency.LatencyModel) -> str:
-    if backend != "auto":
+def _backend(backend: str, plan: schedulers.Plan, model: latency.LatencyModel, name: str) -> str:
+    if backend not in ("auto", "compiled"):
         return backend
     kinds = engine.signatures()
-    parts = ((plan.decide, kinds.decide), (plan.learn, kinds.learn), (model.law, kinds.law))
-    return "compiled" if all(is_compilable(part, kind)[0] for part, kind in parts) else "stepped"
+    parts = (
+        (f"policy {name}, decide", plan.decide, kinds.decide),
+        (f"policy {name}, learn", plan.learn, kinds.learn),
+        ("latency", model.law, kinds.law),
+    )
+    for part, function, kind in parts:
+        possible, why = is_compilable(function, kind)
+        if not possible and backend == "compiled":
+            raise InputError(f"backend: 'compiled' ({part} cannot be compiled: {why}; expected 'auto' or 'stepped')")
+        if not possible:
+            return "stepped"
+    return "compiled"
 
 
 def _serve(
@@ -175,7 +188,10 @@ def _serve(
         queue_of=np.ascontiguousarray(queue_of, dtype=np.int64),
         capacity_tokens=np.array([plan.capacity_tokens], dtype=np.float64),
     )
-    outcome, served, state = engine.serve(waiting, job, gpus, plan, model.law, model.params, backend)
+    law = model.law
+    if backend != "compiled":
+        plan, law = plan._replace(decide=_answering(plan.decide, name)), _timing(law)
+    outcome, served, state = engine.serve(waiting, job, gpus, plan, law, model.params, backend)
     if outcome != engine.DONE:
         raise InputError(_misbehaviour(outcome, name, waiting, state))
     if keep is not None:
@@ -183,6 +199,34 @@ def _serve(
         batch_of[keep] = served.batch_of
         served = served._replace(batch_of=batch_of)
     return served, kept
+
+
+def _answering(decide: Callable[..., Any], name: str) -> Callable[..., tuple[int, int]]:
+    """A policy's plain function that answers with two integers, as its compiled twin must, or is named."""
+
+    def answer(*sees: Any) -> tuple[int, int]:
+        given = decide(*sees)
+        try:
+            queue, size = (int(operator.index(part)) for part in given)
+            if abs(size) < 2**62 and abs(queue) < 2**62:
+                return queue, size
+        except (TypeError, ValueError):
+            pass
+        raise InputError(f"policy {name}: decide answered {given!r} at {sees[0]:.6g} s (expected a queue and a size)")
+
+    return answer
+
+
+def _timing(law: Callable[..., Any]) -> Callable[..., float]:
+    """A latency model's plain function that answers with a number, as its compiled twin must, or is named."""
+
+    def time_s(batch: np.ndarray, params: np.ndarray) -> float:
+        given = law(batch, params)
+        if not isinstance(given, numbers.Real):
+            raise InputError(f"latency: a batch's time is {given!r} (expected seconds)")
+        return float(given)
+
+    return time_s
 
 
 def _misbehaviour(outcome: int, name: str, waiting: engine.Waiting, state: engine.State) -> str:

@@ -7,6 +7,7 @@ bridge, the bridge calls back here, and the arrays never cross: this side holds 
 from __future__ import annotations
 
 import functools
+import threading
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -22,19 +23,17 @@ __all__ = ["Session", "bridges"]
 class Session:
     """The plain functions of one run and the arrays that they read; an error inside one is kept, then raised again."""
 
-    active: Session | None = None
-
     def __init__(self, plan: Any, law: Callable[..., float], state: Any, waiting: Any, batches: Any, law_params: Any):
         self.plan, self.law, self.state, self.waiting = plan, law, state, waiting
         self.batches, self.law_params = batches, law_params
         self.error: BaseException | None = None
 
     def __enter__(self) -> Session:
-        self.outer, Session.active = Session.active, self
+        self.outer, ACTIVE.session = getattr(ACTIVE, "session", None), self
         return self
 
     def __exit__(self, *error: object) -> None:
-        Session.active = self.outer
+        ACTIVE.session = self.outer
         if self.error is not None:
             raise self.error
 
@@ -47,26 +46,28 @@ class Session:
             return otherwise
 
 
+ACTIVE = threading.local()  # a run's callbacks come in the thread that runs it
+
+
 def ask(now_s: float, gpu: int) -> tuple[int, int]:
     """The active policy's decision; out of range, which ends the run, once anything went wrong."""
-    session = Session.active
+    session = ACTIVE.session
     plan, note = session.plan, session.batches.notes[session.state.counts[STARTED]]
     decide = functools.partial(plan.decide, now_s, gpu, session.waiting, plan.params, plan.memory, note)
-    queue, size = session.guarded(decide, otherwise=(-1, -1))
-    return int(queue), int(size)
+    return session.guarded(decide, otherwise=(-1, -1))
 
 
 def tell(now_s: float, gpu: int) -> None:
     """Show the active policy the batch that its GPU has finished."""
-    session = Session.active
+    session = ACTIVE.session
     plan = session.plan
     session.guarded(plan.learn, now_s, gpu, session.state.running[gpu], plan.params, plan.memory, otherwise=None)
 
 
 def measure(gpu: int) -> float:
     """The active law's time for the batch that the GPU is about to start."""
-    session = Session.active
-    return float(session.guarded(session.law, session.state.running[gpu], session.law_params, otherwise=-1.0))
+    session = ACTIVE.session
+    return session.guarded(session.law, session.state.running[gpu], session.law_params, otherwise=-1.0)
 
 
 def decide(now_s, gpu, waiting, params, memory, note):

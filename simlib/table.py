@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from simlib.checks import InputError
+from simlib.checks import InputError, check_integer, check_number, check_type
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -71,12 +71,15 @@ class RequestTable:
         put(self, "arrival_s", _arrivals(self.arrival_s))
         for column in TOKEN_COLUMNS:
             values = getattr(self, column)
-            if values is not None:
+            if values is not None or column in REQUIRED:
                 put(self, column, _tokens(column, values))
-        for column in (*TOKEN_COLUMNS[:2], *(c for c in TOKEN_COLUMNS[2:] if getattr(self, c) is not None)):
-            rows = len(getattr(self, column))
-            if rows != len(self):
-                raise InputError(f"{column}: {rows} rows (expected {len(self)}, as in arrival_s)")
+                self._check_length(column, getattr(self, column))
+        check_type("labels", self.labels, Mapping, "a mapping of name to values")
+        put(self, "labels", {name: _one_dimensional(name, values) for name, values in self.labels.items()})
+        for name, values in self.labels.items():
+            self._check_length(name, values)
+        if self.index is not None:
+            self._check_length("index", self.index)
         if self.cached_prompt_tokens is not None:
             _refuse_first(
                 "cached_prompt_tokens",
@@ -84,6 +87,10 @@ class RequestTable:
                 self.cached_prompt_tokens > self.prompt_tokens,
                 "expected at most the row's prompt_tokens",
             )
+
+    def _check_length(self, column: str, values: Any) -> None:
+        if len(values) != len(self):
+            raise InputError(f"{column}: {len(values)} rows (expected {len(self)}, as in arrival_s)")
 
     def __len__(self) -> int:
         return len(self.arrival_s)
@@ -106,8 +113,11 @@ class RequestTable:
         if missing:
             hint = "; arrival_ms must be divided by 1000" if "arrival_ms" in names else ""
             raise InputError(f"{missing[0]}: missing column (found {', '.join(map(str, names)) or 'none'}{hint})")
+        twice = [column for column in ("arrival_s", *TOKEN_COLUMNS, *LABELS) if names.count(column) > 1]
+        if twice:
+            raise InputError(f"{twice[0]}: {names.count(twice[0])} columns of that name (expected one)")
         columns = {c: requests[c] for c in ("arrival_s", *TOKEN_COLUMNS) if c in names}
-        labels = {c: np.asarray(requests[c]) for c in LABELS if c in names}
+        labels = {c: requests[c] for c in LABELS if c in names}
         return cls(**columns, labels=labels, index=getattr(requests, "index", None))
 
     def frame(self) -> pd.DataFrame:
@@ -118,11 +128,26 @@ class RequestTable:
         return pd.DataFrame({**self.labels, **columns}, index=self.index)
 
     def head(self, rows: int) -> RequestTable:
-        """The first `rows` requests."""
-        return self.rows(slice(0, rows))
+        """The first `rows` requests, or all if there are fewer."""
+        return self.rows(slice(0, check_integer("rows", rows, 1)))
 
     def rows(self, which: slice | np.ndarray) -> RequestTable:
-        """The requests that a slice, a mask or an ascending index array selects."""
+        """The requests that a slice, a mask or an ascending array of positions selects.
+
+        Raises
+        ------
+        InputError
+            If it selects nothing, a row that does not exist, or rows out of order.
+        """
+        try:
+            which = which if isinstance(which, slice) else np.asarray(which)
+            selected = np.arange(len(self))[which]
+        except (IndexError, TypeError, ValueError):
+            selected = None
+        if selected is None or selected.ndim != 1 or (np.diff(selected) <= 0).any():
+            what = f"expected a slice, {len(self)} booleans, or ascending positions below {len(self)}"
+            raise InputError(f"rows: {which!r} ({what})")
+        which = selected
         return RequestTable(
             arrival_s=self.arrival_s[which],
             labels={name: values[which] for name, values in self.labels.items()},
@@ -135,7 +160,8 @@ class RequestTable:
         return replace(self, predicted_output_tokens=predicted_output_tokens)
 
     def at_rate(self, factor: float) -> RequestTable:
-        """The same requests with every arrival time divided by `factor` (2 doubles the rate)."""
+        """The same requests with every arrival time divided by `factor` > 0 (2 doubles the rate)."""
+        check_number("factor", factor, 0.0, open_low=True)
         return replace(self, arrival_s=self.arrival_s / factor)
 
 
@@ -195,7 +221,7 @@ def _number(value: Any) -> float:
         return np.nan
     try:
         return float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return np.nan
 
 
@@ -206,7 +232,7 @@ def _is_date(value: Any) -> bool:
         np.datetime64(str(value).strip().replace("/", "-")[:19].replace(" ", "T"))
     except ValueError:
         return False
-    return "-" in str(value) or "/" in str(value)
+    return any(mark in str(value).strip()[1:] for mark in "-/")  # a leading one is a sign
 
 
 def _refuse_first(column: str, values: np.ndarray, bad: np.ndarray, expected: str) -> None:

@@ -150,7 +150,7 @@ def test_the_full_trace_is_found_where_its_checksum_is_right(cache, tmp_path, mo
         ("BurstGPT_1.csv", b"version https://git-lfs.github.com/spec/v1\noid sha256:4bb\nsize 52283111\n"),
         ("BurstGPT_1.csv", CONTENT[:-1]),
         ("BurstGPT_1.csv", CONTENT[:-2] + b"9\n"),
-        ("BurstGPT_1.csv.gz", gzip.compress(CONTENT, 1)[:-100]),
+        ("BurstGPT_1.csv.gz", gzip.compress(CONTENT, 1, mtime=0)[:-100]),
         ("BurstGPT_1.csv.gz", b"not gzip"),
     ],
 )
