@@ -18,7 +18,7 @@ book: .venv/.ok  # execute what changed, build the pages
 env: .venv/.ok  # the environment alone
 
 test: .venv/.ok
-	$(BIN)/python -m pytest --doctest-modules
+	$(BIN)/python -m pytest --doctest-modules -n 2 --dist loadfile
 
 lab: .venv/.ok  # JupyterLab on the notebooks
 	$(BIN)/jupyter lab notebooks
