@@ -10,6 +10,7 @@ import argparse
 import json
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,7 +30,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb; return the exit code (0 done, 2 bad input)."""
     options = _parser().parse_args(arguments)
     try:
-        options.verb(options)
+        with warnings.catch_warnings():
+            warnings.showwarning = lambda message, *_, **__: print(f"simlib: {message}", file=sys.stderr)
+            options.verb(options)
     except InputError as problem:
         print(f"simlib: {problem}", file=sys.stderr)
         return 2
@@ -85,7 +88,7 @@ def _simulate(options: argparse.Namespace) -> None:
     from simlib.simulation import simulate
 
     policy = _policy(options)
-    check_integer("gpus", options.gpus, 1)
+    _check_folders(options.out)
     table = traces.read(options.requests, failed="keep").requests
     table = _predicted(table, options, needed=policy.needs_predictions)
     run = simulate(
@@ -138,9 +141,7 @@ def _compare(options: argparse.Namespace) -> None:
 
     check_choice("--level", options.level, (*map(str, levels.LEVELS), "all"))
     check_integer("--replications", options.replications, 2)
-    for path in (options.json and options.json.parent, options.out and options.out.parent):
-        if path is not None and not path.is_dir():
-            raise InputError(f"{path}: no such folder")
+    _check_folders(options.json, options.out)
     chosen = list(levels.LEVELS) if options.level == "all" else [int(options.level)]
     settings = {"requests": options.requests, "seed": options.seed}
     runs = pd.concat(
@@ -208,6 +209,13 @@ def _plain(value: Any) -> Any:
         return [_plain(item) for item in value]
     value = value.item() if hasattr(value, "item") else value
     return None if isinstance(value, float) and value != value else value
+
+
+def _check_folders(*paths: Path | None) -> None:
+    """Before any work: nobody should wait for a result that cannot be written."""
+    for path in paths:
+        if path is not None and not path.parent.is_dir():
+            raise InputError(f"{path}: no folder {path.parent} (expected an existing one)")
 
 
 def _write(path: Path, text: str) -> None:

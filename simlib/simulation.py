@@ -21,6 +21,7 @@ __all__ = ["simulate"]
 
 BACKENDS = ("auto", "compiled", "stepped", "interpreted")
 EXECUTIONS = ("run_to_completion",)
+OVERSIZE = ("error", "reject")
 MAX_GPUS = 4096
 
 
@@ -83,6 +84,7 @@ def simulate(
     gpus = check_integer("gpus", gpus, 1, MAX_GPUS)
     check_choice("execution", execution, EXECUTIONS)
     check_choice("backend", backend, BACKENDS)
+    check_choice("oversize", oversize, OVERSIZE)
     deadline = SLA.of(getattr(policy, "d_sla", 1.0) if sla is None else sla)
     if policy.needs_predictions and table.predicted_output_tokens is None:
         raise InputError(f"predicted_output_tokens: missing column (policy {policy.name} bins by it)")
@@ -90,7 +92,7 @@ def simulate(
     plan = policy.plan(table, gpus)
     if str(getattr(policy, "bounds", "")).startswith("equal_mass"):
         _report_ties(plan)
-    keep = _fitting(table, plan, check_choice("oversize", oversize, ("error", "reject")))
+    keep = _fitting(table, plan, oversize)
     backend = _backend(backend, plan, model, policy.name)
     if keep is not None and len(keep) == 0:
         served, table_kept = engine.nothing_served(len(table), len(plan.notes)), table

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -57,6 +58,13 @@ def test_simulate_reads_the_trace_and_a_gzipped_table(table, tmp_path, capsys):
     packed.write_bytes(gzip.compress(table.read_bytes()))
     assert main(["simulate", str(packed)]) == 0
     assert capsys.readouterr().out.count('"requests"') == 2
+
+
+def test_a_warning_is_a_sentence_on_standard_error(table, capsys):
+    assert main(["simulate", str(table), "--k-bins", "8"]) == 0
+    printed = capsys.readouterr()
+    assert re.fullmatch(r"simlib: predicted_output_tokens: tied lengths leave \d distinct bins of 8\n", printed.err)
+    assert json.loads(printed.out)["requests"] == 3
 
 
 def test_compare_prints_intervals(capsys):
