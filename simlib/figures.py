@@ -6,6 +6,7 @@ Okabe and Ito's, which colour-blind readers tell apart; markers repeat the disti
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -91,32 +92,36 @@ def save(figure: Figure, name: str, folder: str | Path) -> None:
 def levels_overview(table: pd.DataFrame, runs: pd.DataFrame) -> Figure:
     """Violations by level and scheduler: what was claimed, and where the replications lie.
 
-    `table` is `studies.level_table`'s, `runs` is `studies.level_runs`'s, of several levels.
+    `table` is `levels.table_of`'s, `runs` is `levels.runs_of`'s, of several levels.
     """
     levels = list(dict.fromkeys(table["level"]))
-    figure, axes = plt.subplots(1, len(levels), sharey=True, figsize=(9.0, 3.9), squeeze=False)
-    for axis, level in zip(axes[0], levels, strict=True):
+    columns = min(2, len(levels))  # two abreast can still be read on a phone
+    lines = math.ceil(len(levels) / columns)
+    figure, axes = plt.subplots(lines, columns, sharey=True, figsize=(6.4, 0.6 + 2.7 * lines), squeeze=False)
+    for axis, level in zip(axes.flat, levels, strict=False):
         rows = table[table["level"] == level].reset_index(drop=True)
         for place, row in rows.iterrows():
             shares = runs[(runs["level"] == level) & (runs["scheduler"] == row["scheduler"])]["sla_violation_share"]
             _spread(axis, place, shares.to_numpy(), row)
-        axis.set_title(f"Level {level}")
-        where = "real arrivals" if rows["trace"].astype(bool).all() else "Poisson arrivals"
-        axis.set_xlabel(f"{where}\nn = {rows['requests'].iloc[0]}", fontsize=10)
-        axis.set_xticks(range(len(rows)), [_short(name) for name in rows["scheduler"]], rotation=40, ha="right")
+        where = "BurstGPT" if rows["trace"].astype(bool).all() else "Poisson"
+        axis.set_title(f"Level {level}: {where}, n = {rows['requests'].iloc[0]}", fontsize=11)
+        axis.set_xticks(range(len(rows)), [_short(name) for name in rows["scheduler"]])
         for tick, name in zip(axis.get_xticklabels(), rows["scheduler"], strict=True):
             tick.set_color(COLORS[name])
         axis.set_xlim(-0.6, len(rows) - 0.4)
         axis.grid(axis="x", visible=False)
+    for axis in axes.flat[len(levels) :]:
+        axis.set_visible(False)
     _root_axis(axes[0][0], "y", 1.0)
     axes[0][0].set_ylim(-0.0003, 1.03)
-    axes[0][0].set_ylabel("Late requests (square-root scale)")
+    for axis in axes[:, 0]:
+        axis.set_ylabel("Late requests (√ scale)")
     handles = [
-        plt.Line2D([], [], marker="x", ls="", color=INK, mew=2, ms=8, label="claimed, one run (grey: of other rows)"),
+        plt.Line2D([], [], marker="x", ls="", color=INK, mew=2, ms=8, label="claimed (grey: of other rows)"),
         plt.Line2D([], [], marker="o", ls="", color=FAINT, ms=5, alpha=0.6, label="one replication"),
-        plt.Line2D([], [], marker="_", ls="", color=INK, ms=16, mew=2.5, label="mean of replications"),
+        plt.Line2D([], [], marker="_", ls="", color=INK, ms=16, mew=2.5, label="mean, with its 95 % interval"),
     ]
-    figure.legend(handles=handles, loc="outside upper center", ncols=3, fontsize=10)
+    figure.legend(handles=handles, loc="outside upper center", ncols=2, fontsize=10)
     return figure
 
 
@@ -125,6 +130,7 @@ def _spread(axis: Axes, place: int, shares: np.ndarray, row: pd.Series) -> None:
     jitter = np.linspace(-0.22, 0.22, len(shares)) if len(shares) > 1 else np.zeros(1)
     axis.scatter(place + jitter, shares, s=9, color=color, alpha=0.35, linewidths=0)
     axis.hlines(row["mean_violation_share"], place - 0.3, place + 0.3, color=INK, lw=2.5)
+    axis.vlines(place, row["ci_low"], row["ci_high"], color=INK, lw=2.5)
     if pd.notna(row["claimed_violation_share"]):
         color = FAINT if pd.isna(row["claim_inside"]) else INK
         axis.plot(place, row["claimed_violation_share"], marker="x", color=color, mew=2, ms=9, zorder=5)

@@ -144,9 +144,15 @@ def seconds(value_s: float, digits: int = 3) -> str:
 
 
 def interval(low: float, high: float, digits: int = 1, points: bool = False) -> str:
-    """An interval of shares as text: ``1.2 to 3.4 %``; of differences in points: ``-0.1 to +0.2 points``."""
-    sign, unit = ("+", "points") if points else ("", "%")
-    return f"{100 * low:{sign}.{digits}f} to {100 * high:{sign}.{digits}f} {unit}"
+    """An interval of shares as text: ``1.2 to 3.4 %``; of differences in points: ``−0.1 to +0.2 points``."""
+    if points:
+        return f"{signed(100 * low, digits)} to {signed(100 * high, digits)} points"
+    return f"{100 * low:.{digits}f} to {100 * high:.{digits}f} %"
+
+
+def signed(value: float, digits: int = 2) -> str:
+    """A difference as text, with its sign: ``+0.25``, ``−1.00``."""
+    return f"{value:+.{digits}f}".replace("-", "−")
 
 
 def _commit() -> str:

@@ -13,7 +13,7 @@ import pandas as pd
 from pandas.io.formats.style import Styler
 
 from simlib import levels
-from simlib.notebook import interval, percent, seconds
+from simlib.notebook import interval, percent, seconds, signed
 
 __all__ = [
     "collapse_numbers",
@@ -72,7 +72,7 @@ def _claim(row: Any) -> str:
         return claimed + here + f" on the {row.trace}, which is not the document's table, so the claim is not judged."
     where = "inside" if row.claim_inside else "outside"
     return claimed + here + (
-        f", percentile {row.claim_percentile:.0f} of {row.replications} replications ({where} their central 95 %)."
+        f", percentile {row.claim_percentile:.3g} of {row.replications} replications ({where} their central 95 %)."
     )  # fmt: skip
 
 
@@ -82,7 +82,7 @@ def _pair(differences: pd.DataFrame, a: str, b: str, metric: str = VIOLATIONS) -
 
 
 def _comparison(pair: Any) -> str:
-    by = f"{100 * pair.difference:+.2f} points, 95 % interval {interval(pair.ci_low, pair.ci_high, 2, points=True)}"
+    by = f"{signed(100 * pair.difference)} points, 95 % interval {interval(pair.ci_low, pair.ci_high, 2, points=True)}"
     share = f"strictly better in {percent(pair.share_of_replications_better, 0)} of the replications"
     if pair.ci_low == pair.ci_high == 0.0:
         return f"{pair.scheduler_a} equals {pair.scheduler_b} in every replication."
@@ -153,7 +153,7 @@ def markdown_table(table: pd.DataFrame) -> str:
 def _verdict(row: Any) -> str:
     if pd.isna(row.claim_inside):
         return "of other rows"
-    return f"percentile {row.claim_percentile:.0f}, {'inside' if row.claim_inside else '**outside**'}"
+    return f"percentile {row.claim_percentile:.3g}, {'inside' if row.claim_inside else '**outside**'}"
 
 
 def show_level(table: pd.DataFrame) -> Styler:
@@ -165,7 +165,7 @@ def show_level(table: pd.DataFrame) -> Styler:
             "claimed": _texts(table["claimed_violation_share"], percent),
             "same seed": _texts(table["seed42_violation_share"], percent),
             "mean (95 % interval)": [_mean(row) for row in table.itertuples()],
-            "percentile": _texts(table["claim_percentile"], "{:.0f}".format),
+            "percentile": _texts(table["claim_percentile"], "{:.3g}".format),
             "inside": table["claim_inside"].map({True: "yes", False: "no"}).fillna("–"),
         }
         | {
@@ -186,7 +186,7 @@ def show_differences(differences: pd.DataFrame) -> Styler:
         difference, low, high = (factor * v for v in (pair.difference, pair.ci_low, pair.ci_high))
         rows.append(
             {"level": pair.level, "A": pair.scheduler_a, "B": pair.scheduler_b, "of": metric}
-            | {"A − B (95 % interval)": f"{difference:+.2f} ({low:+.2f} to {high:+.2f}) {unit}"}
+            | {"A − B (95 % interval)": f"{signed(difference)} ({signed(low)} to {signed(high)}) {unit}"}
             | {"A better in": percent(pair.share_of_replications_better, 0)}
         )
     shown = pd.DataFrame(rows)

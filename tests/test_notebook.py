@@ -67,7 +67,7 @@ def test_a_table_is_written_whole(tmp_path):
 def test_texts_say_their_unit():
     assert notebook.percent(0.433) == "43.3 %"
     assert notebook.seconds(0.5, 2) == "0.50 s"
-    assert notebook.interval(-0.001, 0.002, 2, points=True) == "-0.10 to +0.20 points"
+    assert notebook.interval(-0.001, 0.002, 2, points=True) == "−0.10 to +0.20 points"
 
 
 def test_the_footer_names_parameters_versions_and_data(tmp_path):

@@ -61,7 +61,7 @@ def test_a_comparison_is_asserted_only_where_the_interval_leaves_out_zero(low, h
 
 def test_a_claim_is_judged_only_on_its_own_rows():
     pairs = pd.DataFrame([difference(-0.1, 0.1, a, b) for a, b in levels.PAIRS])
-    assert "percentile 68 of 100 replications (inside" in reading.level_reading(table(), pairs)
+    assert "percentile 68.5 of 100 replications (inside" in reading.level_reading(table(), pairs)
     assert "(outside" in reading.level_reading(table(inside=False), pairs)
     sample = reading.level_reading(table(inside=None, trace="BurstGPT sample (400 rows)"), pairs)
     assert "not judged" in sample and "percentile" not in sample
@@ -71,7 +71,7 @@ def test_the_headline_counts_claims_outside_and_lists_every_level():
     both = pd.concat([table(1, True), table(3, False)])
     pairs = pd.DataFrame([difference(-0.1, 0.1), difference(-0.3, -0.2, level=3)])
     text = reading.headline(both, pairs)
-    assert "fewer late requests at level 3 (-30.00 to -20.00 points)" in text
+    assert "fewer late requests at level 3 (−30.00 to −20.00 points)" in text
     assert "no established difference at level 1" in text and "more late requests" not in text
     assert "Of the 6 claimed shares that can be judged, 3 lie outside" in text
 
