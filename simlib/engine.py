@@ -20,7 +20,17 @@ import numpy as np
 
 from simlib.compiled import compiled
 
-__all__ = ["BATCH_COLUMNS", "Batches", "Job", "Waiting", "nothing_served", "serve", "signatures"]
+__all__ = [
+    "BATCH_COLUMNS",
+    "Batches",
+    "Job",
+    "Waiting",
+    "all_compiled",
+    "interpreted",
+    "nothing_served",
+    "serve",
+    "signatures",
+]
 
 
 class Waiting(NamedTuple):
@@ -201,15 +211,35 @@ def loop(
             return what
 
 
-def serve(waiting: Waiting, job: Job, gpus: int, plan: Any, law: Any, law_params: np.ndarray, backend: str) -> tuple:
+def interpreted(
+    state: State, waiting: Waiting, job: Job, batches: Batches, plan: Any, law: Any, law_params: Any
+) -> int:
+    """Run the loop as it stands, in plain Python."""
+    return loop(state, waiting, job, batches, plan.decide, plan.learn, law, plan.params, plan.memory, law_params)
+
+
+def all_compiled(
+    state: State, waiting: Waiting, job: Job, batches: Batches, plan: Any, law: Any, law_params: Any
+) -> int:
+    """Run the loop, the policy and the law compiled."""
+    kinds = signatures()
+    kernels = (compiled(plan.decide, kinds.decide), compiled(plan.learn, kinds.learn), compiled(law, kinds.law))
+    arrays = (state, waiting, job, batches)
+    return compiled(loop, kinds.loop)(*arrays, *kernels, plan.params, plan.memory, law_params)
+
+
+def serve(
+    waiting: Waiting, job: Job, gpus: int, plan: Any, law: Any, law_params: np.ndarray, way: Callable[..., int]
+) -> tuple[int, Batches, State]:
     """Run the loop over a fresh state.
 
     Parameters
     ----------
     plan : schedulers.Plan
         `decide`, `learn`, `params`, `memory` and the names of the notes.
-    backend : {"compiled", "stepped", "interpreted"}
-        Everything compiled; the loop compiled, policy and law in plain Python; everything in plain Python.
+    way : callable
+        `interpreted`, `all_compiled` or `stepped.stepped`: everything in plain Python; everything compiled; the loop
+        compiled, policy and law in plain Python.
 
     Returns
     -------
@@ -236,21 +266,7 @@ def serve(waiting: Waiting, job: Job, gpus: int, plan: Any, law: Any, law_params
         notes=np.zeros((requests + 1, len(plan.notes))),  # one row more: asked, and answered with "wait"
         batch_of=np.full(requests, -1, np.int64),
     )
-    arguments = (state, waiting, job, batches)
-    numbers = (plan.params, plan.memory, law_params)
-    if backend == "interpreted":
-        outcome = loop(*arguments, plan.decide, plan.learn, law, *numbers)
-    elif backend == "compiled":
-        kinds = signatures()
-        kernels = (compiled(plan.decide, kinds.decide), compiled(plan.learn, kinds.learn), compiled(law, kinds.law))
-        outcome = compiled(loop, kinds.loop)(*arguments, *kernels, *numbers)
-    else:
-        from simlib.stepped import Session, bridges
-
-        bridge = bridges()
-        with Session(plan, law, state, waiting, batches, law_params):
-            kernels = (bridge.decide, bridge.learn, bridge.law)
-            outcome = compiled(loop, signatures().loop)(*arguments, *kernels, *numbers)
+    outcome = way(state, waiting, job, batches, plan, law, law_params)
     started = state.counts[STARTED]
     return outcome, Batches(*(c if c is batches.batch_of else c[:started] for c in batches)), state
 

@@ -193,7 +193,7 @@ def _serve(
     law = model.law
     if backend != "compiled":
         plan, law = plan._replace(decide=_answering(plan.decide, name)), _timing(law)
-    outcome, served, state = engine.serve(waiting, job, gpus, plan, law, model.params, backend)
+    outcome, served, state = engine.serve(waiting, job, gpus, plan, law, model.params, _way(backend))
     if outcome != engine.DONE:
         raise InputError(_misbehaviour(outcome, name, waiting, state))
     if keep is not None:
@@ -201,6 +201,14 @@ def _serve(
         batch_of[keep] = served.batch_of
         served = served._replace(batch_of=batch_of)
     return served, kept
+
+
+def _way(backend: str) -> Callable[..., int]:
+    if backend == "stepped":
+        from simlib.stepped import stepped  # imports numba
+
+        return stepped
+    return engine.all_compiled if backend == "compiled" else engine.interpreted
 
 
 def _answering(decide: Callable[..., Any], name: str) -> Callable[..., tuple[int, int]]:

@@ -15,9 +15,10 @@ from typing import Any
 import numba
 from numba import objmode
 
-from simlib.engine import GPU, STARTED, signatures
+from simlib.compiled import compiled
+from simlib.engine import GPU, STARTED, loop, signatures
 
-__all__ = ["Session", "bridges"]
+__all__ = ["Session", "bridges", "stepped"]
 
 
 class Session:
@@ -96,3 +97,11 @@ def bridges() -> SimpleNamespace:
     """The compiled bridges; made once a process."""
     kinds = signatures()
     return SimpleNamespace(**{f.__name__: numba.njit(getattr(kinds, f.__name__))(f) for f in (decide, learn, law)})
+
+
+def stepped(state: Any, waiting: Any, job: Any, batches: Any, plan: Any, law: Any, law_params: Any) -> int:
+    """Run the loop compiled, the policy and the law in plain Python between its steps."""
+    bridge = bridges()
+    arrays, kernels = (state, waiting, job, batches), (bridge.decide, bridge.learn, bridge.law)
+    with Session(plan, law, state, waiting, batches, law_params):
+        return compiled(loop, signatures().loop)(*arrays, *kernels, plan.params, plan.memory, law_params)
