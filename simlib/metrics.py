@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from simlib.checks import InputError, check_choice, check_number, check_type
-from simlib.stats import stability
+from simlib.stability import stability
 
 if TYPE_CHECKING:
     from simlib.run import Run

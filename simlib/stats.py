@@ -1,40 +1,36 @@
-"""From replications to statements: intervals, paired comparisons, percentiles, and a label for one run's stability.
+"""From replications to statements: intervals, comparisons of two systems, percentiles.
 
 Reads the numbers that metrics gives for each independent run; knows neither policies nor requests. Studies here are
 *terminating*: a replication is a whole run from empty, nothing is cut off, and an interval is about the mean of such
-runs. Two policies are compared on the same requests (common random numbers), by their differences.
+runs. Two policies are compared on the same requests (common random numbers), by their differences. Shares near 0 or 1
+have a module of their own, `shares`; so have one long run, `steady`, and how long to go on, `selection`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import astuple, dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Callable
+from dataclasses import astuple, dataclass, replace
+from typing import Any, Literal
 
 import numpy as np
 
-from simlib.checks import InputError, check_integer, check_number, check_probability, check_type
-
-if TYPE_CHECKING:
-    import pandas as pd
+from simlib.checks import InputError, check_number, check_probability
+from simlib.replications import replicate as replicate  # also by this name, as most studies want both
 
 __all__ = [
+    "Estimate",
     "Interval",
     "PairedDifference",
-    "Stability",
+    "difference",
     "holm",
     "inside",
     "mean_interval",
     "paired_difference",
     "percentile_of",
-    "replicate",
-    "stability",
 ]
 
-Stability = Literal["stable", "near_critical", "unstable", "unknown"]
 LARGEST = 1e100  # squares of larger numbers could overflow
-SHORTEST_RUN, WINDOWS, ONE_SIDED = 5000, 20, 0.05  # of `stability`: requests, batches of them, error of its two tests
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +55,37 @@ class Interval:
 
 
 @dataclass(frozen=True, slots=True)
+class Estimate:
+    """One number with its confidence interval, or with the reason why there is none.
+
+    Attributes
+    ----------
+    value : float
+        The estimate, in the unit of the data, as are the limits.
+    ci_low, ci_high : float or None
+        Limits of the interval; None where the data cannot carry one.
+    method : str
+        How the interval was made.
+    groups : int
+        The independent pieces that it rests on: replications, batches, cycles.
+    reason : str
+        Why there are no limits; empty where there are.
+    """
+
+    value: float
+    ci_low: float | None
+    ci_high: float | None
+    method: str
+    groups: int
+    reason: str = ""
+
+    @property
+    def half_width(self) -> float | None:
+        """Half the distance of the limits; None without them."""
+        return None if self.ci_low is None else (self.ci_high - self.ci_low) / 2
+
+
+@dataclass(frozen=True, slots=True)
 class PairedDifference(Interval):
     """The mean of a - b over replications, with how the two compare in each; adds to `Interval`:
 
@@ -71,6 +98,8 @@ class PairedDifference(Interval):
         None where a or b is constant.
     p_value : float or None
         Two-sided, of the hypothesis that the mean difference is zero (for `holm`); None for one replication.
+    method : {"paired", "independent"}
+        Whether the interval is of the differences, or Welch's of two independent samples (see `difference`).
     """
 
     share_less: float
@@ -78,6 +107,7 @@ class PairedDifference(Interval):
     share_greater: float
     correlation: float | None
     p_value: float | None
+    method: Literal["paired", "independent"] = "paired"
 
 
 def mean_interval(values: Any, confidence: float = 0.95) -> Interval:
@@ -111,17 +141,15 @@ def mean_interval(values: Any, confidence: float = 0.95) -> Interval:
     >>> interval.mean, round(interval.ci_low, 3), round(interval.ci_high, 3)
     (2.0, -0.484, 4.484)
     """
-    values = _numbers("values", values, "replication")
+    values = check_numbers("values", values, "replication")
     confidence = check_number("confidence", confidence, 0.0, 1.0, open_low=True, open_high=True)
     # Deviations from the first value: equal values then have exactly that mean, and no spread from rounding.
     deviations = values - values[0]
     mean, count = float(values[0] + deviations.mean()), len(values)
     if count == 1:
         return Interval(mean, None, None, count, None)
-    from scipy.special import stdtrit
-
     std = float(deviations.std(ddof=1))
-    half_width = float(-stdtrit(count - 1, (1 - confidence) / 2)) * std / math.sqrt(count)
+    half_width = t_quantile(count - 1, confidence) * std / math.sqrt(count)
     return Interval(mean, mean - half_width, mean + half_width, count, std)
 
 
@@ -146,7 +174,7 @@ def paired_difference(a: Any, b: Any, confidence: float = 0.95) -> PairedDiffere
     >>> round(pair.mean, 3), round(pair.share_less, 3), round(pair.correlation, 3)
     (-0.667, 0.667, 0.982)
     """
-    a, b = (_numbers(*given, "replication", -LARGEST / 2, LARGEST / 2) for given in (("a", a), ("b", b)))
+    a, b = (check_numbers(*given, "replication", -LARGEST / 2, LARGEST / 2) for given in (("a", a), ("b", b)))
     if len(a) != len(b):
         raise InputError(f"b: {len(b)} replications (expected {len(a)}, as in a)")
     interval = mean_interval(a - b, confidence)
@@ -157,7 +185,67 @@ def paired_difference(a: Any, b: Any, confidence: float = 0.95) -> PairedDiffere
         share_equal=float(np.mean(a == b)),
         share_greater=float(np.mean(a > b)),
         correlation=float(np.corrcoef(a, b)[0, 1]) if varies else None,
-        p_value=_p_value(interval),
+        p_value=p_value(interval),
+    )
+
+
+def difference(
+    a: Any, b: Any, apart: Any | Callable[[], Any] | None = None, confidence: float = 0.95
+) -> PairedDifference:
+    """How a differs from b: by pairs where common random numbers worked, else from independent samples.
+
+    Parameters
+    ----------
+    a, b, confidence
+        As in `paired_difference`: row r of both comes from the same requests.
+    apart : array_like of float or callable, optional
+        The metric of b in at least two replications of its own, from other seeds; a function without arguments that
+        gives them is called only where they are needed.
+
+    Returns
+    -------
+    PairedDifference
+        Its `method` says which. ``paired``: the correlation is positive (or missing, as a or b is constant), or there
+        is no `apart`. ``independent``: the correlation is not positive, and mean, interval and p-value are Welch's for
+        a against `apart`; correlation and shares are still those of the pairs.
+
+    Raises
+    ------
+    InputError
+        As in `paired_difference`, also for `apart`.
+
+    Notes
+    -----
+    Under a negative correlation the paired interval is right but wider than one from independent runs. Welch's
+    interval of the *same* runs would be narrower and wrong, since they are not independent: at a correlation of -0.5 it
+    covers 89 % in place of 95 %. Hence the runs of their own.
+
+    Examples
+    --------
+    >>> difference([1.0, 2.0, 4.0], [4.0, 3.0, 2.0], apart=lambda: [3.0, 2.0, 3.0]).method
+    'independent'
+    """
+    pair = paired_difference(a, b, confidence)
+    if apart is None or pair.correlation is None or pair.correlation > 0:
+        return pair
+    apart = check_numbers("apart", apart() if callable(apart) else apart, "replication", -LARGEST / 2, LARGEST / 2)
+    if len(apart) < 2:
+        raise InputError("apart: 1 replication (expected at least 2)")
+    from scipy.special import stdtr
+
+    a = np.asarray(a, float)
+    parts = [float(np.var(sample, ddof=1)) / len(sample) for sample in (a, apart)]
+    mean, variance = float(a.mean() - apart.mean()), sum(parts)
+    shares = [part / variance for part in parts]  # of the variance: their squares cannot underflow
+    degrees = 1 / (shares[0] ** 2 / (len(a) - 1) + shares[1] ** 2 / (len(apart) - 1))
+    half_width = t_quantile(degrees, confidence) * math.sqrt(variance)
+    return replace(
+        pair,
+        mean=mean,
+        ci_low=mean - half_width,
+        ci_high=mean + half_width,
+        p_value=float(2 * stdtr(degrees, -abs(mean) / math.sqrt(variance))),
+        method="independent",
     )
 
 
@@ -189,7 +277,7 @@ def holm(p_values: Any) -> np.ndarray:
     >>> holm([0.04, 0.01, 0.03]).tolist()
     [0.06, 0.03, 0.06]
     """
-    p = _numbers("p_values", p_values, "row", 0.0, 1.0)
+    p = check_numbers("p_values", p_values, "row", 0.0, 1.0)
     order = np.argsort(p, kind="stable")
     adjusted = np.empty_like(p)
     adjusted[order] = np.minimum(1.0, np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)))
@@ -216,7 +304,7 @@ def percentile_of(value: float, sample: Any) -> float:
     >>> percentile_of(3.0, [1.0, 2.0, 3.0, 4.0])
     62.5
     """
-    value, sample = check_number("value", value, -LARGEST, LARGEST), _numbers("sample", sample, "replication")
+    value, sample = check_number("value", value, -LARGEST, LARGEST), check_numbers("sample", sample, "replication")
     return float(50 * (np.mean(sample < value) + np.mean(sample <= value)))
 
 
@@ -240,7 +328,7 @@ def inside(value: float, sample: Any, low: float = 0.025, high: float = 0.975) -
     >>> inside(3.0, [1.0, 2.0, 3.0, 4.0]), inside(4.0, [1.0, 2.0, 3.0, 4.0])
     (True, False)
     """
-    value, sample = check_number("value", value, -LARGEST, LARGEST), _numbers("sample", sample, "replication")
+    value, sample = check_number("value", value, -LARGEST, LARGEST), check_numbers("sample", sample, "replication")
     low, high = check_probability("low", low), check_probability("high", high)
     if low >= high:
         raise InputError(f"high: {high} (expected more than low, which is {low})")
@@ -248,148 +336,14 @@ def inside(value: float, sample: Any, low: float = 0.025, high: float = 0.975) -
     return bool(bottom <= value <= top)
 
 
-def replicate(
-    function: Callable[[int], Mapping[str, float]],
-    replications: int,
-    *,
-    seed: int,
-    workers: int = 1,
-    progress: bool | None = None,
-) -> pd.DataFrame:
-    """Call a function once for each replication and gather the numbers that it returns.
+def t_quantile(degrees: float, confidence: float) -> float:
+    """Two-sided quantile of Student's t: what the standard error is multiplied by."""
+    from scipy.special import stdtrit
 
-    Parameters
-    ----------
-    function : callable
-        Given ``seed + r`` in replication r, returns finite numbers by name, the same names each time. What it returns
-        may depend on that seed only. Policies that one call compares share its requests: common random numbers.
-    replications, seed : int
-        How many, R >= 1; seed of replication 0, >= 0. The last has seed + R - 1 < 2**32.
-    workers : int
-        Threads. Threads, as the engine's kernels release the interpreter's lock, start at once, share what is compiled
-        and take functions from notebook cells; a function that is plain Python gains nothing from them.
-    progress : bool, optional
-        Whether to show a bar on standard error; by default where that is a terminal, after the first second.
-
-    Returns
-    -------
-    pandas.DataFrame
-        One row a replication (index ``replication``, from 0), one column of floats a name; whatever `workers` is, the
-        same to the last bit.
-
-    Raises
-    ------
-    InputError
-        If an argument is bad, or a replication returns something else; the replication is named.
-    RuntimeError
-        If the function fails; names the first replication that did, its cause is the function's own error. An
-        `InputError` of the function stays one.
-
-    Examples
-    --------
-    >>> replicate(lambda seed: {"twice": 2 * seed}, 3, seed=42)["twice"].tolist()
-    [84.0, 86.0, 88.0]
-    """
-    check_type("function", function, Callable, "a function of a seed")
-    replications = check_integer("replications", replications, 1, 2**32)
-    seed = check_integer("seed", seed, 0, 2**32 - replications)
-    workers = check_integer("workers", workers, 1, 1024)
-    check_type("progress", progress, bool | None, "True, False or None")
-    import pandas as pd
-    from tqdm import tqdm
-
-    delay_s, hidden = (1.0, None) if progress is None else (0.0, not progress)
-    outcomes = _outcomes(lambda replication: function(seed + replication), replications, workers)
-    bar = tqdm(outcomes, "replications", replications, leave=False, unit="run", disable=hidden, delay=delay_s)
-    rows: list[dict[str, float]] = []
-    for replication, outcome in enumerate(bar):
-        place = f"replication {replication} (seed {seed + replication})"
-        if isinstance(outcome, Exception):
-            kind = InputError if isinstance(outcome, InputError) else RuntimeError
-            bar.close()
-            raise kind(f"{place}: {type(outcome).__name__}: {outcome}") from outcome
-        rows.append(_row(place, outcome, rows))
-    return pd.DataFrame(rows, index=pd.RangeIndex(replications, name="replication"))
+    return float(-stdtrit(degrees, (1 - confidence) / 2))
 
 
-def stability(arrival_s: Any, completion_s: Any) -> Stability:
-    """Label one run from empty: did the system keep up with its arrivals?
-
-    Parameters
-    ----------
-    arrival_s, completion_s : array_like of float, shape (n_requests,)
-        Arrivals (ascending) and completions (each not before its arrival), in seconds; at least one.
-
-    Returns
-    -------
-    {"stable", "near_critical", "unstable", "unknown"}
-        ``unknown`` below 5,000 requests, or if all arrive at one instant.
-
-    Raises
-    ------
-    InputError
-        If a column is empty or has a bad value (the first bad row is named), or the two differ in length.
-
-    Notes
-    -----
-    The requests are cut, in order of arrival, into 20 batches of equal size. ``unstable``: the number in system grows
-    from batch to batch (t test of its 20 changes, one-sided, 5 %). ``stable``: it does not, and the batches' mean
-    delays, without the first batch's, look independent (von Neumann's ratio, one-sided, 5 %), so that the run is long
-    against the system's memory. ``near_critical`` is the rest: the run is too short to say.
-
-    Shares of stable / near_critical / unstable in 2,000 runs of M/M/1 from empty:
-
-    ====  =====================  =====================
-    load  5,000 requests         20,000 requests
-    ====  =====================  =====================
-    0.5   0.948 / 0.052 / 0      0.954 / 0.046 / 0
-    0.8   0.894 / 0.106 / 0      0.934 / 0.066 / 0
-    0.95  0.312 / 0.686 / 0.002  0.652 / 0.348 / 0
-    1.05  0.001 / 0.161 / 0.838  0 / 0.0005 / 0.9995
-    1.2   0 / 0 / 1              0 / 0 / 1
-    ====  =====================  =====================
-
-    A batch server has fewer, larger events: at load 1.05 and 5,000 requests, batches of up to 8 were called unstable in
-    44 % and batches of 128 in 3 to 4 % of 150 runs, else near critical; at most 1 % were on the wrong side.
-    A second regime that the run does not visit escapes it.
-
-    Examples
-    --------
-    >>> arrival_s = np.arange(6000.0)
-    >>> stability(arrival_s, arrival_s + 0.5), stability(arrival_s, 1.1 * arrival_s + 0.5)
-    ('stable', 'unstable')
-    """
-    arrival_s = _numbers("arrival_s", arrival_s, "row")
-    completion_s = _numbers("completion_s", completion_s, "row")
-    if len(completion_s) != len(arrival_s):
-        raise InputError(f"completion_s: {len(completion_s)} rows (expected {len(arrival_s)}, as in arrival_s)")
-    _refuse_first("arrival_s", arrival_s, 1 + np.flatnonzero(np.diff(arrival_s) < 0), "no earlier than the row before")
-    _refuse_first("completion_s", completion_s, np.flatnonzero(completion_s < arrival_s), "no earlier than arrival_s")
-    if len(arrival_s) < SHORTEST_RUN or arrival_s[0] == arrival_s[-1]:
-        return "unknown"
-    size = len(arrival_s) // WINDOWS
-    ends = size * np.arange(1, WINDOWS + 1)
-    in_system = [end - np.count_nonzero(completion_s[:end] <= arrival_s[end - 1]) for end in ends]
-    growth = mean_interval(np.diff([0, *in_system]))
-    if growth.mean > 0 and _p_value(growth) / 2 < ONE_SIDED:
-        return "unstable"
-    delays_s = (completion_s - arrival_s)[size : ends[-1]].reshape(-1, size).mean(axis=1)
-    return "stable" if _looks_independent(delays_s) else "near_critical"
-
-
-def _looks_independent(means: np.ndarray) -> bool:
-    """Whether neighbours differ as much as others do: von Neumann's ratio, which is 2 for independent values."""
-    from scipy.special import ndtri
-
-    count, spread = len(means), float(np.sum((means - means.mean()) ** 2))
-    # Equal up to rounding: nothing varies, so that nothing depends.
-    if spread <= count * (1e-9 * float(np.max(np.abs(means)))) ** 2:
-        return True
-    ratio = float(np.sum(np.diff(means) ** 2)) / spread
-    return (1 - ratio / 2) * math.sqrt((count**2 - 1) / (count - 2)) < -ndtri(ONE_SIDED)
-
-
-def _p_value(interval: Interval) -> float | None:
+def p_value(interval: Interval) -> float | None:
     """Two-sided p-value of the t test that the mean is zero."""
     from scipy.special import stdtr
 
@@ -401,36 +355,7 @@ def _p_value(interval: Interval) -> float | None:
     return float(2 * stdtr(interval.replications - 1, -abs(t)))
 
 
-def _outcomes(function: Callable[[int], Any], replications: int, workers: int) -> Iterator[Any]:
-    """What the function returned or raised, in order of replication."""
-
-    def outcome(replication: int) -> Any:
-        # Returned, not raised, so that the first replication to fail is named, not the fastest.
-        try:
-            return function(replication)
-        except Exception as error:
-            return error
-
-    yield outcome(0)  # alone, so that what compiles on first use compiles once
-    if workers == 1:
-        yield from map(outcome, range(1, replications))
-    else:
-        from joblib import Parallel, delayed
-
-        parallel = Parallel(n_jobs=workers, backend="threading", return_as="generator")
-        yield from parallel(delayed(outcome)(replication) for replication in range(1, replications))
-
-
-def _row(place: str, outcome: Any, rows: list[dict[str, float]]) -> dict[str, float]:
-    """Check what one replication returned, against the names of the first."""
-    if not isinstance(outcome, Mapping) or not outcome:
-        raise InputError(f"{place}: returned {outcome!r:.80} (expected numbers by name)")
-    if rows and set(outcome) != set(rows[0]):
-        raise InputError(f"{place}: returned {', '.join(map(str, outcome))} (expected {', '.join(map(str, rows[0]))})")
-    return {name: check_number(f"{place}, {name}", value) for name, value in outcome.items()}
-
-
-def _numbers(name: str, values: Any, row: str, low: float = -LARGEST, high: float = LARGEST) -> np.ndarray:
+def check_numbers(name: str, values: Any, row: str, low: float = -LARGEST, high: float = LARGEST) -> np.ndarray:
     """Finite numbers in one dimension, at least one; the first bad one is named."""
     try:
         array = np.asarray(values)
@@ -440,10 +365,10 @@ def _numbers(name: str, values: Any, row: str, low: float = -LARGEST, high: floa
         raise InputError(f"{name}: {values!r:.80} (expected a list of at least one number)")
     if array.dtype.kind not in "iuf":
         array = np.array([check_number(f"{name}, {row} {i}", value, low, high) for i, value in enumerate(array)])
-    _refuse_first(name, array, np.flatnonzero(~((array >= low) & (array <= high))), f"in [{low:g}, {high:g}]", row)
+    refuse_rows(name, array, np.flatnonzero(~((array >= low) & (array <= high))), f"in [{low:g}, {high:g}]", row)
     return array.astype(float, copy=False)
 
 
-def _refuse_first(name: str, values: np.ndarray, bad: np.ndarray, expected: str, row: str = "row") -> None:
+def refuse_rows(name: str, values: np.ndarray, bad: np.ndarray, expected: str, row: str = "row") -> None:
     if len(bad):
         raise InputError(f"{name}, {row} {bad[0]}: {values[bad[0]]} (expected a number {expected})")
