@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["compiled", "is_compilable"]
+__all__ = ["compiled", "is_compilable", "uncounted"]
 
 PACKAGE = Path(__file__).parent
 
@@ -40,18 +40,26 @@ def compiled(function: Callable[..., Any], signature: Any = None) -> Callable[..
     numba.core.errors.NumbaError
         If numba cannot compile it (see `is_compilable`).
     """
-    return _compiled(function, signature, _surroundings(function))
+    return _compiled(function, _Held(signature), _surroundings(function))
 
 
 def is_compilable(function: Callable[..., Any], signature: Any) -> tuple[bool, str]:
     """Whether `compiled(function, signature)` works, and numba's first complaint if not."""
     if not isinstance(function, FunctionType):
         return False, f"{type(function).__name__}: not a plain function"
-    return _is_compilable(function, signature, _surroundings(function))
+    return _is_compilable(function, _Held(signature), _surroundings(function))
+
+
+def uncounted(value: Any) -> Any:
+    """The same array, or tuple of arrays, but in compiled code without a reference count.
+
+    Counting costs a short kernel more than its arithmetic. Whoever calls it holds the arrays for longer than it runs.
+    """
+    return value
 
 
 @functools.lru_cache(maxsize=256)
-def _is_compilable(function: FunctionType, signature: Any, surroundings: tuple) -> tuple[bool, str]:
+def _is_compilable(function: FunctionType, signature: _Held, surroundings: tuple) -> tuple[bool, str]:
     from numba.core.errors import NumbaError
 
     try:
@@ -62,11 +70,14 @@ def _is_compilable(function: FunctionType, signature: Any, surroundings: tuple) 
 
 
 @functools.lru_cache(maxsize=256)
-def _compiled(function: FunctionType, signature: Any, surroundings: tuple) -> Callable[..., Any]:
+def _compiled(function: FunctionType, signature: _Held, surroundings: tuple) -> Callable[..., Any]:
     twin = _twin(function, {})
-    if signature is not None:
-        twin.compile(signature)
+    if signature.value is not None:
+        twin.compile(signature.value)
         twin.disable_compile()
+        # Passed to another kernel, a twin is looked up anew in each call, which costs more than serving ten requests.
+        result = twin.get_compile_result(signature.value)
+        twin.get_compile_result = lambda _: result
     return twin
 
 
@@ -74,6 +85,8 @@ def _twin(value: Any, made: dict[FunctionType, Any]) -> Any:
     """The dispatcher of a plain function, linked to those of what it calls (itself included); else the value."""
     if not isinstance(value, FunctionType):
         return value
+    if value is uncounted:
+        return _uncounted()
     if value in made:
         return made[value]
     import numba
@@ -163,3 +176,28 @@ def _cache_folder() -> Iterator[None]:
         yield
     finally:
         numba.config.CACHE_DIR = before
+
+
+@functools.cache
+def _uncounted() -> Any:
+    """`uncounted` for numba: the arrays' own fields with no owner to count for."""
+    from numba.core import cgutils, types
+    from numba.extending import intrinsic
+
+    def strip(context: Any, builder: Any, kind: Any, value: Any) -> Any:
+        if isinstance(kind, types.Array):
+            array = context.make_array(kind)(context, builder, value)
+            array.meminfo = cgutils.get_null_value(array.meminfo.type)
+            array.parent = cgutils.get_null_value(array.parent.type)
+            return array._getvalue()
+        parts = zip(kind, cgutils.unpack_tuple(builder, value, len(kind)), strict=True)
+        return context.make_tuple(builder, kind, [strip(context, builder, *part) for part in parts])
+
+    @intrinsic
+    def without_owner(typing_context: Any, value: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            return strip(context, builder, signature.args[0], arguments[0])
+
+        return value(value), generate
+
+    return without_owner

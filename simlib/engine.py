@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from simlib.compiled import compiled
+from simlib.compiled import compiled, uncounted
 
 __all__ = [
     "BATCH_COLUMNS",
@@ -91,92 +91,80 @@ class Batches(NamedTuple):
     size: np.ndarray
     gpu: np.ndarray
     queue: np.ndarray
+    max_prompt_tokens: np.ndarray
+    sum_prompt_tokens: np.ndarray
     notes: np.ndarray
     batch_of: np.ndarray
 
 
 class State(NamedTuple):
-    """Where the run stands: the clock, the counters below, when each GPU ends (inf: idle), what each one runs."""
+    """Where the run stands: the clock, when each GPU ends (inf: idle), what each one runs.
+
+    `batch` is the batch at hand (as `law` and `learn` see it) and `note` what the policy notes at this decision: single
+    rows, as a row taken out of a table costs more than the rest of a decision.
+    """
 
     now_s: np.ndarray
-    counts: np.ndarray
     end_s: np.ndarray
     running: np.ndarray
+    batch: np.ndarray
+    note: np.ndarray
 
 
-ARRIVED, TAKEN, STARTED, ASKED = range(4)  # requests arrived and taken, batches started, GPUs asked at this instant
-DONE, DECIDE, LEARN, STUCK, BAD_DECISION, BAD_TIME = range(6)
+DONE, STUCK, BAD_DECISION, BAD_TIME = range(4)
 
 
-def advance(state: State, waiting: Waiting, job: Job) -> tuple[int, int]:
-    """Go on to the next thing to do; return what (`DECIDE`, `LEARN`, `DONE`, `STUCK`) and on which GPU."""
-    counts, end_s = state.counts, state.end_s
-    gpus, requests = len(end_s), len(waiting.arrival_s)
-    while True:
-        now_s = state.now_s[0]
-        if counts[ASKED] == 0:
-            for gpu in range(gpus):
-                if end_s[gpu] <= now_s:
-                    end_s[gpu] = math.inf
-                    return LEARN, gpu
-            while counts[ARRIVED] < requests and waiting.arrival_s[counts[ARRIVED]] <= now_s:
-                waiting.tail[job.queue_of[counts[ARRIVED]]] += 1
-                counts[ARRIVED] += 1
-        if counts[ARRIVED] > counts[TAKEN]:
-            for gpu in range(counts[ASKED], gpus):
-                if end_s[gpu] == math.inf:
-                    counts[ASKED] = gpu + 1
-                    return DECIDE, gpu
-        next_s, idle = math.inf, False
-        for gpu in range(gpus):
-            next_s = min(next_s, end_s[gpu])
-            idle = idle or end_s[gpu] == math.inf
-        if idle and counts[ARRIVED] < requests:
-            next_s = min(next_s, waiting.arrival_s[counts[ARRIVED]])
-        if next_s == math.inf:
-            return (DONE if counts[TAKEN] == requests else STUCK), 0
-        state.now_s[0] = next_s
-        counts[ASKED] = 0
-
-
-def take(gpu: int, queue: int, size: int, state: State, waiting: Waiting, job: Job, batches: Batches) -> None:
-    """Take the oldest requests of a queue, at most `size` and within the token capacity, and describe the batch."""
-    batch, number, tokens = state.running[gpu], state.counts[STARTED], 0
-    for column in range(len(batch)):
-        batch[column] = 0.0
-    batch[GPU], batch[NUMBER] = gpu, number
-    last = min(waiting.tail[queue], waiting.head[queue] + size)
-    for place in range(waiting.head[queue], last):
-        request = waiting.order[place]
-        prompt, output = job.prompt_tokens[request], job.output_tokens[request]
-        tokens += prompt + output
-        if tokens > job.capacity_tokens[0]:
+def take(
+    first: int,
+    last: int,
+    number: int,
+    capacity_tokens: float,
+    order: np.ndarray,
+    prompts: np.ndarray,
+    outputs: np.ndarray,
+    given_s: np.ndarray,
+    batch_of: np.ndarray,
+    batch: np.ndarray,
+) -> int:
+    """Take the requests at these places of `order`, as many as fit the token capacity, and describe the batch."""
+    size = tokens = max_prompt = sum_prompt = max_output = sum_output = max_total = blocks = 0
+    squares = longest_s = 0.0
+    for place in range(first, last):
+        request = order[place]
+        prompt, output = prompts[request], outputs[request]
+        total = prompt + output
+        tokens += total
+        if tokens > capacity_tokens:
             break
-        batches.batch_of[request] = number
-        batch[SIZE] += 1.0
-        batch[MAX_PROMPT] = max(batch[MAX_PROMPT], prompt)
-        batch[SUM_PROMPT] += prompt
-        batch[MAX_OUTPUT] = max(batch[MAX_OUTPUT], output)
-        batch[SUM_OUTPUT] += output
-        batch[MAX_TOTAL] = max(batch[MAX_TOTAL], prompt + output)
-        batch[SQUARES] += float(prompt) * prompt + float(output) * output
-        batch[BLOCKS] += (prompt + output + BLOCK_TOKENS - 1) // BLOCK_TOKENS
-        batch[GIVEN] = max(batch[GIVEN], job.given_s[request % len(job.given_s)])
-    waiting.head[queue] += int(batch[SIZE])
+        batch_of[request] = number
+        size += 1
+        max_prompt = max(max_prompt, prompt)
+        sum_prompt += prompt
+        max_output = max(max_output, output)
+        sum_output += output
+        max_total = max(max_total, total)
+        squares += float(prompt) * prompt + float(output) * output
+        blocks += (total + BLOCK_TOKENS - 1) // BLOCK_TOKENS
+        if len(given_s) > 0:
+            longest_s = max(longest_s, given_s[request])
+    batch[SIZE], batch[NUMBER], batch[MAX_TOTAL] = size, number, max_total
+    batch[MAX_PROMPT], batch[SUM_PROMPT], batch[MAX_OUTPUT], batch[SUM_OUTPUT] = (
+        max_prompt,
+        sum_prompt,
+        max_output,
+        sum_output,
+    )
+    batch[SQUARES], batch[BLOCKS], batch[GIVEN] = squares, blocks, longest_s
+    return size
 
 
-def launch(gpu: int, queue: int, service_s: float, state: State, batches: Batches) -> None:
-    """Start the batch now."""
-    batch, number = state.running[gpu], state.counts[STARTED]
-    batch[SERVICE] = service_s
-    batches.start_s[number] = state.now_s[0]
-    batches.service_s[number] = service_s
-    batches.size[number] = int(batch[SIZE])
-    batches.gpu[number] = gpu
-    batches.queue[number] = queue
-    state.end_s[gpu] = state.now_s[0] + service_s
-    state.counts[STARTED] += 1
-    state.counts[TAKEN] += int(batch[SIZE])
+def next_instant(end_s: np.ndarray, arrival_s: float) -> float:
+    """When the next batch ends or, if a GPU is idle to notice, the next request arrives; inf for neither."""
+    now_s, idle = math.inf, False
+    for gpu in range(len(end_s)):
+        now_s = min(now_s, end_s[gpu])
+        idle = idle or end_s[gpu] == math.inf
+    return min(now_s, arrival_s) if idle else now_s
 
 
 def loop(
@@ -190,37 +178,86 @@ def loop(
     params: np.ndarray,
     memory: np.ndarray,
     law_params: np.ndarray,
-) -> int:
-    """The event loop: ask, take, time, start, learn, until nothing is left. Returns `DONE` or what went wrong."""
+) -> tuple[int, int]:
+    """The event loop: learn, let arrive, ask, take, time, start. Returns `DONE` or what went wrong, and the batches."""
+    state, waiting, job, batches = uncounted(state), uncounted(waiting), uncounted(job), uncounted(batches)
+    params, memory, law_params = uncounted(params), uncounted(memory), uncounted(law_params)
+    arrival_s, head, tail, order, queue_of = waiting.arrival_s, waiting.head, waiting.tail, waiting.order, job.queue_of
+    end_s, running, batch, note = state.end_s, state.running, state.batch, state.note
+    prompts, outputs, given_s, capacity_tokens = (
+        job.prompt_tokens,
+        job.output_tokens,
+        job.given_s,
+        job.capacity_tokens[0],
+    )
+    start_s, service_s, sizes, gpus, queues = (
+        batches.start_s,
+        batches.service_s,
+        batches.size,
+        batches.gpu,
+        batches.queue,
+    )
+    max_prompt, sum_prompt, notes, batch_of = (
+        batches.max_prompt_tokens,
+        batches.sum_prompt_tokens,
+        batches.notes,
+        batches.batch_of,
+    )
+    arrived = taken = started = 0
     while True:
-        what, gpu = advance(state, waiting, job)
-        if what == LEARN:
-            learn(state.now_s[0], gpu, state.running[gpu], params, memory)
-        elif what == DECIDE:
-            note = batches.notes[state.counts[STARTED]]
-            queue, size = decide(state.now_s[0], gpu, waiting, params, memory, note)
-            if queue < 0 or queue >= len(waiting.head) or size < 0:
-                return BAD_DECISION
-            if size > 0 and waiting.tail[queue] > waiting.head[queue]:
-                take(gpu, queue, size, state, waiting, job, batches)
-                service_s = law(state.running[gpu], law_params)
-                if not (service_s >= 0.0 and state.now_s[0] + service_s < math.inf):
-                    return BAD_TIME
-                launch(gpu, queue, service_s, state, batches)
-        else:
-            return what
+        now_s = next_instant(end_s, arrival_s[arrived] if arrived < len(arrival_s) else math.inf)
+        if now_s == math.inf:
+            return (DONE if taken == len(arrival_s) else STUCK), started
+        state.now_s[0] = now_s
+        for gpu in range(len(end_s)):
+            if end_s[gpu] <= now_s:
+                end_s[gpu] = math.inf
+                for column in range(len(batch)):
+                    batch[column] = running[gpu, column]
+                learn(now_s, gpu, batch, params, memory)
+        while arrived < len(arrival_s) and arrival_s[arrived] <= now_s:
+            tail[queue_of[arrived]] += 1
+            arrived += 1
+        for gpu in range(len(end_s)):
+            if end_s[gpu] != math.inf or arrived == taken:
+                continue
+            for column in range(len(note)):
+                note[column] = 0.0
+            queue, size = decide(now_s, gpu, waiting, params, memory, note)
+            if queue < 0 or queue >= len(head) or size < 0:
+                return BAD_DECISION, started
+            if size == 0 or tail[queue] == head[queue]:
+                continue
+            batch[GPU] = gpu
+            first, last = head[queue], min(tail[queue], head[queue] + size)
+            size = take(first, last, started, capacity_tokens, order, prompts, outputs, given_s, batch_of, batch)
+            time_s = law(batch, law_params)
+            if not (time_s >= 0.0 and now_s + time_s < math.inf):
+                return BAD_TIME, started
+            batch[SERVICE] = time_s
+            for column in range(len(batch)):
+                running[gpu, column] = batch[column]
+            for column in range(len(note)):
+                notes[started, column] = note[column]
+            start_s[started], service_s[started], sizes[started] = now_s, time_s, size
+            gpus[started], queues[started] = gpu, queue
+            max_prompt[started], sum_prompt[started] = batch[MAX_PROMPT], batch[SUM_PROMPT]
+            end_s[gpu] = now_s + time_s
+            head[queue] += size
+            taken += size
+            started += 1
 
 
 def interpreted(
     state: State, waiting: Waiting, job: Job, batches: Batches, plan: Any, law: Any, law_params: Any
-) -> int:
+) -> tuple:
     """Run the loop as it stands, in plain Python."""
     return loop(state, waiting, job, batches, plan.decide, plan.learn, law, plan.params, plan.memory, law_params)
 
 
 def all_compiled(
     state: State, waiting: Waiting, job: Job, batches: Batches, plan: Any, law: Any, law_params: Any
-) -> int:
+) -> tuple:
     """Run the loop, the policy and the law compiled."""
     kinds = signatures()
     kernels = (compiled(plan.decide, kinds.decide), compiled(plan.learn, kinds.learn), compiled(law, kinds.law))
@@ -253,9 +290,10 @@ def serve(
     requests = len(waiting.arrival_s)
     state = State(
         now_s=np.full(1, -math.inf),
-        counts=np.zeros(4, np.int64),
         end_s=np.full(gpus, math.inf),
         running=np.zeros((gpus, len(BATCH_COLUMNS))),
+        batch=np.zeros(len(BATCH_COLUMNS)),
+        note=np.zeros(len(plan.notes)),
     )
     batches = Batches(
         start_s=np.empty(requests),
@@ -263,18 +301,21 @@ def serve(
         size=np.empty(requests, np.int64),
         gpu=np.empty(requests, np.int64),
         queue=np.empty(requests, np.int64),
-        notes=np.zeros((requests + 1, len(plan.notes))),  # one row more: asked, and answered with "wait"
+        max_prompt_tokens=np.empty(requests),
+        sum_prompt_tokens=np.empty(requests),
+        notes=np.empty((requests, len(plan.notes))),
         batch_of=np.full(requests, -1, np.int64),
     )
-    outcome = way(state, waiting, job, batches, plan, law, law_params)
-    started = state.counts[STARTED]
+    outcome, started = way(state, waiting, job, batches, plan, law, law_params)
     return outcome, Batches(*(c if c is batches.batch_of else c[:started] for c in batches)), state
 
 
 def nothing_served(requests: int, notes: int) -> Batches:
     """The batches of a run of which every request was rejected."""
     none = np.zeros(0, np.int64)
-    return Batches(np.zeros(0), np.zeros(0), none, none, none, np.zeros((0, notes)), np.full(requests, -1, np.int64))
+    return Batches(
+        *[np.zeros(0)] * 2, *[none] * 3, *[np.zeros(0)] * 2, np.zeros((0, notes)), np.full(requests, -1, np.int64)
+    )
 
 
 @functools.cache
@@ -285,8 +326,8 @@ def signatures() -> SimpleNamespace:
     ints, floats, table = types.int64[::1], types.float64[::1], types.float64[:, ::1]
     waiting = types.NamedTuple([ints] * 4 + [floats] + [ints] * 2, Waiting)
     job = types.NamedTuple([ints, ints, floats, ints, floats], Job)
-    batches = types.NamedTuple([floats, floats, ints, ints, ints, table, ints], Batches)
-    state = types.NamedTuple([floats, ints, floats, table], State)
+    batches = types.NamedTuple([floats, floats, ints, ints, ints, floats, floats, table, ints], Batches)
+    state = types.NamedTuple([floats, floats, table, floats, floats], State)
     decide = types.UniTuple(types.int64, 2)(types.float64, types.int64, waiting, floats, table, floats)
     learn = types.void(types.float64, types.int64, floats, floats, table)
     law = types.float64(floats, floats)
@@ -295,5 +336,5 @@ def signatures() -> SimpleNamespace:
         decide=decide,
         learn=learn,
         law=law,
-        loop=types.int64(state, waiting, job, batches, *first_class, floats, table, floats),
+        loop=types.UniTuple(types.int64, 2)(state, waiting, job, batches, *first_class, floats, table, floats),
     )

@@ -53,8 +53,8 @@ class LatencyModel:
         return np.zeros(1)
 
     def given_s(self, requests: int) -> np.ndarray:
-        """Time given for each of the requests, seconds; a single 0 where the model gives none."""
-        return np.zeros(1)
+        """Time given for each of the requests, seconds; empty where the model gives none."""
+        return np.zeros(0)
 
     def check(self, requests: int) -> None:
         """Raise `InputError` if the model cannot serve a table of that many requests."""

@@ -213,7 +213,7 @@ class Run:
             raise InputError(f"{path}: not a saved run ({problem})") from None
 
     def _batch_columns(self) -> dict[str, np.ndarray]:
-        columns = {name: getattr(self.served, name) for name in Batches._fields[:5]}
+        columns = {name: getattr(self.served, name) for name in Batches._fields if name not in ("notes", "batch_of")}
         columns |= {f"note {name}": self.served.notes[:, place] for place, name in enumerate(self.notes)}
         return columns | {"first_token_after_s": self.first_token_after_s}
 

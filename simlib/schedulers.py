@@ -7,6 +7,7 @@ broken by table order. Policies differ in data (`Plan`) and in two kernels, `dec
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from simlib import binning
-from simlib.batching import MAX_BATCH, NOTES, Rules, observe, target
+from simlib.batching import MAX_BATCH, NOTES, PARAMS, Rules, observe, target
 from simlib.checks import InputError, check_choice, check_integer, check_number, check_type
 from simlib.engine import Waiting
 from simlib.table import RequestTable
@@ -99,9 +100,9 @@ class StaticFIFO:
         return Plan(np.zeros(len(table), np.int64), 1, decide_static, learn_nothing, params, np.zeros((1, 1)))
 
 
-# Before the batching rules' numbers: how the bin is chosen, how many candidates are looked at. In memory: one row a
+# After the batching rules' numbers: how the bin is chosen, how many candidates are looked at. In memory: one row a
 # controller, and in the last row the round robin's pointer.
-SELECTION, CANDIDATES, RULES = range(3)
+SELECTION, CANDIDATES = PARAMS, PARAMS + 1
 ROUND_ROBIN, LONGEST, OLDEST = range(3)
 
 
@@ -109,29 +110,34 @@ def decide_dynamic(
     now_s: float, gpu: int, waiting: Waiting, params: np.ndarray, memory: np.ndarray, note: np.ndarray
 ) -> tuple[int, int]:
     """Kernel of the dynamic policies: choose a bin, then as many as ``min(b_mem, b_sla)`` allows."""
-    queue = select(waiting, params[SELECTION], memory[len(memory) - 1])
-    size = target(memory[gpu % (len(memory) - 1)], params[RULES:], note)
+    queue = select(waiting, params[SELECTION], memory)
+    size = target(memory[controller_of(gpu, memory)], params, note)
     return queue, min(size, int(params[CANDIDATES]))
 
 
 def learn_dynamic(now_s: float, gpu: int, batch: np.ndarray, params: np.ndarray, memory: np.ndarray) -> None:
     """Kernel of the dynamic policies: the GPU's controller sees the finished batch."""
-    observe(memory[gpu % (len(memory) - 1)], batch, params[RULES:])
+    observe(memory[controller_of(gpu, memory)], batch, params)
 
 
-def select(waiting: Waiting, selection: float, pointer: np.ndarray) -> int:
+def controller_of(gpu: int, memory: np.ndarray) -> int:
+    """Kernel: the row of a GPU's controller, which is its own or the one that all share."""
+    return gpu if gpu < len(memory) - 1 else 0
+
+
+def select(waiting: Waiting, selection: float, memory: np.ndarray) -> int:
     """Kernel: the bin to serve. Somebody waits, or the engine would not ask."""
-    queues = len(waiting.head)
+    queues, last = len(waiting.head), len(memory) - 1
+    queue = int(memory[last, 0]) if selection == ROUND_ROBIN else 0
     best = -1
-    for step in range(queues):
-        queue = (int(pointer[0]) + step) % queues if selection == ROUND_ROBIN else step
-        if waiting.tail[queue] == waiting.head[queue]:
-            continue
-        if selection == ROUND_ROBIN:
-            pointer[0] = (queue + 1) % queues
-            return queue
-        if best < 0 or precedes(waiting, queue, best, selection):
-            best = queue
+    for _ in range(queues):
+        if waiting.tail[queue] > waiting.head[queue]:
+            if selection == ROUND_ROBIN:
+                memory[last, 0] = queue + 1 if queue + 1 < queues else 0
+                return queue
+            if best < 0 or precedes(waiting, queue, best, selection):
+                best = queue
+        queue = queue + 1 if queue + 1 < queues else 0
     return best
 
 
@@ -225,7 +231,7 @@ def _dynamic_plan(
     candidates = rules.candidates if rules.variant == "original" else rules.b_max
     controller = rules.controller()
     memory = np.vstack([*([controller] * (1 if rules.pooled else gpus)), np.zeros_like(controller)])
-    params = np.concatenate([[SELECTIONS.index(bin_select), candidates], rules.params(policy.d_sla)])
+    params = np.array([*rules.params(policy.d_sla), SELECTIONS.index(bin_select), candidates])
     return Plan(
         queue_of,
         queues,
@@ -254,7 +260,7 @@ def decide_fixed(
     if best >= 0:
         return best, size
     if open_queues == 0:
-        return select(waiting, float(OLDEST), memory[0]), size
+        return select(waiting, float(OLDEST), memory), size
     return 0, 0
 
 
@@ -394,7 +400,12 @@ def _check_numbers(name: str, values: Any, dimensions: int) -> None:
 
 
 def _rules(variant: str | Rules) -> Rules:
-    return variant if isinstance(variant, Rules) else Rules(variant)
+    return (
+        _named_rules(variant) if isinstance(variant, str) else check_type("variant", variant, Rules, "a name or Rules")
+    )
+
+
+_named_rules = functools.cache(Rules)  # a dozen checks, needed twice a run
 
 
 def _check_bounds(bounds: str | Sequence[float], k_bins: int) -> None:

@@ -95,13 +95,13 @@ def simulate(
     keep = _fitting(table, plan, oversize)
     backend = _backend(backend, plan, model, policy.name)
     if keep is not None and len(keep) == 0:
-        served, table_kept = engine.nothing_served(len(table), len(plan.notes)), table
+        served = engine.nothing_served(len(table), len(plan.notes))
     else:
-        served, table_kept = _serve(table, plan, model, gpus, backend, keep, policy.name)
+        served = _serve(table, plan, model, gpus, backend, keep, policy.name)
     return Run(
         table=table,
         served=served,
-        first_token_after_s=model.first_token_s(_shapes(table_kept, served, keep)),
+        first_token_after_s=model.first_token_s(_shapes(served)),
         gpus=gpus,
         sla=deadline,
         policy=policy.name,
@@ -167,7 +167,7 @@ def _backend(backend: str, plan: schedulers.Plan, model: latency.LatencyModel, n
 
 def _serve(
     table: RequestTable, plan: Any, model: Any, gpus: int, backend: str, keep: np.ndarray | None, name: str
-) -> tuple[engine.Batches, RequestTable]:
+) -> engine.Batches:
     kept = table if keep is None else table.rows(keep)
     queue_of = plan.queue_of if keep is None else plan.queue_of[keep]
     given_s = model.given_s(len(table))
@@ -178,7 +178,7 @@ def _serve(
         head=starts.astype(np.int64),
         tail=starts.astype(np.int64),
         end=ends.astype(np.int64),
-        order=np.argsort(queue_of, kind="stable"),
+        order=np.argsort(queue_of.astype(np.int16), kind="stable"),  # numpy sorts short integers in linear time
         arrival_s=kept.arrival_s,
         prompt_tokens=kept.prompt_tokens,
         predicted_output_tokens=np.zeros(0, np.int64) if predicted is None else predicted,
@@ -186,7 +186,7 @@ def _serve(
     job = engine.Job(
         prompt_tokens=kept.prompt_tokens,
         output_tokens=kept.output_tokens,
-        given_s=given_s if keep is None or len(given_s) == 1 else given_s[keep],
+        given_s=given_s if keep is None or len(given_s) == 0 else given_s[keep],
         queue_of=np.ascontiguousarray(queue_of, dtype=np.int64),
         capacity_tokens=np.array([plan.capacity_tokens], dtype=np.float64),
     )
@@ -200,7 +200,7 @@ def _serve(
         batch_of = np.full(len(table), -1, dtype=np.int64)
         batch_of[keep] = served.batch_of
         served = served._replace(batch_of=batch_of)
-    return served, kept
+    return served
 
 
 def _way(backend: str) -> Callable[..., int]:
@@ -251,12 +251,6 @@ def _misbehaviour(outcome: int, name: str, waiting: engine.Waiting, state: engin
     return f"latency: a batch's time is negative or not finite {now} (expected seconds >= 0)"
 
 
-def _shapes(table: RequestTable, served: engine.Batches, keep: np.ndarray | None) -> np.ndarray:
+def _shapes(served: engine.Batches) -> np.ndarray:
     """Each batch's size and longest and summed prompt, in the first columns of `engine.BATCH_COLUMNS`."""
-    batch_of = served.batch_of if keep is None else served.batch_of[keep]
-    shapes = np.zeros((len(served.size), engine.SUM_PROMPT + 1))
-    shapes[:, engine.SIZE] = served.size
-    prompt_tokens = table.prompt_tokens[: len(batch_of)]
-    np.maximum.at(shapes[:, engine.MAX_PROMPT], batch_of, prompt_tokens)
-    shapes[:, engine.SUM_PROMPT] = np.bincount(batch_of, prompt_tokens, minlength=len(served.size))
-    return shapes
+    return np.column_stack([served.size, served.max_prompt_tokens, served.sum_prompt_tokens])

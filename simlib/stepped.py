@@ -16,7 +16,7 @@ import numba
 from numba import objmode
 
 from simlib.compiled import compiled
-from simlib.engine import GPU, STARTED, loop, signatures
+from simlib.engine import loop, signatures
 
 __all__ = ["Session", "bridges", "stepped"]
 
@@ -24,9 +24,9 @@ __all__ = ["Session", "bridges", "stepped"]
 class Session:
     """The plain functions of one run and the arrays that they read; an error inside one is kept, then raised again."""
 
-    def __init__(self, plan: Any, law: Callable[..., float], state: Any, waiting: Any, batches: Any, law_params: Any):
+    def __init__(self, plan: Any, law: Callable[..., float], state: Any, waiting: Any, law_params: Any):
         self.plan, self.law, self.state, self.waiting = plan, law, state, waiting
-        self.batches, self.law_params = batches, law_params
+        self.law_params = law_params
         self.error: BaseException | None = None
 
     def __enter__(self) -> Session:
@@ -53,8 +53,8 @@ ACTIVE = threading.local()  # a run's callbacks come in the thread that runs it
 def ask(now_s: float, gpu: int) -> tuple[int, int]:
     """The active policy's decision; out of range, which ends the run, once anything went wrong."""
     session = ACTIVE.session
-    plan, note = session.plan, session.batches.notes[session.state.counts[STARTED]]
-    decide = functools.partial(plan.decide, now_s, gpu, session.waiting, plan.params, plan.memory, note)
+    plan = session.plan
+    decide = functools.partial(plan.decide, now_s, gpu, session.waiting, plan.params, plan.memory, session.state.note)
     return session.guarded(decide, otherwise=(-1, -1))
 
 
@@ -62,13 +62,13 @@ def tell(now_s: float, gpu: int) -> None:
     """Show the active policy the batch that its GPU has finished."""
     session = ACTIVE.session
     plan = session.plan
-    session.guarded(plan.learn, now_s, gpu, session.state.running[gpu], plan.params, plan.memory, otherwise=None)
+    session.guarded(plan.learn, now_s, gpu, session.state.batch, plan.params, plan.memory, otherwise=None)
 
 
-def measure(gpu: int) -> float:
-    """The active law's time for the batch that the GPU is about to start."""
+def measure() -> float:
+    """The active law's time for the batch at hand."""
     session = ACTIVE.session
-    return session.guarded(session.law, session.state.running[gpu], session.law_params, otherwise=-1.0)
+    return session.guarded(session.law, session.state.batch, session.law_params, otherwise=-1.0)
 
 
 def decide(now_s, gpu, waiting, params, memory, note):
@@ -86,9 +86,8 @@ def learn(now_s, gpu, batch, params, memory):
 
 def law(batch, params):
     """Bridge to `measure`, compiled."""
-    gpu = int(batch[GPU])
     with objmode(service_s="float64"):
-        service_s = measure(gpu)
+        service_s = measure()
     return service_s
 
 
@@ -99,9 +98,9 @@ def bridges() -> SimpleNamespace:
     return SimpleNamespace(**{f.__name__: numba.njit(getattr(kinds, f.__name__))(f) for f in (decide, learn, law)})
 
 
-def stepped(state: Any, waiting: Any, job: Any, batches: Any, plan: Any, law: Any, law_params: Any) -> int:
+def stepped(state: Any, waiting: Any, job: Any, batches: Any, plan: Any, law: Any, law_params: Any) -> tuple:
     """Run the loop compiled, the policy and the law in plain Python between its steps."""
     bridge = bridges()
     arrays, kernels = (state, waiting, job, batches), (bridge.decide, bridge.learn, bridge.law)
-    with Session(plan, law, state, waiting, batches, law_params):
+    with Session(plan, law, state, waiting, law_params):
         return compiled(loop, signatures().loop)(*arrays, *kernels, plan.params, plan.memory, law_params)
