@@ -125,7 +125,15 @@ def assign(lengths_tokens: np.ndarray, inner_edges: np.ndarray) -> np.ndarray:
     edges = _lengths(inner_edges, "edges", least=0)
     if (np.diff(edges) < 0).any():
         raise InputError(f"edges: {inner_edges!r} (expected ascending edges)")
+    if _are_few(lengths_tokens):  # fewer lengths than requests: look each length up once
+        return np.searchsorted(edges, np.arange(lengths_tokens.max() + 1), side="right")[lengths_tokens]
     return np.searchsorted(edges, _lengths(lengths_tokens), side="right").astype(np.int64)
+
+
+def _are_few(lengths: Any) -> bool:
+    if not isinstance(lengths, np.ndarray) or lengths.ndim != 1 or lengths.dtype.kind not in "iu" or not len(lengths):
+        return False
+    return bool(lengths.min() >= 0 and lengths.max() < len(lengths))
 
 
 def distinct_bins(lengths_tokens: np.ndarray, inner_edges: Any) -> int:

@@ -165,9 +165,10 @@ def _backend(backend: str, plan: schedulers.Plan, model: latency.LatencyModel, n
     return "compiled"
 
 
-def _serve(
-    table: RequestTable, plan: Any, model: Any, gpus: int, backend: str, keep: np.ndarray | None, name: str
-) -> engine.Batches:
+def prepare(
+    table: RequestTable, plan: schedulers.Plan, model: latency.LatencyModel, keep: np.ndarray | None = None
+) -> tuple[engine.Waiting, engine.Job]:
+    """The engine's input: the plan's queues, empty so far, and what is to be served; `keep`: of these rows only."""
     kept = table if keep is None else table.rows(keep)
     queue_of = plan.queue_of if keep is None else plan.queue_of[keep]
     given_s = model.given_s(len(table))
@@ -190,6 +191,13 @@ def _serve(
         queue_of=np.ascontiguousarray(queue_of, dtype=np.int64),
         capacity_tokens=np.array([plan.capacity_tokens], dtype=np.float64),
     )
+    return waiting, job
+
+
+def _serve(
+    table: RequestTable, plan: Any, model: Any, gpus: int, backend: str, keep: np.ndarray | None, name: str
+) -> engine.Batches:
+    waiting, job = prepare(table, plan, model, keep)
     law = model.law
     if backend != "compiled":
         plan, law = plan._replace(decide=_answering(plan.decide, name)), _timing(law)

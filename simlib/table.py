@@ -188,6 +188,8 @@ def _arrivals(given: Any) -> np.ndarray:
 
 def _tokens(column: str, given: Any) -> np.ndarray:
     values = _one_dimensional(column, given)
+    if values.dtype.kind in "iu" and len(values) and values.min() >= 0 and values.max() <= MAX_TOKENS:
+        return np.array(values, dtype=np.int64)  # the common case: nothing to look for row by row
     numbers = _numbers(column, values)
     bad = (numbers < 0) | (numbers != np.floor(numbers)) | (numbers > MAX_TOKENS)
     _refuse_first(column, numbers, bad, "expected an integer >= 0")
