@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -18,9 +19,10 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["compiled", "is_compilable", "uncounted"]
+__all__ = ["compiled", "is_compilable", "is_worthwhile", "uncounted"]
 
 PACKAGE = Path(__file__).parent
+WORTHWHILE = 20_000  # requests
 
 
 def compiled(function: Callable[..., Any], signature: Any = None) -> Callable[..., Any]:
@@ -48,6 +50,21 @@ def is_compilable(function: Callable[..., Any], signature: Any) -> tuple[bool, s
     if not isinstance(function, FunctionType):
         return False, f"{type(function).__name__}: not a plain function"
     return _is_compilable(function, _Held(signature), _surroundings(function))
+
+
+def is_worthwhile(requests: int) -> bool:
+    """Whether compiled kernels pay for serving this many more requests.
+
+    Once numba is loaded, always. Before that, once this process has served, in all, what plain Python serves in the
+    time that loading takes: a single small run answers sooner without, a study does not wait for long.
+    """
+    if "numba" in sys.modules:
+        return True
+    _in_plain_python.append(requests)
+    return sum(_in_plain_python) > WORTHWHILE
+
+
+_in_plain_python: list[int] = []
 
 
 def uncounted(value: Any) -> Any:
@@ -172,6 +189,8 @@ def _cache_folder() -> Iterator[None]:
 
     before = numba.config.CACHE_DIR
     numba.config.CACHE_DIR = _source_folder()
+    if sys.stderr.isatty() and not Path(_source_folder()).exists():
+        print("simlib: compiling the event loop, once for this version (a few seconds)", file=sys.stderr)
     try:
         yield
     finally:

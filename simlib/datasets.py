@@ -62,11 +62,24 @@ def sample() -> Path:
     >>> sample().name
     'BurstGPT_sample.csv'
     """
-    file = Path(__file__).resolve().parent.parent / "data" / "BurstGPT_sample.csv"
+    return _shipped("BurstGPT_sample.csv")
+
+
+def committed(name: str) -> Path:
+    """The path of a table under ``data/results`` by its name, as `make results` or `make bench` left it.
+
+    Raises
+    ------
+    InputError
+        If there is no such table.
+    """
+    return _shipped(f"results/{name}.csv")
+
+
+def _shipped(name: str) -> Path:
+    file = Path(__file__).resolve().parent.parent / "data" / name
     if not file.is_file():
-        raise InputError(
-            f"data/{file.name}: not found beside the package (expected simlib in a checkout of its repository)"
-        )
+        raise InputError(f"data/{name}: not found beside the package (expected simlib in a checkout of its repository)")
     return file
 
 

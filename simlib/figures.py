@@ -25,7 +25,9 @@ from simlib.checks import InputError
 __all__ = [
     "COLORS",
     "burstiness",
+    "contest",
     "controller_window",
+    "growth",
     "hours",
     "k_curves",
     "level_spread",
@@ -46,6 +48,7 @@ MARKERS = {"static_fifo": "s", "dynamic_no_bins": "o", "multi_bin_dynamic": "^",
 SELECTION_COLORS = {"round_robin": "#D55E00", "longest_queue": "#0072B2", "oldest_head": "#009E73"}
 SELECTION_MARKERS = {"round_robin": "^", "longest_queue": "o", "oldest_head": "s"}
 INK, FAINT = "#222222", "#B8B8B8"
+OWN = "#CC79A7"  # a policy that a user wrote
 PERCENT = FuncFormatter(lambda share, _: f"{100 * share:g} %")
 SHARE_TICKS = (0.0, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 1.0)
 ARRIVAL_NAMES = {"poisson": "Poisson", "on_off": "ON/OFF", "burstgpt": "BurstGPT sample"}
@@ -199,6 +202,47 @@ def k_curves(table: pd.DataFrame) -> Figure:
     axes[0][0].set_ylabel("Late requests")
     handles, labels = axes[0][0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=3, fontsize=10, title="which bin is served next")
+    return figure
+
+
+def contest(table: pd.DataFrame) -> Figure:
+    """Mean violation share of each policy with its interval (`studies.contest`), the first on top."""
+    figure, axis = plt.subplots(figsize=(7.0, 0.9 + 0.5 * len(table)))
+    for height, row in enumerate(table[::-1].itertuples()):
+        color = COLORS.get(row.scheduler, OWN)
+        error = [[row.violation_share - row.ci_low], [row.ci_high - row.violation_share]]
+        axis.errorbar(
+            row.violation_share,
+            height,
+            xerr=error,
+            color=color,
+            marker=MARKERS.get(row.scheduler, "*"),
+            ms=8,
+            capsize=5,
+        )
+    axis.set_yticks(range(len(table)), table["scheduler"][::-1])
+    for tick, name in zip(axis.get_yticklabels(), table["scheduler"][::-1], strict=True):
+        tick.set_color(COLORS.get(name, OWN))
+    axis.set_ylim(-0.6, len(table) - 0.4)
+    axis.set_xlim(left=0)
+    axis.xaxis.set_major_formatter(PERCENT)
+    axis.set_xlabel("Late requests, mean with 95 % interval")
+    axis.grid(axis="y", visible=False)
+    return figure
+
+
+def growth(table: pd.DataFrame) -> Figure:
+    """CPU time against the number of requests, both logarithmic, one line a way (rows of `benchmarks`)."""
+    figure, axis = plt.subplots(figsize=(7.0, 4.6))
+    styles = zip(sns.color_palette("colorblind"), "osD^v<>P", strict=False)
+    for (name, rows), (color, marker) in zip(table.groupby("engine", sort=False), styles, strict=False):
+        seconds = rows["requests"] * rows["ns_per_request"] / 1e9
+        axis.plot(rows["requests"], seconds, color=color, marker=marker, ms=6, lw=1.5, label=name)
+    axis.set_xscale("log")
+    axis.set_yscale("log")
+    axis.set_xlabel("Requests")
+    axis.set_ylabel("CPU time (s)")
+    axis.legend(fontsize=9, loc="upper left")
     return figure
 
 

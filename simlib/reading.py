@@ -17,6 +17,7 @@ from simlib.notebook import interval, percent, seconds, signed
 
 __all__ = [
     "collapse_numbers",
+    "contest_answer",
     "controller_answer",
     "cross_level_answer",
     "headline",
@@ -26,11 +27,15 @@ __all__ = [
     "level_reading",
     "level_source",
     "markdown_table",
+    "show_benchmarks",
     "show_branches",
+    "show_contest",
     "show_differences",
+    "show_goals",
     "show_k",
     "show_level",
     "show_rankings",
+    "speed_answer",
     "workloads_answer",
 ]
 
@@ -241,6 +246,32 @@ def show_k(table: pd.DataFrame) -> Styler:
     return pd.DataFrame(rows).style.hide(axis="index")
 
 
+def contest_answer(table: pd.DataFrame) -> str:
+    """How the last policy of a contest fares against each other one."""
+    *others, last = table.itertuples()
+    verdicts: dict[str, list[str]] = {"fewer": [], "more": [], "no established difference": []}
+    for row in others:  # the difference is the other's share minus the last's
+        low, high = -row.difference_ci_high, -row.difference_ci_low
+        verdict = "fewer" if high < 0 else "more" if low > 0 else "no established difference"
+        verdicts[verdict].append(f"{row.scheduler} ({interval(low, high, 2, points=True)})")
+    found = [f"{verdict}: {', '.join(names)}" for verdict, names in verdicts.items() if names]
+    return f"Late requests of {last.scheduler} against the others, paired 95 % intervals: {'; '.join(found)}."
+
+
+def show_contest(table: pd.DataFrame) -> Styler:
+    """Each policy's mean violation share, its difference to the last, and how it ran."""
+    last, rows = table["scheduler"].iloc[-1], []
+    for row in table.itertuples():
+        limits = (row.difference_ci_low, row.difference_ci_high)
+        rows.append(
+            {"scheduler": row.scheduler}
+            | {"late requests (95 % interval)": f"{percent(row.violation_share)} ({interval(row.ci_low, row.ci_high)})"}
+            | {f"minus {last}": "–" if pd.isna(row.difference) else interval(*limits, 2, points=True)}
+            | {"ran": row.backend}
+        )
+    return pd.DataFrame(rows).style.hide(axis="index")
+
+
 def controller_answer(branches: pd.DataFrame, equal: Mapping[int, float], clearing: pd.DataFrame) -> str:
     """Whether the feedback acts at the document's deadline, and what the collapse costs."""
     always = ", ".join(f"{percent(share, 0)} at level {level}" for level, share in equal.items())
@@ -284,3 +315,49 @@ def workloads_answer(bursts: pd.DataFrame, lengths: pd.DataFrame) -> str:
         f"standard deviation {real['sd_tokens']:.0f}; the synthetic recipe's {recipe['mean_tokens']:.0f} and "
         f"{recipe['sd_tokens']:.0f}."
     )
+
+
+def speed_answer(measured: pd.DataFrame, goals: pd.DataFrame) -> str:
+    """What a request costs in the loop and in all, how it grows, and how many goals are met."""
+    cost = measured.set_index(["case", "engine"])["ns_per_request"]
+    ratio = measured.set_index(["case", "engine"])["ratio"]
+    slopes = goals[goals["goal"].str.startswith("growth")]["measured"]
+    return (
+        f"A request costs {cost['event loop', 'static_fifo']:.0f} ns in the event loop under static batches, "
+        f"{ratio['event loop', 'static_fifo']:.1f} times what the same loop costs in C "
+        f"({ratio['event loop', 'multi_bin_dynamic']:.1f} times for multi-bin batches), and "
+        f"{cost['whole pipeline', 'simlib']:.0f} ns in all; SimPy needs "
+        f"{ratio['whole pipeline', 'SimPy M/M/4']:.0f} times as much for a queue without batches. The cost grows with "
+        f"the number of requests to the power {slopes.min():.2f} to {slopes.max():.2f}. "
+        f"{int(goals['met'].sum())} of {len(goals)} goals are met."
+    )
+
+
+def show_benchmarks(measured: pd.DataFrame) -> Styler:
+    """Cost of a request and ratio to the rival, one row a case and engine."""
+    shown = pd.DataFrame(
+        {
+            "case": measured["case"],
+            "engine": measured["engine"],
+            "requests": measured["requests"].map("{:,}".format),
+            "ns a request": measured["ns_per_request"].map("{:,.0f}".format),
+            "against": measured["ratio_to"].fillna("–"),
+            "ratio": _texts(measured["ratio"], "{:.2f}".format),
+        }
+    )
+    return shown.style.hide(axis="index")
+
+
+def show_goals(goals: pd.DataFrame) -> Styler:
+    """Each goal with what was measured, and whether it is met."""
+    signs = goals["at_most"].map({True: "≤", False: "≥"})
+    shown = pd.DataFrame(
+        {
+            "goal": goals["goal"],
+            "measured": goals["measured"].map("{:,.3g}".format),
+            "wanted": signs + " " + goals["limit"].map("{:,.3g}".format),
+            "unit": goals["unit"],
+            "met": goals["met"].map({True: "yes", False: "no"}),
+        }
+    )
+    return shown.style.hide(axis="index")

@@ -12,7 +12,7 @@ import numpy as np
 
 from simlib import engine, latency, schedulers
 from simlib.checks import InputError, check_choice, check_integer
-from simlib.compiled import is_compilable
+from simlib.compiled import is_compilable, is_worthwhile
 from simlib.metrics import SLA
 from simlib.run import Run
 from simlib.table import RequestTable
@@ -58,7 +58,8 @@ def simulate(
         which counts them as violations.
     backend : {"auto", "compiled", "stepped", "interpreted"}
         ``auto`` compiles, and runs a policy or latency function that cannot be compiled in plain Python between
-        compiled steps (``stepped``). All give the same result to the last bit; ``run.backend`` says which was used.
+        compiled steps (``stepped``); the first few thousand requests of a process it serves interpreted, which is
+        sooner done than numba is loaded. All give the same result to the last bit; ``run.backend`` says which was used.
 
     Returns
     -------
@@ -150,6 +151,8 @@ def _fitting(table: RequestTable, plan: schedulers.Plan, oversize: str) -> np.nd
 def _backend(backend: str, plan: schedulers.Plan, model: latency.LatencyModel, name: str) -> str:
     if backend not in ("auto", "compiled"):
         return backend
+    if backend == "auto" and not is_worthwhile(len(plan.queue_of)):
+        return "interpreted"
     kinds = engine.signatures()
     parts = (
         (f"policy {name}, decide", plan.decide, kinds.decide),

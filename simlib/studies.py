@@ -13,8 +13,9 @@ import numpy as np
 
 from simlib import binning, levels, stats, workload
 from simlib.batching import BRANCHES
-from simlib.checks import check_choice, check_integer, check_number
+from simlib.checks import check_choice, check_integer, check_number, check_type
 from simlib.latency import resolve
+from simlib.replications import replicate
 from simlib.run import Run
 from simlib.schedulers import SELECTIONS, DynamicNoBins, MultiBinDynamic, StaticFIFO
 from simlib.simulation import simulate
@@ -30,6 +31,7 @@ __all__ = [
     "bin_edges",
     "clearing_times",
     "collapse",
+    "contest",
     "controller_branches",
     "equals_static",
     "k_sensitivity",
@@ -207,6 +209,62 @@ def backlog(run: Run) -> tuple[np.ndarray, np.ndarray]:
 def _burst_start_s(table: RequestTable) -> float:
     """The first arrival that the next one follows within a hundredth of a second."""
     return float(table.arrival_s[np.argmax(np.diff(table.arrival_s) < 0.01)])
+
+
+def contest(
+    policies: Mapping[str, Any],
+    level: int = 3,
+    *,
+    requests: int = 1000,
+    rate_rps: float = 50.0,
+    gpus: int = 2,
+    d_sla: float = 1.0,
+    seed: int = 42,
+    replications: int = 30,
+) -> pd.DataFrame:
+    """Policies, a user's own among them, on the same requests of a synthetic level; each is held against the last.
+
+    Parameters
+    ----------
+    policies : mapping of str to policy
+        At least two, by the name that the table calls them.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``scheduler, violation_share, ci_low, ci_high, difference, difference_ci_low, difference_ci_high,
+        replications, backend``: `difference` is the mean violation share minus the last policy's, paired; missing for
+        the last. `backend` says whether it ran compiled.
+
+    Raises
+    ------
+    InputError
+        If there are fewer than two policies or an argument is out of range.
+    """
+    import pandas as pd
+
+    check_type("policies", policies, Mapping, "policies by name")
+    check_integer("number of policies", len(policies), 2)
+    latency = levels.of(level).latency
+    backends: dict[str, str] = {}
+
+    def one(replication_seed: int) -> dict[str, float]:
+        table, _ = levels.requests_of(level, requests, replication_seed, rate_rps)
+        runs = {name: simulate(table, policy, latency, gpus, sla=d_sla) for name, policy in policies.items()}
+        backends.update({name: run.backend for name, run in runs.items()})
+        return {name: run.summary()["sla_violation_share"] for name, run in runs.items()}
+
+    shares = replicate(one, replications, seed=seed)
+    *others, last = policies
+    rows = []
+    for name in policies:
+        mean = stats.mean_interval(shares[name])
+        row = {"scheduler": name, "violation_share": mean.mean, "ci_low": mean.ci_low, "ci_high": mean.ci_high}
+        if name in others:
+            pair = stats.paired_difference(shares[name], shares[last])
+            row |= {"difference": pair.mean, "difference_ci_low": pair.ci_low, "difference_ci_high": pair.ci_high}
+        rows.append(row | {"replications": replications, "backend": backends[name]})
+    return pd.DataFrame(rows)
 
 
 def late_alone(rps_scale: float, d_sla: float, seed: int, requests: int, rate_rps: float) -> pd.DataFrame:

@@ -1,6 +1,8 @@
 """Compiled twins of plain functions: equal to the last bit, and never older than what they were made from."""
 
 import math
+import subprocess
+import sys
 
 import numba
 import numpy as np
@@ -157,3 +159,17 @@ def test_a_policy_that_cannot_be_compiled_is_refused_where_it_must_be():
     assert simlib.simulate(requests, policy).backend == "stepped"
     with pytest.raises(simlib.InputError, match=r"mine|compiled"):
         simlib.simulate(requests, policy, backend="compiled")
+
+
+def test_a_fresh_process_answers_in_plain_python_first_and_compiles_when_it_pays():
+    code = """
+import sys, simlib
+requests = simlib.workload.original(1000)
+first = simlib.simulate(requests, "multi_bin_dynamic", gpus=2)
+assert (first.backend, "numba" in sys.modules) == ("interpreted", False), first.backend
+runs = [simlib.simulate(requests, "multi_bin_dynamic", gpus=2) for _ in range(20)]
+assert runs[0].backend == "interpreted" and runs[-1].backend == "compiled"
+assert len({run.times.completion_s.tobytes() for run in [first, *runs]}) == 1
+assert simlib.simulate(requests.head(5), "static_fifo").backend == "compiled"
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)

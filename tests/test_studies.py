@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+import simlib
 from simlib import studies
 from simlib.checks import InputError
 
@@ -110,3 +111,31 @@ def test_a_bad_setting_is_named(call, word):
 def test_a_study_is_the_same_every_time():
     once, again = (studies.k_sensitivity(arrivals=("poisson",), requests=100, replications=2) for _ in range(2))
     assert np.array_equal(once.select_dtypes("number"), again.select_dtypes("number"))
+
+
+def takes_eight(now_s, gpu, waiting, params, memory, note):
+    return 0, 8
+
+
+def test_a_contest_pairs_every_policy_with_the_last():
+    policies = {
+        "static": simlib.StaticFIFO(8),
+        "bins": simlib.MultiBinDynamic(2),
+        "mine": simlib.Custom("mine", takes_eight),
+    }
+    table = studies.contest(policies, 3, requests=300, replications=4).set_index("scheduler")
+    assert list(table.index) == list(policies)
+    same = table.loc["static"]  # the last policy is the first by another name
+    assert same["violation_share"] == table.loc["mine", "violation_share"]
+    assert (same["difference"], same["difference_ci_low"], same["difference_ci_high"]) == (0, 0, 0)
+    assert table.loc["bins", "difference"] == pytest.approx(
+        table.loc["bins", "violation_share"] - same["violation_share"]
+    )
+    assert table["difference"].isna().tolist() == [False, False, True]
+    assert set(table["backend"]) == {"compiled"}
+
+
+@pytest.mark.parametrize("policies", [None, {}, {"one": simlib.StaticFIFO()}, [simlib.StaticFIFO()]], ids=repr)
+def test_a_contest_has_at_least_two_policies(policies):
+    with pytest.raises(simlib.InputError, match="policies"):
+        studies.contest(policies)
