@@ -10,7 +10,7 @@ export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 CPU := $(if $(UV_FIND_LINKS),,--torch-backend cpu)
 TORCH := $(if $(wildcard /dev/nvidia0),,$(CPU))
 
-.PHONY: book env test lab serve results lock clean
+.PHONY: book env test lab serve results bench lock clean
 
 book: .venv/.ok  # execute what changed, build the pages
 	@$(BIN)/python -m book.make
@@ -28,6 +28,9 @@ serve: book  # the built book on a local port
 
 results: book  # take the executed tables and figures over into data/results and figures
 	@$(BIN)/python -m book.make results
+
+bench: .venv/.ok  # speed and coverage, side by side with rivals, into data/results (needs a C compiler)
+	@$(BIN)/python -m benchmarks
 
 lock: .venv/.ok  # resolve requirements.txt anew
 	$(BIN)/uv pip compile -q requirements.txt -o requirements.lock -P torch $(CPU) --no-header --no-annotate --no-emit-index-url --no-emit-find-links

@@ -1,0 +1,1 @@
+"""Speed and coverage, measured: ``make bench``, or ``python -m benchmarks [NAME …]``."""

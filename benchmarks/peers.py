@@ -1,0 +1,143 @@
+"""The same work elsewhere: the loop by hand in C, a plain-Python heap simulation, SimPy and Ciw."""
+
+from __future__ import annotations
+
+import ctypes
+import heapq
+import shutil
+import subprocess
+import tempfile
+from collections import deque
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from simlib import RequestTable
+from simlib.batching import PLANNED
+from simlib.engine import Batches
+from simlib.latency import Affine
+
+SOURCE = Path(__file__).with_name("reference.c")
+DOUBLES, INTEGERS = ctypes.POINTER(ctypes.c_double), ctypes.POINTER(ctypes.c_int64)
+
+
+class _Run(ctypes.Structure):
+    _fields_ = [
+        ("arrival_s", DOUBLES),
+        ("prompt", INTEGERS),
+        ("output", INTEGERS),
+        ("requests", ctypes.c_int64),
+        ("gpus", ctypes.c_int64),
+        *[(name, ctypes.c_double) for name in ("alpha", "beta", "gamma", "floor_s")],
+        *[(name, DOUBLES) for name in ("start_s", "service_s", "max_prompt", "sum_prompt", "notes")],
+        *[(name, INTEGERS) for name in ("size", "gpu", "batch_of")],
+    ]
+
+
+class Reference:
+    """`reference.c`, compiled into a temporary folder for as long as this object lives."""
+
+    def __init__(self) -> None:
+        compiler = shutil.which("cc") or shutil.which("gcc")
+        if compiler is None:
+            raise RuntimeError("no C compiler: the reference needs cc or gcc on the path")
+        self.folder = tempfile.TemporaryDirectory()
+        library = Path(self.folder.name) / "reference.so"
+        flags = ["-O3", "-march=native", "-ffp-contract=off", "-shared", "-fPIC"]
+        subprocess.run([compiler, *flags, "-o", library, SOURCE, "-lm"], check=True)
+        self.library = ctypes.CDLL(str(library))
+        self.library.serve.restype = ctypes.c_int64
+
+    def serve(self, table: RequestTable, gpus: int, model: Affine, plan: Any, batch_size: int, d_sla: float) -> Batches:
+        """Serve under the static policy, or under the original's dynamic one if `batch_size` is 0."""
+        n = len(table)
+        served = Batches(
+            start_s=np.empty(n),
+            service_s=np.empty(n),
+            size=np.empty(n, np.int64),
+            gpu=np.empty(n, np.int64),
+            queue=np.zeros(1, np.int64),
+            max_prompt_tokens=np.empty(n),
+            sum_prompt_tokens=np.empty(n),
+            notes=np.empty((n, 7)),
+            batch_of=np.full(n, -1, np.int64),
+        )
+
+        def pointer(array: np.ndarray) -> Any:
+            return array.ctypes.data_as(DOUBLES if array.dtype == np.float64 else INTEGERS)
+
+        inputs = map(pointer, (table.arrival_s, table.prompt_tokens, table.output_tokens))
+        floats = (served.start_s, served.service_s, served.max_prompt_tokens, served.sum_prompt_tokens, served.notes)
+        outputs = map(pointer, (*floats, served.size, served.gpu, served.batch_of))
+        run = _Run(*inputs, n, gpus, *model.params, *outputs)
+        planned_tokens = plan.params[PLANNED] if batch_size == 0 else 0.0
+        numbers = (d_sla, planned_tokens, min(plan.capacity_tokens, 1e300))
+        batches = self.library.serve(
+            ctypes.byref(run), ctypes.c_int64(batch_size), *(ctypes.c_double(float(x)) for x in numbers)
+        )
+        return served._replace(
+            **{name: getattr(served, name)[:batches] for name in Batches._fields if name not in ("queue", "batch_of")}
+        )
+
+
+def heap_static(table: RequestTable, gpus: int, model: Affine, batch_size: int) -> float:
+    """Static batches in plain Python: a heap of events, a deque of requests. Returns the last completion."""
+    arrivals, totals = table.arrival_s.tolist(), (table.prompt_tokens + table.output_tokens).tolist()
+    alpha, beta, gamma, floor_s = model.params.tolist()
+    events, queue, idle, upcoming, now_s = [(arrivals[0], 1)], deque(), gpus, 0, 0.0
+    while events:
+        now_s, kind = heapq.heappop(events)
+        if kind == 0:
+            idle += 1
+        else:
+            queue.append(totals[upcoming])
+            upcoming += 1
+            if upcoming < len(arrivals):
+                heapq.heappush(events, (arrivals[upcoming], 1))
+        while idle and queue:
+            members = [queue.popleft() for _ in range(min(batch_size, len(queue)))]
+            company = 1.0 + gamma * (len(members) - 1.0) / len(members)
+            idle -= 1
+            heapq.heappush(events, (now_s + max(floor_s, alpha + beta * max(members) * company), 0))
+    return now_s
+
+
+def simpy_queue(requests: int, rate_rps: float, service_mean_s: float, servers: int, seed: int = 1) -> float:
+    """M/M/c in SimPy; returns the last completion."""
+    import simpy
+
+    rng = np.random.default_rng(seed)
+    gaps_s = rng.exponential(1 / rate_rps, requests).tolist()
+    times_s = rng.exponential(service_mean_s, requests).tolist()
+    environment = simpy.Environment()
+    servers_of = simpy.Resource(environment, servers)
+
+    def request(time_s: float) -> Any:
+        with servers_of.request() as turn:
+            yield turn
+            yield environment.timeout(time_s)
+
+    def source() -> Any:
+        for gap_s, time_s in zip(gaps_s, times_s, strict=True):
+            yield environment.timeout(gap_s)
+            environment.process(request(time_s))
+
+    environment.process(source())
+    environment.run()
+    return environment.now
+
+
+def ciw_queue(requests: int, rate_rps: float, service_mean_s: float, servers: int, seed: int = 1) -> int:
+    """M/M/c in Ciw; returns how many were served."""
+    import ciw
+
+    ciw.seed(seed)
+    network = ciw.create_network(
+        arrival_distributions=[ciw.dists.Exponential(rate_rps)],
+        service_distributions=[ciw.dists.Exponential(1 / service_mean_s)],
+        number_of_servers=[servers],
+    )
+    simulation = ciw.Simulation(network)
+    simulation.simulate_until_max_customers(requests)
+    return len(simulation.get_all_records())

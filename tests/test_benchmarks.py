@@ -1,0 +1,74 @@
+"""The benchmarks time what they say: rivals do the same work, in turn, and the committed tables are of this shape."""
+
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import simlib
+from benchmarks import peers, speed, timing
+from simlib import datasets
+
+COMPILER = shutil.which("cc") or shutil.which("gcc")
+
+
+def test_rivals_run_in_turn_and_are_compared_by_round():
+    calls = []
+    ways = {name: (10, lambda name=name: calls.append(name)) for name in ("a", "b")}
+    table = timing.compare("nothing", ways, {"b": "a"}, rounds=3)
+    assert calls == ["a", "b"] * 4  # the first round warms up
+    assert tuple(table.columns) == timing.COLUMNS
+    assert table["ratio_to"].tolist() == ["", "a"]
+    assert np.isnan(table["ratio"][0]) and table["ratio"][1] > 0
+
+
+@pytest.mark.skipif(COMPILER is None, reason="needs a C compiler (cc or gcc)")
+@pytest.mark.parametrize(("name", "batch_size"), [("static_fifo", 8), ("dynamic_no_bins", 0)])
+@pytest.mark.parametrize("rate_rps", [20.0, 145.0, 600.0])
+def test_the_loop_in_c_leaves_the_same_batches_to_the_last_bit(name, batch_size, rate_rps):
+    table, policy = speed.table_of(3000, rate_rps), speed.POLICIES[name]
+    ours = speed.serving(policy, table)()
+    plan = speed.POLICIES["dynamic_no_bins"].plan(table, speed.GPUS)
+    other = peers.Reference().serve(table, speed.GPUS, speed.MODEL, plan, batch_size, 1.0)
+    for column in ("start_s", "service_s", "size", "gpu", "max_prompt_tokens", "sum_prompt_tokens", "batch_of"):
+        assert getattr(ours, column).tobytes() == getattr(other, column).tobytes(), column
+    if batch_size == 0:
+        assert ours.notes.tobytes() == other.notes.tobytes()
+
+
+def test_serving_twice_serves_the_same():
+    once_more = speed.serving(speed.POLICIES["multi_bin_dynamic"], speed.table_of(500))
+    first, second = once_more(), once_more()
+    assert first.start_s.tobytes() == second.start_s.tobytes()
+
+
+def test_the_heap_simulation_ends_when_ours_does():
+    table = speed.table_of(2000)
+    run = simlib.simulate(table, speed.POLICIES["static_fifo"], speed.MODEL, 4)
+    assert peers.heap_static(table, 4, speed.MODEL, 8) == run.times.completion_s.max()
+
+
+def test_the_users_policy_of_the_benchmark_is_the_built_in_one():
+    table = speed.table_of(500)
+    one, other = (simlib.simulate(table, policy, gpus=4) for policy in (speed.CUSTOM, simlib.StaticFIFO(8)))
+    assert one.times.completion_s.tobytes() == other.times.completion_s.tobytes()
+
+
+def test_the_exponent_of_linear_growth_is_one():
+    table = pd.DataFrame({"engine": "x", "requests": [10, 100, 1000], "ns_per_request": [7.0, 7.0, 7.0]})
+    assert speed.exponents(table) == pytest.approx({"x": 1.0})
+
+
+def test_the_committed_tables_say_which_goals_are_met():
+    measured, goals = (pd.read_csv(datasets.committed(name)) for name in ("benchmarks", "benchmarks_goals"))
+    assert tuple(measured.columns) == timing.COLUMNS
+    assert ((goals["measured"] <= goals["limit"]) == goals["at_most"]).equals(goals["met"])
+    assert {"event loop", "whole pipeline", "growth", "fresh process"} <= set(measured["case"])
+
+
+def test_peers_serve_every_request():
+    table = simlib.RequestTable(np.cumsum(np.full(200, 0.1)), np.ones(200), np.ones(200))
+    assert peers.ciw_queue(200, 3.2, 1.0, 4) == 200
+    assert peers.simpy_queue(200, 3.2, 1.0, 4) > 0.5 * 200 / 3.2
+    assert peers.heap_static(table, 1, simlib.Affine(0.01, 0, 0), 1) == pytest.approx(20.0 + 0.01)
