@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import math
 import shutil
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from itertools import chain
 from pathlib import Path
 
@@ -15,7 +15,7 @@ SIMULATED, FITTED = 1e-9, 1e-4
 NEGLIGIBLE = 1e-12  # differences of equal numbers
 
 
-def changes(committed: Path, fresh: Path) -> dict[str, str]:
+def changes(committed: Path, fresh: Path, read: Collection[str] = ()) -> dict[str, str]:
     """What taking over the fresh tables would change, by file name; nothing where they agree.
 
     Parameters
@@ -23,6 +23,8 @@ def changes(committed: Path, fresh: Path) -> dict[str, str]:
     committed, fresh : Path
         Folders of CSV files. Numbers agree to 1e-9, relative, and to 1e-4 in tables with ``fit`` in their names;
         execution times, in tables with ``times`` in their names, are never compared.
+    read : collection of str
+        Names of committed tables that studies read and `make bench` writes.
     """
     found = {}
     names = {path.name for path in chain(committed.glob("*.csv"), fresh.glob("*.csv"))}
@@ -30,7 +32,8 @@ def changes(committed: Path, fresh: Path) -> dict[str, str]:
         if not (committed / name).is_file():
             found[name] = "new"
         elif not (fresh / name).is_file():
-            found[name] = "committed, but no study writes it"
+            if name not in read:
+                found[name] = "committed, but no study writes it"
         elif "times" not in name:
             tolerance = FITTED if "fit" in name else SIMULATED
             if text := difference(_rows(committed / name), _rows(fresh / name), tolerance):
