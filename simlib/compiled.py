@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["compiled", "is_compilable", "is_worthwhile", "uncounted"]
+__all__ = ["borrowed", "compiled", "is_compilable", "is_worthwhile", "uncounted"]
 
 PACKAGE = Path(__file__).parent
 WORTHWHILE = 20_000  # requests
@@ -68,10 +68,12 @@ _in_plain_python: list[int] = []
 
 
 def uncounted(value: Any) -> Any:
-    """The same array, or tuple of arrays, but in compiled code without a reference count.
+    """The same array, or tuple of arrays; in a compiled kernel without a reference count (`simlib.borrowed`)."""
+    return value
 
-    Counting costs a short kernel more than its arithmetic. Whoever calls it holds the arrays for longer than it runs.
-    """
+
+def borrowed(value: Any) -> Any:
+    """The same tuple of arrays; in a compiled kernel behind one pointer (`simlib.borrowed`)."""
     return value
 
 
@@ -102,8 +104,10 @@ def _twin(value: Any, made: dict[FunctionType, Any]) -> Any:
     """The dispatcher of a plain function, linked to those of what it calls (itself included); else the value."""
     if not isinstance(value, FunctionType):
         return value
-    if value is uncounted:
-        return _uncounted()
+    if value in (uncounted, borrowed):
+        from simlib import borrowed as kinds
+
+        return getattr(kinds, value.__name__)
     if value in made:
         return made[value]
     import numba
@@ -195,28 +199,3 @@ def _cache_folder() -> Iterator[None]:
         yield
     finally:
         numba.config.CACHE_DIR = before
-
-
-@functools.cache
-def _uncounted() -> Any:
-    """`uncounted` for numba: the arrays' own fields with no owner to count for."""
-    from numba.core import cgutils, types
-    from numba.extending import intrinsic
-
-    def strip(context: Any, builder: Any, kind: Any, value: Any) -> Any:
-        if isinstance(kind, types.Array):
-            array = context.make_array(kind)(context, builder, value)
-            array.meminfo = cgutils.get_null_value(array.meminfo.type)
-            array.parent = cgutils.get_null_value(array.parent.type)
-            return array._getvalue()
-        parts = zip(kind, cgutils.unpack_tuple(builder, value, len(kind)), strict=True)
-        return context.make_tuple(builder, kind, [strip(context, builder, *part) for part in parts])
-
-    @intrinsic
-    def without_owner(typing_context: Any, value: Any) -> Any:
-        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            return strip(context, builder, signature.args[0], arguments[0])
-
-        return value(value), generate
-
-    return without_owner

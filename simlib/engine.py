@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from simlib.compiled import compiled, uncounted
+from simlib.compiled import borrowed, compiled, uncounted
 
 __all__ = [
     "BATCH_COLUMNS",
@@ -70,7 +70,8 @@ BATCH_COLUMNS = (
 SIZE, MAX_PROMPT, SUM_PROMPT, MAX_OUTPUT, SUM_OUTPUT, MAX_TOTAL, SQUARES, BLOCKS, GIVEN, NUMBER, GPU, SERVICE = range(
     12
 )
-BLOCK_TOKENS = 16
+BLOCK_BITS = 4
+BLOCK_TOKENS = 1 << BLOCK_BITS
 
 
 class Job(NamedTuple):
@@ -118,7 +119,7 @@ def take(
     first: int,
     last: int,
     number: int,
-    capacity_tokens: float,
+    capacity_tokens: int,
     order: np.ndarray,
     prompts: np.ndarray,
     outputs: np.ndarray,
@@ -144,7 +145,7 @@ def take(
         sum_output += output
         max_total = max(max_total, total)
         squares += float(prompt) * prompt + float(output) * output
-        blocks += (total + BLOCK_TOKENS - 1) // BLOCK_TOKENS
+        blocks += (total + BLOCK_TOKENS - 1) >> BLOCK_BITS
         if len(given_s) > 0:
             longest_s = max(longest_s, given_s[request])
     batch[SIZE], batch[NUMBER], batch[MAX_TOTAL] = size, number, max_total
@@ -180,9 +181,9 @@ def loop(
     law_params: np.ndarray,
 ) -> tuple[int, int]:
     """The event loop: learn, let arrive, ask, take, time, start. Returns `DONE` or what went wrong, and the batches."""
-    state, waiting, job, batches = uncounted(state), uncounted(waiting), uncounted(job), uncounted(batches)
+    state, seen, job, batches = uncounted(state), borrowed(waiting), uncounted(job), uncounted(batches)
     params, memory, law_params = uncounted(params), uncounted(memory), uncounted(law_params)
-    arrival_s, head, tail, order, queue_of = waiting.arrival_s, waiting.head, waiting.tail, waiting.order, job.queue_of
+    arrival_s, head, tail, order, queue_of = seen.arrival_s, seen.head, seen.tail, seen.order, job.queue_of
     end_s, running, batch, note = state.end_s, state.running, state.batch, state.note
     prompts, outputs, given_s, capacity_tokens = (
         job.prompt_tokens,
@@ -223,7 +224,7 @@ def loop(
                 continue
             for column in range(len(note)):
                 note[column] = 0.0
-            queue, size = decide(now_s, gpu, waiting, params, memory, note)
+            queue, size = decide(now_s, gpu, seen, params, memory, note)
             if queue < 0 or queue >= len(head) or size < 0:
                 return BAD_DECISION, started
             if size == 0 or tail[queue] == head[queue]:
@@ -323,12 +324,14 @@ def signatures() -> SimpleNamespace:
     """Numba types of everything that crosses between the engine, a policy and a law."""
     from numba import types
 
+    from simlib.borrowed import Borrowed
+
     ints, floats, table = types.int64[::1], types.float64[::1], types.float64[:, ::1]
     waiting = types.NamedTuple([ints] * 4 + [floats] + [ints] * 2, Waiting)
-    job = types.NamedTuple([ints, ints, floats, ints, floats], Job)
+    job = types.NamedTuple([ints, ints, floats, ints, ints], Job)
     batches = types.NamedTuple([floats, floats, ints, ints, ints, floats, floats, table, ints], Batches)
     state = types.NamedTuple([floats, floats, table, floats, floats], State)
-    decide = types.UniTuple(types.int64, 2)(types.float64, types.int64, waiting, floats, table, floats)
+    decide = types.UniTuple(types.int64, 2)(types.float64, types.int64, Borrowed(waiting), floats, table, floats)
     learn = types.void(types.float64, types.int64, floats, floats, table)
     law = types.float64(floats, floats)
     first_class = [types.FunctionType(s) for s in (decide, learn, law)]

@@ -23,6 +23,7 @@ BACKENDS = ("auto", "compiled", "stepped", "interpreted")
 EXECUTIONS = ("run_to_completion",)
 OVERSIZE = ("error", "reject")
 MAX_GPUS = 4096
+MOST_TOKENS = 2**62  # stands for a memory without limit
 
 
 def simulate(
@@ -192,7 +193,7 @@ def prepare(
         output_tokens=kept.output_tokens,
         given_s=given_s if keep is None or len(given_s) == 0 else given_s[keep],
         queue_of=np.ascontiguousarray(queue_of, dtype=np.int64),
-        capacity_tokens=np.array([plan.capacity_tokens], dtype=np.float64),
+        capacity_tokens=np.array([min(plan.capacity_tokens, MOST_TOKENS)], dtype=np.int64),  # whole tokens: cut
     )
     return waiting, job
 
