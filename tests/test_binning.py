@@ -134,3 +134,12 @@ def test_policies_take_given_edges_in_any_sequence(policy, kind):
     table = simlib.RequestTable([0, 0, 0, 0], lengths, lengths, lengths)
     run = simlib.simulate(table, policy(k_bins=4, bounds=kind([5, 15, 25])), backend="interpreted")
     assert run.requests["bin"].tolist() == [0, 1, 2, 3]
+
+
+@given(st.integers(1, 400), st.integers(1, 64), st.integers(1, 30), st.integers(0, 2**32 - 1))
+def test_counted_lengths_have_the_quantiles_of_sorted_ones_to_the_last_bit(requests, k_bins, longest, seed):
+    lengths = np.random.default_rng(seed).integers(0, longest, requests)
+    expected = np.quantile(lengths.astype(float), np.arange(1, k_bins) / k_bins)
+    assert binning.equal_mass(lengths, k_bins).tobytes() == expected.tobytes()
+    edges = np.unique(expected)
+    assert binning.assign(lengths, edges).tolist() == np.searchsorted(edges, lengths, side="right").tolist()
