@@ -183,27 +183,10 @@ def loop(
     """The event loop: learn, let arrive, ask, take, time, start. Returns `DONE` or what went wrong, and the batches."""
     state, seen, job, batches = uncounted(state), borrowed(waiting), uncounted(job), uncounted(batches)
     params, memory, law_params = uncounted(params), uncounted(memory), uncounted(law_params)
-    arrival_s, head, tail, order, queue_of = seen.arrival_s, seen.head, seen.tail, seen.order, job.queue_of
+    arrival_s, head, tail, order = seen.arrival_s, seen.head, seen.tail, seen.order
     end_s, running, batch, note = state.end_s, state.running, state.batch, state.note
-    prompts, outputs, given_s, capacity_tokens = (
-        job.prompt_tokens,
-        job.output_tokens,
-        job.given_s,
-        job.capacity_tokens[0],
-    )
-    start_s, service_s, sizes, gpus, queues = (
-        batches.start_s,
-        batches.service_s,
-        batches.size,
-        batches.gpu,
-        batches.queue,
-    )
-    max_prompt, sum_prompt, notes, batch_of = (
-        batches.max_prompt_tokens,
-        batches.sum_prompt_tokens,
-        batches.notes,
-        batches.batch_of,
-    )
+    prompts, outputs, given_s, queue_of, capacity_tokens = job
+    start_s, service_s, sizes, gpus, queues, max_prompt, sum_prompt, notes, batch_of = batches
     arrived = taken = started = 0
     while True:
         now_s = next_instant(end_s, arrival_s[arrived] if arrived < len(arrival_s) else math.inf)
@@ -231,7 +214,7 @@ def loop(
                 continue
             batch[GPU] = gpu
             first, last = head[queue], min(tail[queue], head[queue] + size)
-            size = take(first, last, started, capacity_tokens, order, prompts, outputs, given_s, batch_of, batch)
+            size = take(first, last, started, capacity_tokens[0], order, prompts, outputs, given_s, batch_of, batch)
             time_s = law(batch, law_params)
             if not (time_s >= 0.0 and now_s + time_s < math.inf):
                 return BAD_TIME, started
