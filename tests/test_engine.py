@@ -2,6 +2,7 @@
 
 import heapq
 import math
+import sys
 import threading
 import time
 from collections import deque
@@ -601,3 +602,17 @@ def reads_a_number_that_is_not_there(now_s, gpu, waiting, params, memory, note):
 def test_a_policy_that_reads_beyond_its_numbers_is_stopped(backend):
     with pytest.raises((IndexError, simlib.InputError)):
         simlib.simulate(requests_at(0, 1), simlib.Custom("odd", reads_a_number_that_is_not_there), backend=backend)
+
+
+def stops_where_told(now_s, gpu, waiting, params, memory, note):
+    breakpoint()
+    return 0, 1
+
+
+@pytest.mark.parametrize("backend", ["auto", "stepped", "interpreted"])
+def test_a_debugger_stops_inside_a_policy(monkeypatch, backend):
+    stops = []
+    monkeypatch.setattr(sys, "breakpointhook", lambda: stops.append(dict(sys._getframe(1).f_locals)))
+    run = simlib.simulate(requests_at(0, 1, 2), simlib.Custom("mine", stops_where_told), backend=backend)
+    assert [stop["now_s"] for stop in stops] == run.served.start_s.tolist()
+    assert all(stop["waiting"].tail[0] > 0 and stop["gpu"] == 0 for stop in stops)
