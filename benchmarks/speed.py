@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -41,6 +42,15 @@ def table_of(requests: int, rate_rps: float = RATE_RPS) -> simlib.RequestTable:
 def takes_eight(now_s: float, gpu: int, waiting: Any, params: Any, memory: Any, note: Any) -> tuple[int, int]:
     """`static_fifo`, as a user would write it."""
     return 0, 8
+
+
+def takes(size: int) -> Callable[..., tuple[int, int]]:
+    """The same with another size: a new function in each call."""
+
+    def decide(now_s: float, gpu: int, waiting: Any, params: Any, memory: Any, note: Any) -> tuple[int, int]:
+        return 0, size
+
+    return decide
 
 
 CUSTOM = simlib.Custom("takes_eight", takes_eight)
@@ -191,10 +201,21 @@ def memory_bytes(requests: int) -> float:
     return float(child.stdout)
 
 
+def first_result_s(requests: int = 10_000) -> float:
+    """Wall time until a policy that this process has never seen has served its first run, seconds (the largest of 3)."""
+    table, spent = table_of(requests), []
+    simlib.simulate(table, CUSTOM, MODEL, GPUS, backend="compiled")  # the engine itself is there
+    for size in (5, 6, 7):
+        policy = simlib.Custom("fresh", takes(size))
+        start_s = time.perf_counter()
+        run = simlib.simulate(table, policy, MODEL, GPUS)
+        spent.append(time.perf_counter() - start_s)
+        assert run.backend == "compiled"
+    return max(spent)
+
+
 def call_us(requests: int = 10, calls: int = 300) -> float:
     """Median wall time of one `simulate` call on a handful of requests, checks and bins included, microseconds."""
-    import time
-
     table, spent = table_of(requests), np.empty(calls)
     for turn in range(-20, calls):
         start_s = time.perf_counter()
@@ -232,6 +253,7 @@ def run() -> dict[str, pd.DataFrame]:
         goals.append((f"fresh process: {name}", spent_s, "CPU seconds", goal_s, True))
     rate = 1e9 / own.set_index("engine")["ns_per_request"]["stepped"]
     goals.append(("user's policy, stepped", rate, "requests per CPU second", 500_000.0, False))
+    goals.append(("user's policy, first result", first_result_s(), "seconds", 0.5, True))
     goals.append(("memory at the peak", memory_bytes(sizes[-1]), "bytes a request", 200.0, True))
     goals.append(("simulate, 10 requests", call_us(), "microseconds a call", 300.0, True))
     table = pd.DataFrame(goals, columns=["goal", "measured", "unit", "limit", "at_most"])
