@@ -202,7 +202,7 @@ def memory_bytes(requests: int) -> float:
 
 
 def first_result_s(requests: int = 10_000) -> float:
-    """Wall time until a policy that this process has never seen has served its first run, seconds (the largest of 3)."""
+    """Wall time until a policy that this process has never seen has served its first run, seconds (most of 3)."""
     table, spent = table_of(requests), []
     simlib.simulate(table, CUSTOM, MODEL, GPUS, backend="compiled")  # the engine itself is there
     for size in (5, 6, 7):
