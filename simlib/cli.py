@@ -23,16 +23,17 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 POLICIES = ("static_fifo", "dynamic_no_bins", "multi_bin_dynamic", "multi_bin_fixed")
+FAILURES_SHOWN = 20
 PREDICTORS = ("column", "original", "oracle")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one verb; return the exit code (0 done, 2 bad input)."""
+    """Run one verb; return the exit code (0 done, 1 some cells of a sweep failed, 2 bad input)."""
     options = _parser().parse_args(arguments)
     try:
         with warnings.catch_warnings():
             warnings.showwarning = lambda message, *_, **__: print(f"simlib: {message}", file=sys.stderr)
-            options.verb(options)
+            return options.verb(options) or 0
     except InputError as problem:
         print(f"simlib: {problem}", file=sys.stderr)
         return 2
@@ -73,6 +74,16 @@ def _parser() -> argparse.ArgumentParser:
     four.add_argument("--replications", type=int, default=100)
     four.add_argument("--json", type=Path, metavar="FILE", help="write rows and differences as JSON")
     four.add_argument("--out", type=Path, metavar="DIR", help="write levels*.csv into this folder")
+
+    sweep = verbs.add_parser("sweep", help="every cell of a grid in every replication, resumable")
+    sweep.set_defaults(verb=_sweep)
+    sweep.add_argument("grid", metavar="FILE.yaml", help="what varies, and what all cells have in common")
+    sweep.add_argument("--out", type=Path, required=True, metavar="DIR", help="results, new or begun")
+    sweep.add_argument("--dry-run", action="store_true", help="check all cells, count them, estimate the time")
+    sweep.add_argument("--workers", type=int, help="processes on this machine (default: one a core, if it pays)")
+    sweep.add_argument("--scheduler", metavar="tcp://HOST:PORT", help="a Dask scheduler, whose workers do the work")
+    sweep.add_argument("--timeout", type=float, default=10.0, help="seconds for the scheduler to answer (default 10)")
+    sweep.add_argument("--retry-failed", action="store_true", help="run cells that failed once more")
 
     fetch = verbs.add_parser("fetch", help="download a data set and check it")
     fetch.set_defaults(verb=_fetch)
@@ -184,6 +195,29 @@ def _readable(rows: pd.DataFrame) -> str:
         }
     )
     return frame.to_string(index=False)
+
+
+def _sweep(options: argparse.Namespace) -> int:
+    from simlib import sweep
+
+    _check_folders(options.out)
+    grid = sweep.Grid.read(options.grid)
+    if options.dry_run:
+        print(sweep.estimate(grid, options.out))
+        return 0
+    shards = sweep.run(
+        grid,
+        options.out,
+        workers=options.workers,
+        scheduler=options.scheduler,
+        retry_failed=options.retry_failed,
+        timeout_s=options.timeout,
+    )
+    failed = shards.failed()
+    for row in failed.head(FAILURES_SHOWN).itertuples():
+        print(f"simlib: cell {row.cell}, replication {row.replication}: {row.error}", file=sys.stderr)
+    print(f"{options.out}: {grid.cells * grid.replications} runs, {len(failed)} of them failed")
+    return 1 if len(failed) else 0
 
 
 def _fetch(options: argparse.Namespace) -> None:
