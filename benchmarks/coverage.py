@@ -269,7 +269,7 @@ def _coverage(given: list[tuple[float, float, float]]) -> dict[str, float]:
 
 
 def run(experiments: int = 2000, seed: int = 42) -> dict[str, pd.DataFrame]:
-    """The table ``coverage``, of every queue, in some 400 CPU-seconds."""
+    """The table ``coverage``, of every queue, in some 420 CPU-seconds."""
     parts = []
     for name, loads in MEMORIES.items():
         for rho, length in loads.items():
