@@ -6,13 +6,14 @@ included; whatever cuts a length is a named parameter.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 
 from simlib.checks import InputError, check_integer, check_number, check_type
-from simlib.predictors import MOST_TOKENS
+from simlib.predictors import MOST_TOKENS, log_normal
 from simlib.streams import check_draw
 
 __all__ = ["Empirical", "Fixed", "LengthDistribution", "LogNormal", "Mixture", "Uniform"]
@@ -103,15 +104,19 @@ class LogNormal:
     @property
     def mean_tokens(self) -> float:
         """Mean length after rounding and cutting, in tokens: `low` plus the sum of P(length > i) from there on."""
-        from scipy.special import ndtr
-
-        edges = np.arange(self.low, self.high) + 0.5
-        return float(self.low + ndtr(np.log(self.median_tokens / edges) / self.sigma).sum())
+        return _log_normal_mean(self.median_tokens, self.sigma, self.low, self.high)
 
     def sample(self, n: int, rng: np.random.Generator) -> np.ndarray:
         n = check_draw(n, rng)
-        draws = self.median_tokens * np.exp(self.sigma * rng.standard_normal(n))
-        return np.clip(np.rint(draws), self.low, self.high).astype(np.int64)
+        return log_normal(self.median_tokens, self.sigma, rng.standard_normal(n), self.low, self.high)
+
+
+@functools.lru_cache(maxsize=64)
+def _log_normal_mean(median_tokens: float, sigma: float, low: int, high: int) -> float:
+    from scipy.special import ndtr
+
+    edges = np.arange(low, high) + 0.5
+    return float(low + ndtr(np.log(median_tokens / edges) / sigma).sum())
 
 
 @dataclass(frozen=True, slots=True)

@@ -178,8 +178,19 @@ class MultiplicativeNoise:
     def predict(self, prompt_tokens: np.ndarray, output_tokens: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Predicted output lengths, shape (n_requests,), in tokens."""
         _, output = _lengths(prompt_tokens, output_tokens, rng)
-        noisy = np.rint(output * np.exp(self.sigma * rng.standard_normal(len(output))))
-        return np.clip(noisy, self.low, self.high).astype(np.int64)
+        return log_normal(output, self.sigma, rng.standard_normal(len(output)), self.low, self.high)
+
+
+def log_normal(scale: float | np.ndarray, sigma: float, normal: np.ndarray, low: int, high: int) -> np.ndarray:
+    """``scale exp(sigma z)`` of standard normal z, rounded and kept in [low, high]; `normal` is used up.
+
+    In place, as a fresh array of a million numbers costs as much as its arithmetic.
+    """
+    normal *= sigma
+    np.exp(normal, out=normal)
+    normal *= scale
+    np.rint(normal, out=normal)
+    return np.clip(normal, low, high, out=normal).astype(np.int64)
 
 
 @dataclass(frozen=True, slots=True)
