@@ -1,7 +1,9 @@
 """Sweeps: the same to the last bit however they are run, and nothing lost when something dies. The kills are real."""
 
 import os
+import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -289,14 +291,14 @@ def cluster(tmp_path):
             process.wait(LIMIT_S)
 
 
-def test_a_cluster_gives_the_same_files_though_a_worker_is_killed(cluster, file, grid, tmp_path):
-    address, (_, _, worker) = cluster
+def test_a_cluster_gives_the_same_files_though_its_workers_are_killed(cluster, file, grid, tmp_path):
+    address, (_, *workers) = cluster
     assert address.startswith("tcp://127.0.0.1:")
     out = tmp_path / "out"
     driver = start(tmp_path, "spared", file, "--out", out, "--scheduler", address, "--timeout", "30")
     try:
         wait_for(lambda: len(shards_of(out)) >= 2 or driver.poll() is not None)
-        worker.send_signal(signal.SIGKILL)
+        workers[0].send_signal(signal.SIGKILL)
         printed, said = driver.communicate(timeout=LIMIT_S)
     finally:
         driver.kill()
@@ -304,20 +306,14 @@ def test_a_cluster_gives_the_same_files_though_a_worker_is_killed(cluster, file,
     sweep.run(grid, tmp_path / "whole")
     assert shards_of(out) == shards_of(tmp_path / "whole")
 
-
-def test_a_cluster_that_is_gone_is_a_sentence_and_the_rest_follows_later(cluster, grid, tmp_path):
     from distributed import Client
 
-    address, (_, *workers) = cluster
     with Client(address, timeout=30, set_as_default=False) as client:
-        client.wait_for_workers(2, timeout=30)
-        for worker in workers:
-            worker.send_signal(signal.SIGKILL)
+        workers[1].send_signal(signal.SIGKILL)
         with pytest.raises(InputError, match=r"scheduler: tcp://127\.0\.0\.1:\d+ has no worker left"):
-            sweep.run(grid, tmp_path / "out", scheduler=client, timeout_s=1.0)
-    sweep.run(grid, tmp_path / "out")
-    sweep.run(grid, tmp_path / "whole")
-    assert shards_of(tmp_path / "out") == shards_of(tmp_path / "whole")
+            sweep.run(grid, tmp_path / "again", scheduler=client, timeout_s=1.0)
+    sweep.run(grid, tmp_path / "again")
+    assert shards_of(tmp_path / "again") == shards_of(tmp_path / "whole")
 
 
 # --- the terminal --------------------------------------------------------------------------------------------------
@@ -399,3 +395,61 @@ def test_tied_lengths_are_said_once(tmp_path):
         table = sweep.run(grid, tmp_path / "out").dataset().to_table()
     assert len(said) == 1
     assert table["makespan_s"].type == pa.float64() and table["stability"].type == pa.string()
+
+
+# --- the page ------------------------------------------------------------------------------------------------------
+
+
+def blocks_of(language):
+    page = (Path(__file__).parents[1] / "book" / "sweeps.md").read_text()
+    return re.findall(rf"^```{language}\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
+
+
+@pytest.fixture
+def beside_the_example(tmp_path, monkeypatch):
+    """A folder with the example, and the environment's commands on the path."""
+    (tmp_path / "data").mkdir()
+    small = EXAMPLE.read_text().replace("requests: 2000", "requests: 20").replace("replications: 10", "replications: 2")
+    (tmp_path / "data" / EXAMPLE.name).write_text(small)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{Path(sys.executable).parent}:{os.environ['PATH']}")
+    return tmp_path
+
+
+def test_the_commands_of_the_page_do_what_it_says(beside_the_example):
+    (commands,) = blocks_of("sh")
+    shown = subprocess.run(["bash", "-e"], input=commands, capture_output=True, text=True, timeout=LIMIT_S, check=True)
+    first, second = shown.stdout.splitlines()
+    assert first.startswith("72 cells") and second == "results: 144 runs, 0 of them failed"
+
+
+def test_the_bad_value_of_the_page_is_answered_as_it_says(beside_the_example, capsys):
+    (answer,) = blocks_of("text")
+    example = beside_the_example / "data" / EXAMPLE.name
+    example.write_text(example.read_text().replace("[1, 2, 4, 8]", "[1, 0, 4, 8]"))
+    assert cli.main(["sweep", str(example), "--out", "results", "--dry-run"]) == 2
+    assert capsys.readouterr().err == answer
+
+
+def test_the_python_of_the_page_runs(beside_the_example, capsys):
+    seen = {}
+    for block in blocks_of("python"):
+        exec(block, seen)
+    assert capsys.readouterr().out.count("method='paired'") == 2
+    assert seen["late"].num_rows == 20
+
+
+def test_the_batch_job_of_the_page_runs(beside_the_example):
+    pytest.importorskip("distributed")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    stubs = {"srun": '"$@" &\nexec "$@"', "hostname": "echo 127.0.0.1"}  # two workers on this machine
+    for name, body in stubs.items():
+        (beside_the_example / name).write_text(f"#!/bin/bash\ntrap 'kill $(jobs -p)' EXIT\n{body}\n")
+        (beside_the_example / name).chmod(0o755)
+    (job,) = blocks_of("bash")
+    done = subprocess.run(
+        ["bash", "-c", job.replace("8786", str(port))], capture_output=True, text=True, timeout=LIMIT_S, check=False
+    )
+    assert done.stdout == "results: 144 runs, 0 of them failed\n", done.stderr
