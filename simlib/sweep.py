@@ -36,7 +36,7 @@ from simlib.table import RequestTable
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["Estimate", "Grid", "estimate", "results", "run"]
+__all__ = ["Forecast", "Grid", "estimate", "results", "run"]
 
 # Requests of a task, about a tenth of a second: many times what it costs to send and to write. Larger sweeps have
 # larger tasks, as each is a file.
@@ -87,7 +87,7 @@ class Layout(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Estimate:
+class Forecast:
     """What a sweep would do.
 
     Attributes
@@ -199,7 +199,7 @@ def results(out: str | Path) -> Shards:
     return Shards.open(out)
 
 
-def estimate(grid: Grid, out: str | Path | None = None) -> Estimate:
+def estimate(grid: Grid, out: str | Path | None = None) -> Forecast:
     """Check a grid, count its cells, and run a few of them to see how long the rest would take.
 
     Parameters
@@ -225,7 +225,7 @@ def estimate(grid: Grid, out: str | Path | None = None) -> Estimate:
     both_s = _cpu_s(lambda: [work(grid.document, range(1), range(cell, cell + 1)) for cell in cells]) / len(cells)
     replication_s = grid.workloads() * making_s + grid.cells * max(0.0, both_s - making_s)
     left = 1.0 - sum(layout.runs(number) for number in done) / (grid.cells * grid.replications)
-    return Estimate(grid.cells, grid.replications, layout.tasks, len(done), grid.replications * replication_s * left)
+    return Forecast(grid.cells, grid.replications, layout.tasks, len(done), grid.replications * replication_s * left)
 
 
 def _cpu_s(call: Callable[[], Any]) -> float:
