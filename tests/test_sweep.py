@@ -20,7 +20,7 @@ from simlib.checks import InputError
 from simlib.grid import Grid
 from simlib.shards import Shards
 
-EXAMPLE = Path(__file__).parents[1] / "data" / "example_sweep.yaml"
+EXAMPLE = Path(__file__).parents[1] / "book" / "example_sweep.yaml"
 LIMIT_S = 60.0  # of whatever waits for another process
 YAML = """
 replications: 3
