@@ -51,7 +51,8 @@ def file(tmp_path):
 
 
 def shards_of(folder):
-    return {path.name: path.read_bytes() for path in folder.glob("shard-*")}
+    whole = (path for path in folder.glob("shard-*") if path.suffix != ".part")
+    return {path.name: path.read_bytes() for path in whole}
 
 
 def test_a_row_is_what_simulate_says_of_the_cell(grid, tmp_path):
@@ -409,9 +410,9 @@ def blocks_of(language):
 @pytest.fixture
 def beside_the_example(tmp_path, monkeypatch):
     """A folder with the example, and the environment's commands on the path."""
-    (tmp_path / "data").mkdir()
+    (tmp_path / "book").mkdir()
     small = EXAMPLE.read_text().replace("requests: 2000", "requests: 20").replace("replications: 10", "replications: 2")
-    (tmp_path / "data" / EXAMPLE.name).write_text(small)
+    (tmp_path / "book" / EXAMPLE.name).write_text(small)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PATH", f"{tmp_path}:{Path(sys.executable).parent}:{os.environ['PATH']}")
     return tmp_path
@@ -426,7 +427,7 @@ def test_the_commands_of_the_page_do_what_it_says(beside_the_example):
 
 def test_the_bad_value_of_the_page_is_answered_as_it_says(beside_the_example, capsys):
     (answer,) = blocks_of("text")
-    example = beside_the_example / "data" / EXAMPLE.name
+    example = beside_the_example / "book" / EXAMPLE.name
     example.write_text(example.read_text().replace("[1, 2, 4, 8]", "[1, 0, 4, 8]"))
     assert cli.main(["sweep", str(example), "--out", "results", "--dry-run"]) == 2
     assert capsys.readouterr().err == answer
@@ -451,11 +452,13 @@ def test_the_batch_job_of_the_page_runs(beside_the_example):
         (beside_the_example / name).write_text(f"#!/bin/bash\n{body}\n")
         (beside_the_example / name).chmod(0o755)
     (script,) = blocks_of("bash")
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    job = subprocess.Popen(["bash", "-c", script.replace("8786", str(port))], start_new_session=True, **pipes)
+    # Files, not pipes: a worker that is slow to leave would hold a pipe open after the job itself has ended.
+    with open("printed", "w") as printed, open("said", "w") as said:
+        command = ["bash", "-c", script.replace("8786", str(port))]
+        job = subprocess.Popen(command, stdout=printed, stderr=said, start_new_session=True)
     try:
-        printed, said = job.communicate(timeout=LIMIT_S)
+        job.wait(timeout=LIMIT_S)
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(job.pid, signal.SIGKILL)
-    assert printed == "results: 144 runs, 0 of them failed\n", said
+    assert Path("printed").read_text() == "results: 144 runs, 0 of them failed\n", Path("said").read_text()
