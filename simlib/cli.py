@@ -160,7 +160,7 @@ def _compare(options: argparse.Namespace) -> None:
         ignore_index=True,
     )
     as_claimed = options.requests == 1000 and options.seed == 42
-    rows, differences = levels.table_of(runs, as_claimed), levels.differences(runs)
+    rows, differences = levels.table_of(runs, as_claimed), levels.differences(runs, settings)
     if options.json is not None:
         document = {"rows": rows.to_dict("records"), "differences": differences.to_dict("records")}
         _write(options.json, json.dumps(_plain(document), indent=2) + "\n")
@@ -186,12 +186,15 @@ def _readable(rows: pd.DataFrame) -> str:
             "claimed %": [percent(100 * v) if pd.notna(v) else "" for v in rows["claimed_violation_share"]],
             "this seed %": [percent(100 * v) for v in rows["seed42_violation_share"]],
             "mean % [95 % interval]": [
-                f"{100 * m:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
+                f"{100 * m:.1f}" + (f" [{100 * low:.1f}, {100 * high:.1f}]" if pd.notna(low) else " [too few]")
                 for m, low, high in zip(rows["mean_violation_share"], rows["ci_low"], rows["ci_high"], strict=True)
             ],
             "latency s": [f"{v:.3f}" for v in rows["latency_mean_s"]],
             "claim inside": [{True: "yes", False: "no"}.get(v, "") for v in rows["claim_inside"]],
-            "trace": [f"conditional on {t}" if t else "" for t in rows["trace"]],
+            "requests from": [
+                f"conditional on {trace}" if trace else source
+                for trace, source in zip(rows["trace"], rows["requests_from"], strict=True)
+            ],
         }
     )
     return frame.to_string(index=False)

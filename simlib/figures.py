@@ -32,6 +32,7 @@ __all__ = [
     "k_curves",
     "level_spread",
     "levels_overview",
+    "likeness",
     "queue_after_burst",
     "save",
     "style",
@@ -51,6 +52,7 @@ INK, FAINT = "#222222", "#B8B8B8"
 OWN = "#CC79A7"  # a policy that a user wrote
 PERCENT = FuncFormatter(lambda share, _: f"{100 * share:g} %")
 SHARE_TICKS = (0.0, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 1.0)
+SOURCE_NAMES = {"synthetic": "Poisson", "trace": "BurstGPT", "population": "BurstGPT-like"}
 ARRIVAL_NAMES = {"poisson": "Poisson", "on_off": "ON/OFF", "burstgpt": "BurstGPT sample"}
 
 
@@ -95,7 +97,7 @@ def save(figure: Figure, name: str, folder: str | Path) -> None:
 def levels_overview(table: pd.DataFrame, runs: pd.DataFrame) -> Figure:
     """Violations by level and scheduler: what was claimed, and where the replications lie.
 
-    `table` is `levels.table_of`'s, `runs` is `levels.runs_of`'s, of several levels.
+    `table` is `levels.table_of`'s, `runs` is `levels.runs_of`'s, of several levels, with one source of requests each.
     """
     levels = list(dict.fromkeys(table["level"]))
     columns = min(2, len(levels))  # two abreast can still be read on a phone
@@ -104,9 +106,8 @@ def levels_overview(table: pd.DataFrame, runs: pd.DataFrame) -> Figure:
     for axis, level in zip(axes.flat, levels, strict=False):
         rows = table[table["level"] == level].reset_index(drop=True)
         for place, row in rows.iterrows():
-            shares = runs[(runs["level"] == level) & (runs["scheduler"] == row["scheduler"])]["sla_violation_share"]
-            _spread(axis, place, shares.to_numpy(), row)
-        where = "BurstGPT" if rows["trace"].astype(bool).all() else "Poisson"
+            _spread(axis, place, _shares(runs, row), row)
+        where = SOURCE_NAMES[rows["requests_from"].iloc[0]]
         axis.set_title(f"Level {level}: {where}, n = {rows['requests'].iloc[0]}", fontsize=11)
         axis.set_xticks(range(len(rows)), [_short(name) for name in rows["scheduler"]])
         for tick, name in zip(axis.get_xticklabels(), rows["scheduler"], strict=True):
@@ -128,6 +129,12 @@ def levels_overview(table: pd.DataFrame, runs: pd.DataFrame) -> Figure:
     return figure
 
 
+def _shares(runs: pd.DataFrame, row: pd.Series) -> np.ndarray:
+    """The violation shares of a row of `levels.table_of`, one a replication."""
+    study = ["level", "requests_from", "scheduler"]
+    return runs[(runs[study] == row[study]).all(axis=1)]["sla_violation_share"].to_numpy()
+
+
 def _spread(axis: Axes, place: int, shares: np.ndarray, row: pd.Series) -> None:
     color = COLORS[row["scheduler"]]
     jitter = np.linspace(-0.22, 0.22, len(shares)) if len(shares) > 1 else np.zeros(1)
@@ -141,11 +148,11 @@ def _spread(axis: Axes, place: int, shares: np.ndarray, row: pd.Series) -> None:
 
 def level_spread(table: pd.DataFrame, runs: pd.DataFrame) -> Figure:
     """One level: each scheduler's violation share over the replications, its mean with interval, and the claim."""
-    figure, axis = plt.subplots(figsize=(7.0, 3.2))
     rows = table.reset_index(drop=True)
+    figure, axis = plt.subplots(figsize=(7.0, 0.8 * (1 + len(rows))))
     for place, row in rows.iterrows():
         color = COLORS[row["scheduler"]]
-        shares = np.sort(runs[runs["scheduler"] == row["scheduler"]]["sla_violation_share"].to_numpy())
+        shares = np.sort(_shares(runs, row))
         height = len(rows) - 1 - place
         jitter = 0.25 * np.sin(7.0 * np.arange(len(shares)))  # spread for the eye, the same in every build
         axis.scatter(shares, height + jitter, s=12, color=color, alpha=0.4, linewidths=0)
@@ -159,7 +166,9 @@ def level_spread(table: pd.DataFrame, runs: pd.DataFrame) -> Figure:
             axis.annotate(
                 "claimed", (row["claimed_violation_share"], height), (0, 16), textcoords="offset points", ha="center"
             )
-    axis.set_yticks(range(len(rows)), rows["scheduler"][::-1])
+    several = len(set(rows["requests_from"])) > 1
+    names = rows["scheduler"] + ("\n" + rows["requests_from"] if several else "")
+    axis.set_yticks(range(len(rows)), names[::-1])
     for tick, name in zip(axis.get_yticklabels(), rows["scheduler"][::-1], strict=True):
         tick.set_color(COLORS[name])
     axis.set_ylim(-0.6, len(rows) - 0.35)
@@ -346,6 +355,28 @@ def burstiness(table: pd.DataFrame) -> Figure:
     axis.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
     axis.set_xlabel("Window (s)")
     axis.set_ylabel("Variance / mean of arrivals")
+    return figure
+
+
+def likeness(table: pd.DataFrame) -> Figure:
+    """Where each real figure lies in the range of the draws, that range being one for all (`likeness.compared`)."""
+    rows = table.reset_index(drop=True)
+    figure, axis = plt.subplots(figsize=(7.0, 0.6 + 0.24 * len(rows)))
+    width = (rows["high"] - rows["low"]).to_numpy()
+    place = ((rows["real"] - rows["low"]) / width).clip(-0.75, 1.75)  # farther off is as bad
+    height = len(rows) - 1 - np.arange(len(rows))
+    axis.axvspan(0.0, 1.0, color="#E6E6E6", lw=0)
+    axis.scatter((rows["mean"] - rows["low"]) / width, height, marker="|", color=INK, s=60, label="mean of the draws")
+    for fits, color, marker, label in ((True, "#0072B2", "o", "real, fits"), (False, "#D55E00", "X", "does not fit")):
+        chosen = rows["fits"] == fits
+        axis.scatter(place[chosen], height[chosen], color=color, marker=marker, s=45, label=label, zorder=3)
+    names = [f"{row.figure.removesuffix('_tokens').replace('_', ' ')}" for row in rows.itertuples()]
+    axis.set_yticks(height, names, fontsize=9)
+    axis.set_xticks([0.0, 1.0], ["2.5 %", "97.5 %"])
+    axis.set_xlim(-0.85, 1.85)
+    axis.set_xlabel("Place in the distribution of the draws")
+    axis.grid(visible=False)
+    figure.legend(loc="outside upper center", ncols=3, fontsize=10)
     return figure
 
 

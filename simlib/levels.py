@@ -2,6 +2,7 @@
 
 What the original system's document claims at each level, the replications that judge it, and the paired differences of
 the three schedulers. Terminating studies: n requests from an empty system, no warm-up cut, common random numbers.
+Levels 2 and 4 are studied twice: on the real rows that there are, and on draws from the population of such rows.
 """
 
 from __future__ import annotations
@@ -14,10 +15,11 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from tqdm import tqdm
 
-from simlib import predictors, stats, traces, workload
-from simlib.checks import InputError, check_integer, check_number
+from simlib import population, predictors, shares, stats, traces, workload
+from simlib.checks import InputError, check_choice, check_integer, check_number
 from simlib.schedulers import DynamicNoBins, MultiBinDynamic, StaticFIFO
 from simlib.simulation import simulate
 from simlib.table import RequestTable
@@ -32,6 +34,7 @@ __all__ = [
     "METRICS",
     "PAIRS",
     "SCHEDULERS",
+    "STUDY",
     "Level",
     "claims",
     "differences",
@@ -55,6 +58,8 @@ PAIRS = (
 METRICS = {"sla_violation_share": "lower", "latency_mean_s": "lower", "throughput_rps": "higher"}
 # The settings of the document's tables; only runs with them are compared with its figures.
 DOCUMENTED = {"requests": 1000, "rate_rps": 50.0, "rps_scale": 100.0, "gpus": 2, "k_bins": 4, "d_sla": 1.0, "seed": 42}
+# What one study is: a level, and where its requests are from.
+STUDY = ["level", "requests_from"]
 CLAIMS = Path(__file__).resolve().parents[1] / "data" / "original_claims.csv"
 
 
@@ -68,8 +73,13 @@ class Level:
 
     @property
     def on_trace(self) -> bool:
-        """Whether requests are rows of the real trace, so that only predictions vary between replications."""
+        """Whether the document's requests are rows of the real trace."""
         return self.arrivals == "burstgpt"
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Where requests may be from: ``synthetic``; or the ``trace``, and the ``population`` that it is of."""
+        return ("trace", "population") if self.on_trace else ("synthetic",)
 
 
 LEVELS = {
@@ -99,7 +109,12 @@ def policies(k_bins: int = 4, d_sla: float = 1.0, bin_select: str = "round_robin
 
 
 def requests_of(
-    level: int, requests: int = 1000, seed: int = 42, rate_rps: float = 50.0, rps_scale: float = 100.0
+    level: int,
+    requests: int = 1000,
+    seed: int = 42,
+    rate_rps: float = 50.0,
+    rps_scale: float = 100.0,
+    requests_from: str | None = None,
 ) -> tuple[RequestTable, str]:
     """One replication's requests, and which trace they are from (empty: synthetic).
 
@@ -110,17 +125,25 @@ def requests_of(
         How many, >= 1; on the trace at most as many as there are: the full trace where it was fetched, else the 400
         rows of the sample.
     seed : int
-        Seed of the original's recipe; on a trace, of its predictions alone.
+        Seed of the original's recipe; on a trace, of its predictions alone; of a population, which draw of it.
     rate_rps : float
         Poisson arrival rate of levels 1 and 3, requests per second.
     rps_scale : float
-        Factor on the trace's arrival rate at levels 2 and 4.
+        Factor on the trace's arrival rate at levels 2 and 4, and on the population's.
+    requests_from : str, optional
+        One of the level's `sources`, by default the first. The population's requests are conversations from a
+        workday's midnight on, as the trace begins.
     """
-    arrivals = of(level).arrivals
+    arrivals, sources = of(level).arrivals, of(level).sources
     check_integer("requests", requests, 1)
-    if arrivals != "burstgpt":
+    requests_from = check_choice("requests_from", sources[0] if requests_from is None else requests_from, sources)
+    if requests_from == "synthetic":
         return workload.original(requests, seed, rate_rps, arrivals), ""
-    table, source = burstgpt(requests, check_number("rps_scale", rps_scale, 0.0, open_low=True))
+    check_number("rps_scale", rps_scale, 0.0, open_low=True)
+    if requests_from == "trace":
+        table, source = burstgpt(requests, rps_scale)
+    else:
+        table, source = population.burstgpt_like(requests, seed, traffic="conversations", rate_factor=rps_scale), ""
     return table.with_predictions(predictors.original_predictions(table.prompt_tokens, seed)), source
 
 
@@ -144,14 +167,18 @@ def runs_of(
     d_sla: float = 1.0,
     seed: int = 42,
     replications: int = 100,
+    requests_from: str | None = None,
 ) -> pd.DataFrame:
     """Simulate a level: every scheduler on the same requests, replication r with the original's seed + r.
+
+    Settings as for `requests_of`; without `requests_from`, all of the level's `sources`, one after the other.
 
     Returns
     -------
     pandas.DataFrame
-        One row a replication and scheduler: ``level, scheduler, replication, seed, requests, trace`` and the metrics
-        ``sla_violation_share, latency_mean_s, latency_p99_s, throughput_rps, batch_size_mean``.
+        One row a source, replication and scheduler: ``level, requests_from, scheduler, replication, seed, requests,
+        trace`` and the metrics ``sla_violation_share, latency_mean_s, latency_p99_s, throughput_rps,
+        batch_size_mean``.
     """
     import pandas as pd
 
@@ -161,20 +188,21 @@ def runs_of(
     contenders = policies(k_bins, d_sla)
     kept = (*METRICS, "latency_p99_s", "batch_size_mean")
     rows = []
-    for replication in progress(replications, f"level {level}"):
-        table, trace = requests_of(level, requests, seed + replication, rate_rps, rps_scale)
-        for name, policy in contenders.items():
-            summary = simulate(table, policy, preset, gpus).summary()
-            rows.append(
-                {"level": level, "scheduler": name, "replication": replication, "seed": seed + replication}
-                | {"requests": len(table), "trace": trace}
-                | {metric: summary[metric] for metric in kept}
-            )
+    for source in of(level).sources if requests_from is None else (requests_from,):
+        for replication in progress(replications, f"level {level}, {source}"):
+            table, trace = requests_of(level, requests, seed + replication, rate_rps, rps_scale, source)
+            for name, policy in contenders.items():
+                summary = simulate(table, policy, preset, gpus).summary()
+                rows.append(
+                    {"level": level, "requests_from": source, "scheduler": name, "replication": replication}
+                    | {"seed": seed + replication, "requests": len(table), "trace": trace}
+                    | {metric: summary[metric] for metric in kept}
+                )
     return pd.DataFrame(rows)
 
 
 def table_of(runs: pd.DataFrame, as_claimed: bool = True) -> pd.DataFrame:
-    """Claimed figures beside ours, one row a level and scheduler (the columns of ``data/results/levels.csv``).
+    """Claimed figures beside ours, one row a level, source and scheduler (as in ``data/results/levels.csv``).
 
     Parameters
     ----------
@@ -185,17 +213,20 @@ def table_of(runs: pd.DataFrame, as_claimed: bool = True) -> pd.DataFrame:
 
     Notes
     -----
-    ``ci_low, ci_high``: Student t interval of the mean violation share. ``claim_percentile``: where the claimed share
-    lies among the replications; ``claim_inside``: between the 2.5th and the 97.5th percentile. On the sample of the
-    trace, which is not the document's 1,000 rows, neither is given.
+    ``ci_low, ci_high, interval_method``: of the mean violation share, by `shares.share_interval` with replications as
+    groups; empty where too few replications have late requests for an interval. ``claim_percentile``: where the claimed
+    share lies among the replications; ``claim_inside``: between the 2.5th and the 97.5th percentile. On the sample of
+    the trace, which is not the document's 1,000 rows, neither is given. ``requests_from``: the level's source; against
+    the ``population`` a claim is judged as one draw of rows like the document's, not as that table of rows.
     """
     import pandas as pd
 
     claimed = claims().set_index(["level", "scheduler"])
     rows = []
-    for (level, scheduler), group in runs.groupby(["level", "scheduler"], sort=False):
-        share = group.sort_values("replication")["sla_violation_share"].to_numpy()
-        interval, first = stats.mean_interval(share), group[group["replication"] == 0].iloc[0]
+    for (level, source, scheduler), group in runs.groupby([*STUDY, "scheduler"], sort=False):
+        group = group.sort_values("replication")
+        share, first = group["sla_violation_share"].to_numpy(), group.iloc[0]
+        mean = shares.share_interval(np.rint(share * group["requests"]), group["requests"])
         claim = claimed.loc[(level, scheduler)] if as_claimed else None
         comparable = as_claimed and (first["trace"] in ("", "BurstGPT"))
         claim_share = None if claim is None else claim["sla_violation_share"]
@@ -210,39 +241,70 @@ def table_of(runs: pd.DataFrame, as_claimed: bool = True) -> pd.DataFrame:
                 "claimed_throughput_rps": None if claim is None else claim["throughput_rps"],
                 "seed42_violation_share": first["sla_violation_share"],
                 "seed42_latency_mean_s": first["latency_mean_s"],
-                "mean_violation_share": interval.mean,
-                "ci_low": interval.ci_low,
-                "ci_high": interval.ci_high,
+                "mean_violation_share": mean.value,
+                "ci_low": mean.ci_low,
+                "ci_high": mean.ci_high,
                 "latency_mean_s": group["latency_mean_s"].mean(),
                 "replications": len(share),
                 "claim_percentile": stats.percentile_of(claim_share, share) if comparable else None,
                 "claim_inside": stats.inside(claim_share, share) if comparable else None,
+                "requests_from": source,
+                "interval_method": mean.method,
             }
         )
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows).astype({"ci_low": float, "ci_high": float})
 
 
-def differences(runs: pd.DataFrame) -> pd.DataFrame:
-    """Paired differences of the schedulers, A minus B, under common random numbers.
+def differences(runs: pd.DataFrame, settings: Mapping[str, Any] | None = None) -> pd.DataFrame:
+    """Differences of the schedulers, A minus B, under common random numbers.
 
-    One row a level, pair and metric: ``difference, ci_low, ci_high, replications, share_of_replications_better`` (the
-    share in which A is strictly better). Source: Student t interval of the paired differences.
+    Parameters
+    ----------
+    runs : pandas.DataFrame
+        As `runs_of` gives them, of one or several levels.
+    settings : mapping, optional
+        What `runs_of` was called with, but for the replications. Where A and B are not positively correlated, B is run
+        with them on requests of its own, from the seeds that follow, and the comparison is of independent samples.
+        Without settings all comparisons are of pairs.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row a level, source, pair and metric: ``difference, ci_low, ci_high, replications,
+        share_of_replications_better`` (the share in which A is strictly better), ``correlation, method`` as in
+        `stats.difference`, and ``p_holm``, adjusted for all comparisons of the table.
     """
     import pandas as pd
 
+    @functools.cache
+    def fresh(level: int, source: str, replications: int) -> pd.DataFrame:
+        given = {"seed": DOCUMENTED["seed"]} | dict(settings or {})
+        given |= {"seed": given["seed"] + replications, "replications": replications}
+        return runs_of(level, requests_from=source, **given)
+
     rows = []
-    for level, group in runs.groupby("level", sort=False):
+    for (level, source), group in runs.groupby(STUDY, sort=False):
         for metric, better in METRICS.items():
             wide = group.pivot_table(index="replication", columns="scheduler", values=metric)
+
+            def apart(study: tuple, scheduler: str, metric: str) -> pd.Series:
+                other = fresh(*study)
+                return other.loc[other["scheduler"] == scheduler, metric]
+
             for a, b in PAIRS:
-                pair = stats.paired_difference(wide[a].to_numpy(), wide[b].to_numpy())
+                again = functools.partial(apart, (level, source, len(wide)), b, metric)
+                pair = stats.difference(wide[a], wide[b], None if settings is None else again)
                 share = pair.share_less if better == "lower" else pair.share_greater
                 rows.append(
                     {"level": level, "scheduler_a": a, "scheduler_b": b, "metric": metric}
                     | {"difference": pair.mean, "ci_low": pair.ci_low, "ci_high": pair.ci_high}
-                    | {"replications": len(wide), "share_of_replications_better": share}
+                    | {"replications": len(wide), "share_of_replications_better": share, "requests_from": source}
+                    | {"correlation": pair.correlation, "method": pair.method, "p_holm": pair.p_value}
                 )
-    return pd.DataFrame(rows)
+    table = pd.DataFrame(rows)
+    if table["p_holm"].notna().all():  # one replication has no p-value
+        table["p_holm"] = stats.holm(table["p_holm"])
+    return table
 
 
 def rankings(runs: pd.DataFrame, metric: str = "sla_violation_share") -> pd.DataFrame:
@@ -250,11 +312,12 @@ def rankings(runs: pd.DataFrame, metric: str = "sla_violation_share") -> pd.Data
     import pandas as pd
 
     rows = []
-    for level, group in runs.groupby("level", sort=False):
+    for (level, source), group in runs.groupby(STUDY, sort=False):
         wide = group.pivot_table(index="replication", columns="scheduler", values=metric)[list(SCHEDULERS)]
         rankings = pd.Series([_ranking(row) for row in wide.to_dict("records")])
         for ranking, count in rankings.value_counts().items():
-            rows.append({"level": level, "ranking": ranking, "share": count / len(wide), "replications": len(wide)})
+            row = {"level": level, "ranking": ranking, "share": count / len(wide), "replications": len(wide)}
+            rows.append(row | {"requests_from": source})
     return pd.DataFrame(rows)
 
 
@@ -266,7 +329,7 @@ def times_of(levels: Iterable[int] = tuple(LEVELS), requests: int = 1000, seed: 
     rows = []
     for level in levels:
         start_s = time.perf_counter()
-        runs_of(level, requests=requests, seed=seed, replications=1)
+        runs_of(level, requests=requests, seed=seed, replications=1, requests_from=of(level).sources[0])
         ours_s = time.perf_counter() - start_s
         rows.append({"level": level, "claimed_time_s": claimed[level], "time_s": ours_s, "requests": requests})
     return pd.DataFrame(rows)

@@ -6,6 +6,7 @@ replications. Nothing here simulates.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -20,6 +21,8 @@ __all__ = [
     "contest_answer",
     "controller_answer",
     "cross_level_answer",
+    "established",
+    "figure_name",
     "headline",
     "headline_numbers",
     "k_answer",
@@ -27,6 +30,8 @@ __all__ = [
     "level_reading",
     "level_source",
     "markdown_table",
+    "place",
+    "population_answer",
     "show_benchmarks",
     "show_branches",
     "show_contest",
@@ -34,12 +39,35 @@ __all__ = [
     "show_goals",
     "show_k",
     "show_level",
+    "show_likeness",
     "show_rankings",
     "speed_answer",
     "workloads_answer",
 ]
 
 VIOLATIONS = "sla_violation_share"
+# Where requests are from: in a sentence after a level, before sentences of its own, after a number.
+PLACES = {"synthetic": "", "trace": " on the trace", "population": " in the population"}
+LEADS = {"synthetic": "", "trace": "*On the trace:* ", "population": "*In the population:* "}
+OF = {"synthetic": "synthetic", "trace": "of the trace", "population": "of the population"}
+# What a figure of `likeness` is of.
+SOURCES = {
+    "head": "day 0, blocks not fitted to",
+    "minutes": "week 1 by the minute",
+    "claims": "first 1,000 rows",
+    "days": "days not fitted to",
+    "burst": "densest 120 rows",
+}
+CAVEAT = (
+    "The population is a model of workday conversations, fitted to part of the 400 rows and to published figures; API "
+    "campaigns, most of the later trace, are left out as they are from its first rows. That a claim lies inside says "
+    "that rows like the document's can give it, not that its own rows do."
+)
+
+
+def place(level: int, requests_from: str) -> str:
+    """A study in a sentence: ``level 1``, ``level 2 on the trace``, ``level 2 in the population``."""
+    return f"level {level}{PLACES[requests_from]}"
 
 
 def level_source(table: pd.DataFrame) -> str:
@@ -47,32 +75,48 @@ def level_source(table: pd.DataFrame) -> str:
     trace = table["trace"].iloc[0]
     if not trace:
         return "Requests are synthetic: Poisson arrivals and the original's recipe for lengths."
+    drawn = table.loc[table["requests_from"] == "population", "requests"]
     return (
-        f"Requests are the {trace}, failures kept; only the predictions vary between replications, "
-        "so that every interval is conditional on the trace."
+        f"Requests are, first, the {trace}, failures kept; only the predictions vary between replications, "
+        "so that every interval is conditional on the trace. Second, each replication draws "
+        f"{drawn.iloc[0]} requests from a *population* fitted to what is known of BurstGPT: conversations from a "
+        "workday's midnight on, as the trace begins."
     )
 
 
 def level_answer(table: pd.DataFrame, differences: pd.DataFrame) -> str:
-    """One sentence on the shares, one on multi-bin against dynamic batching."""
-    shares = ", ".join(f"{row.scheduler} {_mean(row)}" for row in table.itertuples())
-    return f"Late requests, mean with 95 % interval: {shares}. {_comparison(_pair(differences, *levels.PAIRS[2]))}"
+    """For each source of requests, one sentence on the shares, one on multi-bin against dynamic batching."""
+    sentences = []
+    for source, rows in table.groupby("requests_from", sort=False):
+        shares = ", ".join(f"{row.scheduler} {_mean(row)}" for row in rows.itertuples())
+        pairs = differences[differences["requests_from"] == source]
+        sentences.append(f"Late requests{PLACES[source]}, mean with 95 % interval: {shares}.")
+        sentences.append(_comparison(_pair(pairs, *levels.PAIRS[2])))
+    return " ".join(sentences)
 
 
 def _mean(row: Any) -> str:
-    return f"{percent(row.mean_violation_share)} ({interval(row.ci_low, row.ci_high)})"
+    limits = "too few replications for an interval" if pd.isna(row.ci_low) else interval(row.ci_low, row.ci_high)
+    return f"{percent(row.mean_violation_share)} ({limits})"
 
 
 def level_reading(table: pd.DataFrame, differences: pd.DataFrame) -> str:
     """What becomes of each claimed figure, and of each comparison of violation shares."""
-    sentences = [_claim(row) for row in table.itertuples() if pd.notna(row.claimed_violation_share)]
-    sentences += [_comparison(_pair(differences, a, b)) for a, b in levels.PAIRS]
+    sentences = []
+    for source, rows in table.groupby("requests_from", sort=False):
+        claimed = [_claim(row) for row in rows.itertuples() if pd.notna(row.claimed_violation_share)]
+        sentences += claimed + ([CAVEAT] if claimed and source == "population" else [])
+        pairs = differences[differences["requests_from"] == source]
+        compared = " ".join(_comparison(_pair(pairs, a, b)) for a, b in levels.PAIRS)
+        sentences.append(f"{LEADS[source]}{compared}")
     return " ".join(sentences)
 
 
 def _claim(row: Any) -> str:
     claimed = f"For {row.scheduler} the document claims {percent(row.claimed_violation_share)}; "
-    here = f"at its seed we find {percent(row.seed42_violation_share)}"
+    drawn = row.requests_from == "population"
+    found = percent(row.mean_violation_share if drawn else row.seed42_violation_share)
+    here = f"draws of the population give {found} in the mean" if drawn else f"at its seed we find {found}"
     if pd.isna(row.claim_percentile):
         return claimed + here + f" on the {row.trace}, which is not the document's table, so the claim is not judged."
     where = "inside" if row.claim_inside else "outside"
@@ -86,12 +130,17 @@ def _pair(differences: pd.DataFrame, a: str, b: str, metric: str = VIOLATIONS) -
     return next(differences[chosen].itertuples())
 
 
+def established(pair: Any) -> bool:
+    """Whether a difference is called one: at 5 % after Holm's correction, so that its interval leaves out zero, too."""
+    return bool(pair.p_holm <= 0.05)
+
+
 def _comparison(pair: Any) -> str:
     by = f"{signed(100 * pair.difference)} points, 95 % interval {interval(pair.ci_low, pair.ci_high, 2, points=True)}"
     share = f"strictly better in {percent(pair.share_of_replications_better, 0)} of the replications"
     if pair.ci_low == pair.ci_high == 0.0:
         return f"{pair.scheduler_a} equals {pair.scheduler_b} in every replication."
-    if pair.ci_low <= 0.0 <= pair.ci_high:
+    if not established(pair):
         return f"No difference between {pair.scheduler_a} and {pair.scheduler_b} is established ({by}; {share})."
     verb = "has fewer late requests than" if pair.difference < 0 else "has more late requests than"
     return f"{pair.scheduler_a} {verb} {pair.scheduler_b} ({by}; {share})."
@@ -99,43 +148,45 @@ def _comparison(pair: Any) -> str:
 
 def cross_level_answer(rankings: pd.DataFrame, differences: pd.DataFrame) -> str:
     """In what share of the replications multi-bin batching is strictly best, and whether the rankings agree."""
-    best = {
-        level: rankings[(rankings["level"] == level) & rankings["ranking"].str.startswith("multi_bin_dynamic <")]
-        for level in rankings["level"].unique()
-    }
-    shares = ", ".join(f"level {level}: {percent(rows['share'].sum(), 0)}" for level, rows in best.items())
-    common = rankings.sort_values("share", ascending=False).groupby("level").first()["ranking"]
+    first = rankings["ranking"].str.startswith("multi_bin_dynamic <")
+    best = rankings["share"].where(first, 0.0).groupby([rankings[key] for key in levels.STUDY], sort=False).sum()
+    shares = ", ".join(f"{place(*study)}: {percent(share, 0)}" for study, share in best.items())
+    common = rankings.sort_values("share", ascending=False).groupby(levels.STUDY).first()["ranking"]
     kinds = len(set(common))
     same = "the same" if kinds == 1 else f"not the same ({kinds} different ones)"
     return (
         f"multi_bin_dynamic alone is best in this share of the replications: {shares}. "
-        f"The most frequent ranking is {same} at the {len(common)} levels."
+        f"The most frequent ranking is {same} in these {len(common)} studies."
     )
 
 
 def headline(table: pd.DataFrame, differences: pd.DataFrame) -> str:
     """What holds of the document's comparison of multi-bin with dynamic batching, and what does not."""
     found: dict[str, list[str]] = {"fewer late requests": [], "more late requests": [], "no established difference": []}
-    for level, rows in differences.groupby("level"):
+    for study, rows in differences.groupby(levels.STUDY, sort=False):
         pair = _pair(rows, *levels.PAIRS[2])
-        established = not pair.ci_low <= 0.0 <= pair.ci_high
-        verdict = list(found)[2 if not established else int(pair.difference > 0)]
-        found[verdict].append(f"level {level} ({interval(pair.ci_low, pair.ci_high, 2, points=True)})")
+        verdict = list(found)[int(pair.difference > 0) if established(pair) else 2]
+        found[verdict].append(f"{place(*study)} ({interval(pair.ci_low, pair.ci_high, 2, points=True)})")
     parts = [f"{verdict} at {', '.join(places)}" for verdict, places in found.items() if places]
-    judged = table["claim_inside"].dropna()
-    outside = len(judged) - int(judged.sum())
+    judged = table[table["claim_inside"].notna()]
+    outside = len(judged) - int(judged["claim_inside"].sum())
+    drawn = int((judged["requests_from"] == "population").sum())
+    against = f" ({drawn} of them against draws from a fitted population of BurstGPT's conversations)" if drawn else ""
     lies = "lies" if outside == 1 else "lie"
     return (
-        f"Against dynamic batching, multi-bin batching has {'; '.join(parts)}; paired 95 % intervals. "
-        f"Of the {len(judged)} claimed shares that can be judged, {outside} {lies} outside the central 95 % of "
-        "the replications."
+        f"Against dynamic batching, multi-bin batching has {'; '.join(parts)}; 95 % intervals. "
+        f"Of the {len(judged)} claimed shares that can be judged{against}, {outside} {lies} outside the central 95 % "
+        "of the replications."
     )
 
 
 def headline_numbers(table: pd.DataFrame) -> dict[str, str]:
-    """The shares of the headline table as texts, by level and scheduler: ``l1_static_claimed, l1_static_ours, …``."""
+    """The shares of the headline table as texts, by level and scheduler: ``l1_static_claimed, l1_static_ours, …``.
+
+    Of the trace and its population, the latter.
+    """
     texts = {}
-    for row in table.itertuples():
+    for row in table[table["requests_from"] != "trace"].itertuples():
         key = f"l{row.level}_{row.scheduler.split('_')[0]}"
         missing = pd.isna(row.claimed_violation_share)
         texts[f"{key}_claimed"] = "not comparable" if missing else percent(row.claimed_violation_share)
@@ -148,8 +199,8 @@ def markdown_table(table: pd.DataFrame) -> str:
     columns = ("level", "scheduler", "requests", "late: claimed, one run", "late: mean (95 % interval)", "claim")
     head = f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}"
     lines = [
-        f"| {row.level} | `{row.scheduler}` | {row.requests} | {percent(row.claimed_violation_share)} | {_mean(row)} "
-        f"| {_verdict(row)} |"
+        f"| {row.level} | `{row.scheduler}` | {row.requests} {OF[row.requests_from]} "
+        f"| {percent(row.claimed_violation_share)} | {_mean(row)} | {_verdict(row)} |"
         for row in table.itertuples()
     ]
     return "\n".join([head, *lines])
@@ -167,6 +218,7 @@ def show_level(table: pd.DataFrame) -> Styler:
     shown = pd.DataFrame(
         {
             "scheduler": table["scheduler"],
+            "requests": [f"{row.requests} {OF[row.requests_from]}" for row in table.itertuples()],
             "claimed": _texts(table["claimed_violation_share"], percent),
             "same seed": _texts(table["seed42_violation_share"], percent),
             "mean (95 % interval)": [_mean(row) for row in table.itertuples()],
@@ -182,7 +234,7 @@ def show_level(table: pd.DataFrame) -> Styler:
 
 
 def show_differences(differences: pd.DataFrame) -> Styler:
-    """Paired differences, A minus B: shares in points, times in seconds, rates in requests per second."""
+    """Differences, A minus B, with how they were found: points, seconds, requests per second."""
     units = {VIOLATIONS: ("late requests", 100.0, "points"), "latency_mean_s": ("mean latency", 1.0, "s")}
     units["throughput_rps"] = ("throughput", 1.0, "requests/s")
     rows = []
@@ -190,13 +242,15 @@ def show_differences(differences: pd.DataFrame) -> Styler:
         metric, factor, unit = units[pair.metric]
         difference, low, high = (factor * v for v in (pair.difference, pair.ci_low, pair.ci_high))
         rows.append(
-            {"level": pair.level, "A": pair.scheduler_a, "B": pair.scheduler_b, "of": metric}
+            {"level": place(pair.level, pair.requests_from), "A": pair.scheduler_a, "B": pair.scheduler_b, "of": metric}
             | {"A − B (95 % interval)": f"{signed(difference)} ({signed(low)} to {signed(high)}) {unit}"}
             | {"A better in": percent(pair.share_of_replications_better, 0)}
+            | {"correlation": "–" if pd.isna(pair.correlation) else signed(pair.correlation)}
+            | {"samples": pair.method, "p (Holm)": f"{pair.p_holm:.2g}"}
         )
     shown = pd.DataFrame(rows)
-    one_level = len(set(shown["level"])) == 1
-    return (shown.drop(columns="level") if one_level else shown).style.hide(axis="index")
+    one_study = len(set(shown["level"])) == 1
+    return (shown.drop(columns="level") if one_study else shown).style.hide(axis="index")
 
 
 def _texts(values: pd.Series, text: Callable[[float], str]) -> list[str]:
@@ -206,6 +260,8 @@ def _texts(values: pd.Series, text: Callable[[float], str]) -> list[str]:
 def show_rankings(rankings: pd.DataFrame) -> Styler:
     """How often each ranking occurs."""
     shown = rankings.assign(share=_texts(rankings["share"], lambda share: percent(share, 0)))
+    shown["level"] = [place(row.level, row.requests_from) for row in rankings.itertuples()]
+    shown = shown.drop(columns="requests_from")
     return shown.rename(columns={"ranking": "ranking, best first"}).style.hide(axis="index")
 
 
@@ -315,6 +371,38 @@ def workloads_answer(bursts: pd.DataFrame, lengths: pd.DataFrame) -> str:
         f"standard deviation {real['sd_tokens']:.0f}; the synthetic recipe's {recipe['mean_tokens']:.0f} and "
         f"{recipe['sd_tokens']:.0f}."
     )
+
+
+def population_answer(table: pd.DataFrame) -> str:
+    """How many of the figures held out fit, and which do not."""
+    misfits = table[~table["fits"]]
+    names = [f"{figure_name(row)} ({SOURCES[row.source]})" for row in misfits.itertuples()]
+    return (
+        f"{int(table['fits'].sum())} of {len(table)} figures of rows and totals that no coefficient was fitted to lie "
+        f"inside the central 95 % of the draws. Outside: {'; '.join(names) or 'none'}."
+    )
+
+
+def figure_name(row: Any) -> str:
+    """A row of `likeness.compared` in words: ``dispersion, 60 s``, ``output p95, tokens``."""
+    words = row.figure.replace("_tokens", ", tokens").replace("_", " ")
+    return re.sub(r" (\d+)s$", r", \1 s", words)
+
+
+def show_likeness(table: pd.DataFrame) -> Styler:
+    """Each figure of the real traffic beside the central 95 % of the draws, and the verdict."""
+    shown = pd.DataFrame(
+        {
+            "of": table["source"].map(SOURCES),
+            "figure": [figure_name(row) for row in table.itertuples()],
+            "real": table["real"].map("{:,.4g}".format),
+            "mean of draws": table["mean"].map("{:,.4g}".format),
+            "95 % of draws": [f"{row.low:,.4g} to {row.high:,.4g}" for row in table.itertuples()],
+            "draws": table["replications"],
+            "verdict": table["fits"].map({True: "fits", False: "does not fit"}),
+        }
+    )
+    return shown.style.hide(axis="index")
 
 
 def speed_answer(measured: pd.DataFrame, goals: pd.DataFrame) -> str:

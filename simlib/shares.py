@@ -45,8 +45,8 @@ def share_interval(
     -------
     Estimate
         ``rule_of_three`` where there is no hit at all (or nothing else): the interval starts at 0 (ends at 1) and its
-        other limit is one-sided. ``none``, without limits and with the reason, where fewer than `FEWEST_CLUSTERS`
-        groups have a hit, or fewer are not full of them.
+        other limit is one-sided. ``constant``, of no width, where all groups have the same share. ``none``, without
+        limits and with the reason, where fewer than `FEWEST_CLUSTERS` groups have a hit, or fewer are not full of them.
 
     Raises
     ------
@@ -84,6 +84,8 @@ def share_interval(
         needs = f"an interval needs {FEWEST_CLUSTERS} with hits and {FEWEST_CLUSTERS} not full of them"
         reason = f"{few} of {groups} groups {'has' if few == 1 else 'have'} {what} ({needs})"
         return Estimate(share, None, None, "none", groups, reason)
+    if not np.any(hits * trials.sum() - hits.sum() * trials):
+        return Estimate(share, share, share, "constant", groups)
     error = _standard_error(hits, trials, share)
     t = t_quantile(groups - 1, confidence)
     if method == "t":

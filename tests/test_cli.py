@@ -77,12 +77,12 @@ def test_compare_writes_json_and_csv_with_the_promised_columns(tmp_path, capsys)
     options = ["--level", "all", "--replications", "2", "--requests", "60"]
     assert main(["compare", *options, "--json", str(tmp_path / "a.json"), "--out", str(tmp_path / "t")]) == 0
     document = json.loads((tmp_path / "a.json").read_text())
-    assert set(document) == {"rows", "differences"} and len(document["rows"]) == 12
+    assert set(document) == {"rows", "differences"} and len(document["rows"]) == 18
     assert document["rows"][0]["claim_inside"] is None  # 60 requests are not the document's table
     differences = pd.read_csv(tmp_path / "t" / "levels_differences.csv")
     assert list(differences.columns) == [
         *("level", "scheduler_a", "scheduler_b", "metric", "difference", "ci_low", "ci_high", "replications"),
-        "share_of_replications_better",
+        *("share_of_replications_better", "requests_from", "correlation", "method", "p_holm"),
     ]
     assert pd.read_csv(tmp_path / "t" / "levels_times.csv")["claimed_time_s"].tolist() == [0.04, 0.07, 0.28, 0.08]
     assert capsys.readouterr().out == ""

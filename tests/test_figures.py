@@ -46,6 +46,24 @@ def test_the_spread_shows_every_replication(runs):
     assert drawn == 9
 
 
+def test_the_spread_tells_the_trace_from_the_population():
+    both = levels.runs_of(2, requests=60, replications=3)
+    figure = figures.level_spread(levels.table_of(both), both)
+    labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert len(labels) == 6 and labels[0] == "multi_bin_dynamic\npopulation" and labels[-1] == "static_fifo\ntrace"
+    of_replications = [c.get_offsets().data for c in figure.axes[0].collections if len(c.get_offsets()) == 3]
+    static = both.query("scheduler == 'static_fifo' and requests_from == 'trace'")["sla_violation_share"]
+    assert sorted(of_replications[0][:, 0]) == sorted(static)
+
+
+def test_likeness_marks_what_fits_apart_from_what_does_not():
+    table = pd.DataFrame({"source": "head", "figure": ["a", "b"], "real": [2.0, 9.0], "mean": 2.0, "low": 1.0})
+    figure = figures.likeness(table.assign(high=3.0, replications=40, fits=[True, False]))
+    inside, outside = figure.axes[0].collections[-2:]
+    assert inside.get_offsets().data.tolist() == [[0.5, 1.0]] and outside.get_offsets().data.tolist() == [[1.75, 0.0]]
+    assert "does not fit" in texts(figure)
+
+
 def test_k_curves_draw_every_selection_with_its_interval():
     table = studies.k_sensitivity(k_values=(1, 2), arrivals=("poisson",), requests=100, replications=2)
     figure = figures.k_curves(table)

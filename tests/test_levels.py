@@ -25,7 +25,7 @@ def test_at_the_documents_seed_every_printed_digit_is_met(runs, level):
 
 def test_on_the_sample_the_recorded_stand_in_is_met(runs):
     # Measured with the original on the same 400 rows, in correct first-in-first-out order.
-    ours = runs[runs["replication"] == 0].set_index(["level", "scheduler"])
+    ours = runs[(runs["replication"] == 0) & (runs["requests_from"] == "trace")].set_index(["level", "scheduler"])
     expected = {2: (0.0, 0.0, 0.0), 4: (0.0275, 0.0275, 0.02)}
     latency = {2: (0.188, 0.188, 0.185), 4: (0.332, 0.332, 0.317)}
     if ours.loc[(2, "static_fifo"), "requests"] != 400:
@@ -50,15 +50,25 @@ def test_the_table_has_the_promised_columns_and_an_empty_claim_on_the_sample(run
     assert list(table.columns) == [
         *("level", "scheduler", "requests", "trace", "claimed_violation_share", "claimed_latency_mean_s"),
         *("claimed_throughput_rps", "seed42_violation_share", "seed42_latency_mean_s", "mean_violation_share"),
-        *("ci_low", "ci_high", "latency_mean_s", "replications", "claim_percentile", "claim_inside"),
+        *("ci_low", "ci_high", "latency_mean_s", "replications", "claim_percentile", "claim_inside", "requests_from"),
+        "interval_method",
     ]
-    assert len(table) == 12
+    assert len(table) == 18
+    assert table.groupby("level")["requests_from"].unique().map(list).to_dict() == {
+        1: ["synthetic"],
+        2: ["trace", "population"],
+        3: ["synthetic"],
+        4: ["trace", "population"],
+    }
+    assert (table.loc[table["requests_from"] == "population", "requests"] == 1000).all()
     on_sample = table["trace"].str.contains("sample")
+    assert set(table.loc[on_sample, "requests_from"]) <= {"trace"}
     assert table.loc[on_sample, "claim_inside"].isna().all()
     assert table.loc[~on_sample, "claim_inside"].notna().all()
-    assert (
-        (table["ci_low"] <= table["mean_violation_share"]) & (table["mean_violation_share"] <= table["ci_high"])
-    ).all()
+    told = table[table["interval_method"] != "none"]
+    assert told["mean_violation_share"].between(told["ci_low"], told["ci_high"]).all()
+    untold = table[table["interval_method"] == "none"]
+    assert len(untold) and untold[["ci_low", "ci_high"]].isna().all(axis=None)  # five replications are too few
 
 
 def test_the_claim_is_left_out_for_settings_that_are_not_the_documents(runs):
@@ -84,10 +94,35 @@ def test_differences_are_paired_and_count_the_better_replications(runs):
     assert row.loc["throughput_rps", "share_of_replications_better"] == better
 
 
+def test_without_a_positive_correlation_the_comparison_is_with_requests_of_its_own():
+    settings = {"requests": 40, "seed": 42}
+    runs = levels.runs_of(1, replications=5, **settings)
+    static = runs["scheduler"] == "static_fifo"
+    runs.loc[static, "latency_mean_s"] = -runs.loc[static, "latency_mean_s"]  # now against the others
+    table = levels.differences(runs, settings).set_index(["scheduler_a", "scheduler_b", "metric"])
+    row = table.loc["dynamic_no_bins", "static_fifo", "latency_mean_s"]
+    assert row["correlation"] < 0 and row["method"] == "independent"
+    own = levels.runs_of(1, replications=5, requests=40, seed=47)
+    means = [
+        frame.query("scheduler == @name")["latency_mean_s"].mean()
+        for frame, name in ((runs, "dynamic_no_bins"), (own, "static_fifo"))
+    ]
+    assert row["difference"] == pytest.approx(means[0] - means[1], rel=1e-12)
+    assert set(levels.differences(runs)["method"]) == {"paired"}  # without settings there is nothing else
+
+
+def test_p_values_are_adjusted_for_the_whole_table(runs):
+    differences = levels.differences(runs)
+    alone = levels.differences(runs[runs["level"] == 3])
+    both = differences[differences["level"] == 3]["p_holm"].to_numpy()
+    assert (both >= alone["p_holm"].to_numpy()).all() and (both > alone["p_holm"].to_numpy()).any()
+
+
 def test_rankings_cover_all_replications_and_show_ties(runs):
     rankings = levels.rankings(runs)
-    assert rankings.groupby("level")["share"].sum().tolist() == pytest.approx([1.0] * 4)
-    assert (rankings.query("level == 2")["ranking"].str.startswith("static_fifo = dynamic_no_bins")).all()
+    assert rankings.groupby(levels.STUDY)["share"].sum().tolist() == pytest.approx([1.0] * 6)
+    on_trace = rankings.query("level == 2 and requests_from == 'trace'")
+    assert (on_trace["ranking"].str.startswith("static_fifo = dynamic_no_bins")).all()
 
 
 def test_every_scheduler_faces_the_same_requests():
@@ -105,9 +140,27 @@ def test_on_the_trace_only_predictions_vary():
     assert (first.output_tokens == 0).sum() == 17  # failures kept
 
 
+def test_each_replication_draws_other_requests_of_the_population_and_the_rate_scales_their_times():
+    first, second = (levels.requests_of(2, 300, seed, requests_from="population")[0] for seed in (1, 2))
+    assert not np.array_equal(first.output_tokens, second.output_tokens)
+    slow = levels.requests_of(2, 300, 1, rps_scale=1.0, requests_from="population")[0]
+    assert np.array_equal(slow.arrival_s / 100.0, first.arrival_s)
+    assert np.array_equal(slow.predicted_output_tokens, first.predicted_output_tokens)
+    calibrated = levels.requests_of(4, 300, 1, requests_from="population")[0]
+    assert np.array_equal(calibrated.arrival_s, first.arrival_s)  # both levels face the same draws
+
+
+def test_one_source_alone_gives_its_part_of_all(runs):
+    alone = levels.runs_of(2, replications=5, requests_from="population")
+    part = runs[(runs["level"] == 2) & (runs["requests_from"] == "population")].reset_index(drop=True)
+    pd.testing.assert_frame_equal(alone, part)
+
+
 @pytest.mark.parametrize(
     ("call", "word"),
     [
+        (lambda: levels.requests_of(1, 10, requests_from="population"), "requests_from"),
+        (lambda: levels.runs_of(2, replications=1, requests_from="sample"), "requests_from"),
         (lambda: levels.of(5), "level"),
         (lambda: levels.of(True), "level"),
         (lambda: levels.requests_of(1, 0), "requests"),

@@ -5,8 +5,10 @@ import pytest
 
 from simlib import levels, reading
 
+SAMPLE = "BurstGPT sample (400 rows)"
 
-def difference(low: float, high: float, a="multi_bin_dynamic", b="dynamic_no_bins", level=1) -> dict:
+
+def difference(low, high, a="multi_bin_dynamic", b="dynamic_no_bins", level=1, source="synthetic") -> dict:
     return {
         "level": level,
         "scheduler_a": a,
@@ -17,10 +19,14 @@ def difference(low: float, high: float, a="multi_bin_dynamic", b="dynamic_no_bin
         "ci_high": high,
         "replications": 100,
         "share_of_replications_better": 0.31,
+        "requests_from": source,
+        "correlation": 0.8,
+        "method": "paired",
+        "p_holm": 0.4 if low <= 0.0 <= high else 0.01,
     }
 
 
-def table(level=1, inside=True, trace="") -> pd.DataFrame:
+def table(level=1, inside=True, trace="", source="synthetic") -> pd.DataFrame:
     rows = [
         {
             "level": level,
@@ -38,6 +44,7 @@ def table(level=1, inside=True, trace="") -> pd.DataFrame:
             "replications": 100,
             "claim_percentile": None if inside is None else 68.5,
             "claim_inside": inside,
+            "requests_from": source,
         }
         for scheduler in levels.SCHEDULERS
     ]
@@ -63,8 +70,38 @@ def test_a_claim_is_judged_only_on_its_own_rows():
     pairs = pd.DataFrame([difference(-0.1, 0.1, a, b) for a, b in levels.PAIRS])
     assert "percentile 68.5 of 100 replications (inside" in reading.level_reading(table(), pairs)
     assert "(outside" in reading.level_reading(table(inside=False), pairs)
-    sample = reading.level_reading(table(inside=None, trace="BurstGPT sample (400 rows)"), pairs)
-    assert "not judged" in sample and "percentile" not in sample
+    assert reading.CAVEAT not in reading.level_reading(table(), pairs)
+    sample = reading.level_reading(
+        table(inside=None, trace=SAMPLE, source="trace"), pairs.assign(requests_from="trace")
+    )
+    assert "not judged" in sample and "percentile" not in sample and reading.CAVEAT not in sample
+
+
+def test_a_claim_is_judged_against_the_population_with_its_caveat_and_apart_from_the_trace():
+    both = pd.concat([table(2, None, SAMPLE, "trace"), table(2, True, "", "population")])
+    pairs = [difference(-0.2, -0.1, a, b, 2, "trace") for a, b in levels.PAIRS]
+    pairs = pd.DataFrame(pairs + [difference(0.1, 0.2, a, b, 2, "population") for a, b in levels.PAIRS])
+    trace, drawn = reading.level_reading(both, pairs).split("For static_fifo")[1:]
+    assert "not judged" in trace and "fewer late requests" in trace and "more late requests" not in trace
+    assert "draws of the population give 30.0 %" in drawn and "more late requests" in drawn
+    assert reading.CAVEAT in drawn and "fewer late requests" not in drawn
+    answer = reading.level_answer(both, pairs)
+    assert "Late requests on the trace" in answer and "Late requests in the population" in answer
+    assert "1000 of the population" in reading.markdown_table(both)
+    assert reading.headline(both, pairs).count("level 2 on the trace") == 1
+    assert "3 of them against draws from a fitted population" in reading.headline(both, pairs)
+    assert set(reading.headline_numbers(both)) == set(reading.headline_numbers(table(2)))
+
+
+def test_what_does_not_fit_is_named():
+    rows = [("head", "dispersion_60s", 2.8, True), ("burst", "burst_output_median_tokens", 1.0, False)]
+    found = pd.DataFrame(rows, columns=["source", "figure", "real", "fits"])
+    found = found.assign(mean=1.0, low=0.5, high=3.0, replications=40)
+    text = reading.population_answer(found)
+    assert text.startswith("1 of 2 figures") and "burst output median, tokens (densest 120 rows)" in text
+    assert "dispersion" not in text
+    shown = reading.show_likeness(found).to_html()
+    assert "dispersion, 60 s" in shown and "does not fit" in shown
 
 
 def test_the_headline_counts_claims_outside_and_lists_every_level():
@@ -77,7 +114,9 @@ def test_the_headline_counts_claims_outside_and_lists_every_level():
 
 
 def test_the_source_of_a_trace_makes_the_interval_conditional():
-    assert "conditional on the trace" in reading.level_source(table(2, None, "BurstGPT sample (400 rows)"))
+    both = pd.concat([table(2, None, SAMPLE, "trace"), table(2, True, "", "population")])
+    assert "conditional on the trace" in reading.level_source(both)
+    assert "draws 1000 requests" in reading.level_source(both)
     assert "synthetic" in reading.level_source(table())
 
 
@@ -88,10 +127,13 @@ def test_the_cross_level_answer_sums_the_rankings_that_multi_bin_wins_alone():
             {"level": 1, "ranking": "multi_bin_dynamic < dynamic_no_bins < static_fifo", "share": 0.1},
             {"level": 1, "ranking": "static_fifo = dynamic_no_bins < multi_bin_dynamic", "share": 0.7},
             {"level": 2, "ranking": "static_fifo = dynamic_no_bins = multi_bin_dynamic", "share": 1.0},
+            {"level": 2, "ranking": "multi_bin_dynamic < static_fifo = dynamic_no_bins", "share": 0.6},
+            {"level": 2, "ranking": "static_fifo = dynamic_no_bins = multi_bin_dynamic", "share": 0.4},
         ]
-    )
+    ).assign(requests_from=["synthetic"] * 3 + ["trace"] + ["population"] * 2)
     text = reading.cross_level_answer(rankings, pd.DataFrame())
-    assert "level 1: 30 %" in text and "level 2: 0 %" in text and "not the same" in text
+    assert "level 1: 30 %" in text and "not the same (3 different ones) in these 3 studies" in text
+    assert "level 2 on the trace: 0 %" in text and "level 2 in the population: 60 %" in text
 
 
 def test_displayed_tables_show_shares_in_per_cent():

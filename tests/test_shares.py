@@ -135,3 +135,9 @@ def test_a_bad_argument_is_named(changed, message):
     assert share_interval(**good).reason
     with pytest.raises(InputError, match=message):
         share_interval(**{**good, **changed})
+
+
+def test_groups_that_are_all_alike_give_an_interval_of_no_width():
+    found = share_interval([11] * 30, 400)
+    assert (found.value, found.ci_low, found.ci_high, found.method) == (11 / 400, 11 / 400, 11 / 400, "constant")
+    assert share_interval([10, 20] * 10, [100, 200] * 10).method == "constant"
