@@ -30,6 +30,7 @@ _MODULES = {
     "backends",
     "batching",
     "binning",
+    "capacity",
     "checks",
     "datasets",
     "engine",

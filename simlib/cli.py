@@ -75,6 +75,22 @@ def _parser() -> argparse.ArgumentParser:
     four.add_argument("--json", type=Path, metavar="FILE", help="write rows and differences as JSON")
     four.add_argument("--out", type=Path, metavar="DIR", help="write levels*.csv into this folder")
 
+    most = verbs.add_parser("capacity", help="the largest rate at which few enough requests are late, by scheduler")
+    most.set_defaults(verb=_capacity)
+    most.add_argument("--level", default="1", help="1, 2, 3 or 4: whose requests and latency (default 1)")
+    most.add_argument("--policies", default="static_fifo,dynamic_no_bins,multi_bin_dynamic", help="with commas between")
+    most.add_argument("--latency", help="instead of the level's: as for simulate")
+    most.add_argument("--gpus", type=int, default=2)
+    most.add_argument("--k-bins", type=int, default=4, help="number of bins of multi_bin_dynamic (default 4)")
+    most.add_argument("--d-sla", type=float, default=1.0, help="the policies' deadline in seconds (default 1.0)")
+    most.add_argument("--sla", help="what is late, if not what misses that deadline: such as ttft<=0.5")
+    most.add_argument("--late-share", type=float, default=0.05, help="share that may be late (default 0.05)")
+    most.add_argument("--requests", type=int, default=20_000, help="in a run (default 20000)")
+    most.add_argument("--replications", type=int, default=40)
+    most.add_argument("--seed", type=int, default=42)
+    most.add_argument("--workers", type=int, default=1, help="threads")
+    most.add_argument("--json", type=Path, metavar="FILE", help="write capacities, ratios and roots as JSON")
+
     sweep = verbs.add_parser("sweep", help="every cell of a grid in every replication, resumable")
     sweep.set_defaults(verb=_sweep)
     sweep.add_argument("grid", metavar="FILE.yaml", help="what varies, and what all cells have in common")
@@ -198,6 +214,34 @@ def _readable(rows: pd.DataFrame) -> str:
         }
     )
     return frame.to_string(index=False)
+
+
+def _capacity(options: argparse.Namespace) -> None:
+    from simlib import capacity, levels
+    from simlib.checks import check_choice
+
+    check_choice("--level", options.level, list(map(str, levels.LEVELS)))
+    _check_folders(options.json)
+    known = levels.policies(options.k_bins, options.d_sla)
+    names = [check_choice("--policies", name, known) for name in options.policies.split(",")]
+    search = capacity.Search(
+        {name: known[name] for name in names},
+        levels.draw_of(int(options.level)),
+        options.latency or levels.of(int(options.level)).latency,
+        options.gpus,
+        options.d_sla if options.sla is None else options.sla,
+        options.late_share,
+        options.requests,
+    )
+    found = capacity.study(search, options.replications, seed=options.seed, workers=options.workers)
+    if options.json is not None:
+        frames = {"capacities": found.table, "ratios": found.ratios, "roots": found.roots}
+        document = {name: frame.to_dict("records") for name, frame in frames.items()}
+        _write(options.json, json.dumps(_plain(document), indent=2) + "\n")
+        return
+    for frame in (found.table, found.ratios):
+        if len(frame):
+            print(frame.to_string(index=False, float_format="{:.4g}".format))
 
 
 def _sweep(options: argparse.Namespace) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -38,6 +38,7 @@ __all__ = [
     "Level",
     "claims",
     "differences",
+    "draw_of",
     "is_documented",
     "of",
     "policies",
@@ -95,6 +96,12 @@ def claims() -> pd.DataFrame:
     import pandas as pd
 
     return pd.read_csv(CLAIMS)
+
+
+def draw_of(level: int) -> Callable[[int, int], RequestTable]:
+    """How a level's requests are drawn, any number of them by seed: of a trace, its population's (for `capacity`)."""
+    source = of(level).sources[-1]
+    return lambda requests, seed: requests_of(level, requests, seed, requests_from=source)[0]
 
 
 def is_documented(settings: Mapping[str, Any]) -> bool:

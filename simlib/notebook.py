@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from IPython.display import Markdown
     from matplotlib.figure import Figure
 
-__all__ = ["PARAMETERS", "Page", "begin", "interval", "percent", "seconds"]
+__all__ = ["PARAMETERS", "Page", "begin", "interval", "percent", "seconds", "short_name", "signed"]
 
 PACKAGES = ("numpy", "scipy", "pandas", "numba", "matplotlib")
 MAX_REQUESTS, MAX_REPLICATIONS = 10_000_000, 100_000
@@ -45,6 +45,7 @@ PARAMETERS: Mapping[str, Callable[[str, Any], Any]] = {
     "NUM_GPUS": lambda name, value: check_integer(name, value, 1, 64),
     "K_BINS": lambda name, value: check_integer(name, value, 1, 256),
     "D_SLA": lambda name, value: check_number(name, value, 0.0, open_low=True),
+    "LATE_SHARE": lambda name, value: check_number(name, value, 0.0, 1.0, open_low=True, open_high=True),
     "SEED": lambda name, value: check_integer(name, value, 0, 2**31),
     "REPLICATIONS": lambda name, value: check_integer(name, value, 2, MAX_REPLICATIONS),
     "RESULTS_DIR": _folder,
@@ -153,6 +154,12 @@ def interval(low: float, high: float, digits: int = 1, points: bool = False) -> 
 def signed(value: float, digits: int = 2) -> str:
     """A difference as text, with its sign: ``+0.25``, ``−1.00``."""
     return f"{value:+.{digits}f}".replace("-", "−")
+
+
+def short_name(scheduler: str) -> str:
+    """A built-in scheduler as figures and tables call it: ``static``, ``dynamic``, ``multi-bin``."""
+    names = {"static_fifo": "static", "dynamic_no_bins": "dynamic", "multi_bin_dynamic": "multi-bin"}
+    return names.get(scheduler, scheduler)
 
 
 def _commit() -> str:

@@ -14,9 +14,11 @@ import pandas as pd
 from pandas.io.formats.style import Styler
 
 from simlib import levels
-from simlib.notebook import interval, percent, seconds, signed
+from simlib.notebook import interval, percent, seconds, short_name, signed
 
 __all__ = [
+    "capacity_answer",
+    "capacity_checks",
     "collapse_numbers",
     "contest_answer",
     "controller_answer",
@@ -34,6 +36,7 @@ __all__ = [
     "population_answer",
     "show_benchmarks",
     "show_branches",
+    "show_capacities",
     "show_contest",
     "show_differences",
     "show_goals",
@@ -41,6 +44,7 @@ __all__ = [
     "show_level",
     "show_likeness",
     "show_rankings",
+    "show_ratios",
     "speed_answer",
     "workloads_answer",
 ]
@@ -48,15 +52,15 @@ __all__ = [
 VIOLATIONS = "sla_violation_share"
 # Where requests are from: in a sentence after a level, before sentences of its own, after a number.
 PLACES = {"synthetic": "", "trace": " on the trace", "population": " in the population"}
-LEADS = {"synthetic": "", "trace": "*On the trace:* ", "population": "*In the population:* "}
+LEADS = {"synthetic": "", "trace": "On the trace: ", "population": "In the population: "}
 OF = {"synthetic": "synthetic", "trace": "of the trace", "population": "of the population"}
 # What a figure of `likeness` is of.
 SOURCES = {
-    "head": "day 0, blocks not fitted to",
-    "minutes": "week 1 by the minute",
+    "head": "first day",
+    "minutes": "first week",
     "claims": "first 1,000 rows",
-    "days": "days not fitted to",
-    "burst": "densest 120 rows",
+    "days": "weeks held out",
+    "burst": "densest burst",
 }
 CAVEAT = (
     "The population is a model of workday conversations, fitted to part of the 400 rows and to published figures; API "
@@ -242,15 +246,20 @@ def show_differences(differences: pd.DataFrame) -> Styler:
         metric, factor, unit = units[pair.metric]
         difference, low, high = (factor * v for v in (pair.difference, pair.ci_low, pair.ci_high))
         rows.append(
-            {"level": place(pair.level, pair.requests_from), "A": pair.scheduler_a, "B": pair.scheduler_b, "of": metric}
-            | {"A − B (95 % interval)": f"{signed(difference)} ({signed(low)} to {signed(high)}) {unit}"}
-            | {"A better in": percent(pair.share_of_replications_better, 0)}
+            {"level": place(pair.level, pair.requests_from)}
+            | {"A − B": f"{short_name(pair.scheduler_a)} − {short_name(pair.scheduler_b)}", "of": metric}
+            | {"difference (95 % interval)": f"{signed(difference)} ({signed(low)} to {signed(high)}) {unit}"}
+            | {"A better in": percent(pair.share_of_replications_better, 0), "samples": pair.method}
             | {"correlation": "–" if pd.isna(pair.correlation) else signed(pair.correlation)}
-            | {"samples": pair.method, "p (Holm)": f"{pair.p_holm:.2g}"}
+            | {"p (Holm)": _p_value(pair.p_holm)}
         )
     shown = pd.DataFrame(rows)
-    one_study = len(set(shown["level"])) == 1
-    return (shown.drop(columns="level") if one_study else shown).style.hide(axis="index")
+    alike = [column for column in ("level", "samples") if len(set(shown[column])) == 1]
+    return shown.drop(columns=alike).style.hide(axis="index")
+
+
+def _p_value(p: float) -> str:
+    return "–" if pd.isna(p) else f"{p:.2f}" if p >= 0.005 else "< 0.005"
 
 
 def _texts(values: pd.Series, text: Callable[[float], str]) -> list[str]:
@@ -395,11 +404,89 @@ def show_likeness(table: pd.DataFrame) -> Styler:
         {
             "of": table["source"].map(SOURCES),
             "figure": [figure_name(row) for row in table.itertuples()],
-            "real": table["real"].map("{:,.4g}".format),
-            "mean of draws": table["mean"].map("{:,.4g}".format),
-            "95 % of draws": [f"{row.low:,.4g} to {row.high:,.4g}" for row in table.itertuples()],
-            "draws": table["replications"],
+            "real": table["real"].map(_four_digits),
+            "draws, 95 %": [f"{_four_digits(row.low)} to {_four_digits(row.high)}" for row in table.itertuples()],
+            "mean": table["mean"].map(_four_digits),
             "verdict": table["fits"].map({True: "fits", False: "does not fit"}),
+        }
+    )
+    return shown.style.hide(axis="index")
+
+
+def _four_digits(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+
+
+def capacity_answer(table: pd.DataFrame, ratios: pd.DataFrame) -> str:
+    """Each scheduler's capacity by level, and how multi-bin compares with dynamic batching."""
+    sentences = []
+    for level, rows in table.groupby("level", sort=False):
+        found = ", ".join(f"{short_name(row.policy)} {_capacity(row)}" for row in rows.itertuples())
+        pair = ratios.query("level == @level and policy == 'multi_bin_dynamic' and over == 'dynamic_no_bins'")
+        sentences.append(f"Level {level}: {found} requests per second.")
+        for row in pair.itertuples():
+            times = f"{row.ratio:.3f} times ({row.ci_low:.3f} to {row.ci_high:.3f}) the load of dynamic batching"
+            verdict = "carries" if established(row) else "is not shown to carry anything but"
+            sentences.append(f"Multi-bin batching {verdict} {times}.")
+    return " ".join(sentences)
+
+
+def capacity_checks(table: pd.DataFrame, curves: pd.DataFrame) -> str:
+    """What speaks against a capacity: that it moves with the length of the runs, that a share falls with the rate."""
+    by = dict(iter(table.groupby("verdict")))
+    texts = {"stable": "stay within 2 %", "moves": "move", "unclear": "cannot be told apart from either"}
+    counts = [
+        f"{len(by[verdict])} {text} ({', '.join(_places(by[verdict]))})"
+        for verdict, text in texts.items()
+        if verdict in by
+    ]
+    falls = curves[curves["falls"]]
+    shape = (
+        "Nowhere does the share of late requests fall as the rate grows, beyond what chance explains."
+        if falls.empty
+        else f"The share falls as the rate grows, so that there is more than one root, for {', '.join(_places(falls))}."
+    )
+    return f"Of {len(table)} capacities, in runs twice as long, {'; '.join(counts)}. {shape}"
+
+
+def _places(rows: pd.DataFrame) -> list[str]:
+    return list(dict.fromkeys(f"{short_name(row.policy)} at level {row.level}" for row in rows.itertuples()))
+
+
+def _capacity(row: Any) -> str:
+    return f"{row.capacity_rps:.1f} ({row.ci_low:.1f} to {row.ci_high:.1f})"
+
+
+def show_capacities(table: pd.DataFrame) -> Styler:
+    """Capacities with intervals, and what becomes of them in runs twice as long."""
+    shown = pd.DataFrame(
+        {
+            "level": table["level"],
+            "scheduler": table["policy"].map(short_name),
+            "capacity, requests/s (95 % interval)": [_capacity(row) for row in table.itertuples()],
+            "runs twice as long: times": [
+                f"{row.doubled_ratio:.3f} ({row.doubled_ci_low:.3f} to {row.doubled_ci_high:.3f})"
+                for row in table.itertuples()
+            ],
+            "verdict": table["verdict"],
+        }
+    )
+    return shown.style.hide(axis="index")
+
+
+def show_ratios(ratios: pd.DataFrame) -> Styler:
+    """How many times the load of another scheduler each carries."""
+    shown = pd.DataFrame(
+        {
+            "level": ratios["level"],
+            "scheduler": ratios["policy"].map(short_name),
+            "over": ratios["over"].map(short_name),
+            "capacity, times (95 % interval)": [
+                f"{row.ratio:.3f} ({row.ci_low:.3f} to {row.ci_high:.3f})" for row in ratios.itertuples()
+            ],
+            "correlation": _texts(ratios["correlation"], signed),
+            "samples": ratios["method"],
+            "p (Holm)": [_p_value(p) for p in ratios["p_holm"]],
         }
     )
     return shown.style.hide(axis="index")

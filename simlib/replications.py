@@ -73,9 +73,10 @@ def replicate(
     for replication, outcome in enumerate(bar):
         place = f"replication {replication} (seed {seed + replication})"
         if isinstance(outcome, Exception):
-            kind = InputError if isinstance(outcome, InputError) else RuntimeError
             bar.close()
-            raise kind(f"{place}: {type(outcome).__name__}: {outcome}") from outcome
+            if isinstance(outcome, InputError):
+                raise InputError(f"{place}: {outcome}") from outcome
+            raise RuntimeError(f"{place}: {type(outcome).__name__}: {outcome}") from outcome
         rows.append(_row(place, outcome, rows))
     return pd.DataFrame(rows, index=pd.RangeIndex(replications, name="replication"))
 

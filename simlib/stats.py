@@ -24,6 +24,7 @@ __all__ = [
     "PairedDifference",
     "difference",
     "holm",
+    "independent_difference",
     "inside",
     "mean_interval",
     "paired_difference",
@@ -231,22 +232,54 @@ def difference(
     apart = check_numbers("apart", apart() if callable(apart) else apart, "replication", -LARGEST / 2, LARGEST / 2)
     if len(apart) < 2:
         raise InputError("apart: 1 replication (expected at least 2)")
+    mean, half_width, p = _welch(np.asarray(a, float), apart, confidence)
+    return replace(
+        pair, mean=mean, ci_low=mean - half_width, ci_high=mean + half_width, p_value=p, method="independent"
+    )
+
+
+def independent_difference(a: Any, b: Any, confidence: float = 0.95) -> Estimate:
+    """Mean of a minus mean of b, of runs that share nothing, with Welch's interval.
+
+    Parameters
+    ----------
+    a, b : array_like of float, shape (replications of each,)
+        At least two each.
+    confidence : float
+        As in `mean_interval`.
+
+    Raises
+    ------
+    InputError
+        As in `mean_interval`, or if there is one replication only.
+
+    Examples
+    --------
+    >>> found = independent_difference([1.0, 2.0, 3.0], [2.0, 2.0, 5.0])
+    >>> found.value, round(found.ci_low, 3), found.groups
+    (-1.0, -4.548, 6)
+    """
+    a, b = (check_numbers(*given, "replication", -LARGEST / 2, LARGEST / 2) for given in (("a", a), ("b", b)))
+    confidence = check_number("confidence", confidence, 0.0, 1.0, open_low=True, open_high=True)
+    for name, values in (("a", a), ("b", b)):
+        if len(values) < 2:
+            raise InputError(f"{name}: 1 replication (expected at least 2)")
+    mean, half_width, _ = _welch(a, b, confidence)
+    return Estimate(mean, mean - half_width, mean + half_width, "welch", len(a) + len(b))
+
+
+def _welch(a: np.ndarray, b: np.ndarray, confidence: float) -> tuple[float, float, float]:
+    """Difference of the means, half-width and two-sided p-value, of independent samples that need not vary alike."""
     from scipy.special import stdtr
 
-    a = np.asarray(a, float)
-    parts = [float(np.var(sample, ddof=1)) / len(sample) for sample in (a, apart)]
-    mean, variance = float(a.mean() - apart.mean()), sum(parts)
+    parts = [float(np.var(sample, ddof=1)) / len(sample) for sample in (a, b)]
+    mean, variance = float(a.mean() - b.mean()), sum(parts)
+    if variance == 0:
+        return mean, 0.0, float(mean == 0)
     shares = [part / variance for part in parts]  # of the variance: their squares cannot underflow
-    degrees = 1 / (shares[0] ** 2 / (len(a) - 1) + shares[1] ** 2 / (len(apart) - 1))
-    half_width = t_quantile(degrees, confidence) * math.sqrt(variance)
-    return replace(
-        pair,
-        mean=mean,
-        ci_low=mean - half_width,
-        ci_high=mean + half_width,
-        p_value=float(2 * stdtr(degrees, -abs(mean) / math.sqrt(variance))),
-        method="independent",
-    )
+    degrees = 1 / (shares[0] ** 2 / (len(a) - 1) + shares[1] ** 2 / (len(b) - 1))
+    p = float(2 * stdtr(degrees, -abs(mean) / math.sqrt(variance)))
+    return mean, t_quantile(degrees, confidence) * math.sqrt(variance), p
 
 
 def holm(p_values: Any) -> np.ndarray:

@@ -6,6 +6,7 @@ matplotlib.use("Agg")
 
 import pandas as pd
 import pytest
+from matplotlib.collections import LineCollection
 
 import simlib
 from simlib import figures, levels, studies, traffic
@@ -99,3 +100,15 @@ def test_a_figure_that_cannot_be_written_says_so(tmp_path, runs):
 
 def test_policies_keep_colours_that_differ_in_grey_print_or_in_marker():
     assert len(set(figures.COLORS.values())) == len(set(figures.MARKERS.values())) == len(figures.COLORS)
+
+
+def test_capacities_are_marked_where_the_allowed_share_is():
+    rows = [("static_fifo", 43.2, 42.9, 43.6), ("multi_bin_dynamic", 197.1, 192.5, 201.7)]
+    table = pd.DataFrame(rows, columns=["policy", "capacity_rps", "ci_low", "ci_high"]).assign(level=1)
+    line = {"level": 1, "rate_rps": [20.0, 60.0, 250.0], "late_share": [0.0, 0.3, 1.0], "ci_low": 0.0, "ci_high": 1.0}
+    curves = pd.concat([pd.DataFrame(line).assign(policy=policy) for policy in table["policy"]])
+    figure = figures.capacities(curves, table, 0.05)
+    (axis,) = figure.axes
+    spans = [part.get_segments()[0].tolist() for part in axis.collections if isinstance(part, LineCollection)]
+    assert spans == [[[42.9, 0.05], [43.6, 0.05]], [[192.5, 0.05], [201.7, 0.05]]]
+    assert "static\n43.2/s" in texts(figure) and "multi-bin\n197/s" in texts(figure)

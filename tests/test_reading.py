@@ -98,7 +98,7 @@ def test_what_does_not_fit_is_named():
     found = pd.DataFrame(rows, columns=["source", "figure", "real", "fits"])
     found = found.assign(mean=1.0, low=0.5, high=3.0, replications=40)
     text = reading.population_answer(found)
-    assert text.startswith("1 of 2 figures") and "burst output median, tokens (densest 120 rows)" in text
+    assert text.startswith("1 of 2 figures") and "burst output median, tokens (densest burst)" in text
     assert "dispersion" not in text
     shown = reading.show_likeness(found).to_html()
     assert "dispersion, 60 s" in shown and "does not fit" in shown
@@ -139,3 +139,32 @@ def test_the_cross_level_answer_sums_the_rankings_that_multi_bin_wins_alone():
 def test_displayed_tables_show_shares_in_per_cent():
     assert "43.3 %" in reading.show_level(table()).to_html()
     assert "–" in reading.show_level(table(inside=None)).to_html()
+
+
+def capacities(verdict="stable"):
+    rows = [
+        ("static_fifo", 43.21, 42.9, 43.6),
+        ("dynamic_no_bins", 149.1, 146.6, 151.7),
+        ("multi_bin_dynamic", 197.1, 192.5, 201.7),
+    ]
+    table = pd.DataFrame(rows, columns=["policy", "capacity_rps", "ci_low", "ci_high"]).assign(level=1, verdict=verdict)
+    return table.assign(doubled_ratio=0.992, doubled_ci_low=0.982, doubled_ci_high=1.002)
+
+
+def test_a_capacity_is_said_with_its_interval_and_a_ratio_only_where_it_is_established():
+    pair = {"level": 1, "policy": "multi_bin_dynamic", "over": "dynamic_no_bins", "ratio": 1.32, "ci_low": 1.295}
+    pair |= {"ci_high": 1.345, "correlation": 0.5, "method": "paired", "p_holm": 0.001}
+    text = reading.capacity_answer(capacities(), pd.DataFrame([pair]))
+    assert "static 43.2 (42.9 to 43.6)" in text and "carries 1.320 times (1.295 to 1.345) the load" in text
+    unsure = reading.capacity_answer(capacities(), pd.DataFrame([pair | {"p_holm": 0.2}]))
+    assert "carries 1.320" not in unsure and "is not shown" in unsure
+    assert "1.320 (1.295 to 1.345)" in reading.show_ratios(pd.DataFrame([pair])).to_html()
+    assert "0.992 (0.982 to 1.002)" in reading.show_capacities(capacities()).to_html()
+
+
+def test_what_speaks_against_a_capacity_is_named():
+    curves = pd.DataFrame({"level": 1, "policy": ["static_fifo", "static_fifo"], "falls": [False, False]})
+    good = reading.capacity_checks(capacities(), curves)
+    assert "3 stay within 2 %" in good and "Nowhere" in good
+    bad = reading.capacity_checks(capacities("moves"), curves.assign(falls=[False, True]))
+    assert "3 move (static at level 1, dynamic" in bad and "more than one root, for static at level 1" in bad
