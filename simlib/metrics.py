@@ -5,6 +5,7 @@ Reads a `run.Run`, simulates nothing: a second look, under another deadline, cos
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from simlib.checks import InputError, check_choice, check_number, check_type
 from simlib.stability import stability
 
 if TYPE_CHECKING:
-    from simlib.run import Run
+    from simlib.run import Run, Times
 
 __all__ = ["SLA", "SUMMARY_KEYS", "request_times", "summary", "violations"]
 
@@ -103,9 +104,7 @@ def request_times(run: Run) -> dict[str, np.ndarray]:
 
     Rejected requests have NaN in all; tpot is NaN below two output tokens.
     """
-    if not hasattr(run, "served"):
-        raise InputError(f"run: {run!r} (expected a run, as simulate returns it)")
-    times = run.times
+    times = _times(run)
     arrival_s, outputs = run.table.arrival_s, run.table.output_tokens
     gaps = np.where(outputs >= 2, outputs - 1, np.nan)
     return {
@@ -122,8 +121,8 @@ def violations(run: Run, sla: SLA | float | str | None = None) -> np.ndarray:
 
     A rejected request misses every deadline; a missing time per output token misses none.
     """
+    completion_s = _times(run).completion_s
     limits = SLA.of(run.sla if sla is None else sla).limits_s
-    completion_s = run.times.completion_s
     missed = np.isnan(completion_s)
     if "latency" in limits:  # against arrival + deadline, so that equality is exact
         missed |= completion_s > run.table.arrival_s + limits["latency"]
@@ -185,8 +184,19 @@ def _mean(values: np.ndarray) -> float:
 
 
 def _percentiles(values: np.ndarray, *percents: float) -> list[float]:
+    """As `numpy.percentile` interpolates them, at half its cost for a run of some thousand requests."""
     present = values[~np.isnan(values)]
-    return [float(v) for v in np.percentile(present, percents)] if len(present) else [float("nan")] * len(percents)
+    if not len(present):
+        return [float("nan")] * len(percents)
+    places = [percent / 100 * (len(present) - 1) for percent in percents]
+    below = [math.floor(place) for place in places]
+    sorted_there = np.partition(present, sorted({*below, *(min(at + 1, len(present) - 1) for at in below)}))
+    found = []
+    for place, at in zip(places, below, strict=True):
+        low, high = float(sorted_there[at]), float(sorted_there[min(at + 1, len(present) - 1)])
+        part = place - at
+        found.append(high - (high - low) * (1 - part) if part >= 0.5 else low + (high - low) * part)
+    return found
 
 
 def _token_p99(tpot_s: np.ndarray, output_tokens: np.ndarray) -> float:
@@ -194,6 +204,19 @@ def _token_p99(tpot_s: np.ndarray, output_tokens: np.ndarray) -> float:
     present = ~np.isnan(tpot_s)
     if not present.any():
         return float("nan")
-    order = np.argsort(tpot_s[present])
-    gaps = np.cumsum((output_tokens[present] - 1)[order])
-    return float(tpot_s[present][order][np.searchsorted(gaps, 0.99 * gaps[-1])])
+    tpot_s, gaps = tpot_s[present], output_tokens[present] - 1
+    wanted, top = 0.99 * gaps.sum(), max(1, len(gaps) // 16)
+    while True:  # the slowest sixteenth of the requests most often has the slowest hundredth of the gaps
+        slowest = np.argpartition(tpot_s, len(gaps) - top)[len(gaps) - top :]
+        below = gaps.sum() - gaps[slowest].sum()
+        if below < wanted or top == len(gaps):
+            break
+        top = min(4 * top, len(gaps))
+    order = slowest[np.argsort(tpot_s[slowest])]
+    return float(tpot_s[order][np.searchsorted(below + np.cumsum(gaps[order]), wanted)])
+
+
+def _times(run: Run) -> Times:
+    if not hasattr(run, "served"):
+        raise InputError(f"run: {run!r} (expected a run, as simulate returns it)")
+    return run.times
