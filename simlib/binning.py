@@ -7,13 +7,13 @@ inner edges; a length equal to an edge belongs to the bin above it, and what lie
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from simlib.checks import InputError, check_choice, check_integer, check_number
 
-__all__ = ["RULES", "assign", "distinct_bins", "edges", "equal_mass", "equal_width", "lemma_a1"]
+__all__ = ["RULES", "Queues", "assign", "distinct_bins", "edges", "equal_mass", "equal_width", "lemma_a1", "queues"]
 
 MAX_BINS = 4096
 RULES = ("equal_mass", "equal_mass_integer", "equal_width", "lemma_a1")
@@ -142,6 +142,42 @@ def assign(lengths_tokens: np.ndarray, inner_edges: np.ndarray) -> np.ndarray:
     if _are_few(lengths_tokens):  # fewer lengths than requests: look each length up once
         return np.searchsorted(edges, np.arange(lengths_tokens.max() + 1), side="right")[lengths_tokens]
     return np.searchsorted(edges, _lengths(lengths_tokens), side="right").astype(np.int64)
+
+
+class Queues(NamedTuple):
+    """Who will stand in which queue: queue q is ``order[start[q]:end[q]]``, oldest first.
+
+    Attributes
+    ----------
+    of : ndarray of int, shape (n_requests,)
+        The queue of each request.
+    order : ndarray of int, shape (n_requests,)
+        Requests by queue, in each by arrival.
+    start, end : ndarray of int, shape (n_queues,)
+    """
+
+    of: np.ndarray
+    order: np.ndarray
+    start: np.ndarray
+    end: np.ndarray
+
+    @property
+    def occupied(self) -> int:
+        """How many of the queues are not empty."""
+        return int(np.count_nonzero(self.end > self.start))
+
+
+def queues(queue_of: np.ndarray, count: int) -> Queues:
+    """Line requests, given in order of arrival, up in `count` queues.
+
+    Examples
+    --------
+    >>> queues(np.array([1, 0, 1]), 2).order
+    array([1, 0, 2])
+    """
+    end = np.cumsum(np.bincount(queue_of, minlength=count))
+    order = np.argsort(queue_of.astype(np.int16), kind="stable")  # numpy sorts short integers in linear time
+    return Queues(np.ascontiguousarray(queue_of, np.int64), order, end - np.diff(end, prepend=0), end)
 
 
 def _are_few(lengths: Any) -> bool:

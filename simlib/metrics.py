@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from simlib.checks import InputError, check_choice, check_number, check_type
-from simlib.stability import stability
+from simlib.stability import label
 
 if TYPE_CHECKING:
     from simlib.run import Run, Times
@@ -106,7 +106,8 @@ def request_times(run: Run) -> dict[str, np.ndarray]:
     """
     times = _times(run)
     arrival_s, outputs = run.table.arrival_s, run.table.output_tokens
-    gaps = np.where(outputs >= 2, outputs - 1, np.nan)
+    gaps = outputs - 1.0
+    gaps[outputs < 2] = np.nan
     return {
         "latency": times.completion_s - arrival_s,
         "queueing": times.start_s - arrival_s,
@@ -144,10 +145,12 @@ def summary(run: Run, sla: SLA | float | str | None = None) -> dict[str, float |
     missed = violations(run, sla)
     table, batches = run.table, run.served
     done = ~np.isnan(run.times.completion_s)
-    makespan_s = float(np.max(run.times.completion_s[done], initial=table.arrival_s[0]) - table.arrival_s[0])
-    times = {name: values[done] for name, values in request_times(run).items()}
+    every = slice(None) if done.all() else done  # a view, where nothing was rejected
+    completion_s = run.times.completion_s[every]
+    makespan_s = float(np.max(completion_s, initial=table.arrival_s[0]) - table.arrival_s[0])
+    times = {name: values[every] for name, values in request_times(run).items()}
     latency_p50_s, latency_p95_s, latency_p99_s = _percentiles(times["latency"], 50, 95, 99)
-    tokens = table.output_tokens[done]
+    tokens = table.output_tokens[every]
     values = (
         len(table),
         float(np.mean(missed)),
@@ -168,7 +171,7 @@ def summary(run: Run, sla: SLA | float | str | None = None) -> dict[str, float |
         _rate(np.sum(batches.service_s), run.gpus * makespan_s),
         float(np.mean(batches.size)) if len(batches.size) else 0.0,
         makespan_s,
-        stability(table.arrival_s[done], run.times.completion_s[done]) if done.any() else "unknown",
+        label(table.arrival_s[every], completion_s) if len(completion_s) else "unknown",
     )
     return dict(zip(SUMMARY_KEYS, values, strict=True))
 
@@ -179,13 +182,18 @@ def _rate(amount: float, time_s: float) -> float:
 
 
 def _mean(values: np.ndarray) -> float:
-    present = values[~np.isnan(values)]
+    present = _present(values)
     return float(np.mean(present)) if len(present) else float("nan")
+
+
+def _present(values: np.ndarray) -> np.ndarray:
+    missing = np.isnan(values)
+    return values[~missing] if missing.any() else values
 
 
 def _percentiles(values: np.ndarray, *percents: float) -> list[float]:
     """As `numpy.percentile` interpolates them, at half its cost for a run of some thousand requests."""
-    present = values[~np.isnan(values)]
+    present = _present(values)
     if not len(present):
         return [float("nan")] * len(percents)
     places = [percent / 100 * (len(present) - 1) for percent in percents]

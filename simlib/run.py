@@ -82,8 +82,9 @@ class Run:
             return Times(*(np.full(len(batch), np.nan) for _ in range(3)))
         end_s = served.start_s + served.service_s
         first_s = np.minimum(end_s, served.start_s + self.first_token_after_s)
-        columns = (np.where(batch < 0, np.nan, times[batch]) for times in (served.start_s, first_s, end_s))
-        return Times(*columns)
+        columns = (times[batch] for times in (served.start_s, first_s, end_s))
+        rejected = batch < 0
+        return Times(*(np.where(rejected, np.nan, column) for column in columns) if rejected.any() else columns)
 
     @property
     def rejected(self) -> int:

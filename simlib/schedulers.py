@@ -40,10 +40,8 @@ class Plan(NamedTuple):
 
     Parameters
     ----------
-    queue_of : ndarray of int, shape (n_requests,)
-        The queue of each request.
-    queues : int
-        How many queues there are.
+    queues : binning.Queues
+        In which queue each request will stand.
     decide : callable
         ``decide(now_s, gpu, waiting, params, memory, note) -> (queue, size)``; a size of 0 waits for the next event.
     learn : callable
@@ -59,8 +57,7 @@ class Plan(NamedTuple):
         Inner edges of the bins, tokens.
     """
 
-    queue_of: np.ndarray
-    queues: int
+    queues: binning.Queues
     decide: Callable[..., tuple[int, int]]
     learn: Callable[..., None]
     params: np.ndarray
@@ -97,7 +94,7 @@ class StaticFIFO:
     def plan(self, table: RequestTable, gpus: int) -> Plan:
         """Prepare a run."""
         params = np.array([self.batch_size], dtype=np.float64)
-        return Plan(np.zeros(len(table), np.int64), 1, decide_static, learn_nothing, params, np.zeros((1, 1)))
+        return Plan(_one_queue(table), decide_static, learn_nothing, params, np.zeros((1, 1)))
 
 
 # After the batching rules' numbers: how the bin is chosen, how many candidates are looked at. In memory: one row a
@@ -172,7 +169,7 @@ class DynamicNoBins:
 
     def plan(self, table: RequestTable, gpus: int) -> Plan:
         """Prepare a run."""
-        return _dynamic_plan(self, np.zeros(len(table), np.int64), 1, gpus, "round_robin", None)
+        return _dynamic_plan(self, _one_queue(table), gpus, "round_robin", None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,15 +211,13 @@ class MultiBinDynamic:
         """Prepare a run: bins from the table's own predictions."""
         as_original = isinstance(self.bounds, str) and _rules(self.variant).variant == "original"
         rule = "equal_mass_integer" if as_original and self.bounds == "equal_mass" else self.bounds
-        edges = binning.edges(rule, table.predicted_output_tokens, self.k_bins)
-        queue_of = binning.assign(table.predicted_output_tokens, edges)
-        return _dynamic_plan(self, queue_of, self.k_bins, gpus, self.bin_select, edges)
+        edges, queues = _bins(table, rule, self.k_bins)
+        return _dynamic_plan(self, queues, gpus, self.bin_select, edges)
 
 
 def _dynamic_plan(
     policy: DynamicNoBins | MultiBinDynamic,
-    queue_of: np.ndarray,
-    queues: int,
+    queues: binning.Queues,
     gpus: int,
     bin_select: str,
     edges: np.ndarray | None,
@@ -233,7 +228,6 @@ def _dynamic_plan(
     memory = np.vstack([*([controller] * (1 if rules.pooled else gpus)), np.zeros_like(controller)])
     params = np.array([*rules.params(policy.d_sla), SELECTIONS.index(bin_select), candidates])
     return Plan(
-        queue_of,
         queues,
         decide_dynamic,
         learn_dynamic,
@@ -296,10 +290,9 @@ class MultiBinFixed:
 
     def plan(self, table: RequestTable, gpus: int) -> Plan:
         """Prepare a run: bins from the table's own predictions."""
-        edges = binning.edges(self.bounds, table.predicted_output_tokens, self.k_bins, self.batch_size)
-        queue_of = binning.assign(table.predicted_output_tokens, edges)
+        edges, queues = _bins(table, self.bounds, self.k_bins, self.batch_size)
         params = np.array([self.batch_size], dtype=np.float64)
-        return Plan(queue_of, self.k_bins, decide_fixed, learn_nothing, params, np.zeros((1, 1)), edges=edges)
+        return Plan(queues, decide_fixed, learn_nothing, params, np.zeros((1, 1)), edges=edges)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -364,14 +357,11 @@ class Custom:
 
     def plan(self, table: RequestTable, gpus: int) -> Plan:
         """Prepare a run."""
-        edges, queue_of = None, np.zeros(len(table), np.int64)
-        if self.k_bins > 1:
-            edges = binning.edges(self.bounds, table.predicted_output_tokens, self.k_bins)
-            queue_of = binning.assign(table.predicted_output_tokens, edges)
+        edges, queues = _bins(table, self.bounds, self.k_bins) if self.k_bins > 1 else (None, _one_queue(table))
         params = np.array(self.params, dtype=np.float64)
         memory = np.array(self.memory, dtype=np.float64)
         capacity = self.capacity_tokens
-        return Plan(queue_of, self.k_bins, self.decide, self.learn, params, memory, self.notes, capacity, edges)
+        return Plan(queues, self.decide, self.learn, params, memory, self.notes, capacity, edges)
 
 
 POLICIES = {policy.name: policy for policy in (StaticFIFO, DynamicNoBins, MultiBinDynamic, MultiBinFixed)}
@@ -397,6 +387,22 @@ def _check_numbers(name: str, values: Any, dimensions: int) -> None:
         numbers = np.zeros(())
     if numbers.ndim != dimensions or numbers.size == 0:
         raise InputError(f"{name}: {values!r} (expected numbers in {dimensions} dimension(s), at least one)")
+
+
+def _one_queue(table: RequestTable) -> binning.Queues:
+    return table.kept("one queue", lambda: binning.queues(np.zeros(len(table), np.int64), 1))
+
+
+def _bins(
+    table: RequestTable, rule: str | Sequence[float], k_bins: int, batch_size: int = 8
+) -> tuple[np.ndarray, binning.Queues]:
+    """The edges that a rule gives for the table's own predictions, and who stands in which bin."""
+
+    def cut() -> tuple[np.ndarray, binning.Queues]:
+        edges = binning.edges(rule, table.predicted_output_tokens, k_bins, batch_size)
+        return edges, binning.queues(binning.assign(table.predicted_output_tokens, edges), k_bins)
+
+    return table.kept(("bins", rule if isinstance(rule, str) else tuple(rule), k_bins, batch_size), cut)
 
 
 def _rules(variant: str | Rules) -> Rules:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from simlib import engine, latency, schedulers
+from simlib import binning, engine, latency, schedulers
 from simlib.checks import InputError, check_choice, check_integer
 from simlib.compiled import is_compilable, is_worthwhile
 from simlib.metrics import SLA
@@ -128,9 +128,9 @@ _latency = latency.resolve  # simulate's own parameter hides the module
 
 
 def _report_ties(plan: schedulers.Plan) -> None:
-    distinct = np.count_nonzero(np.bincount(plan.queue_of))
-    if distinct < plan.queues:
-        text = f"predicted_output_tokens: tied lengths leave {distinct} distinct bins of {plan.queues}"
+    distinct, bins = plan.queues.occupied, len(plan.queues.end)
+    if distinct < bins:
+        text = f"predicted_output_tokens: tied lengths leave {distinct} distinct bins of {bins}"
         warnings.warn(text, stacklevel=3)
 
 
@@ -152,7 +152,7 @@ def _fitting(table: RequestTable, plan: schedulers.Plan, oversize: str) -> np.nd
 def _backend(backend: str, plan: schedulers.Plan, model: latency.LatencyModel, name: str) -> str:
     if backend not in ("auto", "compiled"):
         return backend
-    if backend == "auto" and not is_worthwhile(len(plan.queue_of)):
+    if backend == "auto" and not is_worthwhile(len(plan.queues.of)):
         return "interpreted"
     kinds = engine.signatures()
     parts = (
@@ -174,16 +174,14 @@ def prepare(
 ) -> tuple[engine.Waiting, engine.Job]:
     """The engine's input: the plan's queues, empty so far, and what is to be served; `keep`: of these rows only."""
     kept = table if keep is None else table.rows(keep)
-    queue_of = plan.queue_of if keep is None else plan.queue_of[keep]
+    queues = plan.queues if keep is None else binning.queues(plan.queues.of[keep], len(plan.queues.end))
     given_s = model.given_s(len(table))
-    ends = np.cumsum(np.bincount(queue_of, minlength=plan.queues))
-    starts = ends - np.diff(ends, prepend=0)
     predicted = kept.predicted_output_tokens
     waiting = engine.Waiting(
-        head=starts.astype(np.int64),
-        tail=starts.astype(np.int64),
-        end=ends.astype(np.int64),
-        order=np.argsort(queue_of.astype(np.int16), kind="stable"),  # numpy sorts short integers in linear time
+        head=queues.start.copy(),
+        tail=queues.start.copy(),
+        end=queues.end,
+        order=queues.order,
         arrival_s=kept.arrival_s,
         prompt_tokens=kept.prompt_tokens,
         predicted_output_tokens=np.zeros(0, np.int64) if predicted is None else predicted,
@@ -192,7 +190,7 @@ def prepare(
         prompt_tokens=kept.prompt_tokens,
         output_tokens=kept.output_tokens,
         given_s=given_s if keep is None or len(given_s) == 0 else given_s[keep],
-        queue_of=np.ascontiguousarray(queue_of, dtype=np.int64),
+        queue_of=queues.of,
         capacity_tokens=np.array([min(plan.capacity_tokens, MOST_TOKENS)], dtype=np.int64),  # whole tokens: cut
     )
     return waiting, job

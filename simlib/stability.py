@@ -93,7 +93,11 @@ def stability(arrival_s: Any, completion_s: Any) -> Stability:
     >>> stability(arrival_s, arrival_s + 0.5), stability(arrival_s, 1.1 * arrival_s + 0.5)
     ('stable', 'unstable')
     """
-    arrival_s, completion_s = _columns(arrival_s, completion_s)
+    return label(*_columns(arrival_s, completion_s))
+
+
+def label(arrival_s: np.ndarray, completion_s: np.ndarray) -> Stability:
+    """`stability` of columns that are known to be right."""
     if len(arrival_s) < SHORTEST_RUN or arrival_s[0] == arrival_s[-1]:
         return "unknown"
     if _grows(np.diff([0, *_in_system(arrival_s, completion_s)])):

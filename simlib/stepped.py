@@ -16,7 +16,7 @@ import numba
 from numba import objmode
 
 from simlib.compiled import compiled
-from simlib.engine import loop, signatures
+from simlib.engine import GPU, loop, signatures
 
 __all__ = ["Session", "bridges", "stepped"]
 
@@ -62,13 +62,13 @@ def tell(now_s: float, gpu: int) -> None:
     """Show the active policy the batch that its GPU has finished."""
     session = ACTIVE.session
     plan = session.plan
-    session.guarded(plan.learn, now_s, gpu, session.state.batch, plan.params, plan.memory, otherwise=None)
+    session.guarded(plan.learn, now_s, gpu, session.state.running[gpu], plan.params, plan.memory, otherwise=None)
 
 
-def measure() -> float:
-    """The active law's time for the batch at hand."""
+def measure(gpu: int) -> float:
+    """The active law's time for the batch that this GPU is about to run."""
     session = ACTIVE.session
-    return session.guarded(session.law, session.state.batch, session.law_params, otherwise=-1.0)
+    return session.guarded(session.law, session.state.running[gpu], session.law_params, otherwise=-1.0)
 
 
 def decide(now_s, gpu, waiting, params, memory, note):
@@ -86,8 +86,9 @@ def learn(now_s, gpu, batch, params, memory):
 
 def law(batch, params):
     """Bridge to `measure`, compiled."""
+    gpu = int(batch[GPU])
     with objmode(service_s="float64"):
-        service_s = measure()
+        service_s = measure(gpu)
     return service_s
 
 

@@ -24,14 +24,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from simlib import backends, schedulers
+from simlib import backends
 from simlib.backends import Job
 from simlib.checks import InputError, check_integer, check_number, check_type
 from simlib.grid import Grid as Grid  # also by this name, as most sweeps want both
 from simlib.metrics import SUMMARY_KEYS
 from simlib.shards import Shards, check_same
 from simlib.simulation import simulate
-from simlib.table import RequestTable
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -252,17 +251,12 @@ def work(
     def summary(replication: int, cell: int) -> dict[str, Any]:
         setting, which = grid.cell(cell), (replication, grid.workload_of(cell))
         if current[0] != which:
-            current[:] = which, Shared(setting.workload.table(replication))
-        shared = current[1]
-        run = simulate(
-            shared.table,
-            shared.binning(setting.policy),
-            setting.latency,
-            setting.gpus,
-            sla=setting.sla,
-            oversize=setting.oversize,
-        )
-        notes.update(shared.noted)
+            current[:] = which, setting.workload.table(replication)
+        policy, how = setting.policy, {"sla": setting.sla, "oversize": setting.oversize}
+        with warnings.catch_warnings(record=True) as said:  # once for the sweep, not by every run
+            warnings.simplefilter("always")
+            run = simulate(current[1], policy, setting.latency, setting.gpus, **how)
+        notes.update(str(warning.message) for warning in said)
         return run.summary()
 
     return _table(grid, replications, cells, only, summary), tuple(sorted(notes))
@@ -271,54 +265,6 @@ def work(
 @functools.lru_cache(maxsize=4)
 def _grid(document: str) -> Grid:
     return Grid(**json.loads(document))
-
-
-class Shared:
-    """One workload, for all cells that have it, and the bins that were cut of it last."""
-
-    def __init__(self, table: RequestTable):
-        self.table = table
-        self.noted: set[str] = set()
-        self._last: tuple[tuple, schedulers.Plan] | None = None
-
-    def binning(self, policy: Any) -> Any:
-        """The same policy, cutting no bins that its neighbour has cut; others are left as they are."""
-        has_bins = policy.needs_predictions and self.table.predicted_output_tokens is not None
-        return _Binning(policy, self) if has_bins else policy
-
-    def plan(self, policy: Any, gpus: int) -> schedulers.Plan:
-        """The policy's plan for the table."""
-        how = tuple(getattr(policy, name, None) for name in ("name", "k_bins", "bounds", "variant", "batch_size"))
-        if self._last is None or self._last[0] != how:
-            plan = policy.plan(self.table, gpus)
-            self._last = how, plan
-            distinct = np.count_nonzero(np.bincount(plan.queue_of))
-            if distinct < plan.queues and str(policy.bounds).startswith("equal_mass"):
-                self.noted.add(f"predicted_output_tokens: tied lengths leave fewer than {plan.queues} distinct bins")
-            return plan
-        # All but the bins depends on the policy alone: a plan for the longest request has it.
-        _, cut = self._last
-        return policy.plan(self._longest, gpus)._replace(queue_of=cut.queue_of, edges=cut.edges)
-
-    @functools.cached_property
-    def _longest(self) -> RequestTable:
-        row = int(np.argmax(self.table.predicted_output_tokens))
-        return self.table.rows(slice(row, row + 1))
-
-
-class _Binning:
-    """A policy whose plan is made by `Shared`."""
-
-    bounds = ""  # ties are noted once, not by every run
-
-    def __init__(self, policy: Any, shared: Shared):
-        self._policy, self._shared = policy, shared
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._policy, name)
-
-    def plan(self, table: RequestTable, gpus: int) -> schedulers.Plan:
-        return self._shared.plan(self._policy, gpus)
 
 
 def _table(

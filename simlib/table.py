@@ -6,7 +6,7 @@ It is validated once, here, and is a struct of arrays (one row a request, in ord
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,7 @@ TOKEN_COLUMNS = ("prompt_tokens", "output_tokens", "predicted_output_tokens", "c
 REQUIRED = ("arrival_s", "prompt_tokens", "output_tokens")
 LABELS = ("request_id", "client", "model", "log_type")
 MAX_TOKENS = 2**31
+KEPT = 8
 # No clock of a simulated run reaches three years, no trace is thinner than four requests an hour.
 UNIX_CLOCK_S, UNIX_CLOCK_MS, SPARSE_GAP_S = 1e8, 1e11, 1000.0
 
@@ -65,6 +66,7 @@ class RequestTable:
     cached_prompt_tokens: np.ndarray | None = None
     labels: Mapping[str, np.ndarray] = field(default_factory=dict)
     index: Any = None
+    _kept: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         put = object.__setattr__
@@ -119,6 +121,14 @@ class RequestTable:
         columns = {c: requests[c] for c in ("arrival_s", *TOKEN_COLUMNS) if c in names}
         labels = {c: requests[c] for c in LABELS if c in names}
         return cls(**columns, labels=labels, index=getattr(requests, "index", None))
+
+    def kept(self, key: Hashable, make: Callable[[], Any]) -> Any:
+        """What `make` makes of this table, made once: a table never changes. The last few are kept, by key."""
+        if key not in self._kept:
+            if len(self._kept) == KEPT:
+                self._kept.pop(next(iter(self._kept)))
+            self._kept[key] = make()
+        return self._kept[key]
 
     def frame(self) -> pd.DataFrame:
         """The table as a pandas data frame, with the index that it came with."""

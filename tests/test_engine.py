@@ -237,7 +237,7 @@ def test_each_request_is_served_exactly_once(scenario: Scenario):
 @given(scenarios())
 def test_within_a_queue_requests_start_in_order_of_arrival(scenario: Scenario):
     run = scenario.run()
-    queue = scenario.policy.plan(scenario.table, scenario.gpus).queue_of
+    queue = scenario.policy.plan(scenario.table, scenario.gpus).queues.of
     for one in np.unique(queue):
         members = [r for r in kept(run) if queue[r] == one]
         assert (np.diff(run.served.batch_of[members]) >= 0).all()
@@ -299,7 +299,7 @@ DYNAMIC = st.builds(simlib.DynamicNoBins, st.sampled_from([0.1, 1.0]), rules())
 def test_a_batch_is_as_large_as_its_cap_and_the_memory_allow(scenario: Scenario):
     run, rule = scenario.run(), scenario.policy.variant
     tokens = scenario.table.prompt_tokens + scenario.table.output_tokens
-    queue = scenario.policy.plan(scenario.table, scenario.gpus).queue_of
+    queue = scenario.policy.plan(scenario.table, scenario.gpus).queues.of
     for number, size in enumerate(run.served.size):
         members = np.flatnonzero(run.served.batch_of == number)
         assert tokens[members].sum() <= rule.memory.capacity_tokens

@@ -393,7 +393,7 @@ def test_tied_lengths_are_said_once(tmp_path):
     workload = {"kind": "synthetic", "requests": 30, "arrivals": "all_at_once", "predictor": "oracle"}
     workload |= {part: {"kind": "fixed", "tokens": 10} for part in ("prompt", "output")}
     grid = Grid({"policy.k_bins": [1, 3], "gpus": [1, 2, 3]}, replications=2, workload=workload)
-    with pytest.warns(UserWarning, match="fewer than 3 distinct bins") as said:
+    with pytest.warns(UserWarning, match="leave 1 distinct bins of 3") as said:
         table = sweep.run(grid, tmp_path / "out").dataset().to_table()
     assert len(said) == 1
     assert table["makespan_s"].type == pa.float64() and table["stability"].type == pa.string()
