@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from simlib import levels
+from simlib import capacity, levels
 from simlib.notebook import interval, percent, seconds, short_name, signed
 
 if TYPE_CHECKING:
@@ -440,7 +440,7 @@ def capacity_answer(table: pd.DataFrame, ratios: pd.DataFrame) -> str:
 
 
 def capacity_checks(table: pd.DataFrame, curves: pd.DataFrame) -> str:
-    """What speaks against a capacity: that it moves with the length of the runs, that a share falls with the rate."""
+    """Does a capacity hang on how long runs are, does the warm-up outlast its cut, does a share fall with the rate?"""
     by = dict(iter(table.groupby("verdict")))
     texts = {"stable": "stay within 2 %", "moves": "move", "unclear": "cannot be told apart from either"}
     counts = [
@@ -448,13 +448,19 @@ def capacity_checks(table: pd.DataFrame, curves: pd.DataFrame) -> str:
         for verdict, text in texts.items()
         if verdict in by
     ]
+    cut, given = table["warmup_requests"], round(capacity.SCORED[0] * table["requests"].max())
+    warm_up = (
+        f"MSER-5 would cut at most {cut.max():.0f} requests at these rates; {given:,} are cut of every run."
+        if (cut <= given).all()
+        else f"A warm-up may last longer than the {given:,} requests cut: {', '.join(_places(table[~(cut <= given)]))}."
+    )
     falls = curves[curves["falls"]]
     shape = (
         "Nowhere does the share of late requests fall as the rate grows, beyond what chance explains."
         if falls.empty
         else f"The share falls as the rate grows, so that there is more than one root, for {', '.join(_places(falls))}."
     )
-    return f"Of {len(table)} capacities, in runs twice as long, {'; '.join(counts)}. {shape}"
+    return f"Of {len(table)} capacities, in runs twice as long, {'; '.join(counts)}. {warm_up} {shape}"
 
 
 def _places(rows: pd.DataFrame) -> list[str]:
