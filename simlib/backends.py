@@ -6,12 +6,13 @@ A function that fails raises here; a *process* that dies takes nobody's result w
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, Future, wait
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, Future, ThreadPoolExecutor, wait
 from typing import Any, NamedTuple
 
 from simlib.checks import InputError
@@ -148,16 +149,17 @@ def connected(scheduler: Any, timeout_s: float) -> Iterator[Any]:
     """
     try:
         from distributed import Client
-        from distributed.comm.addressing import get_address_host_port
     except ImportError:
         raise InputError(f"scheduler: {scheduler!r} (expected dask and distributed to be installed)") from None
     if isinstance(scheduler, Client):
         yield scheduler
         return
     try:
-        get_address_host_port(scheduler)  # a client that cannot read it leaves noise behind
+        # A client waits for ever for what takes the connection and says nothing. A thread, as notebooks have a loop.
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(asyncio.run, _greeted(scheduler, timeout_s)).result()
         client = Client(scheduler, timeout=timeout_s, set_as_default=False)
-    except (OSError, ValueError, TypeError) as problem:
+    except Exception as problem:  # anything may sit at an address
         raise InputError(
             f"scheduler: {scheduler!r} does not answer within {timeout_s:g} s ({type(problem).__name__}; expected the "
             "address of a Dask scheduler, as tcp://host:port)"
@@ -168,6 +170,14 @@ def connected(scheduler: Any, timeout_s: float) -> Iterator[Any]:
         except TimeoutError:
             raise InputError(f"scheduler: {scheduler!r} has no worker within {timeout_s:g} s") from None
         yield client
+
+
+async def _greeted(address: str, timeout_s: float) -> None:
+    """Exchange greetings with a Dask scheduler."""
+    from distributed.comm import connect
+
+    comm = await asyncio.wait_for(connect(address, timeout=timeout_s), timeout_s)
+    await comm.close()
 
 
 def on_cluster(work: Callable[..., Any], jobs: Iterable[Job], client: Any, timeout_s: float) -> Iterator[Outcome]:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from simlib import metrics, stats
+from simlib import metrics, stats, steady
 from simlib.arrivals import LOWEST_RATE_RPS
 from simlib.checks import InputError, check_integer, check_number, check_type
 from simlib.metrics import SLA
@@ -153,10 +153,11 @@ class Study:
     roots : pandas.DataFrame
         One row a replication, one column a policy, requests per second.
     table : pandas.DataFrame
-        ``policy, capacity_rps, ci_low, ci_high, replications, requests``: mean root with Student's t interval; and
-        ``doubled_ratio, doubled_ci_low, doubled_ci_high, verdict``: capacity in runs twice as long over it. ``stable``
-        where that interval lies within 2 % of 1, ``moves`` where it leaves out 1 and is not stable, else ``unclear``:
-        more replications are needed to tell.
+        ``policy, capacity_rps, ci_low, ci_high, replications, requests``: mean root with Student's t interval;
+        ``warmup_requests``: how many MSER-5 would cut at that rate, missing where it finds the runs too short; and
+        ``doubled_ratio, doubled_ci_low, doubled_ci_high, verdict``: capacity in runs twice as long over it, by pairs.
+        ``stable`` where that interval lies within 2 % of 1, ``moves`` where it leaves out 1 and is not stable, else
+        ``unclear``: more replications are needed to tell.
     ratios : pandas.DataFrame
         As `ratios` gives them.
     """
@@ -173,7 +174,7 @@ def study(search: Search, replications: int, *, seed: int, workers: int = 1) -> 
     ----------
     search : Search
     replications : int
-        At least 2, and as many again, from other seeds, of the long runs.
+        At least 2, and as many again of the long runs, from the same seeds: draws that begin alike narrow the interval.
     seed, workers : int
         As in `replications.replicate`.
     """
@@ -183,11 +184,12 @@ def study(search: Search, replications: int, *, seed: int, workers: int = 1) -> 
     ways = {"seed": seed, "workers": workers}
     roots = replicate(search, replications, **ways)
     long = replace(search, requests=2 * search.requests)
-    longer = replicate(long, replications, **ways | {"seed": seed + replications})
+    longer = replicate(long, replications, **ways)
+    tables = [search.table(seed + replication) for replication in range(replications)]
     rows = []
     for name in search.policies:
         mean = stats.mean_interval(roots[name])
-        change = stats.independent_difference(np.log(longer[name]), np.log(roots[name]))
+        change = stats.paired_difference(np.log(longer[name]), np.log(roots[name]))
         verdict = "unclear"
         if change.ci_low > -SAME and change.ci_high < SAME:
             verdict = "stable"
@@ -195,12 +197,22 @@ def study(search: Search, replications: int, *, seed: int, workers: int = 1) -> 
             verdict = "moves"
         rows.append(
             {"policy": name, "capacity_rps": mean.mean, "ci_low": mean.ci_low, "ci_high": mean.ci_high}
-            | {"replications": replications, "requests": search.requests, "doubled_ratio": math.exp(change.value)}
+            | {"replications": replications, "requests": search.requests}
+            | {"warmup_requests": _warm_up(search, name, mean.mean, tables), "doubled_ratio": math.exp(change.mean)}
             | {"doubled_ci_low": math.exp(change.ci_low), "doubled_ci_high": math.exp(change.ci_high)}
             | {"verdict": verdict}
         )
-    apart = functools.partial(replicate, search, replications, **ways | {"seed": seed + 2 * replications})
+    apart = functools.partial(replicate, search, replications, **ways | {"seed": seed + replications})
     return Study(roots, pd.DataFrame(rows), ratios(roots, apart))
+
+
+def _warm_up(search: Search, name: str, rate_rps: float, tables: list[RequestTable]) -> float:
+    """How many requests MSER-5 would cut, for the mean of the replications at one rate; NaN if runs are too short."""
+    runs = (simulate(t.at_rate(rate_rps), search.policies[name], search.latency, search.gpus) for t in tables)
+    try:
+        return float(steady.truncation([run.times.completion_s - run.table.arrival_s for run in runs]))
+    except InputError:
+        return math.nan
 
 
 def ratios(roots: pd.DataFrame, apart: Callable[[], pd.DataFrame] | None = None) -> pd.DataFrame:

@@ -186,7 +186,9 @@ def _compare(options: argparse.Namespace) -> None:
         for name, frame in (("levels", rows), ("levels_differences", differences), ("levels_times", times)):
             _write(options.out / f"{name}.csv", frame.to_csv(index=False))
     if options.json is None:
-        print(_readable(rows))
+        from simlib import reading
+
+        print(_readable(rows), reading.readable_differences(differences).to_string(index=False), sep="\n\n")
 
 
 def _readable(rows: pd.DataFrame) -> str:

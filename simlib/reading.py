@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-from pandas.io.formats.style import Styler
 
-from simlib import levels
+from simlib import capacity, levels
 from simlib.notebook import interval, percent, seconds, short_name, signed
+
+if TYPE_CHECKING:
+    from pandas.io.formats.style import Styler  # needs what a terminal need not have
 
 __all__ = [
     "capacity_answer",
@@ -34,6 +36,7 @@ __all__ = [
     "markdown_table",
     "place",
     "population_answer",
+    "readable_differences",
     "show_benchmarks",
     "show_branches",
     "show_capacities",
@@ -237,8 +240,8 @@ def show_level(table: pd.DataFrame) -> Styler:
     return shown.style.hide(axis="index")
 
 
-def show_differences(differences: pd.DataFrame) -> Styler:
-    """Differences, A minus B, with how they were found: points, seconds, requests per second."""
+def readable_differences(differences: pd.DataFrame) -> pd.DataFrame:
+    """Differences, A minus B, with how they were found, as texts: points, seconds, requests per second."""
     units = {VIOLATIONS: ("late requests", 100.0, "points"), "latency_mean_s": ("mean latency", 1.0, "s")}
     units["throughput_rps"] = ("throughput", 1.0, "requests/s")
     rows = []
@@ -255,7 +258,12 @@ def show_differences(differences: pd.DataFrame) -> Styler:
         )
     shown = pd.DataFrame(rows)
     alike = [column for column in ("level", "samples") if len(set(shown[column])) == 1]
-    return shown.drop(columns=alike).style.hide(axis="index")
+    return shown.drop(columns=alike)
+
+
+def show_differences(differences: pd.DataFrame) -> Styler:
+    """The same for a page."""
+    return readable_differences(differences).style.hide(axis="index")
 
 
 def _p_value(p: float) -> str:
@@ -432,7 +440,7 @@ def capacity_answer(table: pd.DataFrame, ratios: pd.DataFrame) -> str:
 
 
 def capacity_checks(table: pd.DataFrame, curves: pd.DataFrame) -> str:
-    """What speaks against a capacity: that it moves with the length of the runs, that a share falls with the rate."""
+    """Does a capacity hang on how long runs are, does the warm-up outlast its cut, does a share fall with the rate?"""
     by = dict(iter(table.groupby("verdict")))
     texts = {"stable": "stay within 2 %", "moves": "move", "unclear": "cannot be told apart from either"}
     counts = [
@@ -440,13 +448,19 @@ def capacity_checks(table: pd.DataFrame, curves: pd.DataFrame) -> str:
         for verdict, text in texts.items()
         if verdict in by
     ]
+    cut, given = table["warmup_requests"], round(capacity.SCORED[0] * table["requests"].max())
+    warm_up = (
+        f"MSER-5 would cut at most {cut.max():.0f} requests at these rates; {given:,} are cut of every run."
+        if (cut <= given).all()
+        else f"A warm-up may last longer than the {given:,} requests cut: {', '.join(_places(table[~(cut <= given)]))}."
+    )
     falls = curves[curves["falls"]]
     shape = (
         "Nowhere does the share of late requests fall as the rate grows, beyond what chance explains."
         if falls.empty
         else f"The share falls as the rate grows, so that there is more than one root, for {', '.join(_places(falls))}."
     )
-    return f"Of {len(table)} capacities, in runs twice as long, {'; '.join(counts)}. {shape}"
+    return f"Of {len(table)} capacities, in runs twice as long, {'; '.join(counts)}. {warm_up} {shape}"
 
 
 def _places(rows: pd.DataFrame) -> list[str]:

@@ -1,7 +1,11 @@
 """Where tasks run: every job has one outcome, whatever dies; jobs are drawn as they are needed."""
 
+import contextlib
 import os
 import signal
+import socket
+import threading
+import time
 
 import pytest
 
@@ -49,3 +53,26 @@ def test_an_address_that_does_not_answer_is_a_sentence(address):
     refused = pytest.raises(InputError, match=r"scheduler: .* does not answer within 0\.3 s")
     with refused, backends.connected(address, 0.3):
         pass
+
+
+@pytest.mark.parametrize("answer", [None, b"HTTP/1.1 400 Bad Request\r\n\r\n"])
+def test_what_is_no_scheduler_is_told_within_the_time_limit(answer):
+    pytest.importorskip("distributed")
+
+    def serve(listener):
+        with contextlib.suppress(OSError):  # closed in the end
+            while True:
+                connections.append(listener.accept()[0])
+                if answer:
+                    connections[-1].sendall(answer)
+
+    connections, started_s = [], time.monotonic()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=serve, args=[listener], daemon=True).start()
+        address = f"tcp://127.0.0.1:{listener.getsockname()[1]}"
+        with pytest.raises(InputError, match=r"does not answer within 0\.5 s"), backends.connected(address, 0.5):
+            pass
+    assert time.monotonic() - started_s < 10.0
+    assert connections
+    for connection in connections:
+        connection.close()

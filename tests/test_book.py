@@ -44,6 +44,12 @@ def test_every_study_is_a_chapter_and_every_notebook_is_in_a_study():
     assert used == {path.name for path in (ROOT / "notebooks").glob("*.ipynb")}
 
 
+def test_every_chapter_says_whether_it_is_terminating_or_steady_state():
+    notebooks = (ROOT / "notebooks").glob("*.ipynb")
+    silent = [path.name for path in notebooks if not re.search(r"[Tt]erminating|teady[ -]state", path.read_text())]
+    assert silent == []
+
+
 def test_the_reference_has_every_public_module():
     named = set(re.findall(r"automodule:: simlib\.(\w+)", (ROOT / "book" / "api.md").read_text()))
     modules = {path.stem for path in (ROOT / "simlib").glob("*.py") if not path.stem.startswith("_")}

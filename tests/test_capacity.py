@@ -11,6 +11,7 @@ from simlib import capacity, levels, workload
 from simlib.capacity import Search
 from simlib.checks import InputError
 from simlib.replications import replicate
+from simlib.stats import paired_difference
 from simlib.table import RequestTable
 
 MEAN_TOKENS, TOKEN_S = 1000.0, 1e-4  # M/M/1 with a mean service time of 0.1 s
@@ -38,8 +39,18 @@ def test_the_capacity_of_a_single_server_is_the_closed_forms():
     assert row["verdict"] in ("stable", "unclear")
     assert list(found.table.columns) == [
         *("policy", "capacity_rps", "ci_low", "ci_high", "replications", "requests"),
-        *("doubled_ratio", "doubled_ci_low", "doubled_ci_high", "verdict"),
+        *("warmup_requests", "doubled_ratio", "doubled_ci_low", "doubled_ci_high", "verdict"),
     ]
+    assert row["warmup_requests"] <= MM1.scored.start  # at this load, what is cut is more than the warm-up
+
+
+def test_runs_twice_as_long_are_compared_by_pairs():
+    search = Search({"fifo": simlib.StaticFIFO(1)}, single_server, f"0,{TOKEN_S},0", late_share=0.1, requests=1000)
+    row = capacity.study(search, 5, seed=42).table.iloc[0]
+    long = Search({"fifo": simlib.StaticFIFO(1)}, single_server, f"0,{TOKEN_S},0", late_share=0.1, requests=2000)
+    pair = paired_difference(*(np.log([s(42 + r)["fifo"] for r in range(5)]) for s in (long, search)))
+    limits = row[["doubled_ratio", "doubled_ci_low", "doubled_ci_high"]].astype(float)
+    assert np.log(limits).tolist() == pytest.approx([pair.mean, pair.ci_low, pair.ci_high])
 
 
 def test_the_root_is_the_largest_rate_that_meets_the_deadline():
@@ -100,6 +111,7 @@ def test_runs_that_are_too_short_give_capacities_that_move():
     search = Search({"fifo": simlib.StaticFIFO(1)}, single_server, f"0,{TOKEN_S},0", sla=10.0, requests=500)
     row = capacity.study(search, 20, seed=1).table.iloc[0]
     assert row["verdict"] == "moves" and row["doubled_ratio"] < 0.95
+    assert math.isnan(row["warmup_requests"])  # a queue that grows to the end has no warm-up to find
 
 
 @pytest.mark.parametrize(

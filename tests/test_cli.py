@@ -73,6 +73,15 @@ def test_compare_prints_intervals(capsys):
     assert "43.3" in shown and "[" in shown and "multi_bin_dynamic" in shown
 
 
+def test_compare_prints_paired_differences_with_the_correlation_that_was_achieved(capsys):
+    assert main(["compare", "--level", "3", "--replications", "3", "--requests", "200"]) == 0
+    rows, differences = capsys.readouterr().out.split("\n\n")
+    assert "this seed %" in rows
+    heading, *pairs = differences.splitlines()
+    assert "difference (95 % interval)" in heading and "correlation" in heading and "p (Holm)" in heading
+    assert len(pairs) == 9 and all(" to " in pair for pair in pairs)
+
+
 def test_compare_writes_json_and_csv_with_the_promised_columns(tmp_path, capsys):
     options = ["--level", "all", "--replications", "2", "--requests", "60"]
     assert main(["compare", *options, "--json", str(tmp_path / "a.json"), "--out", str(tmp_path / "t")]) == 0

@@ -148,6 +148,7 @@ def capacities(verdict="stable"):
         ("multi_bin_dynamic", 197.1, 192.5, 201.7),
     ]
     table = pd.DataFrame(rows, columns=["policy", "capacity_rps", "ci_low", "ci_high"]).assign(level=1, verdict=verdict)
+    table = table.assign(requests=20_000, warmup_requests=[805.0, 40.0, 140.0])
     return table.assign(doubled_ratio=0.992, doubled_ci_low=0.982, doubled_ci_high=1.002)
 
 
@@ -166,5 +167,9 @@ def test_what_speaks_against_a_capacity_is_named():
     curves = pd.DataFrame({"level": 1, "policy": ["static_fifo", "static_fifo"], "falls": [False, False]})
     good = reading.capacity_checks(capacities(), curves)
     assert "3 stay within 2 %" in good and "Nowhere" in good
+    assert "MSER-5 would cut at most 805 requests at these rates; 2,000 are cut of every run." in good
+    for cut in (2005.0, float("nan")):
+        long = reading.capacity_checks(capacities().assign(warmup_requests=[40.0, 0.0, cut]), curves)
+        assert "A warm-up may last longer than the 2,000 requests cut: multi-bin at level 1." in long
     bad = reading.capacity_checks(capacities("moves"), curves.assign(falls=[False, True]))
     assert "3 move (static at level 1, dynamic" in bad and "more than one root, for static at level 1" in bad
