@@ -3,14 +3,30 @@
 Tables are in `test_table`, deadlines' texts in `test_metrics`, grids in `test_latency`, files in `test_run`.
 """
 
+import contextlib
+import inspect
 import math
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
 import simlib
-from simlib import binning, latency, lengths, levels, metrics, predictors, studies, traffic
+from simlib import (
+    binning,
+    figures,
+    figures_statistics,
+    latency,
+    lengths,
+    levels,
+    metrics,
+    predictors,
+    reading,
+    reading_statistics,
+    studies,
+    traffic,
+)
 
 TABLE = simlib.RequestTable(np.arange(8) * 0.1, [100] * 8, [50] * 8, range(8))
 LENGTHS = np.array([1, 5, 9])
@@ -239,6 +255,43 @@ def shown(value) -> str:
 def test_a_value_out_of_range_is_refused_by_name(place, value):
     with pytest.raises(simlib.InputError, match=place.split(".")[-1]):
         PARAMETERS[place][0](value)
+
+
+FIGURE = plt.Figure()
+TABLE_READERS = {
+    f"{module.__name__}.{name}": getattr(module, name)
+    for module in (figures, figures_statistics, reading, reading_statistics)
+    for name in module.__all__
+    if hasattr(getattr(module, name), "__wrapped__")
+}
+
+
+@pytest.mark.parametrize("place", TABLE_READERS)
+def test_a_figure_or_a_sentence_of_what_is_no_such_table_is_refused(place):
+    function = TABLE_READERS[place]
+    needed = [p for p in inspect.signature(function).parameters.values() if p.default is p.empty]
+    for wrong in (None, 5, [], object(), RUNS.drop(columns="level"), RUNS[["seed"]][:0]):
+        with contextlib.suppress(simlib.InputError):  # some do without what the wrong one lacks
+            function(*[wrong] * len(needed))
+    plt.close("all")
+
+
+def test_all_readers_of_tables_are_among_them():
+    assert len(TABLE_READERS) == 48
+
+
+@pytest.mark.parametrize(
+    ("figure", "name", "folder"), [(None, "a", "."), (plt.Figure(), 5, "."), (plt.Figure(), "a", 5)]
+)
+def test_what_cannot_be_saved_as_a_figure_is_refused(figure, name, folder):
+    with pytest.raises(simlib.InputError):
+        figures.save(figure, name, folder)
+
+
+def test_a_figure_cannot_be_saved_below_a_file(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(simlib.InputError, match="file"):
+        figures.save(plt.Figure(), "a", tmp_path / "file")
 
 
 def test_the_same_calls_take_values_in_range():
