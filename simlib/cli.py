@@ -116,8 +116,10 @@ def _simulate(options: argparse.Namespace) -> None:
 
     policy = _policy(options)
     _check_places(files=[options.out])
-    table = traces.read(options.requests, failed="keep").requests
-    table = _predicted(table, options, needed=policy.needs_predictions)
+    trace = traces.read(options.requests, failed="keep")
+    table = _predicted(trace.requests, options, needed=policy.needs_predictions)
+    if trace.format == "plain":  # its clock is the user's word, and is looked at as a data frame's
+        table = table.frame()
     run = simulate(
         table, policy, options.latency, options.gpus, options.execution, options.d_sla, oversize=options.oversize
     )
