@@ -6,12 +6,24 @@ Every public function checks its arguments here before any work starts, so that 
 from __future__ import annotations
 
 import difflib
+import functools
+import inspect
 import math
 import numbers
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
-__all__ = ["InputError", "check_choice", "check_integer", "check_number", "check_probability", "check_type"]
+__all__ = [
+    "InputError",
+    "check_choice",
+    "check_each",
+    "check_frame",
+    "check_integer",
+    "check_number",
+    "check_probability",
+    "check_type",
+    "reads_tables",
+]
 
 
 class InputError(ValueError):
@@ -83,6 +95,50 @@ def check_type(name: str, value: Any, kind: type | tuple[type, ...], expected: s
     if isinstance(value, type) or not isinstance(value, kind):  # a class has its instances' members, and would pass
         raise InputError(f"{name}: {value!r} (expected {expected})")
     return value
+
+
+def check_frame(name: str, frame: Any, columns: Collection[str]) -> Any:
+    """Return `frame` if it is a data frame that has these columns, if any, and a row, else raise `InputError`."""
+    import pandas as pd
+
+    check_type(name, frame, pd.DataFrame, "a data frame")
+    missing = [column for column in columns if column not in frame]
+    if missing:
+        raise InputError(f"{name}, {missing[0]}: missing column (found {', '.join(map(str, frame)) or 'none'})")
+    if columns and not len(frame):
+        raise InputError(f"{name}: no rows (expected at least 1)")
+    return frame
+
+
+def check_each(name: str, values: Any, check: Callable[[Any], Any]) -> list[Any]:
+    """Return what `check` makes of each of the values; raise `InputError` if they are none, or no collection."""
+    if isinstance(values, str) or not isinstance(values, Iterable):
+        raise InputError(f"{name}: {values!r} (expected several values)")
+    checked = [check(value) for value in values]
+    if not checked:
+        raise InputError(f"{name}: none (expected at least one value)")
+    return checked
+
+
+def reads_tables(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Decorate a function that looks things up in tables: what is no table, or lacks what is looked up, is named."""
+    signature = inspect.signature(function)
+    tables = [name for name, kind in function.__annotations__.items() if kind == "pd.DataFrame"]
+
+    @functools.wraps(function)
+    def checked(*given: Any, **named: Any) -> Any:
+        arguments = signature.bind(*given, **named).arguments
+        for name in [name for name in tables if name in arguments]:
+            check_frame(name, arguments[name], ())
+        try:
+            return function(*given, **named)
+        except InputError:
+            raise
+        except (AttributeError, LookupError, TypeError, ValueError) as problem:
+            shown = ", ".join(f"{name}: {value!r:.80}" for name, value in arguments.items())
+            raise InputError(f"{function.__name__}: {problem} ({shown})".replace("\n", " ")) from problem
+
+    return checked
 
 
 def _as_float(value: numbers.Real) -> float:

@@ -115,9 +115,11 @@ def _simulate(options: argparse.Namespace) -> None:
     from simlib.simulation import simulate
 
     policy = _policy(options)
-    _check_folders(options.out)
-    table = traces.read(options.requests, failed="keep").requests
-    table = _predicted(table, options, needed=policy.needs_predictions)
+    _check_places(files=[options.out])
+    trace = traces.read(options.requests, failed="keep")
+    table = _predicted(trace.requests, options, needed=policy.needs_predictions)
+    if trace.format == "plain":  # its clock is the user's word, and is looked at as a data frame's
+        table = table.frame()
     run = simulate(
         table, policy, options.latency, options.gpus, options.execution, options.d_sla, oversize=options.oversize
     )
@@ -168,7 +170,7 @@ def _compare(options: argparse.Namespace) -> None:
 
     check_choice("--level", options.level, (*map(str, levels.LEVELS), "all"))
     check_integer("--replications", options.replications, 2)
-    _check_folders(options.json, options.out)
+    _check_places(files=[options.json], folders=[options.out])
     chosen = list(levels.LEVELS) if options.level == "all" else [int(options.level)]
     settings = {"requests": options.requests, "seed": options.seed}
     runs = pd.concat(
@@ -181,7 +183,7 @@ def _compare(options: argparse.Namespace) -> None:
         document = {"rows": rows.to_dict("records"), "differences": differences.to_dict("records")}
         _write(options.json, json.dumps(_plain(document), indent=2) + "\n")
     if options.out is not None:
-        options.out.mkdir(exist_ok=True)
+        _make(options.out)
         times = levels.times_of(chosen, **settings)
         for name, frame in (("levels", rows), ("levels_differences", differences), ("levels_times", times)):
             _write(options.out / f"{name}.csv", frame.to_csv(index=False))
@@ -223,7 +225,7 @@ def _capacity(options: argparse.Namespace) -> None:
     from simlib.checks import check_choice
 
     check_choice("--level", options.level, list(map(str, levels.LEVELS)))
-    _check_folders(options.json)
+    _check_places(files=[options.json])
     known = levels.policies(options.k_bins, options.d_sla)
     names = [check_choice("--policies", name, known) for name in options.policies.split(",")]
     search = capacity.Search(
@@ -249,7 +251,7 @@ def _capacity(options: argparse.Namespace) -> None:
 def _sweep(options: argparse.Namespace) -> int:
     from simlib import sweep
 
-    _check_folders(options.out)
+    _check_places(folders=[options.out])
     grid = sweep.Grid.read(options.grid)
     if options.dry_run:
         print(sweep.estimate(grid, options.out))
@@ -294,20 +296,33 @@ def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and value != value else value
 
 
-def _check_folders(*paths: Path | None) -> None:
+def _check_places(files: Sequence[Path | None] = (), folders: Sequence[Path | None] = ()) -> None:
     """Before any work: nobody should wait for a result that cannot be written."""
-    for path in paths:
+    for path in (*files, *folders):
         if path is not None and not path.parent.is_dir():
             raise InputError(f"{path}: no folder {path.parent} (expected an existing one)")
+        if path is not None and path.exists() and path.is_dir() != (path in folders):
+            raise InputError(f"{path}: {'is a folder (expected a file)' if path.is_dir() else 'is no folder'}")
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as problem:
+        raise InputError(f"{folder}: cannot be made ({problem})") from None
 
 
 def _write(path: Path, text: str) -> None:
-    aside = path.with_name(path.name + ".part")
+    in_place = path.is_symlink() or (
+        path.exists() and not path.is_file()
+    )  # /dev/stdout and the like stay what they are
+    aside = path if in_place else path.with_name(path.name + ".part")
     try:
         aside.write_text(text, encoding="utf-8")
         os.replace(aside, path)
     except OSError as problem:
-        aside.unlink(missing_ok=True)
+        if not in_place:
+            aside.unlink(missing_ok=True)
         raise InputError(f"{path}: cannot be written ({problem})") from None
 
 

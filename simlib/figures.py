@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from simlib.batching import BRANCHES
-from simlib.checks import InputError
+from simlib.checks import InputError, check_type, reads_tables
 from simlib.notebook import short_name
 
 __all__ = [
@@ -84,8 +84,13 @@ def style() -> None:
 
 def save(figure: Figure, name: str, folder: str | Path) -> None:
     """Write ``NAME.svg`` and ``NAME.png`` into a folder (aside, then renamed)."""
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    check_type("figure", figure, plt.Figure, "a figure")
+    check_type("name", name, str, "a file's name without its ending")
+    folder = Path(check_type("folder", folder, (str, Path), "a folder"))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as problem:
+        raise InputError(f"{folder}: the folder cannot be made ({problem})") from None
     for kind, metadata in (("svg", {"Date": None}), ("png", {"Software": None})):
         aside, path = folder / f"{name}.part.{kind}", folder / f"{name}.{kind}"
         try:
@@ -96,6 +101,7 @@ def save(figure: Figure, name: str, folder: str | Path) -> None:
             raise InputError(f"{path}: the figure cannot be written ({problem})") from None
 
 
+@reads_tables
 def levels_overview(table: pd.DataFrame, runs: pd.DataFrame) -> Figure:
     """Violations by level and scheduler: what was claimed, and where the replications lie.
 
@@ -147,6 +153,7 @@ def _spread(axis: Axes, place: int, shares: np.ndarray, row: pd.Series) -> None:
         axis.plot(place, row["claimed_violation_share"], marker="x", color=color, mew=2, ms=9, zorder=5)
 
 
+@reads_tables
 def level_spread(table: pd.DataFrame, runs: pd.DataFrame) -> Figure:
     """One level: each scheduler's violation share over the replications, its mean with interval, and the claim."""
     rows = table.reset_index(drop=True)
@@ -181,6 +188,7 @@ def level_spread(table: pd.DataFrame, runs: pd.DataFrame) -> Figure:
     return figure
 
 
+@reads_tables
 def k_curves(table: pd.DataFrame) -> Figure:
     """Violations against the number of bins, by bin selection and arrivals (`studies.k_sensitivity`)."""
     profiles = list(dict.fromkeys(table["arrivals"]))
@@ -215,6 +223,7 @@ def k_curves(table: pd.DataFrame) -> Figure:
     return figure
 
 
+@reads_tables
 def contest(table: pd.DataFrame) -> Figure:
     """Mean violation share of each policy with its interval (`studies.contest`), the first on top."""
     figure, axis = plt.subplots(figsize=(7.0, 0.9 + 0.5 * len(table)))
@@ -241,6 +250,7 @@ def contest(table: pd.DataFrame) -> Figure:
     return figure
 
 
+@reads_tables
 def capacities(curves: pd.DataFrame, table: pd.DataFrame, late_share: float) -> Figure:
     """Late requests by rate, a panel a level, with each scheduler's capacity where its line crosses what is allowed.
 
@@ -272,6 +282,7 @@ def capacities(curves: pd.DataFrame, table: pd.DataFrame, late_share: float) -> 
     return figure
 
 
+@reads_tables
 def growth(table: pd.DataFrame) -> Figure:
     """CPU time against the number of requests, both logarithmic, one line a way (rows of `benchmarks`)."""
     figure, axis = plt.subplots(figsize=(7.0, 4.6))
@@ -287,6 +298,7 @@ def growth(table: pd.DataFrame) -> Figure:
     return figure
 
 
+@reads_tables
 def controller_window(controller: pd.DataFrame, sizes: np.ndarray, deadline_s: float) -> Figure:
     """The SLA controller's window, its target and the sizes taken; below, what it hears, and which branch it takes."""
     figure, (top, low) = plt.subplots(2, 1, sharex=True, figsize=(7.0, 5.2), height_ratios=[3, 2])
@@ -334,6 +346,7 @@ def _label_end(axis: Axes, x: pd.Series, y: pd.Series, text: str, color: str) ->
     axis.annotate(text, (x.iloc[-1], y.iloc[-1]), (-4, 6), textcoords="offset points", ha="right", color=color)
 
 
+@reads_tables
 def queue_after_burst(waiting: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Figure:
     """Requests in the system over time, by scheduler: ``{name: (time_s, number)}``."""
     figure, axis = plt.subplots(figsize=(7.0, 3.4))
@@ -347,6 +360,7 @@ def queue_after_burst(waiting: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> F
     return figure
 
 
+@reads_tables
 def hours(table: pd.DataFrame) -> Figure:
     """Requests by hour (`traffic.arrivals_by_hour`) against the range of a Poisson stream of the same mean rate."""
     figure, axis = plt.subplots(figsize=(7.0, 3.4))
@@ -369,6 +383,7 @@ def hours(table: pd.DataFrame) -> Figure:
     return figure
 
 
+@reads_tables
 def burstiness(table: pd.DataFrame) -> Figure:
     """Dispersion index by window (`traffic.burstiness`): the trace against Poisson's range."""
     figure, axis = plt.subplots(figsize=(7.0, 3.4))
@@ -390,6 +405,7 @@ def burstiness(table: pd.DataFrame) -> Figure:
     return figure
 
 
+@reads_tables
 def likeness(table: pd.DataFrame) -> Figure:
     """Where each real figure lies in the range of the draws, that range being one for all (`likeness.compared`)."""
     rows = table.reset_index(drop=True)
@@ -412,6 +428,7 @@ def likeness(table: pd.DataFrame) -> Figure:
     return figure
 
 
+@reads_tables
 def tails(samples: Mapping[str, np.ndarray], quantity: str, colors: Mapping[str, str]) -> Figure:
     """Share of requests longer than a length, by workload, both axes logarithmic."""
     figure, axis = plt.subplots(figsize=(7.0, 3.4))

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from simlib.checks import reads_tables
 from simlib.figures import COLORS, FAINT, INK, PERCENT
 
 __all__ = ["coverage", "warm_up"]
@@ -19,6 +20,7 @@ QUEUE_MARKERS = {"mm1": "o", "batch_4": "s"}
 LOAD_OFFSETS = 0.16
 
 
+@reads_tables
 def coverage(table: pd.DataFrame) -> Figure:
     """Measured coverage by quantity and method, one mark a queue and load: filled where the method is recommended.
 
@@ -54,6 +56,7 @@ def coverage(table: pd.DataFrame) -> Figure:
     return figure
 
 
+@reads_tables
 def warm_up(averages: Mapping[str, np.ndarray], cut: int, quantity: str) -> Figure:
     """Welch's moving average of each system (`steady.welch`) by request, and the common truncation point."""
     figure, axis = plt.subplots(figsize=(7.0, 3.4))

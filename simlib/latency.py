@@ -71,7 +71,14 @@ class LatencyModel:
         cut[:, SUM_OUTPUT] = shape[:, SIZE]
         cut[:, MAX_TOTAL] = shape[:, MAX_PROMPT] + 1.0
         law, params = self.law, self.params
-        return np.array([law(row, params) for row in cut])
+        times_s = np.array([law(row, params) for row in cut], dtype=np.float64)
+        if not (times_s >= 0.0).all():
+            batch = int(np.argmin(times_s >= 0.0))
+            raise InputError(
+                f"latency: {times_s[batch]:g} s to the first token of batch {batch}, of size {shape[batch, SIZE]:.0f} "
+                "(expected seconds >= 0 for the same batch with one output token each)"
+            )
+        return times_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,7 +287,7 @@ def resolve(latency: Any) -> LatencyModel:
 def _at_least(name: str, values: Any, low: float) -> np.ndarray:
     try:
         numbers = np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         numbers = np.array(np.nan)
     if not (np.isfinite(numbers) & (numbers >= low)).all():
         raise InputError(f"{name}: {values!r} (expected numbers >= {low:g})")
@@ -290,7 +297,7 @@ def _at_least(name: str, values: Any, low: float) -> np.ndarray:
 def _times(name: str, given: Any) -> np.ndarray:
     try:
         times = np.ascontiguousarray(given, dtype=np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise InputError(f"{name}: {given!r} (expected times in seconds)") from None
     if times.ndim != 1 or len(times) == 0:
         raise InputError(f"{name}: shape {times.shape} (expected one time each, at least one)")

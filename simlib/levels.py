@@ -8,6 +8,7 @@ Levels 2 and 4 are studied twice: on the real rows that there are, and on draws 
 from __future__ import annotations
 
 import functools
+import numbers
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ import numpy as np
 from tqdm import tqdm
 
 from simlib import population, predictors, shares, stats, traces, workload
-from simlib.checks import InputError, check_choice, check_integer, check_number
+from simlib.checks import InputError, check_choice, check_each, check_frame, check_integer, check_number, check_type
 from simlib.schedulers import DynamicNoBins, MultiBinDynamic, StaticFIFO
 from simlib.simulation import simulate
 from simlib.table import RequestTable
@@ -57,8 +58,10 @@ PAIRS = (
     ("multi_bin_dynamic", "dynamic_no_bins"),
 )
 METRICS = {"sla_violation_share": "lower", "latency_mean_s": "lower", "throughput_rps": "higher"}
+RUN_METRICS = (*METRICS, "latency_p99_s", "batch_size_mean")  # of one replication
 # The settings of the document's tables; only runs with them are compared with its figures.
 DOCUMENTED = {"requests": 1000, "rate_rps": 50.0, "rps_scale": 100.0, "gpus": 2, "k_bins": 4, "d_sla": 1.0, "seed": 42}
+MOST_REPLICATIONS = 100_000
 # What one study is: a level, and where its requests are from.
 STUDY = ["level", "requests_from"]
 CLAIMS = Path(__file__).resolve().parents[1] / "data" / "original_claims.csv"
@@ -106,7 +109,7 @@ def draw_of(level: int) -> Callable[[int, int], RequestTable]:
 
 def is_documented(settings: Mapping[str, Any]) -> bool:
     """Whether settings are those of the document's tables (`DOCUMENTED`)."""
-    return dict(settings) == DOCUMENTED
+    return dict(check_type("settings", settings, Mapping, "settings by name")) == DOCUMENTED
 
 
 def policies(k_bins: int = 4, d_sla: float = 1.0, bin_select: str = "round_robin") -> dict[str, Any]:
@@ -190,10 +193,9 @@ def runs_of(
     import pandas as pd
 
     preset = of(level).latency
-    check_integer("replications", replications, 1)
-    check_integer("seed", seed, 0, 2**32 - 1 - replications)
+    check_integer("replications", replications, 1, MOST_REPLICATIONS)
+    check_integer("seed", seed, 0, 2**32 - 2 - replications)  # the recipe's streams have seeds up to two beyond
     contenders = policies(k_bins, d_sla)
-    kept = (*METRICS, "latency_p99_s", "batch_size_mean")
     rows = []
     for source in of(level).sources if requests_from is None else (requests_from,):
         for replication in progress(replications, f"level {level}, {source}"):
@@ -203,7 +205,7 @@ def runs_of(
                 rows.append(
                     {"level": level, "requests_from": source, "scheduler": name, "replication": replication}
                     | {"seed": seed + replication, "requests": len(table), "trace": trace}
-                    | {metric: summary[metric] for metric in kept}
+                    | {metric: summary[metric] for metric in RUN_METRICS}
                 )
     return pd.DataFrame(rows)
 
@@ -228,6 +230,8 @@ def table_of(runs: pd.DataFrame, as_claimed: bool = True) -> pd.DataFrame:
     """
     import pandas as pd
 
+    _check_runs(runs)
+    check_type("as_claimed", as_claimed, (bool, np.bool_), "True or False")
     claimed = claims().set_index(["level", "scheduler"])
     rows = []
     for (level, source, scheduler), group in runs.groupby([*STUDY, "scheduler"], sort=False):
@@ -283,6 +287,10 @@ def differences(runs: pd.DataFrame, settings: Mapping[str, Any] | None = None) -
     """
     import pandas as pd
 
+    _check_runs(runs)
+    if settings is not None:
+        check_type("settings", settings, Mapping, "settings by name")
+
     @functools.cache
     def fresh(level: int, source: str, replications: int) -> pd.DataFrame:
         given = {"seed": DOCUMENTED["seed"]} | dict(settings or {})
@@ -318,6 +326,8 @@ def rankings(runs: pd.DataFrame, metric: str = "sla_violation_share") -> pd.Data
     """How often each ranking of the schedulers occurs over the replications, best first; ties share a place."""
     import pandas as pd
 
+    _check_runs(runs)
+    check_choice("metric", metric, RUN_METRICS)
     rows = []
     for (level, source), group in runs.groupby(STUDY, sort=False):
         wide = group.pivot_table(index="replication", columns="scheduler", values=metric)[list(SCHEDULERS)]
@@ -334,7 +344,7 @@ def times_of(levels: Iterable[int] = tuple(LEVELS), requests: int = 1000, seed: 
 
     claimed = claims().groupby("level")["execution_time_s"].first()
     rows = []
-    for level in levels:
+    for level in check_each("levels", levels, lambda level: of(level).number):
         start_s = time.perf_counter()
         runs_of(level, requests=requests, seed=seed, replications=1, requests_from=of(level).sources[0])
         ours_s = time.perf_counter() - start_s
@@ -344,14 +354,22 @@ def times_of(levels: Iterable[int] = tuple(LEVELS), requests: int = 1000, seed: 
 
 def progress(replications: int, what: str) -> Iterable[int]:
     """Count through replications, with a progress bar where there is a terminal."""
+    check_integer("replications", replications, 1, MOST_REPLICATIONS)
     return tqdm(range(replications), desc=what, unit="replication", disable=None, leave=False)
 
 
 def of(level: int) -> Level:
     """The level of that number, or `InputError`."""
-    if level not in LEVELS or isinstance(level, bool):
+    if isinstance(level, bool) or not isinstance(level, numbers.Real) or level not in LEVELS:
         raise InputError(f"level: {level!r} (expected one of {', '.join(map(str, LEVELS))})")
     return LEVELS[level]
+
+
+def _check_runs(runs: Any) -> None:
+    columns = (*STUDY, "scheduler", "replication", "requests", "trace", *METRICS)
+    schedulers = set(check_frame("runs", runs, columns)["scheduler"])
+    if schedulers != set(SCHEDULERS):
+        raise InputError(f"runs, scheduler: {', '.join(map(str, schedulers))} (expected {', '.join(SCHEDULERS)})")
 
 
 def _ranking(values: Mapping[str, float]) -> str:

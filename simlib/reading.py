@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from simlib import capacity, levels
+from simlib.checks import reads_tables
 from simlib.notebook import interval, percent, seconds, short_name, signed
 
 if TYPE_CHECKING:
@@ -72,11 +73,13 @@ CAVEAT = (
 )
 
 
+@reads_tables
 def place(level: int, requests_from: str) -> str:
     """A study in a sentence: ``level 1``, ``level 2 on the trace``, ``level 2 in the population``."""
     return f"level {level}{PLACES[requests_from]}"
 
 
+@reads_tables
 def level_source(table: pd.DataFrame) -> str:
     """Where the requests of a level are from, and what that does to the interval."""
     trace = table["trace"].iloc[0]
@@ -91,6 +94,7 @@ def level_source(table: pd.DataFrame) -> str:
     )
 
 
+@reads_tables
 def level_answer(table: pd.DataFrame, differences: pd.DataFrame) -> str:
     """For each source of requests, one sentence on the shares, one on multi-bin against dynamic batching."""
     sentences = []
@@ -107,6 +111,7 @@ def _mean(row: Any) -> str:
     return f"{percent(row.mean_violation_share)} ({limits})"
 
 
+@reads_tables
 def level_reading(table: pd.DataFrame, differences: pd.DataFrame) -> str:
     """What becomes of each claimed figure, and of each comparison of violation shares."""
     sentences = []
@@ -137,6 +142,7 @@ def _pair(differences: pd.DataFrame, a: str, b: str, metric: str = VIOLATIONS) -
     return next(differences[chosen].itertuples())
 
 
+@reads_tables
 def established(pair: Any) -> bool:
     """Whether a difference is called one: at 5 % after Holm's correction, so that its interval leaves out zero, too."""
     return bool(pair.p_holm <= 0.05)
@@ -153,6 +159,7 @@ def _comparison(pair: Any) -> str:
     return f"{pair.scheduler_a} {verb} {pair.scheduler_b} ({by}; {share})."
 
 
+@reads_tables
 def cross_level_answer(rankings: pd.DataFrame, differences: pd.DataFrame) -> str:
     """In what share of the replications multi-bin batching is strictly best, and whether the rankings agree."""
     first = rankings["ranking"].str.startswith("multi_bin_dynamic <")
@@ -167,6 +174,7 @@ def cross_level_answer(rankings: pd.DataFrame, differences: pd.DataFrame) -> str
     )
 
 
+@reads_tables
 def headline(table: pd.DataFrame, differences: pd.DataFrame) -> str:
     """What holds of the document's comparison of multi-bin with dynamic batching, and what does not."""
     found: dict[str, list[str]] = {"fewer late requests": [], "more late requests": [], "no established difference": []}
@@ -187,6 +195,7 @@ def headline(table: pd.DataFrame, differences: pd.DataFrame) -> str:
     )
 
 
+@reads_tables
 def headline_numbers(table: pd.DataFrame) -> dict[str, str]:
     """The shares of the headline table as texts, by level and scheduler: ``l1_static_claimed, l1_static_ours, …``.
 
@@ -201,6 +210,7 @@ def headline_numbers(table: pd.DataFrame) -> dict[str, str]:
     return texts
 
 
+@reads_tables
 def markdown_table(table: pd.DataFrame) -> str:
     """Claimed and measured shares of late requests, as the README shows them."""
     columns = ("level", "scheduler", "requests", "late: claimed, one run", "late: mean (95 % interval)", "claim")
@@ -219,6 +229,7 @@ def _verdict(row: Any) -> str:
     return f"percentile {row.claim_percentile:.3g}, {'inside' if row.claim_inside else '**outside**'}"
 
 
+@reads_tables
 def show_level(table: pd.DataFrame) -> Styler:
     """Claimed figures beside ours."""
     times = ("claimed_latency_mean_s", "seed42_latency_mean_s", "latency_mean_s")
@@ -240,6 +251,7 @@ def show_level(table: pd.DataFrame) -> Styler:
     return shown.style.hide(axis="index")
 
 
+@reads_tables
 def readable_differences(differences: pd.DataFrame) -> pd.DataFrame:
     """Differences, A minus B, with how they were found, as texts: points, seconds, requests per second."""
     units = {VIOLATIONS: ("late requests", 100.0, "points"), "latency_mean_s": ("mean latency", 1.0, "s")}
@@ -274,6 +286,7 @@ def _texts(values: pd.Series, text: Callable[[float], str]) -> list[str]:
     return ["–" if pd.isna(value) else text(value) for value in values]
 
 
+@reads_tables
 def show_rankings(rankings: pd.DataFrame) -> Styler:
     """How often each ranking occurs."""
     shown = rankings.assign(share=_texts(rankings["share"], lambda share: percent(share, 0)))
@@ -282,6 +295,7 @@ def show_rankings(rankings: pd.DataFrame) -> Styler:
     return shown.rename(columns={"ranking": "ranking, best first"}).style.hide(axis="index")
 
 
+@reads_tables
 def k_answer(table: pd.DataFrame) -> str:
     """Where more bins help on synthetic Poisson arrivals, and where they hurt, under round robin."""
     sentences = []
@@ -304,6 +318,7 @@ def _list(values: list[int]) -> str:
     return ", ".join(map(str, values))
 
 
+@reads_tables
 def show_k(table: pd.DataFrame) -> Styler:
     """Violation shares by K, and their difference to one bin."""
     rows = [
@@ -319,6 +334,7 @@ def show_k(table: pd.DataFrame) -> Styler:
     return pd.DataFrame(rows).style.hide(axis="index")
 
 
+@reads_tables
 def contest_answer(table: pd.DataFrame) -> str:
     """How the last policy of a contest fares against each other one."""
     *others, last = table.itertuples()
@@ -331,6 +347,7 @@ def contest_answer(table: pd.DataFrame) -> str:
     return f"Late requests of {last.scheduler} against the others, paired 95 % intervals: {'; '.join(found)}."
 
 
+@reads_tables
 def show_contest(table: pd.DataFrame) -> Styler:
     """Each policy's mean violation share, its difference to the last, and how it ran."""
     last, rows = table["scheduler"].iloc[-1], []
@@ -345,6 +362,7 @@ def show_contest(table: pd.DataFrame) -> Styler:
     return pd.DataFrame(rows).style.hide(axis="index")
 
 
+@reads_tables
 def controller_answer(branches: pd.DataFrame, equal: Mapping[int, float], clearing: pd.DataFrame) -> str:
     """Whether the feedback acts at the document's deadline, and what the collapse costs."""
     always = ", ".join(f"{percent(share, 0)} at level {level}" for level, share in equal.items())
@@ -358,6 +376,7 @@ def controller_answer(branches: pd.DataFrame, equal: Mapping[int, float], cleari
     )
 
 
+@reads_tables
 def collapse_numbers(clearing: pd.DataFrame) -> dict[str, str]:
     """Clearing times of the static and of the original's dynamic scheduler, and the latter's mean batch, as texts."""
     rows = clearing.set_index(["scheduler", "variant"])
@@ -369,6 +388,7 @@ def collapse_numbers(clearing: pd.DataFrame) -> dict[str, str]:
     }
 
 
+@reads_tables
 def show_branches(branches: pd.DataFrame) -> Styler:
     """Share of batch formations that take each branch, one row a level, deadline and scheduler."""
     wide = branches.pivot_table(index=["level", "d_sla_s", "scheduler"], columns="branch", values="share", sort=False)
@@ -376,6 +396,7 @@ def show_branches(branches: pd.DataFrame) -> Styler:
     return shown.style.format(precision=2, subset=["deadline (s)"]).hide(axis="index")
 
 
+@reads_tables
 def workloads_answer(bursts: pd.DataFrame, lengths: pd.DataFrame) -> str:
     """How bursty the sample is in its longest window, and how its outputs compare with the recipe's."""
     longest = bursts.iloc[-1]
@@ -390,6 +411,7 @@ def workloads_answer(bursts: pd.DataFrame, lengths: pd.DataFrame) -> str:
     )
 
 
+@reads_tables
 def population_answer(table: pd.DataFrame) -> str:
     """How many of the figures held out fit, and which do not."""
     misfits = table[~table["fits"]]
@@ -400,12 +422,14 @@ def population_answer(table: pd.DataFrame) -> str:
     )
 
 
+@reads_tables
 def figure_name(row: Any) -> str:
     """A row of `likeness.compared` in words: ``dispersion, 60 s``, ``output p95, tokens``."""
     words = row.figure.replace("_tokens", ", tokens").replace("_", " ")
     return re.sub(r" (\d+)s$", r", \1 s", words)
 
 
+@reads_tables
 def show_likeness(table: pd.DataFrame) -> Styler:
     """Each figure of the real traffic beside the central 95 % of the draws, and the verdict."""
     shown = pd.DataFrame(
@@ -425,6 +449,7 @@ def _four_digits(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
+@reads_tables
 def capacity_answer(table: pd.DataFrame, ratios: pd.DataFrame) -> str:
     """Each scheduler's capacity by level, and how multi-bin compares with dynamic batching."""
     sentences = []
@@ -439,6 +464,7 @@ def capacity_answer(table: pd.DataFrame, ratios: pd.DataFrame) -> str:
     return " ".join(sentences)
 
 
+@reads_tables
 def capacity_checks(table: pd.DataFrame, curves: pd.DataFrame) -> str:
     """Does a capacity hang on how long runs are, does the warm-up outlast its cut, does a share fall with the rate?"""
     by = dict(iter(table.groupby("verdict")))
@@ -471,6 +497,7 @@ def _capacity(row: Any) -> str:
     return f"{row.capacity_rps:.1f} ({row.ci_low:.1f} to {row.ci_high:.1f})"
 
 
+@reads_tables
 def show_capacities(table: pd.DataFrame) -> Styler:
     """Capacities with intervals, and what becomes of them in runs twice as long."""
     shown = pd.DataFrame(
@@ -488,6 +515,7 @@ def show_capacities(table: pd.DataFrame) -> Styler:
     return shown.style.hide(axis="index")
 
 
+@reads_tables
 def show_ratios(ratios: pd.DataFrame) -> Styler:
     """How many times the load of another scheduler each carries."""
     shown = pd.DataFrame(
@@ -506,6 +534,7 @@ def show_ratios(ratios: pd.DataFrame) -> Styler:
     return shown.style.hide(axis="index")
 
 
+@reads_tables
 def speed_answer(measured: pd.DataFrame, goals: pd.DataFrame) -> str:
     """What a request costs in the loop and in all, how it grows, and how many goals are met."""
     cost = measured.set_index(["case", "engine"])["ns_per_request"]
@@ -522,6 +551,7 @@ def speed_answer(measured: pd.DataFrame, goals: pd.DataFrame) -> str:
     )
 
 
+@reads_tables
 def show_benchmarks(measured: pd.DataFrame) -> Styler:
     """Cost of a request and ratio to the rival, one row a case and engine."""
     shown = pd.DataFrame(
@@ -537,6 +567,7 @@ def show_benchmarks(measured: pd.DataFrame) -> Styler:
     return shown.style.hide(axis="index")
 
 
+@reads_tables
 def show_goals(goals: pd.DataFrame) -> Styler:
     """Each goal with what was measured, and whether it is met."""
     signs = goals["at_most"].map({True: "≤", False: "≥"})

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 import pandas as pd
 from pandas.io.formats.style import Styler
 
+from simlib.checks import reads_tables
 from simlib.notebook import percent
 from simlib.stability import Verdict
 from simlib.stats import Estimate
@@ -17,6 +18,7 @@ from simlib.stats import Estimate
 __all__ = ["coverage_answer", "coverage_numbers", "show_coverage", "show_steady_state"]
 
 
+@reads_tables
 def coverage_answer(table: pd.DataFrame) -> str:
     """What recommended methods cover, and what the two common mistakes do."""
     good = table[table["recommended"]]
@@ -33,6 +35,7 @@ def coverage_answer(table: pd.DataFrame) -> str:
     )
 
 
+@reads_tables
 def coverage_numbers(table: pd.DataFrame) -> dict[str, float]:
     """The queues' memories, in requests, and the shortest runs with which methods are recommended, in memories."""
     alone = table[(table["queue"] == "mm1") & (table["study"] == "steady_state")]
@@ -55,6 +58,7 @@ def _range(rows: pd.DataFrame) -> str:
     return f"{100 * rows['coverage'].min():.1f} to {100 * rows['coverage'].max():.1f} %"
 
 
+@reads_tables
 def show_coverage(table: pd.DataFrame) -> Styler:
     """Coverage by quantity and method (rows), queue and load (columns); a star where the method is recommended."""
     rows = table.dropna(subset=["coverage"])
@@ -70,6 +74,7 @@ def show_coverage(table: pd.DataFrame) -> Styler:
     return wide.fillna("–").reset_index().rename_axis(columns=None).style.hide(axis="index")
 
 
+@reads_tables
 def show_steady_state(found: Mapping[str, tuple[Estimate, Estimate, Verdict]]) -> Styler:
     """Mean and P99 of each system's long run, in seconds, and its verdict of two starts, with the load."""
     rows = [

@@ -343,7 +343,7 @@ class Custom:
         check_integer("k_bins", self.k_bins, 1, binning.MAX_BINS)
         check_number("d_sla", self.d_sla, 0.0, open_low=True)
         _check_bounds(self.bounds, self.k_bins)
-        if self.capacity_tokens != np.inf:
+        if not (isinstance(self.capacity_tokens, float) and self.capacity_tokens == np.inf):
             check_number("capacity_tokens", self.capacity_tokens, 1.0)
         _check_numbers("params", self.params, 1)
         _check_numbers("memory", self.memory, 2)
@@ -383,7 +383,7 @@ def _check_kernel(name: str, kernel: Any, sees: tuple[str, ...]) -> None:
 def _check_numbers(name: str, values: Any, dimensions: int) -> None:
     try:
         numbers = np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         numbers = np.zeros(())
     if numbers.ndim != dimensions or numbers.size == 0:
         raise InputError(f"{name}: {values!r} (expected numbers in {dimensions} dimension(s), at least one)")

@@ -23,6 +23,7 @@ BACKENDS = ("auto", "compiled", "stepped", "interpreted")
 EXECUTIONS = ("run_to_completion",)
 OVERSIZE = ("error", "reject")
 MAX_GPUS = 4096
+IDLE_SHARE, LONG_GAP_S, FEW_ROWS = 0.01, 1.0, 10
 MOST_TOKENS = 2**62  # stands for a memory without limit
 
 
@@ -100,6 +101,8 @@ def simulate(
         served = engine.nothing_served(len(table), len(plan.notes))
     else:
         served = _serve(table, plan, model, gpus, backend, keep, policy.name)
+        if table is not requests:  # a user's own numbers; what makes or reads tables knows its unit
+            _report_idleness(table.arrival_s, served.service_s)
     return Run(
         table=table,
         served=served,
@@ -131,6 +134,15 @@ def _report_ties(plan: schedulers.Plan) -> None:
     distinct, bins = plan.queues.occupied, len(plan.queues.end)
     if distinct < bins:
         text = f"predicted_output_tokens: tied lengths leave {distinct} distinct bins of {bins}"
+        warnings.warn(text, stacklevel=3)
+
+
+def _report_idleness(arrival_s: np.ndarray, service_s: np.ndarray) -> None:
+    """Milliseconds given for seconds make a system a thousand times idler; a trace's own gaps are too wide to tell."""
+    span_s = arrival_s[-1] - arrival_s[0]
+    gap_s = span_s / max(len(arrival_s) - 1, 1)
+    if len(arrival_s) >= FEW_ROWS and gap_s >= LONG_GAP_S and service_s.sum() < IDLE_SHARE * span_s:
+        text = f"arrival_s: mean gap {gap_s:.3g} s, nothing waits (if these are milliseconds, divide them by 1000)"
         warnings.warn(text, stacklevel=3)
 
 

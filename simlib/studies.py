@@ -13,7 +13,7 @@ import numpy as np
 
 from simlib import binning, levels, stats, workload
 from simlib.batching import BRANCHES
-from simlib.checks import check_choice, check_integer, check_number, check_type
+from simlib.checks import check_choice, check_each, check_integer, check_number, check_type
 from simlib.latency import resolve
 from simlib.replications import replicate
 from simlib.run import Run
@@ -41,11 +41,12 @@ __all__ = [
 
 BURST = 400  # requests in the burst of `collapse`
 ARRIVALS = ("poisson", "on_off", "burstgpt")
+MOST_REQUESTS = 10_000_000  # of `collapse`
 
 
 def powers_of_two(largest: int) -> list[int]:
     """1, 2, 4, … up to `largest`, which is always among them."""
-    check_integer("k_bins", largest, 1)
+    largest = check_integer("k_bins", largest, 1)
     return sorted({2**i for i in range(largest.bit_length()) if 2**i <= largest} | {largest})
 
 
@@ -74,11 +75,15 @@ def k_sensitivity(
     """
     import pandas as pd
 
-    k_values = sorted({1, *(check_integer("k_bins", k, 1) for k in k_values)})
+    k_values = sorted({1, *check_each("k_values", k_values, lambda k: check_integer("k_bins", k, 1))})
+    selections = check_each("selections", selections, lambda select: check_choice("bin_select", select, SELECTIONS))
+    arrivals = check_each("arrivals", arrivals, lambda profile: check_choice("arrivals", profile, ARRIVALS))
+    seed = check_integer("seed", seed, 0)
     cells: dict[tuple[str, str, int], list[Mapping[str, Any]]] = {}
     for profile in arrivals:
-        check_choice("arrivals", profile, ARRIVALS)
-        for replication in levels.progress(check_integer("replications", replications, 2), f"K, {profile}"):
+        for replication in levels.progress(
+            check_integer("replications", replications, 2, levels.MOST_REPLICATIONS), f"K, {profile}"
+        ):
             table = _profile(profile, requests, seed + replication, rate_rps, rps_scale)
             for select in selections:
                 for k_bins in k_values:
@@ -111,7 +116,8 @@ def equals_static(
 ) -> float:
     """Share of replications in which dynamic batching completes every request exactly when a static batch does."""
     latency, same = levels.of(level).latency, 0
-    for replication in range(check_integer("replications", replications, 1)):
+    seed = check_integer("seed", seed, 0)
+    for replication in range(check_integer("replications", replications, 1, levels.MOST_REPLICATIONS)):
         table, _ = levels.requests_of(level, requests, seed + replication, rate_rps)
         runs = (simulate(table, policy, latency, gpus) for policy in (DynamicNoBins(), StaticFIFO(batch_size)))
         same += np.array_equal(*(run.times.completion_s for run in runs))
@@ -140,9 +146,14 @@ def controller_branches(
     import pandas as pd
 
     rows = []
+    numbers = check_each("numbers", numbers, lambda level: levels.of(level).number)
+    deadlines_s = check_each("deadlines_s", deadlines_s, lambda d_sla: check_number("d_sla", d_sla, 0.0, open_low=True))
+    seed = check_integer("seed", seed, 0)
     for level in numbers:
         shares: dict[tuple[float, str], list[np.ndarray]] = {}
-        for replication in levels.progress(check_integer("replications", replications, 2), f"branches, level {level}"):
+        for replication in levels.progress(
+            check_integer("replications", replications, 2, levels.MOST_REPLICATIONS), f"branches, level {level}"
+        ):
             table, _ = levels.requests_of(level, requests, seed + replication, rate_rps)
             for deadline_s in dict.fromkeys(deadlines_s):
                 for policy in (DynamicNoBins(deadline_s), MultiBinDynamic(k_bins, deadline_s)):
@@ -166,9 +177,9 @@ def collapse(d_sla: float = 1.0, long_requests: int = 40, burst: int = BURST) ->
     bring it back; then a burst arrives within 0.4 s. Deterministic: no stream of chance is involved.
     """
     check_number("d_sla", d_sla, 0.0, open_low=True)
-    long_s = np.arange(check_integer("long_requests", long_requests, 1)) * 2.0
+    long_s = np.arange(check_integer("long_requests", long_requests, 1, MOST_REQUESTS)) * 2.0
     calm_s = long_s[-1] + 2.0 + np.arange(40) * 0.5
-    burst_s = calm_s[-1] + 0.5 + np.arange(check_integer("burst", burst, 1)) * (0.4 / burst)
+    burst_s = calm_s[-1] + 0.5 + np.arange(check_integer("burst", burst, 1, MOST_REQUESTS)) * (0.4 / burst)
     prompt = np.concatenate([np.full(len(long_s), 8000), np.full(len(calm_s) + burst, 100)])
     output = np.concatenate([np.full(len(long_s), 2000), np.full(len(calm_s) + burst, 140)])
     return RequestTable(np.concatenate([long_s, calm_s, burst_s]), prompt, output, output)
@@ -198,7 +209,7 @@ def clearing_times(burst: RequestTable) -> pd.DataFrame:
 
 def backlog(run: Run) -> tuple[np.ndarray, np.ndarray]:
     """Requests in the system since `collapse`'s burst began: times in seconds from it, and their number."""
-    start_s = _burst_start_s(run.table)
+    start_s = _burst_start_s(check_type("run", run, Run, "a run, as simulate returns it").table)
     events = np.concatenate([run.table.arrival_s, run.times.completion_s])
     steps = np.repeat([1, -1], len(run.table))
     order = np.argsort(events, kind="stable")
@@ -274,6 +285,7 @@ def late_alone(rps_scale: float, d_sla: float, seed: int, requests: int, rate_rp
     """
     import pandas as pd
 
+    check_number("d_sla", d_sla, 0.0, open_low=True)
     rows = []
     for number, level in levels.LEVELS.items():
         table, _ = levels.requests_of(number, requests, seed, rate_rps, rps_scale)

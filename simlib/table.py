@@ -6,7 +6,7 @@ It is validated once, here, and is a struct of arrays (one row a request, in ord
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sized
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -81,6 +81,7 @@ class RequestTable:
         for name, values in self.labels.items():
             self._check_length(name, values)
         if self.index is not None:
+            check_type("index", self.index, Sized, "one label a request")
             self._check_length("index", self.index)
         if self.cached_prompt_tokens is not None:
             _refuse_first(
@@ -229,7 +230,7 @@ def _numbers(column: str, values: np.ndarray) -> np.ndarray:
 
 
 def _number(value: Any) -> float:
-    if isinstance(value, (bool, np.bool_)):
+    if isinstance(value, (bool, np.bool_, complex, np.complexfloating)):  # numpy's complex numbers would lose a part
         return np.nan
     try:
         return float(value)

@@ -6,12 +6,13 @@ index is 1 in every window, its gaps have a coefficient of variation of 1.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from simlib.checks import InputError, check_integer, check_number
+from simlib.checks import InputError, check_each, check_integer, check_number, check_probability, check_type
+from simlib.stats import check_numbers
 from simlib.streams import stream
 from simlib.table import RequestTable
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["arrivals_by_hour", "burstiness", "dispersion_index", "gap_variation", "length_table"]
 
 HOUR_S = 3600.0
+MOST_WINDOWS = 10_000_000
 
 
 def dispersion_index(arrival_s: np.ndarray, window_s: float) -> float:
@@ -38,11 +40,10 @@ def dispersion_index(arrival_s: np.ndarray, window_s: float) -> float:
     >>> dispersion_index(np.arange(100.0), 10.0)
     0.0
     """
-    check_number("window_s", window_s, 0.0, open_low=True)
-    arrival_s = np.asarray(arrival_s, dtype=float)
-    windows = int((arrival_s[-1] - arrival_s[0]) / window_s) if len(arrival_s) else 0
-    if windows < 2:
-        raise InputError(f"window_s: {window_s} (expected at most half the span of the arrivals)")
+    arrival_s = check_numbers("arrival_s", arrival_s, "row")
+    span_s = arrival_s[-1] - arrival_s[0]
+    check_number("window_s", window_s, span_s / MOST_WINDOWS, span_s / 2.0)
+    windows = int(span_s / window_s)
     number = ((arrival_s - arrival_s[0]) / window_s).astype(int)
     counts = np.bincount(number[number < windows], minlength=windows)
     return float(np.var(counts, ddof=1) / np.mean(counts))
@@ -50,8 +51,8 @@ def dispersion_index(arrival_s: np.ndarray, window_s: float) -> float:
 
 def gap_variation(arrival_s: np.ndarray) -> float:
     """Coefficient of variation of the gaps between arrivals; 1 for a Poisson stream."""
-    gaps = np.diff(arrival_s)
-    if len(gaps) < 2 or gaps.sum() == 0:
+    gaps = np.diff(check_numbers("arrival_s", arrival_s, "row"))
+    if len(gaps) < 2 or not gaps.sum() > 0:
         raise InputError(f"arrival_s: {len(gaps)} gaps (expected at least 2, not all zero)")
     return float(np.std(gaps, ddof=1) / np.mean(gaps))
 
@@ -69,10 +70,11 @@ def burstiness(
     """
     import pandas as pd
 
-    check_integer("replications", replications, 20)
+    check_type("table", table, RequestTable, "a request table")
+    check_integer("replications", replications, 20, 100_000)
     span_s, n = table.arrival_s[-1] - table.arrival_s[0], len(table)
     rows = []
-    for window_s in windows_s:
+    for window_s in check_each("windows_s", windows_s, lambda window_s: check_number("window_s", window_s)):
         poisson = [
             dispersion_index(np.sort(stream("burstiness", r, "arrivals").uniform(0.0, span_s, n)), window_s)
             for r in range(replications)
@@ -94,7 +96,8 @@ def arrivals_by_hour(table: RequestTable, offset_s: float = 0.0) -> pd.DataFrame
     import pandas as pd
     from scipy.stats import poisson
 
-    clock_s = table.arrival_s + check_number("offset_s", offset_s)
+    check_type("table", table, RequestTable, "a request table")
+    clock_s = table.arrival_s + check_number("offset_s", offset_s, -1e9, 1e9)
     first, last = clock_s[0], clock_s[-1]
     rows = []
     for hour in range(int(first // HOUR_S), int(last // HOUR_S) + 1):
@@ -113,8 +116,10 @@ def length_table(tables: dict[str, RequestTable], quantiles: Sequence[float] = (
     """Prompt and output lengths of several workloads: mean, standard deviation and quantiles, in tokens."""
     import pandas as pd
 
+    quantiles = check_each("quantiles", quantiles, lambda share: check_probability("quantiles", share))
     rows = []
-    for name, table in tables.items():
+    for name, table in check_type("tables", tables, Mapping, "request tables by name").items():
+        check_type(f"tables, {name}", table, RequestTable, "a request table")
         for part in ("prompt_tokens", "output_tokens"):
             lengths = getattr(table, part)
             row = {"workload": name, "part": part, "requests": len(lengths), "mean_tokens": np.mean(lengths)}

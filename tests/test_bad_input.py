@@ -3,14 +3,30 @@
 Tables are in `test_table`, deadlines' texts in `test_metrics`, grids in `test_latency`, files in `test_run`.
 """
 
+import contextlib
+import inspect
 import math
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
 import simlib
-from simlib import binning, latency, metrics
+from simlib import (
+    binning,
+    figures,
+    figures_statistics,
+    latency,
+    lengths,
+    levels,
+    metrics,
+    predictors,
+    reading,
+    reading_statistics,
+    studies,
+    traffic,
+)
 
 TABLE = simlib.RequestTable(np.arange(8) * 0.1, [100] * 8, [50] * 8, range(8))
 LENGTHS = np.array([1, 5, 9])
@@ -162,7 +178,65 @@ METRICS = {
     "violations.run": (metrics.violations, NO_RUNS),
     "request_times.run": (metrics.request_times, NO_RUNS),
 }
-PARAMETERS = SIMULATE | POLICIES | RULES | LATENCIES | BINS | METRICS
+RUNS = levels.runs_of(1, requests=30, replications=2)
+NO_FRAMES = (None, 5, "x", [], {}, TABLE, RUNS[:0], RUNS.drop(columns="scheduler"))
+NOT_SEVERAL = (None, 5, "x", [], [None], [math.nan], [[]], ["x"])
+STUDY = {"requests": 30, "replications": 2}
+STUDIES = {
+    "levels.of.level": (levels.of, (None, 0, 5, True, 1.5, "1", [], {}, math.nan)),
+    "levels.requests_of.level": (levels.requests_of, (None, 0, 5, True, [], {})),
+    "levels.runs_of.replications": (lambda v: levels.runs_of(1, replications=v), (*NOT_COUNTS, 10**12)),
+    "levels.runs_of.seed": (lambda v: levels.runs_of(1, replications=2, seed=v), (*NO_NUMBERS, -1, 2**32 - 3)),
+    "levels.table_of.runs": (levels.table_of, NO_FRAMES),
+    "levels.table_of.as_claimed": (lambda v: levels.table_of(RUNS, v), (None, 5, "x", RUNS)),
+    "levels.differences.runs": (levels.differences, NO_FRAMES),
+    "levels.differences.settings": (lambda v: levels.differences(RUNS, v), (5, "x", [1])),
+    "levels.rankings.runs": (levels.rankings, NO_FRAMES),
+    "levels.rankings.metric": (lambda v: levels.rankings(RUNS, v), (*NO_CHOICES, "requests")),
+    "levels.times_of.level": (levels.times_of, NOT_SEVERAL),
+    "levels.progress.replications": (lambda v: levels.progress(v, "x"), NOT_COUNTS),
+    "levels.is_documented.settings": (levels.is_documented, (None, 5, "x", [1])),
+    "k_sensitivity.k_": (lambda v: studies.k_sensitivity(k_values=v, **STUDY), NOT_SEVERAL),
+    "k_sensitivity.select": (lambda v: studies.k_sensitivity(selections=v, **STUDY), NOT_SEVERAL),
+    "k_sensitivity.arrivals": (lambda v: studies.k_sensitivity(arrivals=v, **STUDY), NOT_SEVERAL),
+    "k_sensitivity.seed": (lambda v: studies.k_sensitivity(seed=v, **STUDY), (*NO_NUMBERS, -1)),
+    "k_sensitivity.replications": (lambda v: studies.k_sensitivity(replications=v), (*NOT_COUNTS, 1, 10**12)),
+    "equals_static.seed": (lambda v: studies.equals_static(1, seed=v, **STUDY), (*NO_NUMBERS, -1)),
+    "equals_static.replications": (lambda v: studies.equals_static(1, replications=v), (*NOT_COUNTS, 10**12)),
+    "controller_branches.numbers|level": (lambda v: studies.controller_branches(v, [1.0], **STUDY), NOT_SEVERAL),
+    "controller_branches.d": (lambda v: studies.controller_branches([1], v, **STUDY), NOT_SEVERAL),
+    "controller_branches.seed": (lambda v: studies.controller_branches([1], [1.0], seed=v, **STUDY), (None, "x", -1)),
+    "collapse.burst": (lambda v: studies.collapse(1.0, 40, v), (*NOT_COUNTS, 10**12)),
+    "collapse.long_requests": (lambda v: studies.collapse(1.0, v), (*NOT_COUNTS, 10**12)),
+    "backlog.run": (studies.backlog, NO_RUNS),
+    "late_alone.d_sla": (lambda v: studies.late_alone(100.0, v, 1, 30, 50.0), NOT_ABOVE_ZERO),
+}
+TRAFFIC = {
+    "dispersion_index.arrival_s": (lambda v: traffic.dispersion_index(v, 1.0), (None, 5, "x", [], ["a"], [math.nan])),
+    "dispersion_index.window_s": (lambda v: traffic.dispersion_index(LENGTHS, v), (*NOT_ABOVE_ZERO, 1e-300, 5.0)),
+    "gap_variation.arrival_s": (traffic.gap_variation, (None, 5, "x", [], [1.0], [1.0, 1.0], ["a"], [3.0, 2.0, 1.0])),
+    "burstiness.table": (traffic.burstiness, (None, 5, "x", RUNS)),
+    "burstiness.window": (lambda v: traffic.burstiness(TABLE, v), NOT_SEVERAL),
+    "burstiness.replications": (lambda v: traffic.burstiness(TABLE, [0.1], v), (*NOT_COUNTS, 19, 10**12)),
+    "arrivals_by_hour.table": (traffic.arrivals_by_hour, (None, 5, "x", RUNS)),
+    "arrivals_by_hour.offset_s": (lambda v: traffic.arrivals_by_hour(TABLE, v), (*NO_NUMBERS, 1e300)),
+    "length_table.tables": (traffic.length_table, (None, 5, "x", {"a": None})),
+    "length_table.quantiles": (lambda v: traffic.length_table({"a": TABLE}, v), (*NOT_SEVERAL, [2.0])),
+}
+HUGE = [10**400]  # no float holds it
+TOO_LARGE = {
+    "Empirical.values": (lengths.Empirical, (HUGE,)),
+    "Confusion.matrix": (lambda v: predictors.Confusion(v, (0, 5)), ([HUGE],)),
+    "edges.bounds": (lambda v: binning.edges(v, LENGTHS, 2), (HUGE,)),
+    "assign.lengths_tokens": (lambda v: binning.assign(v, [3.0]), (HUGE,)),
+    "batch_time_s.size": (lambda v: simlib.Affine(1, 1, 1).batch_time_s(v, 10), (HUGE,)),
+    "GivenTimes": (simlib.GivenTimes, (HUGE,)),
+    "Custom.params": (lambda v: custom(params=v), (HUGE,)),
+    "Custom.capacity_tokens": (lambda v: custom(capacity_tokens=v), (RUNS,)),
+    "RequestTable.index": (lambda v: simlib.RequestTable([0.0], [1], [1], index=v), (5, 1.5, True, object())),
+    "RequestTable.arrival_s": (lambda v: simlib.RequestTable(v, [1], [1]), ([1j], np.ones(1, np.complex64), HUGE)),
+}
+PARAMETERS = SIMULATE | POLICIES | RULES | LATENCIES | BINS | METRICS | STUDIES | TRAFFIC | TOO_LARGE
 
 
 def shown(value) -> str:
@@ -181,6 +255,43 @@ def shown(value) -> str:
 def test_a_value_out_of_range_is_refused_by_name(place, value):
     with pytest.raises(simlib.InputError, match=place.split(".")[-1]):
         PARAMETERS[place][0](value)
+
+
+FIGURE = plt.Figure()
+TABLE_READERS = {
+    f"{module.__name__}.{name}": getattr(module, name)
+    for module in (figures, figures_statistics, reading, reading_statistics)
+    for name in module.__all__
+    if hasattr(getattr(module, name), "__wrapped__")
+}
+
+
+@pytest.mark.parametrize("place", TABLE_READERS)
+def test_a_figure_or_a_sentence_of_what_is_no_such_table_is_refused(place):
+    function = TABLE_READERS[place]
+    needed = [p for p in inspect.signature(function).parameters.values() if p.default is p.empty]
+    for wrong in (None, 5, [], object(), RUNS.drop(columns="level"), RUNS[["seed"]][:0]):
+        with contextlib.suppress(simlib.InputError):  # some do without what the wrong one lacks
+            function(*[wrong] * len(needed))
+    plt.close("all")
+
+
+def test_all_readers_of_tables_are_among_them():
+    assert len(TABLE_READERS) == 48
+
+
+@pytest.mark.parametrize(
+    ("figure", "name", "folder"), [(None, "a", "."), (plt.Figure(), 5, "."), (plt.Figure(), "a", 5)]
+)
+def test_what_cannot_be_saved_as_a_figure_is_refused(figure, name, folder):
+    with pytest.raises(simlib.InputError):
+        figures.save(figure, name, folder)
+
+
+def test_a_figure_cannot_be_saved_below_a_file(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(simlib.InputError, match="file"):
+        figures.save(plt.Figure(), "a", tmp_path / "file")
 
 
 def test_the_same_calls_take_values_in_range():

@@ -31,6 +31,13 @@ def test_simulate_writes_one_row_a_request_in_input_order(table, tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["requests.csv", "run.csv"]
 
 
+def test_out_writes_through_a_link_and_leaves_it_one(table, tmp_path):
+    link = tmp_path / "link.csv"
+    link.symlink_to(tmp_path / "run.csv")
+    assert main(["simulate", str(table), "--policy", "static_fifo", "--out", str(link)]) == 0
+    assert link.is_symlink() and len(pd.read_csv(tmp_path / "run.csv")) == 3
+
+
 def test_simulate_prints_a_summary(table, capsys):
     assert main(["simulate", str(table), "--gpus", "2", "--predictor", "oracle", "--d-sla", "0.0155"]) == 0
     summary = json.loads(capsys.readouterr().out)
@@ -123,6 +130,11 @@ BAD = [
     (["simulate", "TABLE", "--oversize", "ignore"], "oversize"),
     (["simulate", "TABLE", "--predictor", "original", "--seed", "-1"], "seed"),
     (["simulate", "TABLE", "--out", "no/such/folder.csv"], "no/such"),
+    (["simulate", "TABLE", "--out", ""], "is a folder"),
+    (["compare", "--json", "FOLDER"], "is a folder"),
+    (["compare", "--out", "TABLE"], "is no folder"),
+    (["compare", "--replications", "99999999999"], "replications"),
+    (["compare", "--level", "1", "--replications", "3", "--seed", "4294967293"], "seed: 4294967293"),
     (["compare", "--level", "5"], "--level"),
     (["compare", "--requests", "0"], "requests"),
     (["compare", "--replications", "1"], "--replications"),
@@ -134,7 +146,8 @@ BAD = [
 
 @pytest.mark.parametrize(("arguments", "word"), BAD)
 def test_bad_input_is_a_sentence_and_exit_code_2(arguments, word, table, capsys):
-    assert main([str(table) if a == "TABLE" else a for a in arguments]) == 2
+    places = {"TABLE": str(table), "FOLDER": str(table.parent)}
+    assert main([places.get(a, a) for a in arguments]) == 2
     printed = capsys.readouterr()
     assert printed.out == "" and word in printed.err
     assert printed.err.startswith("simlib: ") and printed.err.count("\n") == 1

@@ -282,3 +282,14 @@ def test_infinite_or_missing_times_are_refused_with_their_row():
             model([1.0, math.nan])
         with pytest.raises(simlib.InputError, match=r"row 2: -1\.0"):
             model([1.0, 0.0, -1.0])
+
+
+def test_a_first_token_before_the_batch_starts_is_refused_not_shown():
+    """The function is right for whole batches, and below zero for one output token each."""
+
+    def fitted(size, max_prompt, sum_prompt, max_output, sum_output, max_total):
+        return 0.01 * sum_output - 0.05
+
+    table = simlib.RequestTable([0.0, 0.0], [100, 100], [50, 50])
+    with pytest.raises(simlib.InputError, match=r"latency: -0.03 s to the first token of batch 0, of size 2"):
+        simlib.simulate(table, "static_fifo", fitted)

@@ -86,6 +86,17 @@ def test_the_published_tables_at_seed_42(latency, published):
         assert (round(found[0], 1), round(found[1], 3), round(found[2], 2)) == row
 
 
+def test_arrivals_in_milliseconds_are_suspected_of_it():
+    """Mean gaps of 20 s may be a thin trace's or 50 requests a second's: the run is right for seconds, and says so."""
+    table = simlib.workload.original(50)
+    with pytest.warns(UserWarning, match=r"arrival_s: mean gap 17.1 s, nothing waits .*milliseconds"):
+        simlib.simulate(table.at_rate(1e-3).frame(), "static_fifo")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        simlib.simulate(table.frame(), "static_fifo")
+        simlib.simulate(table.at_rate(1e-3), "static_fifo")  # made here, in seconds
+
+
 # Requests that cannot fit
 
 

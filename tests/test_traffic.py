@@ -55,7 +55,7 @@ def test_lengths_are_summarised_for_each_workload_and_part():
     [
         (lambda: traffic.dispersion_index(np.arange(10.0), 0.0), "window_s"),
         (lambda: traffic.dispersion_index(np.arange(10.0), 9.0), "window_s"),
-        (lambda: traffic.dispersion_index(np.zeros(0), 1.0), "window_s"),
+        (lambda: traffic.dispersion_index(np.zeros(0), 1.0), "arrival_s"),
         (lambda: traffic.gap_variation(np.zeros(5)), "arrival_s"),
         (lambda: traffic.gap_variation(np.arange(2.0)), "arrival_s"),
         (lambda: traffic.burstiness(table(np.arange(50.0)), (1.0,), replications=1), "replications"),
