@@ -115,7 +115,7 @@ def _simulate(options: argparse.Namespace) -> None:
     from simlib.simulation import simulate
 
     policy = _policy(options)
-    _check_folders(options.out)
+    _check_targets(options.out)
     table = traces.read(options.requests, failed="keep").requests
     table = _predicted(table, options, needed=policy.needs_predictions)
     run = simulate(
@@ -168,7 +168,7 @@ def _compare(options: argparse.Namespace) -> None:
 
     check_choice("--level", options.level, (*map(str, levels.LEVELS), "all"))
     check_integer("--replications", options.replications, 2)
-    _check_folders(options.json, options.out)
+    _check_targets(options.json, options.out)
     chosen = list(levels.LEVELS) if options.level == "all" else [int(options.level)]
     settings = {"requests": options.requests, "seed": options.seed}
     runs = pd.concat(
@@ -181,7 +181,6 @@ def _compare(options: argparse.Namespace) -> None:
         document = {"rows": rows.to_dict("records"), "differences": differences.to_dict("records")}
         _write(options.json, json.dumps(_plain(document), indent=2) + "\n")
     if options.out is not None:
-        options.out.mkdir(exist_ok=True)
         times = levels.times_of(chosen, **settings)
         for name, frame in (("levels", rows), ("levels_differences", differences), ("levels_times", times)):
             _write(options.out / f"{name}.csv", frame.to_csv(index=False))
@@ -221,7 +220,7 @@ def _capacity(options: argparse.Namespace) -> None:
     from simlib.checks import check_choice
 
     check_choice("--level", options.level, list(map(str, levels.LEVELS)))
-    _check_folders(options.json)
+    _check_targets(options.json)
     known = levels.policies(options.k_bins, options.d_sla)
     names = [check_choice("--policies", name, known) for name in options.policies.split(",")]
     search = capacity.Search(
@@ -247,7 +246,7 @@ def _capacity(options: argparse.Namespace) -> None:
 def _sweep(options: argparse.Namespace) -> int:
     from simlib import sweep
 
-    _check_folders(options.out)
+    _check_targets(folder=options.out)
     grid = sweep.Grid.read(options.grid)
     if options.dry_run:
         print(sweep.estimate(grid, options.out))
@@ -292,16 +291,21 @@ def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and value != value else value
 
 
-def _check_folders(*paths: Path | None) -> None:
+def _check_targets(file: Path | None = None, folder: Path | None = None) -> None:
     """Before any work: nobody should wait for a result that cannot be written."""
-    for path in paths:
+    for path in (file, folder):
         if path is not None and not path.parent.is_dir():
             raise InputError(f"{path}: no folder {path.parent} (expected an existing one)")
+    if file is not None and file.is_dir():
+        raise InputError(f"{file}: is a folder (expected a file to write)")
+    if folder is not None and folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder}: is a file (expected a folder to write into)")
 
 
 def _write(path: Path, text: str) -> None:
     aside = path.with_name(path.name + ".part")
     try:
+        path.parent.mkdir(exist_ok=True)
         aside.write_text(text, encoding="utf-8")
         os.replace(aside, path)
     except OSError as problem:

@@ -190,7 +190,7 @@ def runs_of(
     import pandas as pd
 
     preset = of(level).latency
-    check_integer("replications", replications, 1)
+    check_integer("replications", replications, 1, 2**31)
     check_integer("seed", seed, 0, 2**32 - 1 - replications)
     contenders = policies(k_bins, d_sla)
     kept = (*METRICS, "latency_p99_s", "batch_size_mean")
