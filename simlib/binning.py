@@ -119,7 +119,7 @@ def edges(rule: str | Sequence[float], lengths_tokens: np.ndarray, k_bins: int, 
         return np.floor(quantiles) if rule == "equal_mass_integer" else quantiles
     try:
         given = np.asarray(rule, dtype=np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise InputError(f"bounds: {rule!r} (expected a rule's name or {k_bins - 1} edges in tokens)") from None
     if given.shape != (k_bins - 1,):
         raise InputError(f"bounds: {rule!r} (expected {k_bins - 1} inner edges for k_bins = {k_bins})")
@@ -158,7 +158,7 @@ def distinct_bins(lengths_tokens: np.ndarray, inner_edges: Any) -> int:
 def _lengths(values: Any, name: str = "lengths_tokens", least: int = 1) -> np.ndarray:
     try:
         lengths = np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         lengths = np.full(1, np.nan)
     if lengths.ndim != 1 or len(lengths) < least or not np.isfinite(lengths).all():
         raise InputError(f"{name}: {values!r} (expected finite numbers of tokens in one dimension)")

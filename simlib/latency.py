@@ -280,7 +280,7 @@ def resolve(latency: Any) -> LatencyModel:
 def _at_least(name: str, values: Any, low: float) -> np.ndarray:
     try:
         numbers = np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         numbers = np.array(np.nan)
     if not (np.isfinite(numbers) & (numbers >= low)).all():
         raise InputError(f"{name}: {values!r} (expected numbers >= {low:g})")
@@ -290,7 +290,7 @@ def _at_least(name: str, values: Any, low: float) -> np.ndarray:
 def _times(name: str, given: Any) -> np.ndarray:
     try:
         times = np.ascontiguousarray(given, dtype=np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise InputError(f"{name}: {given!r} (expected times in seconds)") from None
     if times.ndim != 1 or len(times) == 0:
         raise InputError(f"{name}: shape {times.shape} (expected one time each, at least one)")

@@ -188,7 +188,7 @@ class Empirical:
     def __post_init__(self) -> None:
         try:
             values = np.array(self.values, dtype=np.float64)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise InputError(f"values: {self.values!r} (expected a list of integers)") from error
         if values.ndim != 1 or len(values) == 0:
             raise InputError(f"values: shape {values.shape} (expected a list of at least one length)")

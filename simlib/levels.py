@@ -19,7 +19,7 @@ import numpy as np
 from tqdm import tqdm
 
 from simlib import population, predictors, shares, stats, traces, workload
-from simlib.checks import InputError, check_choice, check_integer, check_number
+from simlib.checks import check_choice, check_integer, check_number
 from simlib.schedulers import DynamicNoBins, MultiBinDynamic, StaticFIFO
 from simlib.simulation import simulate
 from simlib.table import RequestTable
@@ -349,9 +349,7 @@ def progress(replications: int, what: str) -> Iterable[int]:
 
 def of(level: int) -> Level:
     """The level of that number, or `InputError`."""
-    if level not in LEVELS or isinstance(level, bool):
-        raise InputError(f"level: {level!r} (expected one of {', '.join(map(str, LEVELS))})")
-    return LEVELS[level]
+    return LEVELS[check_integer("level", level, min(LEVELS), max(LEVELS))]
 
 
 def _ranking(values: Mapping[str, float]) -> str:

@@ -396,7 +396,7 @@ def _columns(prompt_tokens: Any, output_tokens: Any) -> tuple[np.ndarray, np.nda
 def _confusion_matrix(given: Any) -> np.ndarray:
     try:
         matrix = np.array(given, dtype=np.float64)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise InputError(f"matrix: {given!r} (expected rows of equal length, all numbers)") from error
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or len(matrix) == 0:
         raise InputError(f"matrix: shape {matrix.shape} (expected as many rows as columns, one a bin)")

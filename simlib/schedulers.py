@@ -393,7 +393,7 @@ def _check_kernel(name: str, kernel: Any, sees: tuple[str, ...]) -> None:
 def _check_numbers(name: str, values: Any, dimensions: int) -> None:
     try:
         numbers = np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         numbers = np.zeros(())
     if numbers.ndim != dimensions or numbers.size == 0:
         raise InputError(f"{name}: {values!r} (expected numbers in {dimensions} dimension(s), at least one)")

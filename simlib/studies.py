@@ -76,6 +76,7 @@ def k_sensitivity(
 
     k_values = sorted({1, *(check_integer("k_bins", k, 1) for k in k_values)})
     cells: dict[tuple[str, str, int], list[Mapping[str, Any]]] = {}
+    check_integer("seed", seed, 0)
     for profile in arrivals:
         check_choice("arrivals", profile, ARRIVALS)
         for replication in levels.progress(check_integer("replications", replications, 2), f"K, {profile}"):
@@ -111,6 +112,7 @@ def equals_static(
 ) -> float:
     """Share of replications in which dynamic batching completes every request exactly when a static batch does."""
     latency, same = levels.of(level).latency, 0
+    check_integer("seed", seed, 0)
     for replication in range(check_integer("replications", replications, 1)):
         table, _ = levels.requests_of(level, requests, seed + replication, rate_rps)
         runs = (simulate(table, policy, latency, gpus) for policy in (DynamicNoBins(), StaticFIFO(batch_size)))
@@ -139,6 +141,7 @@ def controller_branches(
     """
     import pandas as pd
 
+    check_integer("seed", seed, 0)
     rows = []
     for level in numbers:
         shares: dict[tuple[float, str], list[np.ndarray]] = {}
@@ -274,6 +277,7 @@ def late_alone(rps_scale: float, d_sla: float, seed: int, requests: int, rate_rp
     """
     import pandas as pd
 
+    check_number("d_sla", d_sla, 0.0, open_low=True)
     rows = []
     for number, level in levels.LEVELS.items():
         table, _ = levels.requests_of(number, requests, seed, rate_rps, rps_scale)

@@ -6,12 +6,12 @@ index is 1 in every window, its gaps have a coefficient of variation of 1.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from simlib.checks import InputError, check_integer, check_number
+from simlib.checks import InputError, check_integer, check_number, check_type
 from simlib.streams import stream
 from simlib.table import RequestTable
 
@@ -39,7 +39,7 @@ def dispersion_index(arrival_s: np.ndarray, window_s: float) -> float:
     0.0
     """
     check_number("window_s", window_s, 0.0, open_low=True)
-    arrival_s = np.asarray(arrival_s, dtype=float)
+    arrival_s = _times(arrival_s)
     windows = int((arrival_s[-1] - arrival_s[0]) / window_s) if len(arrival_s) else 0
     if windows < 2:
         raise InputError(f"window_s: {window_s} (expected at most half the span of the arrivals)")
@@ -50,7 +50,7 @@ def dispersion_index(arrival_s: np.ndarray, window_s: float) -> float:
 
 def gap_variation(arrival_s: np.ndarray) -> float:
     """Coefficient of variation of the gaps between arrivals; 1 for a Poisson stream."""
-    gaps = np.diff(arrival_s)
+    gaps = np.diff(_times(arrival_s))
     if len(gaps) < 2 or gaps.sum() == 0:
         raise InputError(f"arrival_s: {len(gaps)} gaps (expected at least 2, not all zero)")
     return float(np.std(gaps, ddof=1) / np.mean(gaps))
@@ -70,6 +70,7 @@ def burstiness(
     import pandas as pd
 
     check_integer("replications", replications, 20)
+    table = RequestTable.of(table)
     span_s, n = table.arrival_s[-1] - table.arrival_s[0], len(table)
     rows = []
     for window_s in windows_s:
@@ -94,6 +95,7 @@ def arrivals_by_hour(table: RequestTable, offset_s: float = 0.0) -> pd.DataFrame
     import pandas as pd
     from scipy.stats import poisson
 
+    table = RequestTable.of(table)
     clock_s = table.arrival_s + check_number("offset_s", offset_s)
     first, last = clock_s[0], clock_s[-1]
     rows = []
@@ -109,12 +111,13 @@ def arrivals_by_hour(table: RequestTable, offset_s: float = 0.0) -> pd.DataFrame
     return pd.DataFrame(rows)
 
 
-def length_table(tables: dict[str, RequestTable], quantiles: Sequence[float] = (0.05, 0.5, 0.95)) -> pd.DataFrame:
+def length_table(tables: Mapping[str, RequestTable], quantiles: Sequence[float] = (0.05, 0.5, 0.95)) -> pd.DataFrame:
     """Prompt and output lengths of several workloads: mean, standard deviation and quantiles, in tokens."""
     import pandas as pd
 
     rows = []
-    for name, table in tables.items():
+    for name, requests in check_type("tables", tables, Mapping, "request tables by name").items():
+        table = RequestTable.of(requests)
         for part in ("prompt_tokens", "output_tokens"):
             lengths = getattr(table, part)
             row = {"workload": name, "part": part, "requests": len(lengths), "mean_tokens": np.mean(lengths)}
@@ -125,3 +128,13 @@ def length_table(tables: dict[str, RequestTable], quantiles: Sequence[float] = (
             }
             rows.append(row)
     return pd.DataFrame(rows)
+
+
+def _times(arrival_s: Any) -> np.ndarray:
+    try:
+        times = np.asarray(arrival_s, dtype=np.float64)
+    except (TypeError, ValueError, OverflowError):
+        times = np.zeros(())
+    if times.ndim != 1 or not np.isfinite(times).all():
+        raise InputError(f"arrival_s: {arrival_s!r:.80} (expected times in seconds)")
+    return times
