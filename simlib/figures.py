@@ -127,8 +127,9 @@ def levels_overview(table: pd.DataFrame, runs: pd.DataFrame) -> Figure:
     axes[0][0].set_ylim(-0.0003, 1.03)
     for axis in axes[:, 0]:
         axis.set_ylabel("Late requests (√ scale)")
+    claimed = "claimed (grey: of other rows)" if table["claim_inside"].isna().any() else "claimed"
     handles = [
-        plt.Line2D([], [], marker="x", ls="", color=INK, mew=2, ms=8, label="claimed (grey: of other rows)"),
+        plt.Line2D([], [], marker="x", ls="", color=INK, mew=2, ms=8, label=claimed),
         plt.Line2D([], [], marker="o", ls="", color=FAINT, ms=5, alpha=0.6, label="one replication"),
         plt.Line2D([], [], marker="_", ls="", color=INK, ms=16, mew=2.5, label="mean, with its 95 % interval"),
     ]

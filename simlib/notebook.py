@@ -5,6 +5,7 @@ A notebook calls `begin` in its first code cell after the parameters; numbers re
 
 from __future__ import annotations
 
+import ast
 import difflib
 import hashlib
 import platform
@@ -109,8 +110,8 @@ def begin(name: str, namespace: dict[str, Any], known: str) -> Page:
     name : str
         The study's name, for the footer.
     namespace : dict
-        The notebook's ``globals()``; every upper-case name in it is a parameter, and each is replaced there by its
-        checked value.
+        The notebook's ``globals()``; every upper-case name in it is a parameter, as is whatever papermill was given,
+        and each is replaced there by its checked value.
     known : str
         The parameters that this notebook has, of `PARAMETERS`, with spaces between; the two folders go without saying.
 
@@ -120,9 +121,10 @@ def begin(name: str, namespace: dict[str, Any], known: str) -> Page:
         If a parameter is unknown (with the nearest name) or out of range.
     """
     names = (*known.split(), "RESULTS_DIR", "FIGURES_DIR")
-    for key in [key for key in namespace if key.isupper() and not key.startswith("_")]:
+    upper = [key for key in namespace if key.isupper() and not key.startswith("_")]
+    for key in (*upper, *_injected(namespace)):
         if key not in names:
-            near = difflib.get_close_matches(key, names, n=1)
+            near = difflib.get_close_matches(key.upper(), names, n=1)
             hint = f"; did you mean {near[0]}?" if near else ""
             raise InputError(f"{key}: notebook {name} has no such parameter (it has {', '.join(names)}{hint})")
     checked = {key: PARAMETERS[key](key, namespace.get(key, "")) for key in names}
@@ -132,6 +134,12 @@ def begin(name: str, namespace: dict[str, Any], known: str) -> Page:
 
         set_matplotlib_formats("svg")  # sharp at any size, and readable on a phone
     return Page(name, checked)
+
+
+def _injected(namespace: Mapping[str, Any]) -> list[str]:
+    """The names that papermill's cell sets, of any case: IPython keeps the source of the cells that ran."""
+    cells = [source for source in namespace.get("In", ()) if source.startswith("# Parameters\n")]
+    return [name.id for cell in cells for name in ast.walk(ast.parse(cell)) if isinstance(name, ast.Name)]
 
 
 def percent(share: float, digits: int = 1) -> str:

@@ -381,7 +381,7 @@ def _mean_run(name: str, values: Any, fewest: int = 100) -> np.ndarray:
     """The mean over replications of each request's value."""
     try:
         array = np.atleast_2d(np.asarray(values, float))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         array = np.empty((0, 0, 0))
     if array.ndim != 2 or not array.size:
         raise InputError(f"{name}: {values!r:.80} (expected one row of numbers a replication)")

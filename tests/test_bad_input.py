@@ -36,8 +36,8 @@ BELOW_ZERO = (*NO_NUMBERS, -1, -0.001)
 NOT_ABOVE_ZERO = (*BELOW_ZERO, 0)
 NOT_COUNTS = (*NO_NUMBERS, -1, 0, 1.5)
 NO_CHOICES = ("nothing", "", None, 5, True, ["original"], b"original")
-NO_LENGTHS = ([], None, "x", [[1, 2]], [1, math.nan], [1, math.inf], ["a"], [[1], [1, 2]], 5)
-NO_TIMES = (None, "x", [], [[1.0]], [-1.0], [math.nan], [math.inf], ["a"], [[1], [1, 2]])
+NO_LENGTHS = ([], [10**400], None, "x", [[1, 2]], [1, math.nan], [1, math.inf], ["a"], [[1], [1, 2]], 5)
+NO_TIMES = (None, [10**400], "x", [], [[1.0]], [-1.0], [math.nan], [math.inf], ["a"], [[1], [1, 2]])
 NO_RUNS = (None, 5, "x", TABLE)
 
 
@@ -87,7 +87,19 @@ POLICIES = {
     "MultiBinDynamic.bin_select": (lambda v: simlib.MultiBinDynamic(bin_select=v), NO_CHOICES),
     "MultiBinDynamic.bounds": (
         lambda v: run(simlib.MultiBinDynamic(4, bounds=v)),
-        (None, 5, "mass", [1, 2], [3, 2, 1], [1, 1, 2], [1, math.nan, 3], ["a", "b", "c"], {1, 2, 3}, [[1, 2, 3]]),
+        (
+            None,
+            5,
+            "mass",
+            [1, 2],
+            [3, 2, 1],
+            [1, 1, 2],
+            [1, 2, 10**400],
+            [1, math.nan, 3],
+            ["a", "b", "c"],
+            {1, 2, 3},
+            [[1, 2, 3]],
+        ),
     ),
     "MultiBinDynamic.variant": (lambda v: simlib.MultiBinDynamic(variant=v), (*NO_CHOICES, simlib.Rules)),
     "MultiBinFixed.batch_size": (lambda v: run(simlib.MultiBinFixed(v, 2)), (*NOT_COUNTS, 10**30)),

@@ -56,6 +56,13 @@ def test_the_reference_has_every_public_module():
     assert modules == named
 
 
+def test_every_committed_table_is_a_studys_or_of_make_bench():
+    studies = load(Project(ROOT, ROOT / "_build")).values()
+    committed = {path.name for path in (ROOT / "data" / "results").glob("*.csv")}
+    others = committed - {file for study in studies for file in study.table_files()}
+    assert {name for name in others if not name.startswith("benchmarks")} == set()
+
+
 def test_a_notebook_gives_the_committed_tables(tmp_path):
     project = Project(ROOT, tmp_path / "_build")
     studies = load(project)

@@ -139,7 +139,14 @@ BAD = [
     (["compare", "--requests", "0"], "requests"),
     (["compare", "--replications", "1"], "--replications"),
     (["compare", "--seed", "-1"], "seed"),
+    (["compare", "--replications", "99999999999"], "replications: 99999999999"),
     (["compare", "--json", "no/such/a.json"], "no/such"),
+    (["compare", "--json", ""], "is a folder"),
+    (["compare", "--out", "TABLE"], "is a file"),
+    (["compare", "--replications", "2", "--requests", "20", "--out", "/proc/levels"], "/proc/levels"),
+    (["simulate", "TABLE", "--out", ""], "is a folder"),
+    (["capacity", "--json", "."], "is a folder"),
+    (["sweep", "absent.yaml", "--out", "TABLE"], "is a file"),
     (["fetch", "everything"], "everything"),
 ]
 

@@ -32,6 +32,13 @@ def test_an_unknown_parameter_is_named_with_the_nearest():
         notebook.begin("level", GOOD | {"D_SLAA": 1.0}, " ".join(GOOD))
 
 
+def test_an_unknown_parameter_given_to_papermill_is_named_whatever_its_case():
+    given = GOOD | {"d_sla": 0.5, "In": ["", "D_SLA = 1.0", "# Parameters\nd_sla = 0.5\n", "some = code"]}
+    with pytest.raises(InputError, match=r"d_sla: notebook level has no such parameter .*did you mean D_SLA\?"):
+        notebook.begin("level", given, " ".join(GOOD))
+    notebook.begin("level", given | {"In": ["", "# Parameters\nD_SLA = 0.5\n"], "some": 1}, " ".join(GOOD))
+
+
 def test_a_parameter_of_another_notebook_is_refused():
     with pytest.raises(InputError, match="K_BINS"):
         notebook.begin("workloads", {"SEED": 1, "K_BINS": 4}, "SEED")

@@ -101,6 +101,11 @@ def test_powers_of_two_end_with_the_largest():
         (lambda: studies.collapse(burst=0), "burst"),
         (lambda: studies.powers_of_two(0), "k_bins"),
         (lambda: studies.bin_edges(0, 1, 10, 50.0), "k_bins"),
+        (lambda: studies.late_alone(100.0, float("nan"), 1, 10, 50.0), "d_sla"),
+        (lambda: studies.k_sensitivity(seed="x"), "seed"),
+        (lambda: studies.equals_static(1, seed=None), "seed"),
+        (lambda: studies.equals_static([1]), "level"),
+        (lambda: studies.controller_branches((1,), (1.0,), seed=-1), "seed"),
     ],
 )
 def test_a_bad_setting_is_named(call, word):

@@ -68,8 +68,17 @@ def run_notebook(project: Project, study: Study, parameters: dict[str, Any]) -> 
     options["extra_arguments"] = [
         "--IPKernelApp.log_level=CRITICAL"
     ]  # its notices are nobody's news; errors are cells'
-    try:
+
+    def attempt() -> None:
         papermill.execute_notebook(str(source), str(page), parameters, cwd=str(project.root), **options)
+
+    try:
+        try:
+            attempt()
+        except RuntimeError as error:
+            if "Kernel died before replying" not in str(error):
+                raise
+            attempt()  # no cell has run: two kernels that start at once may choose the same port
     except papermill.PapermillExecutionError as error:
         kept = project.seen_from_root(page)
         raise StudyError(f"{error.ename}: {error.evalue} (cell {error.exec_count}; executed copy: {kept})") from None

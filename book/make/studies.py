@@ -97,10 +97,6 @@ class Study:
                 continue
         return found
 
-    def result_files(self) -> list[str]:
-        """The committed tables that it reads: not another study's, but what `make bench` wrote."""
-        return [Path(name).name for name in self.data if name.startswith("data/results/")]
-
     def table_files(self) -> list[str]:
         return [f"{name}.csv" for name in self.tables]
 

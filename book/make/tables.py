@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import math
 import shutil
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from itertools import chain
 from pathlib import Path
 
@@ -15,16 +15,15 @@ SIMULATED, FITTED = 1e-9, 1e-4
 NEGLIGIBLE = 1e-12  # differences of equal numbers
 
 
-def changes(committed: Path, fresh: Path, read: Collection[str] = ()) -> dict[str, str]:
+def changes(committed: Path, fresh: Path) -> dict[str, str]:
     """What taking over the fresh tables would change, by file name; nothing where they agree.
 
     Parameters
     ----------
     committed, fresh : Path
         Folders of CSV files. Numbers agree to 1e-9, relative, and to 1e-4 in tables with ``fit`` in their names;
-        execution times, in tables with ``times`` in their names, are never compared.
-    read : collection of str
-        Names of committed tables that studies read and `make bench` writes.
+        execution times, in tables with ``times`` in their names, are never compared; nor are those of `make bench`,
+        whose names begin with ``benchmarks``.
     """
     found = {}
     names = {path.name for path in chain(committed.glob("*.csv"), fresh.glob("*.csv"))}
@@ -32,7 +31,7 @@ def changes(committed: Path, fresh: Path, read: Collection[str] = ()) -> dict[st
         if not (committed / name).is_file():
             found[name] = "new"
         elif not (fresh / name).is_file():
-            if name not in read:
+            if not name.startswith("benchmarks"):
                 found[name] = "committed, but no study writes it"
         elif "times" not in name:
             tolerance = FITTED if "fit" in name else SIMULATED
