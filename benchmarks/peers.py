@@ -103,6 +103,48 @@ def heap_static(table: RequestTable, gpus: int, model: Affine, batch_size: int) 
     return now_s
 
 
+def heap_multi_bin(table: RequestTable, gpus: int, model: Affine, edges: np.ndarray, d_sla: float) -> float:
+    """The original's multi-bin rules in plain Python, round robin over the bins. Returns the last completion."""
+    arrivals, totals = table.arrival_s.tolist(), (table.prompt_tokens + table.output_tokens).tolist()
+    bins = np.searchsorted(edges, table.predicted_output_tokens, side="right").tolist()
+    alpha, beta, gamma, floor_s = model.params.tolist()
+    queues: list[deque[int]] = [deque() for _ in range(len(edges) + 1)]
+    low, high, tau_s, mean_size, pointer = 1, 128, 0.0, 1.0, 0
+    events, idle, upcoming, waiting, now_s = [(arrivals[0], 1, 0, 0.0)], gpus, 0, 0, 0.0
+    while events:
+        now_s, kind, size, service_s = heapq.heappop(events)
+        if kind == 0:
+            idle += 1
+            tau_s += 0.2 * (service_s - tau_s)
+            mean_size += 0.2 * (size - mean_size)
+        else:
+            queues[bins[upcoming]].append(totals[upcoming])
+            waiting += 1
+            upcoming += 1
+            if upcoming < len(arrivals):
+                heapq.heappush(events, (arrivals[upcoming], 1, 0, 0.0))
+        while idle and waiting:
+            while not queues[pointer]:
+                pointer = (pointer + 1) % len(queues)
+            queue, pointer = queues[pointer], (pointer + 1) % len(queues)
+            if tau_s > d_sla + 0.05:
+                low, high = max(low, int(0.8 * mean_size)), min(high, int(mean_size))
+            elif 0 < tau_s < d_sla - 0.05:
+                low, high = max(low, int(mean_size)), min(high + int(0.2 * mean_size), 128)
+            elif tau_s:
+                width = max(1, int(0.1 * (high - low)))
+                low, high = max(int(mean_size) - width, 1), min(int(mean_size) + width, 128)
+            high = max(high, 1)
+            low = min(low, high)
+            size = min((low + high) // 2, 64, len(queue))
+            members = [queue.popleft() for _ in range(size)]
+            service_s = max(floor_s, alpha + beta * max(members) * (1.0 + gamma * (size - 1.0) / size))
+            idle -= 1
+            waiting -= size
+            heapq.heappush(events, (now_s + service_s, 0, size, service_s))
+    return now_s
+
+
 def simpy_queue(requests: int, rate_rps: float, service_mean_s: float, servers: int, seed: int = 1) -> float:
     """M/M/c in SimPy; returns the last completion."""
     import simpy

@@ -145,15 +145,9 @@ def assign(lengths_tokens: np.ndarray, inner_edges: np.ndarray) -> np.ndarray:
 
 
 class Queues(NamedTuple):
-    """Who will stand in which queue: queue q is ``order[start[q]:end[q]]``, oldest first.
+    """Who will stand in which queue.
 
-    Attributes
-    ----------
-    of : ndarray of int, shape (n_requests,)
-        The queue of each request.
-    order : ndarray of int, shape (n_requests,)
-        Requests by queue, in each by arrival.
-    start, end : ndarray of int, shape (n_queues,)
+    Request r will stand in queue ``of[r]``; queue q is ``order[start[q]:end[q]]``, oldest first.
     """
 
     of: np.ndarray

@@ -302,7 +302,9 @@ def _check_places(files: Sequence[Path | None] = (), folders: Sequence[Path | No
         if path is not None and not path.parent.is_dir():
             raise InputError(f"{path}: no folder {path.parent} (expected an existing one)")
         if path is not None and path.exists() and path.is_dir() != (path in folders):
-            raise InputError(f"{path}: {'is a folder (expected a file)' if path.is_dir() else 'is no folder'}")
+            raise InputError(
+                f"{path}: {'is a folder (expected a file)' if path.is_dir() else 'is a file (expected a folder)'}"
+            )
 
 
 def _make(folder: Path) -> None:

@@ -115,7 +115,7 @@ DONE, STUCK, BAD_DECISION, BAD_TIME = range(4)
 # A study asks for the columns of a run, and frees them, thousands of times. glibc gives freed memory back to the system
 # from a size on that it learns from the largest block ever freed: this one, untouched, teaches it, and page faults no
 # longer cost more than the loop.
-np.empty(2**22 - 2**9)
+np.empty(30 * 2**20, np.int8)  # of more than 32 MB it would learn nothing
 
 
 def take(

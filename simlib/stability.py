@@ -222,11 +222,10 @@ def _window_ends_s(arrival_s: np.ndarray) -> np.ndarray:
 
 
 def _in_system(arrival_s: np.ndarray, completion_s: np.ndarray) -> np.ndarray:
-    """How many of the requests are in the system at the end of each window."""
-    ends = len(arrival_s) // WINDOWS * np.arange(1, WINDOWS + 1)
+    """How many requests are in the system at the end of each window, after all that happens at that instant."""
     ends_s = _window_ends_s(arrival_s)
-    done = [np.count_nonzero(completion_s[:end] <= end_s) for end, end_s in zip(ends, ends_s, strict=True)]
-    return ends - np.array(done)
+    arrived, done = (np.searchsorted(times_s, ends_s, "right") for times_s in (arrival_s, np.sort(completion_s)))
+    return arrived - done
 
 
 def _grows(changes: np.ndarray) -> bool:

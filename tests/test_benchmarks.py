@@ -43,10 +43,13 @@ def test_serving_twice_serves_the_same():
     assert first.start_s.tobytes() == second.start_s.tobytes()
 
 
-def test_the_heap_simulation_ends_when_ours_does():
+def test_the_heap_simulations_end_when_ours_do():
     table = speed.table_of(2000)
     run = simlib.simulate(table, speed.POLICIES["static_fifo"], speed.MODEL, 4)
     assert peers.heap_static(table, 4, speed.MODEL, 8) == run.times.completion_s.max()
+    for deadline_s in (0.05, 0.12, 1.0):  # too slow, within tolerance, fast enough
+        run = simlib.simulate(table, simlib.MultiBinDynamic(4, deadline_s), speed.MODEL, 4)
+        assert peers.heap_multi_bin(table, 4, speed.MODEL, run.edges, deadline_s) == run.times.completion_s.max()
 
 
 def test_the_users_policy_of_the_benchmark_is_the_built_in_one():
