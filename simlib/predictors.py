@@ -17,7 +17,7 @@ import numpy as np
 
 from simlib.checks import InputError, check_integer, check_number, check_type
 from simlib.streams import stream
-from simlib.table import RequestTable
+from simlib.table import RequestTable, token_column
 
 __all__ = [
     "Confusion",
@@ -389,8 +389,10 @@ def _lengths(prompt_tokens: Any, output_tokens: Any, rng: Any) -> tuple[np.ndarr
 
 def _columns(prompt_tokens: Any, output_tokens: Any) -> tuple[np.ndarray, np.ndarray]:
     """The two columns as arrays, checked by the rules of a request table."""
-    table = RequestTable(np.zeros(length_hint(prompt_tokens, 1)), prompt_tokens, output_tokens)
-    return table.prompt_tokens, table.output_tokens
+    rows = length_hint(prompt_tokens, 1)
+    if rows == 0:
+        raise InputError("prompt_tokens: no rows (expected at least 1)")
+    return token_column("prompt_tokens", prompt_tokens, rows), token_column("output_tokens", output_tokens, rows)
 
 
 def _confusion_matrix(given: Any) -> np.ndarray:

@@ -6,8 +6,9 @@ It is validated once, here, and is a struct of arrays (one row a request, in ord
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Hashable, Mapping, Sized
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -74,8 +75,7 @@ class RequestTable:
         for column in TOKEN_COLUMNS:
             values = getattr(self, column)
             if values is not None or column in REQUIRED:
-                put(self, column, _tokens(column, values))
-                self._check_length(column, getattr(self, column))
+                put(self, column, token_column(column, values, len(self)))
         check_type("labels", self.labels, Mapping, "a mapping of name to values")
         put(self, "labels", {name: _one_dimensional(name, values) for name, values in self.labels.items()})
         for name, values in self.labels.items():
@@ -166,14 +166,22 @@ class RequestTable:
             **{c: None if getattr(self, c) is None else getattr(self, c)[which] for c in TOKEN_COLUMNS},
         )
 
-    def with_predictions(self, predicted_output_tokens: np.ndarray) -> RequestTable:
-        """The same requests with other predictions (integers >= 0, one a request)."""
-        return replace(self, predicted_output_tokens=predicted_output_tokens)
+    def with_predictions(self, predicted_output_tokens: np.ndarray | None) -> RequestTable:
+        """The same requests with other predictions (integers >= 0, one a request), or without any."""
+        column, values = "predicted_output_tokens", predicted_output_tokens
+        return self._but(column, None if values is None else token_column(column, values, len(self)))
 
     def at_rate(self, factor: float) -> RequestTable:
         """The same requests with every arrival time divided by `factor` > 0 (2 doubles the rate)."""
         check_number("factor", factor, 0.0, open_low=True)
-        return replace(self, arrival_s=self.arrival_s / factor)
+        return self._but("arrival_s", _arrivals(self.arrival_s / factor))
+
+    def _but(self, column: str, values: np.ndarray | None) -> RequestTable:
+        """The same table with one column, checked already, in the place of another: the rest is shared."""
+        other = copy.copy(self)
+        object.__setattr__(other, column, values)
+        object.__setattr__(other, "_kept", {})
+        return other
 
 
 def _arrivals(given: Any) -> np.ndarray:
@@ -197,8 +205,11 @@ def _arrivals(given: Any) -> np.ndarray:
     return times
 
 
-def _tokens(column: str, given: Any) -> np.ndarray:
+def token_column(column: str, given: Any, rows: int) -> np.ndarray:
+    """A column of lengths by the table's rules, a copy, or `InputError`."""
     values = _one_dimensional(column, given)
+    if len(values) != rows:
+        raise InputError(f"{column}: {len(values)} rows (expected {rows}, as in arrival_s)")
     if values.dtype.kind in "iu" and len(values) and values.min() >= 0 and values.max() <= MAX_TOKENS:
         return np.array(values, dtype=np.int64)  # the common case: nothing to look for row by row
     numbers = _numbers(column, values)
