@@ -94,8 +94,7 @@ def _compiled(function: FunctionType, signature: _Held, surroundings: tuple) -> 
     if signature.value is not None:
         twin.compile(signature.value)
         twin.disable_compile()
-        # Passed to another kernel, a twin and its address are looked up anew in each call, which costs more than serving
-        # ten requests.
+        # Passed to another kernel, a twin and its address are looked up in each call: dearer than serving ten requests.
         result = twin.get_compile_result(signature.value)
         result.library.get_pointer_to_function = functools.cache(result.library.get_pointer_to_function)
         twin.get_compile_result = lambda _: result

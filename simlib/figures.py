@@ -21,7 +21,7 @@ from matplotlib.ticker import FuncFormatter
 
 from simlib.batching import BRANCHES
 from simlib.checks import InputError, check_type, reads_tables
-from simlib.notebook import short_name
+from simlib.schedulers import short_name
 
 __all__ = [
     "COLORS",

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from IPython.display import Markdown
     from matplotlib.figure import Figure
 
-__all__ = ["PARAMETERS", "Page", "begin", "interval", "percent", "seconds", "short_name", "signed"]
+__all__ = ["PARAMETERS", "Page", "begin", "interval", "percent", "seconds", "signed"]
 
 PACKAGES = ("numpy", "scipy", "pandas", "numba", "matplotlib")
 MAX_REQUESTS, MAX_REPLICATIONS = 10_000_000, 100_000
@@ -162,12 +162,6 @@ def interval(low: float, high: float, digits: int = 1, points: bool = False) -> 
 def signed(value: float, digits: int = 2) -> str:
     """A difference as text, with its sign: ``+0.25``, ``−1.00``."""
     return f"{value:+.{digits}f}".replace("-", "−")
-
-
-def short_name(scheduler: str) -> str:
-    """A built-in scheduler as figures and tables call it: ``static``, ``dynamic``, ``multi-bin``."""
-    names = {"static_fifo": "static", "dynamic_no_bins": "dynamic", "multi_bin_dynamic": "multi-bin"}
-    return names.get(scheduler, scheduler)
 
 
 def _commit() -> str:

@@ -6,28 +6,25 @@ replications. Nothing here simulates.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from simlib import capacity, levels
+from simlib import levels
 from simlib.checks import reads_tables
-from simlib.notebook import interval, percent, seconds, short_name, signed
+from simlib.notebook import interval, percent, seconds, signed
+from simlib.schedulers import short_name
 
 if TYPE_CHECKING:
     from pandas.io.formats.style import Styler  # needs what a terminal need not have
 
 __all__ = [
-    "capacity_answer",
-    "capacity_checks",
     "collapse_numbers",
     "contest_answer",
     "controller_answer",
     "cross_level_answer",
     "established",
-    "figure_name",
     "headline",
     "headline_numbers",
     "k_answer",
@@ -36,21 +33,13 @@ __all__ = [
     "level_source",
     "markdown_table",
     "place",
-    "population_answer",
     "readable_differences",
-    "show_benchmarks",
     "show_branches",
-    "show_capacities",
     "show_contest",
     "show_differences",
-    "show_goals",
     "show_k",
     "show_level",
-    "show_likeness",
     "show_rankings",
-    "show_ratios",
-    "speed_answer",
-    "workloads_answer",
 ]
 
 VIOLATIONS = "sla_violation_share"
@@ -59,13 +48,6 @@ PLACES = {"synthetic": "", "trace": " on the trace", "population": " in the popu
 LEADS = {"synthetic": "", "trace": "On the trace: ", "population": "In the population: "}
 OF = {"synthetic": "synthetic", "trace": "of the trace", "population": "of the population"}
 # What a figure of `likeness` is of.
-SOURCES = {
-    "head": "first day",
-    "minutes": "first week",
-    "claims": "first 1,000 rows",
-    "days": "weeks held out",
-    "burst": "densest burst",
-}
 CAVEAT = (
     "The population is a model of workday conversations, fitted to part of the 400 rows and to published figures; API "
     "campaigns, most of the later trace, are left out as they are from its first rows. That a claim lies inside says "
@@ -394,190 +376,3 @@ def show_branches(branches: pd.DataFrame) -> Styler:
     wide = branches.pivot_table(index=["level", "d_sla_s", "scheduler"], columns="branch", values="share", sort=False)
     shown = wide.map(percent).reset_index().rename(columns={"d_sla_s": "deadline (s)"})
     return shown.style.format(precision=2, subset=["deadline (s)"]).hide(axis="index")
-
-
-@reads_tables
-def workloads_answer(bursts: pd.DataFrame, lengths: pd.DataFrame) -> str:
-    """How bursty the sample is in its longest window, and how its outputs compare with the recipe's."""
-    longest = bursts.iloc[-1]
-    times = "above" if longest["dispersion_index"] > longest["poisson_high"] else "within"
-    outputs = lengths[lengths["part"] == "output_tokens"].set_index("workload")
-    real, recipe = outputs.loc["BurstGPT sample"], outputs.loc["synthetic recipe"]
-    return (
-        f"Counts per {longest['window_s']:g} s vary {longest['dispersion_index']:.1f} times as much as a Poisson "
-        f"stream's ({times} its 95 % range). Outputs of the real rows: mean {real['mean_tokens']:.0f} tokens, "
-        f"standard deviation {real['sd_tokens']:.0f}; the synthetic recipe's {recipe['mean_tokens']:.0f} and "
-        f"{recipe['sd_tokens']:.0f}."
-    )
-
-
-@reads_tables
-def population_answer(table: pd.DataFrame) -> str:
-    """How many of the figures held out fit, and which do not."""
-    misfits = table[~table["fits"]]
-    names = [f"{figure_name(row)} ({SOURCES[row.source]})" for row in misfits.itertuples()]
-    return (
-        f"{int(table['fits'].sum())} of {len(table)} figures of rows and totals that no coefficient was fitted to lie "
-        f"inside the central 95 % of the draws. Outside: {'; '.join(names) or 'none'}."
-    )
-
-
-@reads_tables
-def figure_name(row: Any) -> str:
-    """A row of `likeness.compared` in words: ``dispersion, 60 s``, ``output p95, tokens``."""
-    words = row.figure.replace("_tokens", ", tokens").replace("_", " ")
-    return re.sub(r" (\d+)s$", r", \1 s", words)
-
-
-@reads_tables
-def show_likeness(table: pd.DataFrame) -> Styler:
-    """Each figure of the real traffic beside the central 95 % of the draws, and the verdict."""
-    shown = pd.DataFrame(
-        {
-            "of": table["source"].map(SOURCES),
-            "figure": [figure_name(row) for row in table.itertuples()],
-            "real": table["real"].map(_four_digits),
-            "draws, 95 %": [f"{_four_digits(row.low)} to {_four_digits(row.high)}" for row in table.itertuples()],
-            "mean": table["mean"].map(_four_digits),
-            "verdict": table["fits"].map({True: "fits", False: "does not fit"}),
-        }
-    )
-    return shown.style.hide(axis="index")
-
-
-def _four_digits(value: float) -> str:
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
-
-
-@reads_tables
-def capacity_answer(table: pd.DataFrame, ratios: pd.DataFrame) -> str:
-    """Each scheduler's capacity by level, and how multi-bin compares with dynamic batching."""
-    sentences = []
-    for level, rows in table.groupby("level", sort=False):
-        found = ", ".join(f"{short_name(row.policy)} {_capacity(row)}" for row in rows.itertuples())
-        pair = ratios.query("level == @level and policy == 'multi_bin_dynamic' and over == 'dynamic_no_bins'")
-        sentences.append(f"Level {level}: {found} requests per second.")
-        for row in pair.itertuples():
-            times = f"{row.ratio:.3f} times ({row.ci_low:.3f} to {row.ci_high:.3f}) the load of dynamic batching"
-            verdict = "carries" if established(row) else "is not shown to carry anything but"
-            sentences.append(f"Multi-bin batching {verdict} {times}.")
-    return " ".join(sentences)
-
-
-@reads_tables
-def capacity_checks(table: pd.DataFrame, curves: pd.DataFrame) -> str:
-    """Does a capacity hang on how long runs are, does the warm-up outlast its cut, does a share fall with the rate?"""
-    by = dict(iter(table.groupby("verdict")))
-    texts = {"stable": "stay within 2 %", "moves": "move", "unclear": "cannot be told apart from either"}
-    counts = [
-        f"{len(by[verdict])} {text} ({', '.join(_places(by[verdict]))})"
-        for verdict, text in texts.items()
-        if verdict in by
-    ]
-    cut, given = table["warmup_requests"], round(capacity.SCORED[0] * table["requests"].max())
-    warm_up = (
-        f"MSER-5 would cut at most {cut.max():.0f} requests at these rates; {given:,} are cut of every run."
-        if (cut <= given).all()
-        else f"A warm-up may last longer than the {given:,} requests cut: {', '.join(_places(table[~(cut <= given)]))}."
-    )
-    falls = curves[curves["falls"]]
-    shape = (
-        "Nowhere does the share of late requests fall as the rate grows, beyond what chance explains."
-        if falls.empty
-        else f"The share falls as the rate grows, so that there is more than one root, for {', '.join(_places(falls))}."
-    )
-    return f"Of {len(table)} capacities, in runs twice as long, {'; '.join(counts)}. {warm_up} {shape}"
-
-
-def _places(rows: pd.DataFrame) -> list[str]:
-    return list(dict.fromkeys(f"{short_name(row.policy)} at level {row.level}" for row in rows.itertuples()))
-
-
-def _capacity(row: Any) -> str:
-    return f"{row.capacity_rps:.1f} ({row.ci_low:.1f} to {row.ci_high:.1f})"
-
-
-@reads_tables
-def show_capacities(table: pd.DataFrame) -> Styler:
-    """Capacities with intervals, and what becomes of them in runs twice as long."""
-    shown = pd.DataFrame(
-        {
-            "level": table["level"],
-            "scheduler": table["policy"].map(short_name),
-            "capacity, requests/s (95 % interval)": [_capacity(row) for row in table.itertuples()],
-            "runs twice as long: times": [
-                f"{row.doubled_ratio:.3f} ({row.doubled_ci_low:.3f} to {row.doubled_ci_high:.3f})"
-                for row in table.itertuples()
-            ],
-            "verdict": table["verdict"],
-        }
-    )
-    return shown.style.hide(axis="index")
-
-
-@reads_tables
-def show_ratios(ratios: pd.DataFrame) -> Styler:
-    """How many times the load of another scheduler each carries."""
-    shown = pd.DataFrame(
-        {
-            "level": ratios["level"],
-            "scheduler": ratios["policy"].map(short_name),
-            "over": ratios["over"].map(short_name),
-            "capacity, times (95 % interval)": [
-                f"{row.ratio:.3f} ({row.ci_low:.3f} to {row.ci_high:.3f})" for row in ratios.itertuples()
-            ],
-            "correlation": _texts(ratios["correlation"], signed),
-            "samples": ratios["method"],
-            "p (Holm)": [_p_value(p) for p in ratios["p_holm"]],
-        }
-    )
-    return shown.style.hide(axis="index")
-
-
-@reads_tables
-def speed_answer(measured: pd.DataFrame, goals: pd.DataFrame) -> str:
-    """What a request costs in the loop and in all, how it grows, and how many goals are met."""
-    cost = measured.set_index(["case", "engine"])["ns_per_request"]
-    ratio = measured.set_index(["case", "engine"])["ratio"]
-    slopes = goals[goals["goal"].str.startswith("growth")]["measured"]
-    return (
-        f"A request costs {cost['event loop', 'static_fifo']:.0f} ns in the event loop under static batches, "
-        f"{ratio['event loop', 'static_fifo']:.1f} times what the same loop costs in C "
-        f"({ratio['event loop', 'multi_bin_dynamic']:.1f} times for multi-bin batches), and "
-        f"{cost['whole pipeline', 'simlib']:.0f} ns in all; SimPy needs "
-        f"{ratio['whole pipeline', 'SimPy M/M/4']:.0f} times as much for a queue without batches. The cost grows with "
-        f"the number of requests to the power {slopes.min():.2f} to {slopes.max():.2f}. "
-        f"{int(goals['met'].sum())} of {len(goals)} goals are met."
-    )
-
-
-@reads_tables
-def show_benchmarks(measured: pd.DataFrame) -> Styler:
-    """Cost of a request and ratio to the rival, one row a case and engine."""
-    shown = pd.DataFrame(
-        {
-            "case": measured["case"],
-            "engine": measured["engine"],
-            "requests": measured["requests"].map("{:,}".format),
-            "ns a request": measured["ns_per_request"].map("{:,.0f}".format),
-            "against": measured["ratio_to"].fillna("–"),
-            "ratio": _texts(measured["ratio"], "{:.2f}".format),
-        }
-    )
-    return shown.style.hide(axis="index")
-
-
-@reads_tables
-def show_goals(goals: pd.DataFrame) -> Styler:
-    """Each goal with what was measured, and whether it is met."""
-    signs = goals["at_most"].map({True: "≤", False: "≥"})
-    shown = pd.DataFrame(
-        {
-            "goal": goals["goal"],
-            "measured": goals["measured"].map("{:,.3g}".format),
-            "wanted": signs + " " + goals["limit"].map("{:,.3g}".format),
-            "unit": goals["unit"],
-            "met": goals["met"].map({True: "yes", False: "no"}),
-        }
-    )
-    return shown.style.hide(axis="index")

@@ -30,6 +30,7 @@ __all__ = [
     "MultiBinFixed",
     "Plan",
     "StaticFIFO",
+    "short_name",
 ]
 
 SELECTIONS = ("round_robin", "longest_queue", "oldest_head")
@@ -365,6 +366,12 @@ class Custom:
 
 
 POLICIES = {policy.name: policy for policy in (StaticFIFO, DynamicNoBins, MultiBinDynamic, MultiBinFixed)}
+
+
+def short_name(scheduler: str) -> str:
+    """A built-in scheduler as figures and tables call it: ``static``, ``dynamic``, ``multi-bin``."""
+    names = {"static_fifo": "static", "dynamic_no_bins": "dynamic", "multi_bin_dynamic": "multi-bin"}
+    return names.get(scheduler, scheduler)
 
 
 DECIDE_SEES = ("now_s", "gpu", "waiting", "params", "memory", "note")
