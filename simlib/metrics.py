@@ -183,12 +183,12 @@ def _rate(amount: float, time_s: float) -> float:
 
 def _mean(values: np.ndarray) -> float:
     present = _present(values)
-    return float(np.mean(present)) if len(present) else float("nan")
+    return float(present.mean()) if len(present) else float("nan")
 
 
 def _present(values: np.ndarray) -> np.ndarray:
     missing = np.isnan(values)
-    return values[~missing] if missing.any() else values
+    return values[~missing] if np.count_nonzero(missing) else values
 
 
 def _percentiles(values: np.ndarray, *percents: float) -> list[float]:

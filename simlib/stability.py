@@ -6,6 +6,7 @@ visit, so `two_starts` asks again from a large backlog, and asks for the load as
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 
 from simlib.checks import InputError, check_integer, check_type
-from simlib.stats import Estimate, check_numbers, mean_interval, p_value, refuse_rows, t_quantile
+from simlib.stats import Estimate, check_numbers, mean_interval, refuse_rows, t_quantile
 from simlib.table import TOKEN_COLUMNS, RequestTable
 
 __all__ = ["Stability", "Verdict", "looks_independent", "stability", "two_starts"]
@@ -230,8 +231,12 @@ def _in_system(arrival_s: np.ndarray, completion_s: np.ndarray) -> np.ndarray:
 
 def _grows(changes: np.ndarray) -> bool:
     """Whether a number rises from window to window: one-sided t test of its changes."""
-    growth = mean_interval(changes)
-    return growth.mean > 0 and p_value(growth) / 2 < ONE_SIDED
+    return changes.mean() * math.sqrt(len(changes)) > _critical_t(len(changes) - 1) * changes.std(ddof=1)
+
+
+@functools.cache
+def _critical_t(degrees: int) -> float:
+    return t_quantile(degrees, 1 - 2 * ONE_SIDED)
 
 
 def _load(table: RequestTable, completion_s: np.ndarray) -> Estimate:
