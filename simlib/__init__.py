@@ -44,6 +44,7 @@ _MODULES = {
     "levels",
     "metrics",
     "notebook",
+    "optimal_bins",
     "predictors",
     "reading",
     "reading_statistics",
