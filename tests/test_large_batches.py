@@ -61,11 +61,10 @@ def test_no_edges_nearby_are_better(law, batch_size):
 
 
 def test_a_samples_best_bins_near_the_laws_as_batches_grow():
-    lengths = (np.arange(5000) + 0.5) / 5
-    skewed = 1000 * (lengths / 1000) ** 2  # F(x) = sqrt(x / 1000)
     law = stats.beta(0.5, 1.0, 0, 1000)
-    far, near = (abs(cut(skewed, 3, size) / large_batch_edges(law, 3) - 1).max() for size in (8, 512))
-    assert near < 0.02 < far
+    sample, expected = law.ppf((np.arange(5000) + 0.5) / 5000), large_batch_edges(law, 3)
+    far, near = (abs(cut(sample, 3, size) / expected - 1).max() for size in (8, 128))
+    assert near < 0.005 < 0.05 < far  # as 1/B
 
 
 @pytest.mark.parametrize(
