@@ -281,9 +281,11 @@ def test_the_idle_check_sees_a_policy_that_waits():
 def test_no_batch_exceeds_its_cap(scenario: Scenario):
     run, policy = scenario.run(), scenario.policy
     assert (run.served.size >= 1).all()
-    if policy.name in ("static_fifo", "multi_bin_fixed"):
-        assert (run.served.size <= policy.batch_size).all()
-    elif policy.name != "halves":
+    caps = getattr(policy, "batch_size", None) or getattr(policy, "batch_sizes", None)
+    if caps is not None:
+        caps = np.broadcast_to(caps, max(run.served.queue) + 1 if np.ndim(caps) == 0 else len(caps))
+        assert (run.served.size <= caps[run.served.queue]).all()
+    if policy.name not in ("static_fifo", "multi_bin_fixed") and policy.name != "halves":
         assert (run.batches["size"] <= run.batches[["b_mem", "b_sla"]].min(axis=1)).all()
         assert (run.batches[["b_mem", "b_sla"]] >= policy.variant.b_min).all(axis=None)
         assert (run.batches[["b_mem", "b_sla"]] <= policy.variant.b_max).all(axis=None)
@@ -348,23 +350,31 @@ def test_completion_minus_start_is_the_batchs_time(scenario: Scenario):
         assert (run.times.completion_s - run.times.start_s)[members] == pytest.approx(time_s, rel=1e-9, abs=1e-12)
 
 
+def fixed(k_bins: int) -> st.SearchStrategy[simlib.MultiBinFixed]:
+    """The fixed policy with one batch size, or one a bin."""
+    sizes = st.integers(1, 5)
+    each = st.lists(sizes, min_size=k_bins, max_size=k_bins)
+    return st.builds(simlib.MultiBinFixed, sizes | each, st.just(k_bins), st.just("equal_width"))
+
+
 @RELAXED
-@given(scenarios(st.builds(simlib.MultiBinFixed, st.integers(1, 5), st.integers(1, 4), st.just("equal_width"))))
+@given(scenarios(st.integers(1, 4).flatmap(fixed)))
 def test_fixed_batches_are_full_and_leave_in_the_order_of_their_filling(scenario: Scenario):
-    run, size, table = scenario.run(), scenario.policy.batch_size, scenario.table
+    run, table = scenario.run(), scenario.table
+    sizes = np.broadcast_to(scenario.policy.batch_size, scenario.policy.k_bins)
     bins = binning.assign(table.predicted_output_tokens, run.edges)
     place = np.array([np.sum(bins[:r] == bins[r]) for r in range(len(table))])  # place within the bin
     blocks = {}
     for request in range(len(table)):
-        blocks.setdefault((bins[request], place[request] // size), []).append(request)
+        blocks.setdefault((bins[request], place[request] // sizes[bins[request]]), []).append(request)
     members = [np.flatnonzero(run.served.batch_of == b).tolist() for b in range(len(run.served.size))]
     assert sorted(members) == sorted(blocks.values())
-    filled = [batch[-1] for batch in members if len(batch) == size]
+    filled = [batch[-1] for batch in members if len(batch) == sizes[bins[batch[0]]]]
     assert filled == sorted(filled)
-    part_filled = run.served.size < size
+    part_filled = run.served.size < sizes[run.served.queue]
     assert not (np.diff(part_filled.astype(int)) < 0).any()  # leftovers come last
     assert (run.served.start_s[part_filled] >= table.arrival_s[-1]).all()
-    heads = [batch[0] for batch in members if len(batch) < size]
+    heads = [batch[0] for batch in members if len(batch) < sizes[bins[batch[0]]]]
     assert heads == sorted(heads)
 
 
