@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from simlib.checks import InputError, check_choice, check_integer, check_number
+from simlib.theory_bins import exponential_edges_s
 
 __all__ = ["RULES", "Queues", "assign", "distinct_bins", "edges", "equal_mass", "equal_width", "lemma_a1", "queues"]
 
@@ -63,21 +64,15 @@ def lemma_a1(mean_tokens: float, k_bins: int, batch_size: int) -> np.ndarray:
 
     Notes
     -----
-    Appendix A.4, equations (28) and (29) with the index corrected: L_1 = H_B, L_m = 1 + ln L_{m-1}, and
-    l_i = (1/mu) sum_{j<=i} ln L_{k-j}.
+    Appendix A.4, equations (28) and (29) with the index corrected, by `theory.exponential_edges_s`.
 
     Examples
     --------
     >>> lemma_a1(10.0, 3, 200).round(4)
     array([10.1929, 27.9051])
     """
-    check_number("mean_tokens", mean_tokens, 0.0, open_low=True)
-    check_integer("k_bins", k_bins, 1, MAX_BINS)
-    check_integer("batch_size", batch_size, 1, 2**31)
-    levels = [np.sum(1.0 / np.arange(1, batch_size + 1))]
-    for _ in range(k_bins - 2):
-        levels.append(1.0 + np.log(levels[-1]))
-    return mean_tokens * np.cumsum([np.log(levels[k_bins - 1 - i]) for i in range(1, k_bins)])
+    mean = check_number("mean_tokens", mean_tokens, 0.0, open_low=True)
+    return mean * exponential_edges_s(1.0, k_bins, batch_size)
 
 
 def edges(rule: str | Sequence[float], lengths_tokens: np.ndarray, k_bins: int, batch_size: int = 8) -> np.ndarray:

@@ -26,6 +26,7 @@ __all__ = [
     "Oracle",
     "OriginalFormula",
     "Predictor",
+    "confusion_shares",
     "measured_confusion",
     "original_predictions",
     "predict",
@@ -261,6 +262,25 @@ _MEASURED = {
 }
 
 
+def confusion_shares(matrix: Any, name: str = "matrix") -> np.ndarray:
+    """A confusion matrix as probabilities: each row divided by its sum. Errors as in `Confusion`.
+
+    Parameters
+    ----------
+    matrix : array_like, shape (k_bins, k_bins)
+        Counts or probabilities, as in `Confusion`; rows are true bins, columns predicted ones.
+    name : str
+        What an error calls it.
+
+    Examples
+    --------
+    >>> confusion_shares([[3, 1], [0, 5]]).tolist()
+    [[0.75, 0.25], [0.0, 1.0]]
+    """
+    shares = _confusion_matrix(matrix, name)
+    return shares / shares.sum(axis=1, keepdims=True)
+
+
 def measured_confusion(k_bins: int) -> np.ndarray:
     """A measured confusion matrix: 60,964 conversations of LMSYS-Chat-1M, bins of equal probability.
 
@@ -393,25 +413,25 @@ def _columns(prompt_tokens: Any, output_tokens: Any) -> tuple[np.ndarray, np.nda
     return table.prompt_tokens, table.output_tokens
 
 
-def _confusion_matrix(given: Any) -> np.ndarray:
+def _confusion_matrix(given: Any, name: str = "matrix") -> np.ndarray:
     try:
         matrix = np.array(given, dtype=np.float64)
     except (TypeError, ValueError, OverflowError) as error:
-        raise InputError(f"matrix: {given!r} (expected rows of equal length, all numbers)") from error
+        raise InputError(f"{name}: {given!r} (expected rows of equal length, all numbers)") from error
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or len(matrix) == 0:
-        raise InputError(f"matrix: shape {matrix.shape} (expected as many rows as columns, one a bin)")
+        raise InputError(f"{name}: shape {matrix.shape} (expected as many rows as columns, one a bin)")
     bad = ~((matrix >= 0) & (matrix <= MOST_COUNTS))
     if bad.any():
         row, column = np.argwhere(bad)[0]
         wanted = f"expected a number from 0 to {MOST_COUNTS:g}"
-        raise InputError(f"matrix, row {row}, column {column}: {matrix[row, column]} ({wanted})")
+        raise InputError(f"{name}, row {row}, column {column}: {matrix[row, column]} ({wanted})")
     sums = matrix.sum(axis=1)
     counts = bool((matrix == np.floor(matrix)).all())
     bad = sums == 0 if counts else np.abs(sums - 1.0) > ROW_SUM_TOLERANCE
     if bad.any():
         row = int(np.argmax(bad))
         wanted = "counts of which one is positive" if counts else "probabilities that sum to 1"
-        raise InputError(f"matrix, row {row}: the sum is {sums[row]} (expected {wanted})")
+        raise InputError(f"{name}, row {row}: the sum is {sums[row]} (expected {wanted})")
     return matrix
 
 

@@ -14,6 +14,7 @@ from simlib.predictors import (
     MultiplicativeNoise,
     Oracle,
     OriginalFormula,
+    confusion_shares,
     measured_confusion,
     original_predictions,
     predict,
@@ -166,6 +167,10 @@ def test_counts_and_their_shares_are_the_same_confusion():
     output = Uniform(1, 200).sample(5000, rng())
     by_count, by_share = (Confusion(m, [1, 100, 201]).predict(output, output, rng()) for m in (counts, shares))
     assert (by_count == by_share).all()
+    assert confusion_shares(counts).tolist() == shares.tolist()
+    assert confusion_shares(shares) == pytest.approx(shares, rel=1e-15)
+    with pytest.raises(InputError, match=r"confusion, row 1: the sum is 0\.5"):
+        confusion_shares([[1.0, 0.0], [0.25, 0.25]], "confusion")
 
 
 # One latent score
