@@ -46,6 +46,7 @@ _MODULES = {
     "metrics",
     "multi_bin",
     "notebook",
+    "optimal_bins",
     "predictors",
     "reading",
     "reading_multi_bin",

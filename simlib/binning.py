@@ -12,12 +12,24 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from simlib.checks import InputError, check_choice, check_integer, check_number
+from simlib.optimal_bins import cut, optimal, sizes_of
 from simlib.theory_bins import exponential_edges_s
 
-__all__ = ["RULES", "Queues", "assign", "distinct_bins", "edges", "equal_mass", "equal_width", "lemma_a1", "queues"]
+__all__ = [
+    "RULES",
+    "Queues",
+    "assign",
+    "distinct_bins",
+    "edges",
+    "equal_mass",
+    "equal_width",
+    "lemma_a1",
+    "optimal",
+    "queues",
+]
 
 MAX_BINS = 4096
-RULES = ("equal_mass", "equal_mass_integer", "equal_width", "lemma_a1")
+RULES = ("equal_mass", "equal_mass_integer", "equal_width", "lemma_a1", "optimal")
 
 
 def equal_mass(lengths_tokens: np.ndarray, k_bins: int) -> np.ndarray:
@@ -75,20 +87,22 @@ def lemma_a1(mean_tokens: float, k_bins: int, batch_size: int) -> np.ndarray:
     return mean * exponential_edges_s(1.0, k_bins, batch_size)
 
 
-def edges(rule: str | Sequence[float], lengths_tokens: np.ndarray, k_bins: int, batch_size: int = 8) -> np.ndarray:
+def edges(
+    rule: str | Sequence[float], lengths_tokens: np.ndarray, k_bins: int, batch_size: int | Sequence[int] = 8
+) -> np.ndarray:
     """Inner edges by a rule's name, or the given ones, checked.
 
     Parameters
     ----------
     rule : str or sequence of float
         One of `RULES`, or K - 1 ascending edges in tokens. ``equal_mass_integer`` cuts each quantile to an integer, as
-        the original system does; ``lemma_a1`` takes the lengths' mean.
+        the original system does; ``lemma_a1`` takes the lengths' mean; ``optimal`` is `optimal`, without a tail.
     lengths_tokens : ndarray, shape (n_requests,)
         Predicted output lengths.
     k_bins : int
         Number of bins, >= 1.
-    batch_size : int
-        Only ``lemma_a1`` reads it.
+    batch_size : int or sequence of int
+        B of all bins or of each. Only ``optimal`` reads it, and ``lemma_a1``, whose bound knows that of the last bin.
 
     Returns
     -------
@@ -97,17 +111,20 @@ def edges(rule: str | Sequence[float], lengths_tokens: np.ndarray, k_bins: int, 
     Raises
     ------
     InputError
-        Naming the parameter, the value and what was expected.
+        Naming the parameter, the value and what was expected; with ``optimal`` also if the lengths are too few.
     """
     k_bins = check_integer("k_bins", k_bins, 1, MAX_BINS)
     if isinstance(rule, str):
         check_choice("bounds", rule, RULES)
         if k_bins == 1:
             return np.zeros(0)
+        if rule == "optimal":
+            return cut(lengths_tokens, k_bins, batch_size)
         if rule == "lemma_a1":
-            check_integer("batch_size", batch_size, 2)  # with B = 1, ln H_B = 0 and every bin but the last is empty
+            # With B = 1, ln H_B = 0 and every bin but the last is empty.
+            last = check_integer("batch_size", sizes_of(batch_size, k_bins)[-1], 2)
             mean_tokens = check_number("mean of tokens", np.mean(_lengths(lengths_tokens)), 0.0, open_low=True)
-            return lemma_a1(mean_tokens, k_bins, batch_size)
+            return lemma_a1(mean_tokens, k_bins, last)
         if rule == "equal_width":
             return equal_width(lengths_tokens, k_bins)
         quantiles = equal_mass(lengths_tokens, k_bins)

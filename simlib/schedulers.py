@@ -97,8 +97,8 @@ class StaticFIFO:
         return Plan(_one_queue(table), decide_static, learn_nothing, params, np.zeros((1, 1)))
 
 
-# After the batching rules' numbers: how the bin is chosen, how many candidates are looked at. In memory: one row a
-# controller, and in the last row the round robin's pointer.
+# After the batching rules' numbers: how the bin is chosen, and how many requests of each bin are looked at. In memory:
+# one row a controller, and in the last row the round robin's pointer.
 SELECTION, CANDIDATES = PARAMS, PARAMS + 1
 ROUND_ROBIN, LONGEST, OLDEST = range(3)
 
@@ -109,7 +109,7 @@ def decide_dynamic(
     """Kernel of the dynamic policies: choose a bin, then as many as ``min(b_mem, b_sla)`` allows."""
     queue = select(waiting, params[SELECTION], memory)
     size = target(memory[controller_of(gpu, memory)], params, note)
-    return queue, min(size, int(params[CANDIDATES]))
+    return queue, min(size, int(params[CANDIDATES + queue]))
 
 
 def learn_dynamic(now_s: float, gpu: int, batch: np.ndarray, params: np.ndarray, memory: np.ndarray) -> None:
@@ -169,7 +169,7 @@ class DynamicNoBins:
 
     def plan(self, table: RequestTable, gpus: int) -> Plan:
         """Prepare a run."""
-        return _dynamic_plan(self, _one_queue(table), gpus, "round_robin", None)
+        return _dynamic_plan(self, _one_queue(table), gpus, "round_robin", None, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +189,9 @@ class MultiBinDynamic:
         A rule of `binning.RULES` or K - 1 inner edges in tokens; the original variant cuts equal mass to integers.
     variant : str or Rules
         As in `DynamicNoBins`.
+    batch_sizes : int or sequence of int, optional
+        The largest batch of each bin, or of all; the controllers may want less. Rules that ask for a batch size take
+        it from here, and 8 without.
     """
 
     k_bins: int = 4
@@ -196,6 +199,7 @@ class MultiBinDynamic:
     bin_select: str = "round_robin"
     bounds: str | Sequence[float] = "equal_mass"
     variant: str | Rules = "original"
+    batch_sizes: int | Sequence[int] | None = None
     name: ClassVar[str] = "multi_bin_dynamic"
     work_conserving: ClassVar[bool] = True
     needs_predictions: ClassVar[bool] = True
@@ -206,13 +210,16 @@ class MultiBinDynamic:
         check_choice("bin_select", self.bin_select, SELECTIONS)
         _check_bounds(self.bounds, self.k_bins)
         _rules(self.variant)
+        if self.batch_sizes is not None:
+            _sizes("batch_sizes", self.batch_sizes, self.k_bins)
 
     def plan(self, table: RequestTable, gpus: int) -> Plan:
         """Prepare a run: bins from the table's own predictions."""
         as_original = isinstance(self.bounds, str) and _rules(self.variant).variant == "original"
         rule = "equal_mass_integer" if as_original and self.bounds == "equal_mass" else self.bounds
-        edges, queues = _bins(table, rule, self.k_bins)
-        return _dynamic_plan(self, queues, gpus, self.bin_select, edges)
+        caps = None if self.batch_sizes is None else _sizes("batch_sizes", self.batch_sizes, self.k_bins)
+        edges, queues = _bins(table, rule, self.k_bins, caps)
+        return _dynamic_plan(self, queues, gpus, self.bin_select, edges, caps)
 
 
 def _dynamic_plan(
@@ -221,12 +228,14 @@ def _dynamic_plan(
     gpus: int,
     bin_select: str,
     edges: np.ndarray | None,
+    caps: Sequence[int] | None,
 ) -> Plan:
     rules = _rules(policy.variant)
     candidates = rules.candidates if rules.variant == "original" else rules.b_max
     controller = rules.controller()
     memory = np.vstack([*([controller] * (1 if rules.pooled else gpus)), np.zeros_like(controller)])
-    params = np.array([*rules.params(policy.d_sla), SELECTIONS.index(bin_select), candidates])
+    looked_at = np.minimum(candidates, [MAX_BATCH] * len(queues.end) if caps is None else caps)
+    params = np.array([*rules.params(policy.d_sla), SELECTIONS.index(bin_select), *looked_at])
     return Plan(
         queues,
         decide_dynamic,
@@ -243,19 +252,18 @@ def decide_fixed(
     now_s: float, gpu: int, waiting: Waiting, params: np.ndarray, memory: np.ndarray, note: np.ndarray
 ) -> tuple[int, int]:
     """Kernel of `MultiBinFixed`: the batch that was full first; leftovers, oldest first, once no more will come."""
-    size, best, best_last, open_queues = int(params[0]), -1, -1, 0
+    best, best_last, open_queues = -1, -1, 0
     for queue in range(len(waiting.head)):
+        size = int(params[queue])
         if waiting.tail[queue] < waiting.end[queue]:
             open_queues += 1
         if waiting.tail[queue] - waiting.head[queue] >= size:
             last = waiting.order[waiting.head[queue] + size - 1]  # its arrival filled the batch
             if best < 0 or last < best_last:
                 best, best_last = queue, last
-    if best >= 0:
-        return best, size
-    if open_queues == 0:
-        return select(waiting, float(OLDEST), memory), size
-    return 0, 0
+    if best < 0 and open_queues == 0:
+        best = select(waiting, float(OLDEST), memory)
+    return (best, int(params[best])) if best >= 0 else (0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,19 +271,20 @@ class MultiBinFixed:
     """The Multi-Bin paper's policy (arXiv 2412.04504, Algorithm 1): full batches only, one queue of formed batches.
 
     A batch of one bin is formed when its B-th request arrives; formed batches are served first formed, first served.
-    What is left when no request will come any more is flushed in part-filled batches, oldest bin first.
+    What is left when no request will come any more is flushed in part-filled batches, oldest bin first: also the
+    requests of a bin that never fills, because B is more than will ever come to it.
 
     Parameters
     ----------
-    batch_size : int
-        B, >= 1.
+    batch_size : int or sequence of int
+        B of all bins or of each, >= 1.
     k_bins : int
         Number of bins, >= 1.
     bounds : str or sequence of float
         A rule of `binning.RULES` or K - 1 inner edges in tokens.
     """
 
-    batch_size: int = 8
+    batch_size: int | Sequence[int] = 8
     k_bins: int = 4
     bounds: str | Sequence[float] = "equal_mass"
     name: ClassVar[str] = "multi_bin_fixed"
@@ -284,14 +293,15 @@ class MultiBinFixed:
     d_sla: ClassVar[float] = 1.0
 
     def __post_init__(self) -> None:
-        check_integer("batch_size", self.batch_size, 1, MAX_BATCH)
         check_integer("k_bins", self.k_bins, 1, binning.MAX_BINS)
+        _sizes("batch_size", self.batch_size, self.k_bins)
         _check_bounds(self.bounds, self.k_bins)
 
     def plan(self, table: RequestTable, gpus: int) -> Plan:
         """Prepare a run: bins from the table's own predictions."""
-        edges, queues = _bins(table, self.bounds, self.k_bins, self.batch_size)
-        params = np.array([self.batch_size], dtype=np.float64)
+        sizes = _sizes("batch_size", self.batch_size, self.k_bins)
+        edges, queues = _bins(table, self.bounds, self.k_bins, sizes)
+        params = np.array(sizes, dtype=np.float64)
         return Plan(queues, decide_fixed, learn_nothing, params, np.zeros((1, 1)), edges=edges)
 
 
@@ -394,15 +404,25 @@ def _one_queue(table: RequestTable) -> binning.Queues:
 
 
 def _bins(
-    table: RequestTable, rule: str | Sequence[float], k_bins: int, batch_size: int = 8
+    table: RequestTable, rule: str | Sequence[float], k_bins: int, sizes: tuple[int, ...] | None = None
 ) -> tuple[np.ndarray, binning.Queues]:
     """The edges that a rule gives for the table's own predictions, and who stands in which bin."""
 
     def cut() -> tuple[np.ndarray, binning.Queues]:
-        edges = binning.edges(rule, table.predicted_output_tokens, k_bins, batch_size)
+        edges = binning.edges(rule, table.predicted_output_tokens, k_bins, 8 if sizes is None else sizes)
         return edges, binning.queues(binning.assign(table.predicted_output_tokens, edges), k_bins)
 
-    return table.kept(("bins", rule if isinstance(rule, str) else tuple(rule), k_bins, batch_size), cut)
+    return table.kept(("bins", rule if isinstance(rule, str) else tuple(rule), k_bins, sizes), cut)
+
+
+def _sizes(name: str, given: int | Sequence[int], k_bins: int) -> tuple[int, ...]:
+    """The batch size of each bin, from one for all or one each."""
+    given = given.tolist() if isinstance(given, np.ndarray) else given
+    if not isinstance(given, (list, tuple)):
+        return (check_integer(name, given, 1, MAX_BATCH),) * k_bins
+    if len(given) != k_bins:
+        raise InputError(f"{name}: {given!r} (expected an integer >= 1, or {k_bins} of them for k_bins = {k_bins})")
+    return tuple(check_integer(f"{name}, bin {i}", size, 1, MAX_BATCH) for i, size in enumerate(given))
 
 
 def _rules(variant: str | Rules) -> Rules:

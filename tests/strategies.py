@@ -82,14 +82,16 @@ def policies(draw: st.DrawFn) -> Any:
     k_bins, batch_size = draw(st.integers(1, 5)), draw(st.integers(1, 6))
     d_sla = draw(st.sampled_from([0.02, 0.1, 1.0]))
     bounds = draw(st.sampled_from(["equal_mass", "equal_mass_integer", "equal_width"]))
+    sizes = st.lists(st.integers(1, 6), min_size=k_bins, max_size=k_bins)
     if kind == "static":
         return simlib.StaticFIFO(batch_size)
     if kind == "dynamic":
         return simlib.DynamicNoBins(d_sla, draw(rules()))
     if kind == "multi":
-        return simlib.MultiBinDynamic(k_bins, d_sla, draw(st.sampled_from(SELECTIONS)), bounds, draw(rules()))
+        caps = draw(st.none() | st.integers(1, 6) | sizes)
+        return simlib.MultiBinDynamic(k_bins, d_sla, draw(st.sampled_from(SELECTIONS)), bounds, draw(rules()), caps)
     if kind == "fixed":
-        return simlib.MultiBinFixed(batch_size, k_bins, bounds)
+        return simlib.MultiBinFixed(draw(st.just(batch_size) | sizes), k_bins, bounds)
     return halves(k_bins)
 
 

@@ -102,7 +102,15 @@ POLICIES = {
         ),
     ),
     "MultiBinDynamic.variant": (lambda v: simlib.MultiBinDynamic(variant=v), (*NO_CHOICES, simlib.Rules)),
-    "MultiBinFixed.batch_size": (lambda v: run(simlib.MultiBinFixed(v, 2)), (*NOT_COUNTS, 10**30)),
+    "MultiBinDynamic.batch_sizes": (
+        lambda v: simlib.MultiBinDynamic(2, batch_sizes=v),
+        (*(v for v in NOT_COUNTS if v is not None), 10**30, [], [1, 2, 3], [1, 0], [1, None], (1, 1.5), {1, 2}),
+    ),
+    "MultiBinFixed.batch_size": (
+        lambda v: run(simlib.MultiBinFixed(v, 2)),
+        (*NOT_COUNTS, 10**30, [], [1, 2, 3], [1, 0], [[1, 2], [3, 4]], np.ones((2, 2)), {1, 2}),
+    ),
+    "MultiBinFixed, optimal.rows": (lambda v: run(simlib.MultiBinFixed(v, 2, "optimal")), (2, [1, 2], 128)),
     "MultiBinFixed.k_bins": (lambda v: simlib.MultiBinFixed(2, v), (*NOT_COUNTS, 5000)),
     "MultiBinFixed.bounds": (
         lambda v: run(simlib.MultiBinFixed(2, 4, v)),

@@ -204,3 +204,100 @@ def test_the_papers_worked_example():
     assert in_order.served.service_s.tolist() == [5, 6]
     assert in_bins.served.service_s.tolist() == [2, 6]
     assert simlib.simulate(requests, simlib.StaticFIFO(2), times).summary()["makespan_s"] == 11
+
+
+# Batch sizes of each bin: bin 0 forms batches of three, bin 1 of one, bin 2 of two.
+
+
+def test_each_bin_forms_batches_of_its_own_size():
+    requests = table(range(9), [5, 15, 5, 25, 5, 5, 25, 25, 15])
+    policy = simlib.MultiBinFixed([3, 1, 2], 3, bounds=[10, 20])
+    # 1 at once; 0, 2 and 4 when 4 comes; 3 and 6; 8; then nobody comes, and 5 is older than 7.
+    assert order_of_service(requests, policy, [0.1] * 9, gpus=9) == [[1], [0, 2, 4], [3, 6], [8], [5], [7]]
+
+
+def test_batches_of_unequal_sizes_are_served_first_formed_first_served():
+    requests = table([0, 1, 2, 3, 4, 5], [15, 5, 5, 15, 15, 5])
+    # While 0 is served: 3 and then 4 form batches of one, 1, 2 and 5 a batch of three, the last to be full.
+    assert order_of_service(requests, simlib.MultiBinFixed((3, 1), 2, [10]), [9] * 6) == [[0], [3], [4], [1, 2, 5]]
+
+
+def test_one_size_is_the_same_as_that_size_for_each_bin():
+    requests = simlib.workload.original(300, seed=5)
+    for one, each in (
+        (simlib.MultiBinFixed(6, 3), simlib.MultiBinFixed(np.array([6, 6, 6]), 3)),
+        (simlib.MultiBinDynamic(3, 0.3, batch_sizes=6), simlib.MultiBinDynamic(3, 0.3, batch_sizes=[6, 6, 6])),
+        (simlib.MultiBinDynamic(3, 0.3), simlib.MultiBinDynamic(3, 0.3, batch_sizes=[64, 128, 10**6])),
+    ):
+        first, second = (simlib.simulate(requests, policy, gpus=2).times.completion_s for policy in (one, each))
+        assert first.tobytes() == second.tobytes()
+
+
+@pytest.mark.parametrize("variant", ["original", "paper"])
+@pytest.mark.parametrize("bin_select", SELECTIONS)
+def test_a_dynamic_bin_never_exceeds_its_cap(variant, bin_select):
+    requests = simlib.workload.original(500, seed=2, rate_rps=200.0)
+    policy = simlib.MultiBinDynamic(3, 1.0, bin_select, "equal_width", variant, batch_sizes=[40, 3, 1])
+    run = simlib.simulate(requests, policy)
+    largest = run.batches.groupby("bin")["size"].max()
+    assert largest.tolist() == [40, 3, 1]
+    capped = run.batches["b_sla"].to_numpy() > run.batches["size"].to_numpy()
+    assert capped[run.batches["bin"] == 2].all()  # the controller wanted more
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        simlib.MultiBinFixed([4, 2, 1], 3, "optimal"),
+        simlib.MultiBinDynamic(3, 0.2, bounds="optimal", batch_sizes=[4, 2, 1]),
+        simlib.MultiBinDynamic(3, 0.2, variant="paper", batch_sizes=2),
+    ],
+    ids=repr,
+)
+def test_batch_sizes_by_bin_run_alike_compiled_and_interpreted(policy):
+    requests = simlib.workload.original(200, seed=9)
+    ways = [simlib.simulate(requests, policy, gpus=3, backend=way) for way in ("compiled", "interpreted")]
+    assert ways[0].times.completion_s.tobytes() == ways[1].times.completion_s.tobytes()
+    assert np.array_equal(ways[0].served.batch_of, ways[1].served.batch_of)
+
+
+def test_a_bin_that_never_fills_and_a_batch_of_more_than_all_requests_are_flushed():
+    requests = table([0, 1, 2, 3], [5, 15, 5, 5])
+    # Bin 1 gets one request and waits for three more until none will come, at 3 s.
+    assert order_of_service(requests, simlib.MultiBinFixed([3, 4], 2, [10]), [1] * 4, gpus=2) == [[0, 2, 3], [1]]
+    run = simlib.simulate(requests, simlib.MultiBinFixed(1000, 2, [10]), simlib.GivenTimes([1] * 4))
+    assert run.served.start_s.tolist() == [3, 4] and run.served.size.tolist() == [3, 1]
+
+
+@pytest.mark.parametrize("k_bins", [2, 4, 8])
+def test_a_classifier_of_measured_errors_sends_its_confusion_matrix_into_the_bins(k_bins):
+    # Bins of equal width of U(1, 800) are the classifier's; 20,000 requests, each true bin a multinomial sample.
+    bounds = [1, *(800 * i // k_bins + 1 for i in range(1, k_bins)), 801]
+    matrix = simlib.predictors.measured_confusion(k_bins)
+    lengths = simlib.lengths.Uniform(1, 800).sample(20_000, np.random.default_rng(4))
+    tens = np.full(20_000, 10)
+    requests = simlib.RequestTable(np.arange(20_000) * 0.001, tens, lengths)
+    requests = simlib.predictors.predict(requests, simlib.predictors.Confusion(matrix, bounds), family="confusion")
+    run = simlib.simulate(requests, simlib.MultiBinFixed(16, k_bins, bounds[1:-1]), gpus=2)
+    true_bin = np.searchsorted(bounds[1:-1], lengths, side="right")
+    found = np.zeros((k_bins, k_bins))
+    np.add.at(found, (true_bin, run.requests["bin"].to_numpy()), 1)
+    rows = found.sum(axis=1, keepdims=True)
+    expected = rows * matrix / matrix.sum(axis=1, keepdims=True)
+    # Chi-square of k (k - 1) degrees of freedom; false alarm at 0.1 % for each k, fixed seed.
+    from scipy.stats import chi2
+
+    assert np.sum((found - expected) ** 2 / expected) < chi2.isf(0.001, k_bins * (k_bins - 1))
+
+
+def test_symmetric_errors_of_one_half_in_two_bins_are_no_bins():
+    # Figure 8: with p_e = 0.5 the bin says nothing, and the throughput of k = 2 is that without bins.
+    matrix = simlib.predictors.symmetric_confusion(2, 0.5)
+    lengths = simlib.lengths.Uniform(1, 1000).sample(40_000, np.random.default_rng(8))
+    requests = simlib.RequestTable(np.zeros(40_000), np.zeros(40_000, int), lengths)
+    requests = simlib.predictors.predict(requests, simlib.predictors.Confusion(matrix, (1, 501, 1001)), family="half")
+    noisy = simlib.simulate(requests, simlib.MultiBinFixed(128, 2, [501]), simlib.GivenTimes(lengths))
+    full = noisy.served.service_s[noisy.served.size == 128]
+    expected = np.sum(1 - (np.arange(1000) / 1000) ** 128)  # E[max of 128] of 1..1000
+    # False alarm at 0.1 %: 3.29 standard errors over the batches, fixed seed.
+    assert abs(full.mean() - expected) < 3.29 * full.std() / np.sqrt(len(full))
