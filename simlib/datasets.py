@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 from simlib.checks import InputError, check_choice, check_type
 
-__all__ = ["DOWNLOADS", "SAMPLE_ROWS", "Download", "fetch", "find_full_burstgpt", "locate", "sample"]
+__all__ = ["DOWNLOADS", "SAMPLE_ROWS", "Download", "fetch", "find_full_burstgpt", "locate", "multi_bin_paper", "sample"]
 
 VARIABLE = "SIMLIB_DATA_DIR"
 SAMPLE_ROWS = 400
@@ -63,6 +63,22 @@ def sample() -> Path:
     'BurstGPT_sample.csv'
     """
     return _shipped("BurstGPT_sample.csv")
+
+
+def multi_bin_paper() -> Path:
+    """The path of what was read off the Multi-Bin paper's figures.
+
+    Raises
+    ------
+    InputError
+        If the repository's data folder is not beside the package.
+
+    Examples
+    --------
+    >>> multi_bin_paper().name
+    'multi_bin_paper.csv'
+    """
+    return _shipped("multi_bin_paper.csv")
 
 
 def committed(name: str) -> Path:

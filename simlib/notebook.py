@@ -44,6 +44,7 @@ PARAMETERS: Mapping[str, Callable[[str, Any], Any]] = {
     "RATE_RPS": lambda name, value: check_number(name, value, 0.0, open_low=True),
     "RPS_SCALE": lambda name, value: check_number(name, value, 0.0, open_low=True),
     "NUM_GPUS": lambda name, value: check_integer(name, value, 1, 64),
+    "BATCH_SIZE": lambda name, value: check_integer(name, value, 1, MAX_REQUESTS),
     "K_BINS": lambda name, value: check_integer(name, value, 1, 256),
     "D_SLA": lambda name, value: check_number(name, value, 0.0, open_low=True),
     "LATE_SHARE": lambda name, value: check_number(name, value, 0.0, 1.0, open_low=True, open_high=True),

@@ -1,0 +1,167 @@
+"""From the Multi-Bin experiments to sentences and tables, beside the paper's own numbers.
+
+Reads what `multi_bin` returns; simulates nothing. A difference from theory is called one only where the interval of
+the estimate leaves theory out.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from simlib.checks import reads_tables
+from simlib.notebook import interval, percent, signed
+
+if TYPE_CHECKING:
+    from pandas.io.formats.style import Styler
+
+__all__ = [
+    "latency_answer",
+    "latency_numbers",
+    "show_latencies",
+    "show_parts",
+    "show_plateaus",
+    "throughput_answer",
+    "throughput_numbers",
+]
+
+
+@reads_tables
+def throughput_answer(plateaus: pd.DataFrame, long_run: pd.DataFrame) -> str:
+    """What bins carry, how it compares with theorem and paper, and what a long run gives."""
+    first, last = plateaus.iloc[0], plateaus.iloc[-1]
+    off = (plateaus["throughput_rps"] / plateaus["paper_rps"] - 1).abs().max()
+    more = percent(last["throughput_rps"] / first["throughput_rps"] - 1)
+    return (
+        f"One server carries {_with_interval(first)} requests per second with {_bins(first['k'])} and "
+        f"{_with_interval(last)} with {_bins(last['k'])}, {more} more; the "
+        f"plateaus lie within {percent(off, 2)} of the paper's. Theorem 4.2 says "
+        f"{first['theory_rps']:.3f} and {last['theory_rps']:.3f}: the difference is what filling the first batches and "
+        f"flushing the last ones costs a finite run. Without both, the mean lies within "
+        f"{percent(_gaps(long_run)['throughput_rps'].abs().max(), 2)} of c_k for k = {long_run['k'].min()} to "
+        f"{long_run['k'].max()}."
+    )
+
+
+@reads_tables
+def throughput_numbers(finite: pd.DataFrame, costs: pd.DataFrame, long_run: pd.DataFrame) -> dict[str, str]:
+    """With most bins: the gap to c_k, what flush and filling cost, and what is left to chance; the long run's range."""
+    most = finite[finite["k"] == finite["k"].max()].set_index("counted")
+    cost = costs[costs["k"] == costs["k"].max()].set_index("cost")
+    gap, limits = _gaps(most), _gaps(long_run)
+    met = ((limits["ci_low"] <= 0) & (limits["ci_high"] >= 0)).sum()
+    return {
+        "most_bins": _bins(most["k"].iloc[0]),
+        "gap_all": _share(gap.loc["with_flush"]),
+        "gap_flush": _cost(cost.loc["flush"]),
+        "gap_fill": _cost(cost.loc["fill"]),
+        "gap_left": _share(gap.loc["warm_up_removed"]),
+        "long_run_worst": percent(limits.abs().max(axis=None), 2),
+        "long_run_met": f"{met} of {len(limits)}",
+    }
+
+
+@reads_tables
+def show_plateaus(plateaus: pd.DataFrame) -> Styler:
+    """Throughput of an overloaded server by number of bins: ours, Theorem 4.2's and the paper's."""
+    shown = pd.DataFrame(
+        {
+            "bins k": plateaus["k"],
+            "simulated, requests/s (95 % interval)": [_with_interval(row) for _, row in plateaus.iterrows()],
+            "theorem 4.2": plateaus["theory_rps"].map("{:.3f}".format),
+            "from the theorem": (plateaus["throughput_rps"] / plateaus["theory_rps"] - 1).map(_points),
+            "paper": _or_dash(plateaus["paper_rps"], "{:.3f}".format),
+            "from the paper": _or_dash(plateaus["throughput_rps"] / plateaus["paper_rps"] - 1, _points),
+        }
+    )
+    return shown.style.hide(axis="index")
+
+
+@reads_tables
+def latency_answer(parts: pd.DataFrame) -> str:
+    """Whether many servers meet the lemma, how far above it one server lies, and which part makes the difference."""
+    rows = parts[parts["part"] == "latency_s"]
+    few, many = rows[rows["gpus"] == rows["gpus"].min()], rows[rows["gpus"] == rows["gpus"].max()]
+    off = (many["mean_s"] / many["lemma_s"] - 1).abs().max()
+    above = (few["mean_s"] / few["lemma_s"] - 1)[few["k"] > 1]
+    alone = few[few["k"] == 1].iloc[0]
+    return (
+        f"With {many['gpus'].iloc[0]} servers the mean latency lies within {percent(off, 2)} of Lemma 5.1 at every "
+        f"rate. One server lies {percent(above.min(), 0)} to {percent(above.max(), 0)} above it with two bins or more, "
+        f"as batches of different bins are formed at the same time and one of them waits; with one bin it takes "
+        f"{_with_interval(alone, 'mean_s', 2)} s at {alone['rate_rps']:g} requests per second, where the lemma says "
+        f"{alone['lemma_s']:.2f}."
+    )
+
+
+@reads_tables
+def latency_numbers(parts: pd.DataFrame) -> dict[str, str]:
+    """At the lowest rate with most bins: what a formed batch waits, and how far the latency lies above the lemma."""
+    rows = parts[parts["gpus"] == parts["gpus"].min()]
+    place = (rows["k"] == rows["k"].max()) & (rows["rate_rps"] == rows["rate_rps"].min())
+    at = rows[place].set_index("part")
+    return {
+        "low_rate": f"{rows['rate_rps'].min():g}",
+        "low_bins": _bins(at["k"].iloc[0]),
+        "low_waiting": f"{_with_interval(at.loc['waiting_s'], 'mean_s', 2)} s",
+        "low_above": f"{at.loc['latency_s', 'mean_s'] - at.loc['latency_s', 'lemma_s']:.2f} s",
+    }
+
+
+@reads_tables
+def show_parts(parts: pd.DataFrame) -> Styler:
+    """Mean latency by its parts at each rate, for few and for many servers, beside the lemma; seconds."""
+    index = ["k", "rate_rps", "gpus"]
+    wide = parts.assign(text=[f"{row.mean_s:.2f} ± {row.ci_high - row.mean_s:.2f}" for row in parts.itertuples()])
+    wide = wide.pivot_table("text", index, "part", aggfunc="first", sort=False)
+    lemma = parts[parts["part"] == "latency_s"].set_index(index)["lemma_s"]
+    columns = {"formation_s": "formation", "waiting_s": "waiting", "service_s": "service", "latency_s": "latency"}
+    shown = wide[list(columns)].rename(columns=columns).assign(**{"lemma 5.1": lemma.map("{:.2f}".format)})
+    shown = shown.reset_index().rename(columns={"rate_rps": "rate (1/s)", "gpus": "servers"})
+    return shown.rename_axis(columns=None).style.format({"rate (1/s)": "{:g}"}).hide(axis="index")
+
+
+@reads_tables
+def show_latencies(table: pd.DataFrame, read: pd.DataFrame) -> Styler:
+    """Mean latencies beside those read off the paper's figure, seconds."""
+    both = read.merge(table, on=["k", "rate_rps"])
+    shown = pd.DataFrame(
+        {
+            "bins k": both["k"].astype(int),
+            "rate (1/s)": both["rate_rps"].map("{:g}".format),
+            "simulated, s (95 % interval)": [_with_interval(row, "latency_mean_s", 2) for _, row in both.iterrows()],
+            "paper": both["value"].map("{:.2f}".format),
+            "difference": (both["latency_mean_s"] / both["value"] - 1).map(_points),
+        }
+    )
+    return shown.style.hide(axis="index")
+
+
+def _gaps(table: pd.DataFrame) -> pd.DataFrame:
+    """Estimate and limits over theory, less one."""
+    return table[["throughput_rps", "ci_low", "ci_high"]].div(table["theory_rps"], axis=0) - 1
+
+
+def _with_interval(row: pd.Series, quantity: str = "throughput_rps", digits: int = 3) -> str:
+    return f"{row[quantity]:.{digits}f} ({row['ci_low']:.{digits}f} to {row['ci_high']:.{digits}f})"
+
+
+def _share(row: pd.Series, quantity: str = "throughput_rps") -> str:
+    return f"{_points(row[quantity])} ({signed(100 * row['ci_low'])} to {_points(row['ci_high'])})"
+
+
+def _cost(row: pd.Series) -> str:
+    return f"{percent(row['share'], 2)} ({interval(row['ci_low'], row['ci_high'], 2)})"
+
+
+def _points(share: float) -> str:
+    return f"{signed(100 * share)} %"
+
+
+def _or_dash(values: pd.Series, text: object) -> list[str]:
+    return ["–" if pd.isna(value) else text(value) for value in values]
+
+
+def _bins(k: float) -> str:
+    return "one bin" if k == 1 else f"{int(k)} bins"

@@ -1,0 +1,38 @@
+"""The plots of the Multi-Bin experiments: what they show is what the tables say."""
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import pytest
+
+from simlib import figures_multi_bin
+from simlib.checks import InputError
+
+
+def test_points_carry_their_intervals_and_theory_is_a_line():
+    table = pd.DataFrame(
+        {"k": [1, 1, 2, 2], "rate_rps": [4.0, 12.0] * 2, "throughput_rps": [4.0, 6.4, 4.0, 8.4]}
+        | {"ci_low": [3.9, 6.3, 3.9, 8.3], "ci_high": [4.1, 6.5, 4.1, 8.5], "theory_rps": [4.0, 6.45, 4.0, 8.43]}
+    )
+    axis = figures_multi_bin.throughput_by_rate(table).axes[0]
+    assert len(axis.containers) == 2
+    low, high = axis.containers[1].lines[2][0].get_segments()[1][:, 1]
+    assert (low, high) == pytest.approx((8.3, 8.5))
+    assert [text.get_text() for text in axis.texts] == ["k = 1", "k = 2"]
+    plt.close("all")
+
+
+def test_overloaded_latencies_are_off_the_scale():
+    table = pd.DataFrame(
+        {"k": [1, 1], "rate_rps": [4.0, 12.0], "latency_mean_s": [35.0, 4000.0], "ci_low": [34.0, 3900.0]}
+        | {"ci_high": [36.0, 4100.0], "lemma_s": [35.0, 25.0]}
+    )
+    read = pd.DataFrame({"rate_rps": [4.0], "value": [35.7]})
+    axis = figures_multi_bin.latency_by_rate(table, read).axes[0]
+    assert axis.get_ylim()[1] == 70.0
+    assert len(axis.containers[0].lines[0].get_xdata()) == 1
+    plt.close("all")
+
+
+def test_a_missing_column_is_named():
+    with pytest.raises(InputError, match="throughput_rps"):
+        figures_multi_bin.throughput_by_rate(pd.DataFrame({"k": [1]}))
