@@ -57,7 +57,7 @@ def _estimate(section: str, claim: str, claimed: float, slack: float, row: pd.Se
 
 
 def _bins(k: float) -> str:
-    return f"{k:.0f} bin" if k == 1 else f"{_bins(k)}"
+    return "1 bin" if k == 1 else f"{k:.0f} bins"
 
 
 def _exact(section: str, claim: str, claimed: float, slack: float, ours: float) -> Claim:
