@@ -39,6 +39,7 @@ _MODULES = {
     "figures_statistics",
     "grid",
     "histograms",
+    "large_batches",
     "latency",
     "lengths",
     "levels",
