@@ -39,6 +39,7 @@ _MODULES = {
     "figures_statistics",
     "grid",
     "histograms",
+    "joint_bins",
     "large_batches",
     "latency",
     "lengths",
