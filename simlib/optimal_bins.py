@@ -48,11 +48,13 @@ def interval_costs(first: int, values: np.ndarray, up_to: np.ndarray, size: floa
 
 def relax(first: int, before: float, costs: np.ndarray, best: np.ndarray, origin: np.ndarray):
     """Kernel: where a bin that starts at `first`, with cost `before` below it, improves what ends at each value."""
-    for last in range(first + 1, len(costs)):
-        total = before + costs[last]
-        if total < best[last]:
-            best[last] = total
-            origin[last] = first
+    # Counted from 0, so that no index is checked for counting from the end.
+    costs, best, origin = costs[first + 1 :], best[first + 1 :], origin[first + 1 :]
+    for i in range(len(costs)):
+        total = before + costs[i]
+        if total < best[i]:
+            best[i] = total
+            origin[i] = first
 
 
 def partition(k_bins: int, costs_from: Any, values: int) -> tuple[np.ndarray, np.ndarray]:
