@@ -45,6 +45,7 @@ _MODULES = {
     "levels",
     "metrics",
     "multi_bin",
+    "multi_bin_carried",
     "notebook",
     "optimal_bins",
     "predictors",
