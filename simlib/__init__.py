@@ -48,6 +48,7 @@ _MODULES = {
     "levels",
     "metrics",
     "multi_bin",
+    "multi_bin_carried",
     "multi_bin_claims",
     "notebook",
     "optimal_bins",

@@ -13,10 +13,11 @@ from matplotlib.figure import Figure
 from simlib.checks import reads_tables
 from simlib.figures import FAINT, INK, PERCENT
 
-__all__ = ["finite_run", "latency_by_rate", "throughput_by_rate", "waiting"]
+__all__ = ["errors", "exponential", "finite_run", "latency_by_rate", "ratios", "throughput_by_rate", "waiting"]
 
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#B07A00", "#2E91C9")
 MARKERS = "o^Dsv<"
+RULE_NAMES = {"equal_mass": "equal mass", "lemma_a1": "Lemma A.1", "optimal": "optimal"}
 COUNTED_NAMES = {
     "with_flush": "all requests, flush included",
     "without_flush": "full batches only",
@@ -98,6 +99,64 @@ def waiting(parts: pd.DataFrame) -> Figure:
         )
     axis.set_xlabel("Arrival rate (requests/s)")
     axis.set_ylabel("Wait of a formed batch (s)")
+    return figure
+
+
+@reads_tables
+def errors(table: pd.DataFrame, read: pd.DataFrame, read_batch_size: int = 128) -> Figure:
+    """Throughput against the chance of a wrong bin, a panel a batch size (`multi_bin_carried.prediction_errors`).
+
+    `read` is `multi_bin.paper`'s, of batches of `read_batch_size`.
+    """
+    sizes = sorted(set(table["batch_size"]))
+    figure, axes = plt.subplots(1, len(sizes), figsize=(4.6 * len(sizes), 4.0), squeeze=False)
+    for axis, size in zip(axes[0], sizes, strict=True):
+        for place, (k, rows) in enumerate(table[table["batch_size"] == size].groupby("k")):
+            axis.plot(rows["p_e"], rows["theory_rps"], color=INK, lw=0.8, zorder=3)
+            _points(axis, rows, "p_e", "throughput_rps", place)
+            _label(axis, rows["p_e"].iloc[-1], rows["theory_rps"].iloc[-1], f"k = {k}", place)
+        if size == read_batch_size:
+            axis.plot(read["p_e"], read["value"], "x", color=INK, ms=7, mew=1.4, zorder=4, label="read off the paper")
+            axis.legend(loc="upper right", fontsize=10)
+        axis.set_title(f"Batches of {size}")
+        axis.set_ylim(bottom=0.0)
+        axis.set_xlabel("Probability $p_e$ of each neighbouring bin")
+    axes[0][0].set_ylabel("Throughput (requests/s)")
+    return figure
+
+
+@reads_tables
+def exponential(table: pd.DataFrame) -> Figure:
+    """Throughput against the number of bins, a line a rule for their edges (`multi_bin_carried.exponential_bins`)."""
+    figure, axis = plt.subplots(figsize=(7.0, 4.0))
+    rules = list(dict.fromkeys(table["rule"]))
+    for place, rule in enumerate(rules):
+        rows = table[table["rule"] == rule]
+        axis.plot(rows["k"], rows["theory_rps"], color=INK, lw=0.8, zorder=3)
+        shifted = rows.assign(k=rows["k"] + 0.06 * (place - (len(rules) - 1) / 2))
+        _points(axis, shifted, "k", "throughput_rps", place, label=RULE_NAMES.get(rule, rule))
+    axis.set_xticks(sorted(set(table["k"])))
+    axis.set_ylim(bottom=0.0)
+    axis.set_xlabel("Bins k")
+    axis.set_ylabel("Throughput (requests/s)")
+    figure.legend(loc="outside upper center", ncols=3, fontsize=10)
+    return figure
+
+
+@reads_tables
+def ratios(table: pd.DataFrame, service: pd.DataFrame) -> Figure:
+    """How many times one bin's throughput each number of bins has, ours and the paper's (`multi_bin_carried`)."""
+    figure, axis = plt.subplots(figsize=(7.0, 3.8))
+    alone = service[service["k"] == 1].iloc[0]
+    axis.plot(service["k"], service["theory_rps"] / alone["theory_rps"], color=INK, lw=0.8, label="exact integral")
+    axis.plot(service["k"], service["paper_rps"] / alone["paper_rps"], "x", color=INK, ms=8, mew=1.6, label="paper")
+    _points(axis, table, "k", "ratio", 0, label="simulated")
+    axis.set_xscale("log", base=2)
+    axis.set_xticks(table["k"], table["k"])
+    axis.minorticks_off()
+    axis.set_xlabel("Bins k")
+    axis.set_ylabel("Throughput, times that of one bin")
+    figure.legend(loc="outside upper center", ncols=3, fontsize=10)
     return figure
 
 

@@ -7,6 +7,7 @@ included; whatever cuts a length is a named parameter.
 from __future__ import annotations
 
 import functools
+import math
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -16,7 +17,7 @@ from simlib.checks import InputError, check_integer, check_number, check_type
 from simlib.predictors import MOST_TOKENS, log_normal
 from simlib.streams import check_draw
 
-__all__ = ["Empirical", "Fixed", "LengthDistribution", "LogNormal", "Mixture", "Uniform"]
+__all__ = ["Empirical", "Exponential", "Fixed", "LengthDistribution", "LogNormal", "Mixture", "Uniform"]
 
 
 @runtime_checkable
@@ -69,6 +70,44 @@ class Uniform:
     def sample(self, n: int, rng: np.random.Generator) -> np.ndarray:
         n = check_draw(n, rng)
         return rng.integers(int(self.low), int(self.high), size=n, endpoint=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Exponential:
+    """Exponential lengths, rounded to the nearest integer and then kept in [`low`, `high`].
+
+    Parameters
+    ----------
+    scale_tokens : float
+        Mean before rounding and cutting, in (0, 1e7].
+    low, high : int
+        Shorter and longer draws become `low` and `high`.
+
+    Examples
+    --------
+    >>> round(Exponential(scale_tokens=10_000.0).mean_tokens, 3)
+    10000.0
+    """
+
+    scale_tokens: float
+    low: int = 1
+    high: int = MOST_TOKENS
+
+    def __post_init__(self) -> None:
+        check_number("scale_tokens", self.scale_tokens, 0.0, MOST_TOKENS, open_low=True)
+        check_integer("low", self.low, 0, MOST_TOKENS)
+        check_integer("high", self.high, self.low, MOST_TOKENS)
+
+    @property
+    def mean_tokens(self) -> float:
+        """Mean length after rounding and cutting, in tokens: `low` plus the sum of P(length > i) from there on."""
+        step, beyond = 1.0 / self.scale_tokens, math.exp(-(self.low + 0.5) / self.scale_tokens)
+        return self.low + beyond * math.expm1(-(self.high - self.low) * step) / math.expm1(-step)
+
+    def sample(self, n: int, rng: np.random.Generator) -> np.ndarray:
+        n = check_draw(n, rng)
+        drawn = np.rint(self.scale_tokens * rng.standard_exponential(n))
+        return np.clip(drawn, self.low, self.high).astype(np.int64)
 
 
 @dataclass(frozen=True, slots=True)

@@ -142,7 +142,7 @@ def by_rate(
         replications=replications,
         workload={
             "kind": "synthetic",
-            "family": _family(seed),
+            "family": family(seed),
             "requests": sizes[1],
             "arrivals": "poisson",
             "prompt": {"kind": "fixed", "tokens": 0},
@@ -179,7 +179,7 @@ def plateaus(runs: pd.DataFrame, batch_size: int = 128) -> pd.DataFrame:
     missing for numbers of bins that it does not show.
     """
     flat = runs[runs["rate_rps"] >= PLATEAU_RPS].groupby(["k", "replication"], as_index=False)["throughput_rps"].mean()
-    table = _estimates(flat.pivot_table("throughput_rps", "replication", "k"), ["k"], "throughput_rps")
+    table = estimates(flat.pivot_table("throughput_rps", "replication", "k"), ["k"], "throughput_rps")
     table["theory_rps"] = [_limit_rps(batch_size, k) for k in table["k"]]
     return table.assign(paper_rps=table["k"].map(paper("3", "plateau_rps").set_index("k")["value"]))
 
@@ -272,7 +272,7 @@ def carried(runs: pd.DataFrame, batch_size: int = 128) -> pd.DataFrame:
 
     Theory is Theorem 4.2's c_k, requests per second.
     """
-    table = _estimates(runs, ["k", "counted"], "throughput_rps")
+    table = estimates(runs, ["k", "counted"], "throughput_rps")
     return table.assign(theory_rps=[_limit_rps(batch_size, k) for k in table["k"]])
 
 
@@ -287,7 +287,7 @@ def costs(runs: pd.DataFrame, batch_size: int = 128) -> pd.DataFrame:
         for k in dict.fromkeys(k for k, _ in runs)
         for cost, (more, less) in pairs.items()
     }
-    return _estimates(lost, ["k", "cost"], "share")
+    return estimates(lost, ["k", "cost"], "share")
 
 
 def parts_s(run: Run) -> dict[str, float]:
@@ -345,7 +345,7 @@ def latency_parts(
                     found |= {(k, rate, servers, part): value for part, value in parts.items()}
         return found
 
-    table = _estimates(
+    table = estimates(
         replicate(one, replications, seed=0, workers=workers), ["k", "rate_rps", "gpus", "part"], "mean_s"
     )
 
@@ -362,11 +362,12 @@ def _requests(requests: int, rate_rps: float, seed: int, replication: int) -> An
     """One replication's requests with times from 1 to 20 s, known beforehand."""
     arrivals = workload.Poisson(rate_rps)
     return workload.generate(
-        requests, arrivals, Fixed(0), UNIFORM, Oracle(), family=_family(seed), replication=replication
+        requests, arrivals, Fixed(0), UNIFORM, Oracle(), family=family(seed), replication=replication
     )
 
 
-def _family(seed: int) -> str:
+def family(seed: int) -> str:
+    """The name of this paper's workloads, by seed: all figures with uniform times share their service times."""
     return f"multi_bin {check_integer('seed', seed, 0)}"
 
 
@@ -392,10 +393,10 @@ def _sizes(batch_size: int, requests: int) -> tuple[int, int]:
 def _by_cell(runs: pd.DataFrame, quantity: str) -> pd.DataFrame:
     """Mean with interval of each number of bins and rate."""
     wide = runs.pivot_table(quantity, "replication", ["k", "rate_rps"])
-    return _estimates(wide, ["k", "rate_rps"], quantity).assign(replications=len(wide))
+    return estimates(wide, ["k", "rate_rps"], quantity).assign(replications=len(wide))
 
 
-def _estimates(runs: pd.DataFrame | Mapping[Any, Any], names: Sequence[str], quantity: str) -> pd.DataFrame:
+def estimates(runs: pd.DataFrame | Mapping[Any, Any], names: Sequence[str], quantity: str) -> pd.DataFrame:
     """One row a column of replications: its name's parts, mean and interval."""
     import pandas as pd
 

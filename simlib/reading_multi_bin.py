@@ -17,9 +17,16 @@ if TYPE_CHECKING:
     from pandas.io.formats.style import Styler
 
 __all__ = [
+    "errors_answer",
+    "exponential_answer",
     "latency_answer",
     "latency_numbers",
+    "llm_like_answer",
+    "llm_like_numbers",
+    "show_exponential",
     "show_latencies",
+    "show_llm_like",
+    "show_measured",
     "show_parts",
     "show_plateaus",
     "throughput_answer",
@@ -136,6 +143,120 @@ def show_latencies(table: pd.DataFrame, read: pd.DataFrame) -> Styler:
         }
     )
     return shown.style.hide(axis="index")
+
+
+@reads_tables
+def errors_answer(table: pd.DataFrame, measured: pd.DataFrame) -> str:
+    """How far simulation lies from the exact integral, what one error in a hundred costs, what measured ones leave."""
+    off = _gaps(table)["throughput_rps"].abs().max()
+    sentences = [f"Simulation lies within {percent(off, 2)} of the exact integral at every point."]
+    for size, rows in measured.groupby("batch_size"):
+        left = ", ".join(f"{_kept(row)} with {_bins(row.k)}" for row in rows.itertuples())
+        sentences.append(f"Of the gain over one bin, the paper's own predictor leaves with batches of {size}: {left}.")
+    few = table[(table["p_e"] == 0.01) & (table["batch_size"] == table["batch_size"].max())]
+    for row in few[few["k"] == few["k"].min()].itertuples():
+        same = table[(table["k"] == row.k) & (table["batch_size"] == row.batch_size)]
+        lost = 1 - row.throughput_rps / same[same["p_e"] == 0.0]["throughput_rps"].iloc[0]
+        sentences.append(
+            f"One error in a hundred costs {percent(lost, 0)} of the throughput with {_bins(row.k)} and batches of "
+            f"{row.batch_size}."
+        )
+    return " ".join(sentences)
+
+
+@reads_tables
+def show_measured(measured: pd.DataFrame) -> Styler:
+    """Throughput under the measured confusion matrices, and what is left of an oracle's gain."""
+    shown = pd.DataFrame(
+        {
+            "batch": measured["batch_size"],
+            "bins k": measured["k"],
+            "bin is right": measured["accuracy_share"].map(percent),
+            "simulated, requests/s (95 % interval)": [_with_interval(row) for _, row in measured.iterrows()],
+            "exact": measured["theory_rps"].map("{:.3f}".format),
+            "oracle": measured["oracle_rps"].map("{:.3f}".format),
+            "of the gain is left": [_kept(row) for row in measured.itertuples()],
+        }
+    )
+    return shown.sort_values(["batch", "bins k"]).style.hide(axis="index")
+
+
+@reads_tables
+def exponential_answer(table: pd.DataFrame) -> str:
+    """What equal-mass bins lose against the optimal ones, and how little Lemma A.1's do."""
+    wide = table[table["k"] > 1].pivot_table(["throughput_rps", "theory_rps"], "k", "rule")
+    found, exact = wide["throughput_rps"], wide["theory_rps"]
+    lost = 1 - found["equal_mass"] / found["optimal"]
+    off = _gaps(table)["throughput_rps"].abs().max()
+    met = ((table["ci_low"] <= table["theory_rps"]) & (table["theory_rps"] <= table["ci_high"])).sum()
+    return (
+        f"Equal-mass bins carry {percent(lost.min(), 0)} to {percent(lost.max(), 0)} less than the optimal ones for "
+        f"exponential times. Lemma A.1's bins carry at most "
+        f"{percent((1 - exact['lemma_a1'] / exact['optimal']).max(), 3)} less by the exact integral: minimising the "
+        f"bound is as good as minimising the mean. Simulation lies within {percent(off, 2)} of the integral, which "
+        f"{met} of {len(table)} intervals contain."
+    )
+
+
+@reads_tables
+def show_exponential(table: pd.DataFrame) -> Styler:
+    """Throughput by number of bins and rule, requests per second: simulated with interval, and the exact integral."""
+    said = table.assign(text=[f"{_with_interval(row)}; {row['theory_rps']:.3f}" for _, row in table.iterrows()])
+    wide = said.pivot_table("text", "k", "rule", aggfunc="first", sort=False).reset_index()
+    names = {"k": "bins k", "equal_mass": "equal mass", "lemma_a1": "Lemma A.1"}
+    return wide.rename(columns=names).rename_axis(columns=None).style.hide(axis="index")
+
+
+@reads_tables
+def llm_like_answer(ratios: pd.DataFrame, service: pd.DataFrame, tolerance: float = 0.05, up_to: int = 16) -> str:
+    """Whether the ratios agree with the paper's to the tolerance, and that the thresholds themselves do not."""
+    off = _ratio_errors(ratios, service)
+    near = off[(off.index <= up_to) & (off.index > 1)]
+    verdict = "agree" if (near.abs() <= tolerance).all() else "do not all agree"
+    most = ratios.iloc[-1]
+    return (
+        f"Ratios of throughput {verdict} with the paper's to {percent(tolerance, 0)} up to {_bins(near.index.max())} "
+        f"(largest difference {percent(near.abs().max())}); with {_bins(most['k'])} we have "
+        f"{_with_interval(most, 'ratio')}, a difference of {_points(off.iloc[-1])}. The thresholds themselves are "
+        f"{(service['paper_rps'] / service['throughput_rps']).min():.1f} to "
+        f"{(service['paper_rps'] / service['throughput_rps']).max():.1f} times what the printed time per token gives."
+    )
+
+
+@reads_tables
+def llm_like_numbers(service: pd.DataFrame) -> dict[str, str]:
+    """The time per token at which our throughput would be the paper's, milliseconds."""
+    implied_ms = 1000 * service["implied_s_per_token"]
+    return {"implied_low": f"{implied_ms.min():.2f}", "implied_high": f"{implied_ms.max():.2f} ms"}
+
+
+@reads_tables
+def show_llm_like(ratios: pd.DataFrame, service: pd.DataFrame) -> Styler:
+    """Throughput and its ratio to one bin's, beside the paper's."""
+    alone, off = service[service["k"] == 1].iloc[0], _ratio_errors(ratios, service)
+    shown = pd.DataFrame(
+        {
+            "bins k": service["k"],
+            "simulated, requests/s (95 % interval)": [_with_interval(row) for _, row in service.iterrows()],
+            "exact": service["theory_rps"].map("{:.3f}".format),
+            "ratio (95 % interval)": [_with_interval(row, "ratio") for _, row in ratios.iterrows()],
+            "paper's threshold": service["paper_rps"].map("{:.2f}".format),
+            "paper's ratio": (service["paper_rps"] / alone["paper_rps"]).map("{:.3f}".format),
+            "difference": [_points(value) for value in off],
+            "implied ms/token": (1000 * service["implied_s_per_token"]).map("{:.2f}".format),
+        }
+    )
+    return shown.style.hide(axis="index")
+
+
+def _ratio_errors(ratios: pd.DataFrame, service: pd.DataFrame) -> pd.Series:
+    """Our ratio over the paper's, less one, by number of bins."""
+    paper_rps = service.set_index("k")["paper_rps"]
+    return ratios.set_index("k")["ratio"] / (paper_rps / paper_rps[1]) - 1
+
+
+def _kept(row: object) -> str:
+    return f"{percent(row.kept_share)} ({interval(row.kept_ci_low, row.kept_ci_high)})"
 
 
 def _gaps(table: pd.DataFrame) -> pd.DataFrame:

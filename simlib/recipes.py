@@ -128,6 +128,7 @@ LENGTHS = Kinds(
     {
         "fixed": lengths.Fixed,
         "uniform": lengths.Uniform,
+        "exponential": lengths.Exponential,
         "log_normal": lengths.LogNormal,
         "mixture": lengths.Mixture,
         "empirical": lengths.Empirical,

@@ -14,7 +14,7 @@ import numpy as np
 
 from simlib.arrivals import AllAtOnce, ArrivalProcess, GammaArrivals, OnOff, Poisson, check_rate
 from simlib.checks import InputError, check_choice, check_integer, check_type
-from simlib.lengths import Empirical, Fixed, LengthDistribution, LogNormal, Mixture, Uniform
+from simlib.lengths import Empirical, Exponential, Fixed, LengthDistribution, LogNormal, Mixture, Uniform
 from simlib.predictors import Predictor, original_predictions, predict
 from simlib.streams import MOST_REQUESTS, stream
 from simlib.table import RequestTable
@@ -24,6 +24,7 @@ __all__ = [
     "AllAtOnce",
     "ArrivalProcess",
     "Empirical",
+    "Exponential",
     "Fixed",
     "GammaArrivals",
     "LengthDistribution",

@@ -36,3 +36,22 @@ def test_overloaded_latencies_are_off_the_scale():
 def test_a_missing_column_is_named():
     with pytest.raises(InputError, match="throughput_rps"):
         figures_multi_bin.throughput_by_rate(pd.DataFrame({"k": [1]}))
+
+
+def test_errors_have_a_panel_a_batch_size_and_the_paper_in_its_own():
+    table = pd.DataFrame({"k": [2] * 4, "p_e": [0.0, 0.5] * 2, "batch_size": [8, 8, 128, 128]})
+    table = table.assign(throughput_rps=1.0, ci_low=0.9, ci_high=1.1, theory_rps=1.0)
+    small, large = figures_multi_bin.errors(table, pd.DataFrame({"p_e": [0.0], "value": [1.0]})).axes
+    assert [small.get_title(), large.get_title()] == ["Batches of 8", "Batches of 128"]
+    assert small.get_legend() is None and large.get_legend() is not None
+    plt.close("all")
+
+
+def test_rules_and_ratios_are_drawn_with_theory():
+    flat = pd.DataFrame({"k": [1, 2] * 2, "rule": ["equal_mass"] * 2 + ["optimal"] * 2})
+    flat = flat.assign(throughput_rps=1.0, ci_low=0.9, ci_high=1.1, theory_rps=1.0, paper_rps=2.0)
+    assert len(figures_multi_bin.exponential(flat).axes[0].containers) == 2
+    ratios = pd.DataFrame({"k": [1, 2], "ratio": [1.0, 1.2], "ci_low": [1.0, 1.1], "ci_high": [1.0, 1.3]})
+    axis = figures_multi_bin.ratios(ratios, flat[:2]).axes[0]
+    assert axis.lines[1].get_ydata().tolist() == [1.0, 1.0]
+    plt.close("all")

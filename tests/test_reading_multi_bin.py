@@ -42,3 +42,18 @@ def test_the_latency_answer_compares_few_with_many_servers():
 def test_a_missing_column_is_named():
     with pytest.raises(InputError, match="throughput_rps"):
         reading_multi_bin.show_plateaus(pd.DataFrame({"k": [1], "ci_low": [1], "ci_high": [2]}))
+
+
+def test_ratios_are_judged_to_the_tolerance():
+    ratios = estimates(k=[1, 2, 32], ratio=[1.0, 1.3, 1.7], ci_low=[1.0, 1.2, 1.6], ci_high=[1.0, 1.4, 1.8])
+    service = estimates(k=[1, 2, 32], throughput_rps=[4.0, 5.2, 6.8], paper_rps=[20.0, 25.0, 36.0])
+    text = reading_multi_bin.llm_like_answer(ratios, service)
+    assert "agree with the paper's to 5 % up to 2 bins (largest difference 4.0 %)" in text
+    assert "do not all agree" in reading_multi_bin.llm_like_answer(ratios, service, tolerance=0.03)
+
+
+def test_the_exponential_answer_compares_the_rules():
+    rules = ["equal_mass", "lemma_a1", "optimal"]
+    table = estimates(k=[2] * 3, rule=rules, throughput_rps=[0.7, 1.0, 1.0], ci_low=[0.6, 0.9, 1.01], ci_high=[2.0] * 3)
+    text = reading_multi_bin.exponential_answer(table.assign(theory_rps=[0.7, 0.99, 1.0]))
+    assert "30 % to 30 % less" in text and "at most 1.000 % less" in text and "2 of 3 intervals" in text

@@ -11,6 +11,7 @@ from simlib.predictors import MultiplicativeNoise, OriginalFormula
 from simlib.workload import (
     AllAtOnce,
     Empirical,
+    Exponential,
     Fixed,
     GammaArrivals,
     LogNormal,
@@ -36,6 +37,8 @@ ARRIVALS = [
 LENGTHS = [
     Fixed(100),
     Uniform(1, 20),
+    Exponential(3.0),
+    Exponential(50.0, low=10, high=80),
     LogNormal(120.0, 0.8),
     LogNormal(120.0, 1.5, low=50, high=300),
     LogNormal(0.4, 0.5, low=0),
