@@ -42,6 +42,7 @@ _MODULES = {
     "latency",
     "lengths",
     "levels",
+    "measurements",
     "metrics",
     "notebook",
     "predictors",
