@@ -7,7 +7,6 @@ of a second counts as much as one of a minute.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -23,9 +22,8 @@ __all__ = ["COLUMNS", "FORMS", "Fit", "Form", "Validation", "checked", "computed
 
 COLUMNS = ("batch_size", "prompt_tokens", "output_tokens", "total_s")
 PHASES = ("prefill_s", "decode_s")
+MAY_BE_ZERO = ("prompt_tokens", "output_tokens", "decode_s")
 EQUAL = "_equal_lengths"
-SLOW_S = 1.0  # per output token: no GPU is so slow, and a time in milliseconds always is
-TENFOLD = 10.0
 CONFIDENCE = 0.95
 
 
@@ -344,34 +342,17 @@ def _points(frame: Any) -> Points:
     columns = {}
     for name in (*COLUMNS, *phases):
         values = pd.to_numeric(frame[name], errors="coerce").to_numpy(float)
-        bad = ~(np.isfinite(values) & (values >= 0 if name in ("prompt_tokens", "output_tokens") else values > 0))
+        bad = ~(np.isfinite(values) & (values >= 0 if name in MAY_BE_ZERO else values > 0))
         if bad.any():
             row = int(np.argmax(bad))
-            raise InputError(f"measurements, row {row}, {name}: {frame[name].iloc[row]} (expected a number > 0)")
+            wanted = f"a number {'>=' if name in MAY_BE_ZERO else '>'} 0"
+            raise InputError(f"measurements, row {row}, {name}: {frame[name].iloc[row]} (expected {wanted})")
         columns[name] = values
     b, p, o, total_s = (columns[name] for name in COLUMNS)
     point = pd.MultiIndex.from_arrays([b, p, o])
     point = pd.factorize(point, sort=True)[0]
-    _check_repetitions(point, columns)
-    if np.median(total_s / np.maximum(o, 1)) > SLOW_S:
-        text = f"measurements, total_s: {np.median(total_s / np.maximum(o, 1)):.3g} s for an output token (these look"
-        warnings.warn(f"{text} like milliseconds; if so, divide by 1000)", stacklevel=3)
     both = np.column_stack([columns[name] for name in PHASES]) if len(phases) == 2 else None
     return Points(b, p, o, total_s, both, point)
-
-
-def _check_repetitions(point: np.ndarray, columns: Mapping[str, np.ndarray]) -> None:
-    order = np.argsort(point, kind="stable")
-    starts = np.flatnonzero(np.diff(point[order], prepend=-1))
-    times = columns["total_s"][order]
-    factor = np.maximum.reduceat(times, starts) / np.minimum.reduceat(times, starts)
-    if factor.max() >= TENFOLD:
-        row = order[starts[np.argmax(factor)]]
-        where = ", ".join(f"{name} {columns[name][row]:g}" for name in COLUMNS[:3])
-        raise InputError(
-            f"measurements, {where} (first in row {row}): repetitions differ {factor.max():.3g} times (expected less "
-            f"than {TENFOLD:g})"
-        )
 
 
 def _form(name: str, data: Points) -> Form:
@@ -385,8 +366,8 @@ def _check_grid(form: Form, data: Points) -> None:
         if len(np.unique(values)) < 2:
             raise InputError(f"measurements, {name}: {values[0]:g} throughout (expected at least 2 different ones)")
     needed = len(form.coefficients)
-    exponent = (0.5,) if form.name == "power" else ()
-    design = _scaled(np.column_stack(form.columns(*data[:3], *exponent)))[0]
+    design = _design(form, data, *((0.5,) if form.name == "power" else ()))
+    design = design / np.maximum(np.abs(design).max(axis=0), 1e-300)
     points = int(data.point.max()) + 1
     if points < needed + 1 or np.linalg.matrix_rank(design) < design.shape[1]:
         raise InputError(
@@ -410,24 +391,26 @@ def _estimate(form: Form, data: Points, relative: bool) -> np.ndarray:
     return value
 
 
+def _design(form: Form, data: Points, *exponent: float) -> np.ndarray:
+    """What each coefficient is multiplied by; where phases were measured, the prefills first, then the decodes."""
+    design = np.column_stack(form.columns(*data[:3], *exponent))
+    if form.prefill and data.phases_s is not None:
+        prompt = np.arange(design.shape[1]) < form.prefill
+        return np.vstack([design * prompt, design * ~prompt])
+    return design
+
+
 def _solve(form: Form, data: Points, relative: bool, *exponent: float) -> tuple[np.ndarray, float]:
     from scipy.optimize import nnls
 
-    design, target_s = np.column_stack(form.columns(*data[:3], *exponent)), data.total_s
     weight = 1 / data.total_s if relative else np.ones_like(data.total_s)
-    if form.prefill and data.phases_s is not None:
-        prompt = np.arange(design.shape[1]) < form.prefill
-        design = np.vstack([design * prompt, design * ~prompt])
+    design, target_s = _design(form, data, *exponent), data.total_s
+    if len(design) > len(target_s):
         target_s, weight = data.phases_s.T.ravel(), np.tile(weight, 2)
-    scaled, scale = _scaled(design * weight[:, None])
-    value, norm = nnls(scaled, target_s * weight)
+    design = design * weight[:, None]
+    scale = np.maximum(np.abs(design).max(axis=0), 1e-300)
+    value, norm = nnls(design / scale, target_s * weight)
     return value / scale, norm
-
-
-def _scaled(design: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    scale = np.abs(design).max(axis=0)
-    scale[scale == 0] = 1.0
-    return design / scale, scale
 
 
 def _predict(form: Form, value: np.ndarray, b: np.ndarray, p: np.ndarray, o: np.ndarray) -> np.ndarray:

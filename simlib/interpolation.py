@@ -101,11 +101,18 @@ class Table(LatencyModel):
         )
         sizes, prompts, outputs = (np.unique(v) for v in (points["batch_size"], prompt, length))
         if len(sizes) < 2 or len(outputs) < 2:
-            raise InputError(f"latency {name}: {len(sizes)} batch sizes, {len(outputs)} outputs (expected 2 of each)")
+            raise InputError(
+                f"latency {name}: {len(sizes)} batch sizes, {len(outputs)} outputs (expected at least 2 of each)"
+            )
         grid = grid.reindex(columns=[(p, o) for p in prompts for o in outputs])
         if grid.isna().any(axis=None):
             row, column = np.argwhere(grid.isna().to_numpy())[0]
-            where = f"batch_size {grid.index[row]:g}, prompt and output {grid.columns[column]}"
+            prompt_tokens, output_tokens = grid.columns[column]
+            where = f"batch_size {grid.index[row]:g}, " + (
+                f"prompt_tokens and output_tokens {output_tokens / 2:g}"
+                if equal
+                else f"prompt_tokens {prompt_tokens:g}, output_tokens {output_tokens:g}"
+            )
             raise InputError(f"latency {name}: no time at {where} (expected every combination of the grid)")
         head = [len(sizes), len(prompts), len(outputs), equal]
         numbers = np.concatenate([head, sizes, prompts, outputs, grid.to_numpy().ravel()]).astype(float)
@@ -118,12 +125,22 @@ class Table(LatencyModel):
         from simlib import measurements
 
         check_type("latency file", path, (str, Path), "a path")
-        return cls.of(measurements.read(path), Path(path).name)
+        return cls.of(measurements.read(path).frame, Path(path).name)
 
     def batch_time_s(self, size: Any, prompt_tokens: Any, output_tokens: Any) -> Any:
         """Interpolated times in seconds, for numbers or arrays."""
-        shapes = np.broadcast_arrays(*(np.asarray(v, float) for v in (size, prompt_tokens, output_tokens)))
-        rows = np.zeros((shapes[0].size, MAX_TOTAL + 1))
-        rows[:, SIZE], rows[:, MAX_PROMPT], rows[:, MAX_OUTPUT] = (shape.ravel() for shape in shapes)
-        rows[:, MAX_TOTAL] = rows[:, MAX_PROMPT] + rows[:, MAX_OUTPUT]
-        return np.array([table_law(row, self.numbers) for row in rows]).reshape(shapes[0].shape)[()]
+        from scipy.interpolate import RegularGridInterpolator
+
+        counts, rest = self.numbers[:3].astype(int), self.numbers[HEAD:]
+        *axes, times = np.split(rest, np.cumsum(counts))
+        shape = [np.asarray(v, float) for v in (size, prompt_tokens, output_tokens)]
+        if self.numbers[3]:
+            shape[2] = shape[1] + shape[2]
+        kept = [i for i in range(3) if counts[i] > 1]
+        found = RegularGridInterpolator(
+            [axes[i] for i in kept], times.reshape(counts[kept]), bounds_error=False, fill_value=None
+        )
+        return np.maximum(found(tuple(np.broadcast_arrays(*shape)[i] for i in kept)), 0.0)[()]
+
+    def first_token_s(self, shape: np.ndarray) -> np.ndarray:
+        return self.batch_time_s(shape[:, SIZE], shape[:, MAX_PROMPT], 1.0)

@@ -23,7 +23,18 @@ from simlib.validity import Measured, Range
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["DEFAULT_FORM", "FORMS", "MOST_MAPE", "SPLIT", "SPLIT_RANGE", "Refit", "assumed", "load", "model_of"]
+__all__ = [
+    "DEFAULT_FORM",
+    "FORMS",
+    "LISTED",
+    "MOST_MAPE",
+    "SPLIT",
+    "SPLIT_RANGE",
+    "Refit",
+    "assumed",
+    "load",
+    "model_of",
+]
 __all__ += ["names", "refit", "rows_of", "table"]
 
 FORMS = ("affine", "power", "phase4", "phase5")
@@ -34,6 +45,7 @@ MOST_MAPE = 0.25  # a group that every form misses by more is listed, and not of
 SPLIT, SPLIT_RANGE = 0.4, (0.25, 0.65)
 SPAN = {"batch": "batch_size", "prompt": "prompt_tokens", "output": "output_tokens"}
 KEYS = ["name", "form", *gpu_benchmarks.GROUP, "tokens", "n_points", "cv_folds", "cv_r2", "cv_mape", "cv_worst"]
+LISTED = [*KEYS[:7], "n_points", "cv_r2", "cv_mape", "note"]  # without ranges and coefficients
 COEFFICIENTS = list(dict.fromkeys(name for form in fitting.FORMS.values() for name in form.coefficients))
 
 
