@@ -30,6 +30,7 @@ _HOME = {
 _MODULES = {
     "arrivals",
     "backends",
+    "batch_times",
     "batching",
     "binning",
     "capacity",
@@ -49,6 +50,7 @@ _MODULES = {
     "latency",
     "lengths",
     "levels",
+    "measured_levels",
     "measurements",
     "metrics",
     "notebook",
@@ -57,6 +59,7 @@ _MODULES = {
     "presets",
     "reading",
     "reading_capacity",
+    "reading_latency",
     "reading_speed",
     "reading_statistics",
     "reading_traffic",

@@ -30,49 +30,48 @@ def residuals(table: pd.DataFrame, hue: str | None = None) -> Figure:
         axis.set_xscale("log", base=2)
         axis.set_xlabel(label)
         axis.xaxis.set_major_formatter("{x:.0f}")
-    axes[0].set_ylabel("Predicted / measured − 1")
+    axes[0].set_ylabel("Relative residual")
     axes[0].yaxis.set_major_formatter(PERCENT)
     return figure
 
 
 @reads_tables
 def batch_times(table: pd.DataFrame) -> Figure:
-    """Measured batch times by length, a panel a GPU, a line a batch size: held-out predictions of two forms beside.
+    """Measured times of batches over that of a batch of one, by length, a panel a GPU; predictions of two forms beside.
 
     `table`: ``name, form, batch_size, prompt_tokens, total_s, predicted_s`` of forms affine and phase5.
     """
     names = list(dict.fromkeys(table["name"]))
-    figure, axes = plt.subplots(1, len(names), figsize=(2.6 * len(names), 3.4), sharey=True, squeeze=False)
+    alone = table[table["batch_size"] == 1].drop_duplicates(["name", "prompt_tokens"])
+    table = table.merge(alone[["name", "prompt_tokens", "total_s"]], on=["name", "prompt_tokens"], suffixes=("", "_1"))
+    table = table.sort_values("prompt_tokens").assign(
+        measured=table["total_s"] / table["total_s_1"], predicted=table["predicted_s"] / table["total_s_1"]
+    )
+    figure, axes = plt.subplots(1, len(names), figsize=(8.5, 3.4), sharey=True, squeeze=False)
     for axis, name in zip(axes[0], names, strict=True):
         rows = table[table["name"] == name]
-        measured = rows.drop_duplicates(["batch_size", "prompt_tokens"])
-        axis.plot(measured["prompt_tokens"], measured["total_s"], "o", color=INK, ms=4)
-        for form, lines in rows.groupby("form", sort=False):
+        for (form, size), line in rows.groupby(["form", "batch_size"]):
             kind = form.removesuffix("_equal_lengths")
-            for _, line in lines.sort_values("prompt_tokens").groupby("batch_size"):
-                axis.plot(
-                    line["prompt_tokens"], line["predicted_s"], FORM_STYLES[kind], color=FORM_COLORS[kind], lw=1.2
-                )
-        for size, line in measured.sort_values("prompt_tokens").groupby("batch_size"):
-            last = line.iloc[-1]
-            axis.annotate(f"{size}", (last["prompt_tokens"], last["total_s"]), (5, -3), textcoords="offset points")
-        axis.set(xscale="log", yscale="log", title=name, xlabel="Prompt = output (tokens)")
+            x = line["prompt_tokens"]
+            axis.plot(x, line["predicted"], FORM_STYLES[kind], color=FORM_COLORS[kind], lw=1.2, label=_legend(kind))
+            axis.plot(x, line["measured"], "o", color=INK, ms=4, label="measured, by batch size")
+            last = (x.iloc[-1], line["measured"].iloc[-1])
+            axis.annotate(f"{size}", last, (5, -3), textcoords="offset points", fontsize=9)
+        axis.set(xscale="log", xlabel="Prompt = output (tokens)")
+        axis.set_title(name, fontsize=9)
         axis.set_xticks(sorted(rows["prompt_tokens"].unique()), minor=False)
         axis.minorticks_off()
         axis.xaxis.set_major_formatter("{x:.0f}")
-        axis.tick_params(axis="x", rotation=60)
-        axis.title.set_fontsize(9)
-    axes[0][0].set_ylabel("Time of a batch (s)")
-    handles = [
-        plt.Line2D([], [], color=FORM_COLORS[k], ls=FORM_STYLES[k], label=f"{k}, points left out")
-        for k in ("affine", "phase5")
-    ]
-    figure.legend(
-        handles=[plt.Line2D([], [], color=INK, marker="o", ls="", label="measured (number: batch size)"), *handles],
-        loc="outside lower center",
-        ncols=3,
-    )
+        axis.tick_params(axis="x", rotation=60, labelsize=9)
+        axis.xaxis.label.set_fontsize(10)
+    axes[0][0].set_ylabel("Time ÷ that of one request")
+    legend = dict(zip(*axes[0][0].get_legend_handles_labels()[::-1], strict=True))
+    figure.legend(legend.values(), legend.keys(), loc="outside lower center", ncols=3)
     return figure
+
+
+def _legend(form: str) -> str:
+    return f"{form}, points left out"
 
 
 @reads_tables
@@ -88,6 +87,10 @@ def held_out_errors(table: pd.DataFrame) -> Figure:
             axis.step(errors, share, FORM_STYLES[form], where="post", color=color, label=form)
         axis.axvline(0.25, color=FAINT, lw=1)
         axis.set(xscale="log", title=source, xlabel="Mean error on points left out")
+        axis.set_xticks((0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0))
+        axis.minorticks_off()
+        axis.set_xlim(0.005, 3.0)
+        axis.tick_params(axis="x", rotation=60)
         axis.xaxis.set_major_formatter(PERCENT)
     axes[0][0].set_ylabel("Share of groups")
     axes[0][0].yaxis.set_major_formatter(PERCENT)
@@ -97,22 +100,23 @@ def held_out_errors(table: pd.DataFrame) -> Figure:
 
 @reads_tables
 def measured_levels(table: pd.DataFrame) -> Figure:
-    """Late requests of three schedulers under each preset and split; bars are 95 % intervals."""
-    levels = list(dict.fromkeys(table["level"]))
-    figure, axes = plt.subplots(1, len(levels), figsize=(8.5, 4.2), sharey=True, squeeze=False)
-    for axis, level in zip(axes[0], levels, strict=True):
-        rows = table[table["level"] == level]
-        places = list(dict.fromkeys(rows["latency"]))
+    """Late requests of three schedulers under each model, a row of panels a level, a column a load."""
+    levels, loads = (list(dict.fromkeys(table[name])) for name in ("level", "load"))
+    places = list(dict.fromkeys(table["latency"]))
+    shape = {"nrows": len(levels), "ncols": len(loads), "sharex": True, "sharey": True, "squeeze": False}
+    figure, axes = plt.subplots(figsize=(8.0, 0.5 + 3.3 * len(levels)), **shape)
+    for (level, load), rows in table.groupby(["level", "load"], sort=False):
+        axis = axes[levels.index(level)][loads.index(load)]
         for shift, (name, own) in zip((-0.2, 0.0, 0.2), rows.groupby("scheduler", sort=False), strict=True):
-            y = np.array([places.index(one) for one in own["latency"]]) + shift
-            bars = [own["violation_share"] - own["ci_low"], own["ci_high"] - own["violation_share"]]
-            axis.errorbar(
-                own["violation_share"], y, xerr=bars, fmt=MARKERS[name], color=COLORS[name], label=short_name(name)
-            )
-        axis.set(title=f"Level {level}", xlabel="Late requests")
-        axis.set_yticks(range(len(places)), places)
+            share = own["violation_share"].to_numpy()
+            bars = [share - own["ci_low"], own["ci_high"] - share]
+            y = [places.index(one) + shift for one in own["latency"]]
+            axis.errorbar(share, y, xerr=bars, fmt=MARKERS[name], color=COLORS[name], ms=5, label=short_name(name))
+        axis.set_title(f"Level {level}, load {load:g}")
+        axis.set_yticks(range(len(places)), places, fontsize=9)
         axis.xaxis.set_major_formatter(PERCENT)
-        axis.set_xlim(left=0)
     axes[0][0].invert_yaxis()
+    for axis in axes[-1]:
+        axis.set_xlabel("Late requests")
     figure.legend(*axes[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return figure

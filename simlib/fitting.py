@@ -25,6 +25,7 @@ PHASES = ("prefill_s", "decode_s")
 MAY_BE_ZERO = ("prompt_tokens", "output_tokens", "decode_s")
 EQUAL = "_equal_lengths"
 CONFIDENCE = 0.95
+EXACT = 1e-9  # relative: no clock and no GPU agrees with a formula so well
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,8 +296,11 @@ def evidence(points: pd.DataFrame, form: str = "affine") -> dict[str, float]:
         grouped = points.groupby(list(COLUMNS[:3]))["total_s"]
         means = pd.DataFrame({"total_s": grouped.mean(), "std_s": grouped.std(), "repetitions": grouped.size()})
         means = means.reset_index()
-    found = fit(means, form)
-    residual = found.predict(*(means[name] for name in COLUMNS[:3])) / means["total_s"].to_numpy(float) - 1
+    data = _points(means)
+    kind = _form(form, data)
+    _check_grid(kind, data)
+    value = _estimate(kind, data, relative=True)
+    residual = _predict(kind, value, *data[:3]) / data.total_s - 1
     largest = {"largest_residual": float(np.abs(residual).max())}
     means = means.assign(residual=residual)[(means["repetitions"] > 1) & (means["std_s"] > 0)]
     if len(means) < 3:
@@ -304,7 +308,7 @@ def evidence(points: pd.DataFrame, form: str = "affine") -> dict[str, float]:
     repetitions = means["repetitions"].to_numpy(float)
     ratio = (means["std_s"] / means["total_s"]).to_numpy(float)
     distance = float(np.sum(repetitions * (means["residual"] / ratio) ** 2))
-    freedom = max(len(means) - len(found.coefficients), 1)
+    freedom = max(len(means) - len(value), 1)
     draws = np.random.default_rng(0).chisquare(repetitions - 1, (2000, len(means))) / (repetitions - 1)
     chance = np.var(np.log(draws), axis=1) <= np.var(np.log(ratio**2))
     return largest | {
@@ -324,7 +328,7 @@ def computed(found: Mapping[str, float], level: float = 1e-3) -> bool:
     >>> computed({"largest_residual": 0.02, "residual_p": 1.0, "spread_p": 0.4})
     False
     """
-    return found["largest_residual"] < 1e-9 or found["residual_p"] < level or found["spread_p"] < level
+    return found["largest_residual"] < EXACT or found["residual_p"] < level or found["spread_p"] < level
 
 
 def checked(points: pd.DataFrame) -> pd.DataFrame:

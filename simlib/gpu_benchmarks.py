@@ -14,11 +14,24 @@ import numpy as np
 
 from simlib.checks import check_frame
 from simlib.datasets import locate
+from simlib.latency import PRESETS
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["ARGONNE", "GROUP", "SOURCES", "SPLITWISE", "argonne", "early_stop", "slug", "splitwise", "usable"]
+__all__ = [
+    "ARGONNE",
+    "GROUP",
+    "SOURCES",
+    "SPLITWISE",
+    "argonne",
+    "capped_ratio",
+    "early_stop",
+    "original_grid",
+    "slug",
+    "splitwise",
+    "usable",
+]
 
 ARGONNE = "argonne-llm-inference-bench/All_results.csv.gz"
 SPLITWISE = "splitwise-perf/perf_model.csv.gz"
@@ -99,12 +112,46 @@ def _usable(kept: pd.DataFrame, points: pd.DataFrame, reason: str) -> tuple[pd.D
         why = reason if usable(rows) else f"fewer than {FEWEST_POINTS} points, or {FEWEST_VALUES} batches or lengths"
         left_out.append((*group, len(rows.drop_duplicates(["batch_size", "prompt_tokens", "output_tokens"])), why))
     frame = pd.DataFrame(left_out, columns=[*GROUP, "n_points", "reason"])
-    good = kept.groupby(GROUP)["batch_size"].transform("size") > 0
     names = pd.MultiIndex.from_frame(kept[GROUP])
     good = ~names.isin(pd.MultiIndex.from_frame(frame[GROUP]))
     phases = [name for name in ("prefill_s", "decode_s") if name in kept]
     columns = [*GROUP, "batch_size", "prompt_tokens", "output_tokens", *phases, "total_s"]
     return kept.loc[good, columns].reset_index(drop=True), frame
+
+
+def original_grid() -> pd.DataFrame:
+    """The grid that the original calls measured, regenerated from its description; computed, not measured.
+
+    Returns
+    -------
+    pandas.DataFrame
+        30 rows, ``batch_size, prompt_tokens, output_tokens, total_s, std_s, repetitions``; its ``max_seq_len`` is in
+        ``prompt_tokens``, as the formula has only their sum.
+
+    Notes
+    -----
+    b in 1 … 32 by L in 128 … 2,048; means 0.015 + 0.0003 L (1 + 0.4 (b-1)/b), deviations 5 % of these, three trials.
+
+    Examples
+    --------
+    >>> round(float(original_grid()["total_s"].iloc[0]), 4)
+    0.0534
+    """
+    import pandas as pd
+
+    shapes = [(b, length, 0) for b in (1, 2, 4, 8, 16, 32) for length in (128, 256, 512, 1024, 2048)]
+    grid = pd.DataFrame(shapes, columns=["batch_size", "prompt_tokens", "output_tokens"])
+    time_s = PRESETS["original-calibrated"].batch_time_s(grid["batch_size"], grid["prompt_tokens"])
+    return grid.assign(total_s=time_s, std_s=0.05 * time_s, repetitions=3)
+
+
+def capped_ratio(path: str | Path | None = None) -> np.ndarray:
+    """Prefill times of Splitwise's power-capped H100 over those of the uncapped one, row by row."""
+    import pandas as pd
+
+    raw = pd.read_csv(locate(SPLITWISE) if path is None else path)
+    capped, free = (raw.loc[raw["hardware"] == gpu, "prompt_time"].to_numpy() for gpu in (SCALED, "h100-80gb"))
+    return capped / free
 
 
 def usable(points: pd.DataFrame) -> bool:

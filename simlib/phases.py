@@ -60,7 +60,7 @@ class Phases(LatencyModel):
     Notes
     -----
     Prefill is compute-bound and takes all prompts of a batch at once; a decode step is memory-bound, so that its time
-    grows with output and barely with b {cite:p}`agrawal2024sarathi`. The first token comes at the end of prefill.
+    grows with output and barely with b. The first token comes at the end of prefill.
 
     Examples
     --------

@@ -152,7 +152,6 @@ def test_a_measured_grid_is_rarely_taken_for_a_computed_one():
         (made("phase4")[:1], "batch_size: 1 throughout"),
         (made("phase4").assign(batch_size=8), "batch_size: 8 throughout"),
         (made("phase4").assign(prompt_tokens=8, output_tokens=8), "prompt_tokens [+] output_tokens: 16 throughout"),
-    
     ],
 )
 def test_measurements_that_cannot_be_fitted_are_named(points, says):
