@@ -13,6 +13,7 @@ from simlib.schedulers import short_name
 
 __all__ = ["batch_times", "held_out_errors", "measured_levels", "residuals"]
 
+MANY = 50  # points that are drawn as pixels, or the page weighs megabytes
 AXES = {"batch_size": "Batch size", "prompt_tokens": "Prompt (tokens)", "output_tokens": "Output (tokens)"}
 FORM_COLORS = {"affine": "#D55E00", "power": "#E69F00", "phase4": "#56B4E9", "phase5": "#0072B2"}
 FORM_STYLES = {"affine": "--", "power": "-.", "phase4": ":", "phase5": "-"}
@@ -25,7 +26,7 @@ def residuals(table: pd.DataFrame, hue: str | None = None) -> Figure:
     groups = [("", table)] if hue is None else list(table.groupby(hue, sort=False))
     for axis, (column, label) in zip(axes, AXES.items(), strict=True):
         for _, rows in groups:
-            axis.plot(rows[column], rows["residual"], "o", ms=3, alpha=0.6, mew=0)
+            axis.plot(rows[column], rows["residual"], "o", ms=3, alpha=0.6, mew=0, rasterized=len(rows) > MANY)
         axis.axhline(0, color=INK, lw=0.8)
         axis.set_xscale("log", base=2)
         axis.set_xlabel(label)
