@@ -30,6 +30,7 @@ _MODULES = {
     "backends",
     "batching",
     "binning",
+    "calibration",
     "capacity",
     "checks",
     "datasets",
