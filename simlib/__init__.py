@@ -63,6 +63,7 @@ _MODULES = {
     "stability",
     "stats",
     "steady",
+    "step_law",
     "streams",
     "studies",
     "sweep",

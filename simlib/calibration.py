@@ -69,7 +69,7 @@ class Grid:
     Examples
     --------
     >>> [shape for repetition, *shape in Grid((1, 2), (16,), (1, 8), 1).batches()]
-    [[2, 16], [1, 16]]
+    [[1, 16], [2, 16]]
     """
 
     batch_sizes: Sequence[int]
@@ -94,7 +94,7 @@ class Grid:
 
 
 GRIDS = {
-    "cpu": Grid((1, 2, 4, 8), (16, 64, 128), (1, 8, 32)),
+    "cpu": Grid((1, 2, 4, 8), (16, 64, 128), (1, 8, 24)),
     "cuda": Grid((1, 4, 16, 64), (128, 512, 2048), (1, 16, 64, 128)),
     "mps": Grid((1, 2, 4, 8), (64, 256, 1024), (1, 16, 64)),
 }
