@@ -24,6 +24,7 @@ __all__ = ["main"]
 
 POLICIES = ("static_fifo", "dynamic_no_bins", "multi_bin_dynamic", "multi_bin_fixed")
 FAILURES_SHOWN = 20
+LATENCY = "a preset (`simlib presets`), alpha,beta,gamma in s, a CSV of measurements, or table:FILE.csv"
 PREDICTORS = ("column", "original", "oracle")
 
 
@@ -59,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--d-sla", type=float, default=1.0, help="deadline in seconds (default 1.0)")
     one.add_argument("--variant", help="original, paper, printed or released (dynamic policies)")
     one.add_argument("--gpus", type=int, default=1)
-    one.add_argument("--latency", default="original-synthetic", help="a preset, alpha,beta,gamma in s, or a grid's CSV")
+    one.add_argument("--latency", default="original-synthetic", help=LATENCY)
     one.add_argument("--execution", default="run_to_completion", help="run_to_completion")
     one.add_argument("--predictor", help=f"{', '.join(PREDICTORS)} (default: the table's column, else original)")
     one.add_argument("--seed", type=int, default=42, help="seed of the predictor (default 42)")
@@ -107,6 +108,9 @@ def _parser() -> argparse.ArgumentParser:
 
     presets = verbs.add_parser("presets", help="list the latency presets")
     presets.set_defaults(verb=_presets)
+    presets.add_argument(
+        "--all", action="store_true", help="every form, with coefficients, their intervals and measured ranges"
+    )
     return parser
 
 
@@ -278,12 +282,12 @@ def _fetch(options: argparse.Namespace) -> None:
 
 
 def _presets(options: argparse.Namespace) -> None:
-    from simlib.latency import PRESETS
+    from simlib import presets
 
-    print("name,alpha_s,beta_s_per_token,gamma,floor_s,source")
-    for name, model in PRESETS.items():
-        numbers = (model.alpha_s, model.beta_s_per_token, model.gamma, model.floor_s)
-        print(name, *numbers, "assumed by the original system", sep=",")
+    shown = presets.table()
+    if not options.all:
+        shown = shown.drop_duplicates("name", keep="last")[presets.LISTED]  # the richest form
+    print(shown.to_csv(index=False), end="")
 
 
 def _plain(value: Any) -> Any:

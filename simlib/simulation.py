@@ -103,6 +103,7 @@ def simulate(
         served = _serve(table, plan, model, gpus, backend, keep, policy.name)
         if table is not requests:  # a user's own numbers; what makes or reads tables knows its unit
             _report_idleness(table.arrival_s, served.service_s)
+    model.report(table, served)
     return Run(
         table=table,
         served=served,

@@ -1,6 +1,7 @@
 """The verbs as a user types them, each in a process of its own where start-up matters, else by `main`."""
 
 import gzip
+import io
 import json
 import re
 import subprocess
@@ -107,7 +108,11 @@ def test_compare_writes_json_and_csv_with_the_promised_columns(tmp_path, capsys)
 def test_presets_are_marked_as_assumed(capsys):
     assert main(["presets"]) == 0
     shown = capsys.readouterr().out
-    assert "original-synthetic,0.01,0.0002,0.3" in shown and shown.count("assumed") == 2
+    assert "original-synthetic,affine,original system" in shown and shown.count("assumed") == 2
+    assert "a100-vllm-llama3-8b,phase5_equal_lengths,LLM-Inference-Bench,Nvidia A100 GPU,1" in shown
+    assert main(["presets", "--all"]) == 0
+    rows = pd.read_csv(io.StringIO(capsys.readouterr().out)).set_index("name")
+    assert rows.loc["original-synthetic", ["alpha_s", "beta_s_per_token", "gamma"]].tolist() == [0.01, 0.0002, 0.3]
 
 
 BAD = [
