@@ -57,6 +57,7 @@ _MODULES = {
     "predictors",
     "presets",
     "reading",
+    "reading_calibration",
     "reading_capacity",
     "reading_speed",
     "reading_statistics",
