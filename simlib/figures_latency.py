@@ -6,6 +6,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 
 from simlib.checks import reads_tables
 from simlib.figures import COLORS, FAINT, INK, MARKERS, PERCENT
@@ -134,7 +135,9 @@ def phases(table: pd.DataFrame) -> Figure:
             axis.errorbar(own.median().index, own.median(), yerr=bars, fmt=f"{marker}-", label=f"{prompt} tokens")
         axis.set(xscale="log", yscale="log", xlabel="Batch size", ylabel=label)
         axis.set_xticks(sorted(table["batch_size"].unique()), minor=False)
+        axis.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
         axis.minorticks_off()
         axis.xaxis.set_major_formatter("{x:.0f}")
+        axis.yaxis.set_major_formatter("{x:g}")
     axes[0].legend(title="Prompt")
     return figure
