@@ -6,12 +6,13 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 
 from simlib.checks import reads_tables
 from simlib.figures import COLORS, FAINT, INK, MARKERS, PERCENT
 from simlib.schedulers import short_name
 
-__all__ = ["batch_times", "held_out_errors", "measured_levels", "residuals"]
+__all__ = ["batch_times", "held_out_errors", "measured_levels", "phases", "residuals"]
 
 MANY = 50  # points that are drawn as pixels, or the page weighs megabytes
 AXES = {"batch_size": "Batch size", "prompt_tokens": "Prompt (tokens)", "output_tokens": "Output (tokens)"}
@@ -120,4 +121,28 @@ def measured_levels(table: pd.DataFrame) -> Figure:
     for axis in axes[-1]:
         axis.set_xlabel("Late requests")
     figure.legend(*axes[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    return figure
+
+
+@reads_tables
+def phases(table: pd.DataFrame) -> Figure:
+    """Prefill by batch size and prompt, and decode a token by batch size and prompt; bars reach as far as repetitions.
+
+    `table`: rows with times of `measurements.Measurements.frame`, phases apart; decode is of the longest output.
+    """
+    figure, axes = plt.subplots(1, 2, figsize=(8.0, 3.2), sharex=True)
+    longest = table[table["output_tokens"] == table["output_tokens"].max()]
+    times = (longest["prefill_s"], longest["decode_s"] / (longest["output_tokens"] - 1).clip(lower=1))
+    for axis, label, time_s in zip(axes, ("Prefill (s)", "Decode (s a token)"), times, strict=True):
+        for marker, (prompt, rows) in zip("osD^v<>P" * len(table), longest.groupby("prompt_tokens"), strict=False):
+            own = time_s[rows.index].groupby(rows["batch_size"])
+            bars = [own.median() - own.min(), own.max() - own.median()]
+            axis.errorbar(own.median().index, own.median(), yerr=bars, fmt=f"{marker}-", label=f"{prompt} tokens")
+        axis.set(xscale="log", yscale="log", xlabel="Batch size", ylabel=label)
+        axis.set_xticks(sorted(table["batch_size"].unique()), minor=False)
+        axis.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axis.minorticks_off()
+        axis.xaxis.set_major_formatter("{x:.0f}")
+        axis.yaxis.set_major_formatter("{x:g}")
+    axes[0].legend(title="Prompt")
     return figure

@@ -17,7 +17,18 @@ import pandas as pd
 
 from simlib.checks import InputError, check_type
 
-__all__ = ["COLUMNS", "GRID_COLUMNS", "KEYS", "STATUSES", "Measurements", "parse", "read", "read_header", "template"]
+__all__ = [
+    "COLUMNS",
+    "GRID_COLUMNS",
+    "KEYS",
+    "STATUSES",
+    "Measurements",
+    "parse",
+    "read",
+    "read_header",
+    "read_rows",
+    "template",
+]
 
 POINT = ("batch_size", "prompt_tokens", "output_tokens")
 KEYS = (*POINT, "repetition")
@@ -153,6 +164,16 @@ def read(path: str | Path) -> Measurements:
 def read_header(path: str | Path) -> dict[str, str]:
     """The lines ``# key: value`` of a file, without a look at its rows."""
     return _header(_text(path))
+
+
+def read_rows(path: str | Path) -> pd.DataFrame:
+    """All rows of `COLUMNS`, with and without times, each checked; whether they make a grid is not asked.
+
+    A last row without a line's end, of a measurement that was cut off, is left out.
+    """
+    text = _text(path)
+    place = f"latency file {path}"
+    return _phases(_rows(text[: text.rfind("\n") + 1], place), place)
 
 
 def parse(text: str, source: str) -> Measurements:

@@ -30,8 +30,8 @@ def errors_answer(errors: pd.DataFrame) -> str:
         affine, phase5 = by.loc[(source, "affine")], by.loc[(source, "phase5")]
         sentences.append(
             f"{source} ({affine['groups']:.0f} groups of GPU, framework and model): the original's formula misses "
-            f"points left out by {percent(affine['mape_median'])} (median), phase5 by {percent(phase5['mape_median'])}; R² "
-            f"{affine['r2_median']:.2f} against {phase5['r2_median']:.4f}."
+            f"points left out by {percent(affine['mape_median'])} (median), phase5 by {percent(phase5['mape_median'])}; "
+            f"R² {affine['r2_median']:.2f} against {phase5['r2_median']:.4f}."
         )
     return " ".join(sentences)
 
