@@ -28,9 +28,10 @@ def errors_answer(errors: pd.DataFrame) -> str:
     sentences = []
     for source in dict.fromkeys(errors["source"]):
         affine, phase5 = by.loc[(source, "affine")], by.loc[(source, "phase5")]
+        errors_of = [percent(form["mape_median"]) for form in (affine, phase5)]
         sentences.append(
             f"{source} ({affine['groups']:.0f} groups of GPU, framework and model): the original's formula misses "
-            f"points left out by {percent(affine['mape_median'])} (median), phase5 by {percent(phase5['mape_median'])}; "
+            f"points left out by {errors_of[0]} (median), phase5 by {errors_of[1]}; "
             f"R² {affine['r2_median']:.2f} against {phase5['r2_median']:.4f}."
         )
     return " ".join(sentences)
