@@ -24,6 +24,7 @@ __all__ = ["main"]
 
 POLICIES = ("static_fifo", "dynamic_no_bins", "multi_bin_dynamic", "multi_bin_fixed")
 FAILURES_SHOWN = 20
+LATENCY = "a preset (`simlib presets`), alpha,beta,gamma in s, a CSV of measurements, or table:FILE.csv"
 PREDICTORS = ("column", "original", "oracle")
 
 
@@ -59,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--d-sla", type=float, default=1.0, help="deadline in seconds (default 1.0)")
     one.add_argument("--variant", help="original, paper, printed or released (dynamic policies)")
     one.add_argument("--gpus", type=int, default=1)
-    one.add_argument("--latency", default="original-synthetic", help="a preset, alpha,beta,gamma in s, or a grid's CSV")
+    one.add_argument("--latency", default="original-synthetic", help=LATENCY)
     one.add_argument("--execution", default="run_to_completion", help="run_to_completion")
     one.add_argument("--predictor", help=f"{', '.join(PREDICTORS)} (default: the table's column, else original)")
     one.add_argument("--seed", type=int, default=42, help="seed of the predictor (default 42)")
@@ -101,13 +102,37 @@ def _parser() -> argparse.ArgumentParser:
     sweep.add_argument("--timeout", type=float, default=10.0, help="seconds for the scheduler to answer (default 10)")
     sweep.add_argument("--retry-failed", action="store_true", help="run cells that failed once more")
 
+    _add_calibrate(verbs)
+
     fetch = verbs.add_parser("fetch", help="download a data set and check it")
     fetch.set_defaults(verb=_fetch)
     fetch.add_argument("name", help="burstgpt")
 
     presets = verbs.add_parser("presets", help="list the latency presets")
     presets.set_defaults(verb=_presets)
+    presets.add_argument(
+        "--all", action="store_true", help="every form, with coefficients, their intervals and measured ranges"
+    )
     return parser
+
+
+def _add_calibrate(verbs: Any) -> None:
+    own = verbs.add_parser("calibrate", help="measure a model here, or read an engine's own benchmark")
+    own.set_defaults(verb=_calibrate)
+    what = own.add_mutually_exclusive_group(required=True)
+    what.add_argument("--model", help="a folder, a model of the local cache, or random:qwen3-10m, random:gpt2-18m, …")
+    what.add_argument("--from-bench", metavar="FILE.json", help="vLLM's or SGLang's detailed serving benchmark")
+    what.add_argument("--template", action="store_true", help="an example of a CSV of measurements, to fill in")
+    own.add_argument(
+        "--output", type=Path, metavar="FILE", help="the CSV, new or begun; the step law's card; the example"
+    )
+    own.add_argument("--trials", type=int, default=3, help="repetitions of the whole grid (default 3)")
+    for name in ("batch-sizes", "prompt-tokens", "output-tokens"):
+        own.add_argument(f"--{name}", metavar="N,N,…", help="with commas between (default: by device)")
+    own.add_argument("--device", default="auto", help="auto, cuda, mps or cpu")
+    own.add_argument("--dtype", default="auto", help="auto, float32, bfloat16 or float16")
+    own.add_argument("--threads", type=int, help="of the processor (default: torch's choice)")
+    own.add_argument("--seed", type=int, default=0, help="of random weights and prompts (default 0)")
 
 
 def _simulate(options: argparse.Namespace) -> None:
@@ -271,6 +296,46 @@ def _sweep(options: argparse.Namespace) -> int:
     return 1 if len(failed) else 0
 
 
+def _calibrate(options: argparse.Namespace) -> None:
+    _check_places(files=[options.output])
+    if options.model is None:
+        from simlib import measurements, step_law
+
+        text = measurements.template() if options.template else step_law.from_bench(options.from_bench).card() + "\n"
+        if options.output is None:
+            print(text, end="")
+        else:
+            _write(options.output, text)
+        return
+    from simlib import calibration, cards
+
+    if options.output is None:
+        raise InputError("--output: none (expected a file for the measurements)")
+    host = calibration.Host.find(options.device, options.dtype, options.threads)
+    standard = calibration.GRIDS[host.device]
+    axes = ("batch_sizes", "prompt_tokens", "output_tokens")
+    grid = calibration.Grid(*(_whole(options, name) or getattr(standard, name) for name in axes), options.trials)
+    settings = {"device": host.device, "dtype": host.dtype, "threads": host.threads, "seed": options.seed}
+    measured = calibration.measure(options.model, options.output, grid, **settings, progress=True)
+    print(measured.summary().to_string(index=False, float_format="{:.4g}".format))
+    try:
+        card = cards.Calibration.of(measured).card()
+    except InputError as problem:  # what was measured is on disk all the same
+        warnings.warn(str(problem), stacklevel=2)
+        return
+    for frame in (card.forms, card.coefficients):
+        print("", frame.to_string(index=False, float_format="{:.4g}".format), sep="\n")
+
+
+def _whole(options: argparse.Namespace, name: str) -> list[int]:
+    """The numbers of an option such as ``1,2,4``; none if it was not given."""
+    text = getattr(options, name) or ""
+    try:
+        return [int(part) for part in text.split(",") if text]
+    except ValueError:
+        raise InputError(f"--{name.replace('_', '-')}: {text} (expected integers with commas between)") from None
+
+
 def _fetch(options: argparse.Namespace) -> None:
     from simlib import traces
 
@@ -278,12 +343,12 @@ def _fetch(options: argparse.Namespace) -> None:
 
 
 def _presets(options: argparse.Namespace) -> None:
-    from simlib.latency import PRESETS
+    from simlib import presets
 
-    print("name,alpha_s,beta_s_per_token,gamma,floor_s,source")
-    for name, model in PRESETS.items():
-        numbers = (model.alpha_s, model.beta_s_per_token, model.gamma, model.floor_s)
-        print(name, *numbers, "assumed by the original system", sep=",")
+    shown = presets.table()
+    if not options.all:
+        shown = shown.drop_duplicates("name", keep="last")[presets.LISTED]  # the richest form
+    print(shown.to_csv(index=False), end="")
 
 
 def _plain(value: Any) -> Any:

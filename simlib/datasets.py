@@ -18,7 +18,17 @@ from urllib.parse import urlsplit
 
 from simlib.checks import InputError, check_choice, check_type
 
-__all__ = ["DOWNLOADS", "SAMPLE_ROWS", "Download", "fetch", "find_full_burstgpt", "locate", "multi_bin_paper", "sample"]
+__all__ = [
+    "DOWNLOADS",
+    "SAMPLE_ROWS",
+    "Download",
+    "fetch",
+    "find_full_burstgpt",
+    "locate",
+    "multi_bin_paper",
+    "sample",
+    "shipped",
+]
 
 VARIABLE = "SIMLIB_DATA_DIR"
 SAMPLE_ROWS = 400
@@ -62,7 +72,7 @@ def sample() -> Path:
     >>> sample().name
     'BurstGPT_sample.csv'
     """
-    return _shipped("BurstGPT_sample.csv")
+    return shipped("BurstGPT_sample.csv")
 
 
 def multi_bin_paper() -> Path:
@@ -78,7 +88,7 @@ def multi_bin_paper() -> Path:
     >>> multi_bin_paper().name
     'multi_bin_paper.csv'
     """
-    return _shipped("multi_bin_paper.csv")
+    return shipped("multi_bin_paper.csv")
 
 
 def committed(name: str) -> Path:
@@ -89,10 +99,11 @@ def committed(name: str) -> Path:
     InputError
         If there is no such table.
     """
-    return _shipped(f"results/{name}.csv")
+    return shipped(f"results/{name}.csv")
 
 
-def _shipped(name: str) -> Path:
+def shipped(name: str) -> Path:
+    """The path of a file of the repository's ``data`` folder, or `InputError`."""
     file = Path(__file__).resolve().parent.parent / "data" / name
     if not file.is_file():
         raise InputError(f"data/{name}: not found beside the package (expected simlib in a checkout of its repository)")

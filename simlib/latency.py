@@ -12,12 +12,16 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from simlib.checks import InputError, check_number, check_type
 from simlib.engine import GIVEN, MAX_OUTPUT, MAX_PROMPT, MAX_TOTAL, NUMBER, SIZE, SUM_OUTPUT, SUM_PROMPT
+
+if TYPE_CHECKING:
+    from simlib.engine import Batches
+    from simlib.table import RequestTable
 
 __all__ = ["PRESETS", "Affine", "Function", "GivenBatchTimes", "GivenTimes", "LatencyModel", "from_grid", "resolve"]
 
@@ -58,6 +62,9 @@ class LatencyModel:
 
     def check(self, requests: int) -> None:
         """Raise `InputError` if the model cannot serve a table of that many requests."""
+
+    def report(self, table: RequestTable, served: Batches) -> None:
+        """Warn if what was served is beyond what the model is good for."""
 
     def first_token_s(self, shape: np.ndarray) -> np.ndarray:
         """Time from a batch's start to its first token, seconds, shape (n_batches,).
@@ -264,13 +271,21 @@ def from_grid(path: str | Path) -> Affine:
 
 
 def resolve(latency: Any) -> LatencyModel:
-    """The model that a user means: a model, a preset's name, ``"alpha,beta,gamma"``, a grid's CSV, or a function."""
+    """The model that a user means: a model, a preset's name, ``"alpha,beta,gamma"``, a CSV, or a function.
+
+    A CSV is one of measurements (`cards.Calibration` fits it, and takes the form with the smallest error on points left
+    out), or a grid as `from_grid` reads it; with ``table:`` before its path, its times are interpolated.
+    """
     if isinstance(latency, LatencyModel):
         return latency
     if callable(latency):
         return Function(latency)
+    if isinstance(latency, str) and latency.startswith("table:"):
+        from simlib.interpolation import Table
+
+        return Table.read(latency.removeprefix("table:"))
     if isinstance(latency, Path) or (isinstance(latency, str) and latency.endswith(".csv")):
-        return from_grid(latency)
+        return _from_csv(latency)
     if isinstance(latency, str) and latency in PRESETS:
         return PRESETS[latency]
     if isinstance(latency, str) and latency.count(",") == 2:
@@ -278,10 +293,27 @@ def resolve(latency: Any) -> LatencyModel:
             return Affine(*(float(part) for part in latency.split(",")))
         except ValueError as problem:
             raise InputError(f"latency: {latency!r} ({problem}; expected alpha,beta,gamma in seconds)") from None
+    if isinstance(latency, str) and latency.count("-") > 1:
+        from simlib import presets
+
+        return presets.load(latency)
     raise InputError(
-        f"latency: {latency!r} (expected a preset: {', '.join(PRESETS)}; or alpha,beta,gamma in seconds; "
-        "or a CSV of measurements; or a function)"
+        f"latency: {latency!r} (expected a preset: {', '.join(PRESETS)}, or what `simlib presets` lists; or "
+        "alpha,beta,gamma in seconds; or a CSV of measurements; or a function)"
     )
+
+
+def _from_csv(path: str | Path) -> LatencyModel:
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            header = next((line for line in file if not line.startswith("#")), "")
+    except OSError as problem:
+        raise InputError(f"latency file {path}: {problem}") from None
+    if "prompt_tokens" not in header:
+        return from_grid(path)
+    from simlib.cards import Calibration
+
+    return Calibration.of(path).model()
 
 
 def _at_least(name: str, values: Any, low: float) -> np.ndarray:

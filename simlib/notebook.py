@@ -18,7 +18,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from simlib.checks import InputError, check_integer, check_number
+from simlib.checks import InputError, check_each, check_integer, check_number, check_type
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,6 +37,10 @@ def _folder(name: str, value: Any) -> Path:
     return Path(value) if value else Path(tempfile.mkdtemp(prefix="simlib-"))
 
 
+def _integers(name: str, values: Any) -> tuple[int, ...]:
+    return tuple(check_each(name, values, lambda value: check_integer(name, value, 1)))
+
+
 # Every parameter that a notebook of this project may have, and its range.
 PARAMETERS: Mapping[str, Callable[[str, Any], Any]] = {
     "LEVEL": lambda name, value: check_integer(name, value, 1, 4),
@@ -50,6 +54,12 @@ PARAMETERS: Mapping[str, Callable[[str, Any], Any]] = {
     "LATE_SHARE": lambda name, value: check_number(name, value, 0.0, 1.0, open_low=True, open_high=True),
     "SEED": lambda name, value: check_integer(name, value, 0, 2**31),
     "REPLICATIONS": lambda name, value: check_integer(name, value, 2, MAX_REPLICATIONS),
+    "MODEL": lambda name, value: check_type(name, value, str, "a model's name or folder"),
+    "BATCH_SIZES": _integers,
+    "PROMPT_TOKENS": _integers,
+    "OUTPUT_TOKENS": _integers,
+    "TRIALS": lambda name, value: check_integer(name, value, 1, MAX_REPLICATIONS),
+    "THREADS": lambda name, value: check_integer(name, value, 1, 1024),
     "RESULTS_DIR": _folder,
     "FIGURES_DIR": _folder,
 }

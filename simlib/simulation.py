@@ -48,7 +48,8 @@ def simulate(
     policy : object or str
         A policy of `simlib.schedulers`, or the name of one with its defaults.
     latency : object, str, Path or callable
-        A model, a preset's name, ``"alpha,beta,gamma"`` in seconds, a grid's CSV, or a function of the batch's shape.
+        A model, a preset's name (`presets.names`), ``"alpha,beta,gamma"`` in seconds, a CSV of measurements, or a
+        function of the batch's shape. A measured model warns once where batches lie outside its measurements.
     gpus : int
         Number of GPUs, >= 1.
     execution : {"run_to_completion"}
@@ -103,6 +104,7 @@ def simulate(
         served = _serve(table, plan, model, gpus, backend, keep, policy.name)
         if table is not requests:  # a user's own numbers; what makes or reads tables knows its unit
             _report_idleness(table.arrival_s, served.service_s)
+    model.report(table, served)
     return Run(
         table=table,
         served=served,

@@ -1,6 +1,7 @@
 """The verbs as a user types them, each in a process of its own where start-up matters, else by `main`."""
 
 import gzip
+import io
 import json
 import re
 import subprocess
@@ -107,10 +108,49 @@ def test_compare_writes_json_and_csv_with_the_promised_columns(tmp_path, capsys)
 def test_presets_are_marked_as_assumed(capsys):
     assert main(["presets"]) == 0
     shown = capsys.readouterr().out
-    assert "original-synthetic,0.01,0.0002,0.3" in shown and shown.count("assumed") == 2
+    assert "original-synthetic,affine,original system" in shown and shown.count("assumed") == 2
+    assert "a100-vllm-llama3-8b,phase5_equal_lengths,LLM-Inference-Bench,Nvidia A100 GPU,1" in shown
+    assert main(["presets", "--all"]) == 0
+    rows = pd.read_csv(io.StringIO(capsys.readouterr().out)).set_index("name")
+    assert rows.loc["original-synthetic", ["alpha_s", "beta_s_per_token", "gamma"]].tolist() == [0.01, 0.0002, 0.3]
+
+
+def test_calibrate_measures_goes_on_and_fits(tmp_path, capsys):
+    pytest.importorskip("torch")
+    path = tmp_path / "mine.csv"
+    grid = ["--batch-sizes", "1,2", "--prompt-tokens", "4,8,16", "--output-tokens", "1,3,5", "--threads", "1"]
+    options = ["calibrate", "--model", "random:qwen3-10m", "--output", str(path), "--device", "cpu", *grid]
+    assert main([*options, "--trials", "1"]) == 0
+    text, printed = path.read_text(), capsys.readouterr()
+    assert "measuring 100 %" in printed.err and "left" in printed.err
+    summary, forms, coefficients = printed.out.split("\n\n")
+    assert "total_spread_s" in summary and "phase5" in forms and "low" in coefficients
+    assert main([*options, "--trials", "2"]) == 0
+    assert path.read_text().startswith(text) and len(path.read_text().splitlines()) == len(text.splitlines()) + 18
+
+
+def test_calibrate_writes_a_template_and_a_step_laws_card(tmp_path, capsys):
+    assert main(["calibrate", "--template"]) == 0
+    template = capsys.readouterr().out
+    assert main(["calibrate", "--template", "--output", str(tmp_path / "t.csv")]) == 0
+    assert (tmp_path / "t.csv").read_text() == template and "batch_size,prompt_tokens" in template
+    bench = {"input_lens": [100, 200], "output_lens": [31, 31], "ttfts": [0.1, 0.1], "request_rate": "inf"}
+    (tmp_path / "b.json").write_text(json.dumps(bench | {"itls": [[0.01] * 30] * 2}))
+    assert main(["calibrate", "--from-bench", str(tmp_path / "b.json")]) == 0
+    printed = capsys.readouterr()
+    assert printed.out.startswith("### Step law of b.json") and "cannot be told" in printed.err
 
 
 BAD = [
+    (["calibrate", "--model", "random:qwen3-10m"], "--output: none"),
+    (["calibrate", "--model", "random:qwen3-10m", "--output", "FOLDER"], "is a folder"),
+    (["calibrate", "--model", "random:qwen3-10m", "--output", "no/such/a.csv"], "no/such"),
+    (["calibrate", "--model", "m", "--output", "NEW", "--batch-sizes", "1,x"], "--batch-sizes: 1,x"),
+    (["calibrate", "--model", "m", "--output", "NEW", "--batch-sizes", "4"], "batch_sizes: 4"),
+    (["calibrate", "--model", "m", "--output", "NEW", "--trials", "0"], "trials: 0"),
+    (["calibrate", "--model", "m/n", "--output", "NEW", "--device", "cpu"], "hf download m/n"),
+    (["calibrate", "--from-bench", "absent.json"], "absent.json"),
+    (["calibrate", "--from-bench", "TABLE"], "expected JSON"),
     (["simulate", "no.csv"], "no.csv"),
     (["simulate", "TABLE", "--policy", "lifo"], "lifo"),
     (["simulate", "TABLE", "--policy", "static_fifo", "--k-bins", "3"], "--k-bins"),
@@ -152,7 +192,7 @@ BAD = [
 
 @pytest.mark.parametrize(("arguments", "word"), BAD)
 def test_bad_input_is_a_sentence_and_exit_code_2(arguments, word, table, capsys):
-    places = {"TABLE": str(table), "FOLDER": str(table.parent)}
+    places = {"TABLE": str(table), "FOLDER": str(table.parent), "NEW": str(table.parent / "new.csv")}
     assert main([places.get(a, a) for a in arguments]) == 2
     printed = capsys.readouterr()
     assert printed.out == "" and word in printed.err

@@ -1,0 +1,150 @@
+"""Levels 3 and 4 with measured service times: the three schedulers under presets of GPUs, at matched load.
+
+Reads `levels` for the requests and the schedulers. A GPU that is three times as fast bears three times the load, so
+neither the rate nor the deadline of the original's tables means the same on two of them: both are set by the preset.
+The rate is a share of what static batches of 8 can serve, the deadline a multiple of what such a batch takes.
+Terminating: n requests from an empty system.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from simlib import levels, presets, stats
+from simlib.checks import check_each, check_frame, check_integer, check_number
+from simlib.latency import LatencyModel
+from simlib.schedulers import StaticFIFO
+from simlib.simulation import simulate
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["PRESETS", "differences", "models", "runs_of", "table_of"]
+
+PRESETS = (
+    "original-calibrated",
+    *("a100-vllm-llama3-8b", "h100-vllm-llama3-8b", "h100-trtllm-llama3-8b", "gaudi2-deepspeed-llama3-8b"),
+    "h100x8-splitwise-llama2-70b",
+)
+KEYS = ["level", "load", "latency", "preset", "split"]
+
+
+def models(names: Iterable[str] = PRESETS) -> dict[str, tuple[str, float, LatencyModel]]:
+    """Models by label: a preset's name, with both ends of the split where prefill's share was not measured.
+
+    Examples
+    --------
+    >>> list(models(["h100-vllm-llama3-8b", "h100x8-splitwise-llama2-70b"]))
+    ['h100-vllm-llama3-8b, split 0.25', 'h100-vllm-llama3-8b, split 0.65', 'h100x8-splitwise-llama2-70b']
+    """
+    found: dict[str, tuple[str, float, LatencyModel]] = {}
+    for name in check_each("presets", names, str):
+        model = presets.load(name)
+        if not getattr(getattr(model, "measured", None), "equal_lengths", False):
+            found[name] = (name, np.nan, model)
+            continue
+        for split in presets.SPLIT_RANGE:
+            found[f"{name}, split {split:g}"] = (name, split, presets.load(name, split=split))
+    return found
+
+
+def runs_of(
+    level: int,
+    latencies: Mapping[str, tuple[str, float, LatencyModel]],
+    *,
+    requests: int = 1000,
+    gpus: int = 2,
+    k_bins: int = 4,
+    load: float = 0.8,
+    slack: float = 2.0,
+    seed: int = 42,
+    replications: int = 30,
+) -> pd.DataFrame:
+    """Simulate a level under each model: every scheduler on the same requests, replication r with seed + r.
+
+    Parameters
+    ----------
+    level : {3, 4}
+        Whose requests: synthetic, or draws from BurstGPT's population.
+    latencies : mapping
+        From `models`.
+    load : float
+        Arrival rate over the rate at which static batches of 8 serve the same requests all at once, > 0.
+    slack : float
+        Deadline over the mean time of those batches, > 0; also the deadline that the controllers aim at.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row a model, replication and scheduler: ``level, load, latency, preset, split, scheduler, replication,
+        rate_rps, d_sla_s, sla_violation_share, latency_mean_s, batch_size_mean``.
+    """
+    import pandas as pd
+
+    check_number("load", load, 0.0, open_low=True)
+    check_number("slack", slack, 0.0, open_low=True)
+    replications = check_integer("replications", replications, 2, levels.MOST_REPLICATIONS)
+    source = levels.of(level).sources[-1]
+    first = levels.requests_of(level, requests, seed, requests_from=source)[0]
+    rows = []
+    for label, (preset, split, model) in latencies.items():
+        at_once = simulate(first.at_rate(1e9), StaticFIFO(), model, gpus)
+        saturated_rps = len(first) / float(at_once.times.completion_s.max())
+        d_sla = float(slack * at_once.served.service_s.mean())
+        for replication in levels.progress(replications, f"level {level}, {label}"):
+            table = levels.requests_of(level, requests, seed + replication, requests_from=source)[0]
+            span_s = float(table.arrival_s[-1] - table.arrival_s[0])
+            table = table.at_rate(load * saturated_rps * span_s / (len(table) - 1))
+            for name, policy in levels.policies(k_bins, d_sla).items():
+                summary = simulate(table, policy, model, gpus, sla=d_sla).summary()
+                rows.append(
+                    {"level": level, "load": load, "latency": label, "preset": preset, "split": split}
+                    | {
+                        "scheduler": name,
+                        "replication": replication,
+                        "rate_rps": load * saturated_rps,
+                        "d_sla_s": d_sla,
+                    }
+                    | {m: summary[m] for m in ("sla_violation_share", "latency_mean_s", "batch_size_mean")}
+                )
+    return pd.DataFrame(rows)
+
+
+def table_of(runs: pd.DataFrame) -> pd.DataFrame:
+    """Mean share of late requests with its 95 % interval, one row a level, load, model and scheduler."""
+    import pandas as pd
+
+    check_frame("runs", runs, (*KEYS, "scheduler", "sla_violation_share"))
+    rows = []
+    for key, group in runs.groupby([*KEYS, "scheduler"], sort=False, dropna=False):
+        share = stats.mean_interval(group["sla_violation_share"])
+        means = group[["rate_rps", "d_sla_s", "latency_mean_s", "batch_size_mean"]].mean().to_dict()
+        rows.append(
+            dict(zip([*KEYS, "scheduler"], key, strict=True))
+            | {"violation_share": share.mean, "ci_low": max(share.ci_low, 0.0), "ci_high": share.ci_high}
+            | means
+            | {"replications": len(group)}
+        )
+    return pd.DataFrame(rows)
+
+
+def differences(runs: pd.DataFrame) -> pd.DataFrame:
+    """Paired differences of the shares of late requests, A minus B; ``p_holm`` over all comparisons of the table."""
+    import pandas as pd
+
+    check_frame("runs", runs, (*KEYS, "scheduler", "replication", "sla_violation_share"))
+    rows: list[dict[str, Any]] = []
+    for key, group in runs.groupby(KEYS, sort=False, dropna=False):
+        wide = group.pivot_table(index="replication", columns="scheduler", values="sla_violation_share")
+        for a, b in levels.PAIRS:
+            pair = stats.difference(wide[a], wide[b])
+            rows.append(
+                dict(zip(KEYS, key, strict=True))
+                | {"scheduler_a": a, "scheduler_b": b, "difference": pair.mean}
+                | {"ci_low": pair.ci_low, "ci_high": pair.ci_high, "p_holm": pair.p_value, "replications": len(wide)}
+            )
+    table = pd.DataFrame(rows)
+    return table.assign(p_holm=stats.holm(table["p_holm"]))

@@ -1,0 +1,70 @@
+"""The laws of prefill and decode: by hand, compiled and interpreted, padded and packed."""
+
+import numpy as np
+import pytest
+
+import simlib
+from simlib.compiled import compiled
+from simlib.engine import BATCH_COLUMNS, signatures
+from simlib.phases import Phases, Power
+
+MODEL = Phases(0.01, 1e-4, 0.015, 1e-3, 1e-6)
+# Prompts 300 and 100, outputs 50 and 20.
+TABLE = simlib.RequestTable([0, 0], [300, 100], [50, 20])
+
+
+def test_a_padded_batch_costs_its_size_times_its_longest_member():
+    run = simlib.simulate(TABLE, simlib.StaticFIFO(2), MODEL)
+    prefill_s = 0.01 + 1e-4 * 2 * 300
+    time_s = prefill_s + 50 * (0.015 + 1e-3 * 2) + 1e-6 * 2 * 50 * (300 + 25)
+    assert run.served.service_s == pytest.approx([time_s], rel=1e-14)
+    assert MODEL.batch_time_s(2, 300, 50) == pytest.approx(time_s, rel=1e-14)
+    assert run.times.first_token_s == pytest.approx([prefill_s] * 2, rel=1e-14)  # the first token ends prefill
+
+
+def test_a_packed_batch_costs_the_tokens_that_it_has():
+    run = simlib.simulate(TABLE, simlib.StaticFIFO(2), Phases(0.01, 1e-4, 0.015, 1e-3, 1e-6, "packed"))
+    prefill_s = 0.01 + 1e-4 * 400
+    time_s = prefill_s + 50 * 0.015 + 1e-3 * 70 + 1e-6 * 70 * (400 + 35) / 2
+    assert run.served.service_s == pytest.approx([time_s], rel=1e-14)
+    assert run.times.first_token_s == pytest.approx([prefill_s] * 2, rel=1e-14)
+
+
+def test_packed_and_padded_agree_where_all_members_are_alike():
+    alike = simlib.RequestTable([0, 0, 0], [64] * 3, [32] * 3)
+    times = [
+        simlib.simulate(alike, simlib.StaticFIFO(3), Phases(0.01, 1e-4, 0.015, 1e-3, 1e-6, kind)).served.service_s[0]
+        for kind in ("padded", "packed")
+    ]
+    assert times[0] == pytest.approx(times[1], rel=1e-14)
+
+
+def test_the_power_law():
+    run = simlib.simulate(TABLE, simlib.StaticFIFO(2), Power(0.01, 2e-4, 0.5))
+    assert run.served.service_s == pytest.approx([0.01 + 2e-4 * 350 * 2**0.5], rel=1e-14)
+    assert run.times.first_token_s == pytest.approx([0.01 + 2e-4 * 301 * 2**0.5] * 2, rel=1e-14)
+
+
+@pytest.mark.parametrize("model", [MODEL, Phases(*MODEL.params, tokens="packed"), Power(0.01, 2e-4, 0.37)], ids=repr)
+def test_compiled_and_interpreted_agree_to_the_last_bit(model):
+    twin = compiled(model.law, signatures().law)
+    batches = np.random.default_rng(1).integers(1, 4096, (200, len(BATCH_COLUMNS))).astype(float)
+    assert [twin(batch, model.params) for batch in batches] == [model.law(batch, model.params) for batch in batches]
+    runs = [simlib.simulate(TABLE, "static_fifo", model, backend=way) for way in ("compiled", "interpreted")]
+    assert runs[0].backend == "compiled"
+    assert runs[0].times.completion_s.tolist() == runs[1].times.completion_s.tolist()
+
+
+@pytest.mark.parametrize(
+    ("make", "word"),
+    [
+        (lambda: Phases(-1, 0, 0, 0), "a_s"),
+        (lambda: Phases(0, float("nan"), 0, 0), "c1_s_per_token"),
+        (lambda: Phases(0, 0, 0, 0, "x"), "d2_s_per_token2"),
+        (lambda: Phases(0, 0, 0, 0, 0, "flat"), "tokens"),
+        (lambda: Power(0, 0, -0.1), "exponent"),
+    ],
+)
+def test_a_bad_coefficient_is_named(make, word):
+    with pytest.raises(simlib.InputError, match=word):
+        make()
