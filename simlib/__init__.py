@@ -46,6 +46,7 @@ _MODULES = {
     "gpu_benchmarks",
     "grid",
     "histograms",
+    "host",
     "interpolation",
     "latency",
     "lengths",
