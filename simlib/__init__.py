@@ -49,6 +49,7 @@ _MODULES = {
     "gpu_benchmarks",
     "grid",
     "histograms",
+    "host",
     "interpolation",
     "joint_bins",
     "large_batches",

@@ -7,13 +7,10 @@ reach for a network.
 
 from __future__ import annotations
 
-import contextlib
 import datetime
-import functools
 import inspect
 import os
 import platform
-import subprocess
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -23,15 +20,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from simlib.checks import InputError, check_choice, check_each, check_integer, check_type
+from simlib.host import Host, libraries
 from simlib.measurements import COLUMNS, KEYS, Measurements, read, read_header, read_rows
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["GRIDS", "RANDOM_MODELS", "Grid", "Host", "generate", "load", "measure"]
+__all__ = ["GRIDS", "RANDOM_MODELS", "Grid", "generate", "load", "measure"]
 
-DEVICES = ("auto", "cuda", "mps", "cpu")
-DTYPES = {"cuda": "bfloat16", "mps": "float16", "cpu": "float32"}  # what `auto` is, by device
 STOP_S = 2.0  # a second interrupt within this time ends the measurement
 WARM_UP_TOKENS = 2  # generated once a shape before its first measurement: kernels are chosen, caches are filled
 TOKENS_A_STEP = 64  # prompt tokens that count as one decode step in the estimate of the time left
@@ -100,53 +96,6 @@ GRIDS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Host:
-    """Where a model runs: device, dtype, and the name and setting of the hardware."""
-
-    device: str
-    dtype: str
-    device_name: str
-    power_limit: str
-    threads: int
-
-    @classmethod
-    def find(cls, device: str = "auto", dtype: str = "auto", threads: int | None = None) -> Host:
-        """The device that is there (CUDA, else Apple's, else the processor), or the one named.
-
-        Raises
-        ------
-        InputError
-            If the device named is not there, or torch is not installed.
-        """
-        torch, _ = _libraries()
-        check_choice("device", device, DEVICES)
-        present = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-        chosen = next(name for name, there in present.items() if there) if device == "auto" else device
-        if not present[chosen]:
-            raise InputError(
-                f"device: {chosen} (expected one that is here: {', '.join(n for n in present if present[n])})"
-            )
-        check_choice("dtype", dtype, ("auto", *DTYPES.values()))
-        if threads is not None:
-            torch.set_num_threads(check_integer("threads", threads, 1))
-        name = torch.cuda.get_device_name() if chosen == "cuda" else _processor()
-        kind = DTYPES[chosen] if dtype == "auto" else dtype
-        return cls(chosen, kind, name, _power_limit() if chosen == "cuda" else "none", torch.get_num_threads())
-
-    def synchronise(self) -> None:
-        """Wait until the device has done what it was given."""
-        torch, _ = _libraries()
-        if self.device != "cpu":
-            getattr(torch, self.device).synchronize()
-
-    def free(self) -> None:
-        """Give cached memory back, after the device ran out of it."""
-        torch, _ = _libraries()
-        if self.device != "cpu":
-            getattr(torch, self.device).empty_cache()
-
-
 def load(model: str, host: Host, seed: int = 0) -> Any:
     """A causal language model, ready to run on the host.
 
@@ -161,7 +110,7 @@ def load(model: str, host: Host, seed: int = 0) -> Any:
     InputError
         If the model is not on this machine; the message says how to get it.
     """
-    torch, transformers = _libraries()
+    torch, transformers = libraries()
     check_type("model", model, str, "a model's name or folder")
     dtype = getattr(torch, host.dtype)
     if model.startswith("random:"):
@@ -208,11 +157,11 @@ def generate(
     Examples
     --------
     >>> host = Host.find("cpu")
-    >>> prompts = [_libraries()[0].tensor([5, 6, 7])]
+    >>> prompts = [libraries()[0].tensor([5, 6, 7])]
     >>> [count for count, token, elapsed_s in generate(load("random:qwen3-10m", host), prompts, 3)]
     [1, 2, 3]
     """
-    torch, _ = _libraries()
+    torch, _ = libraries()
     wait = synchronise or (lambda: None)
     known = inspect.signature(model.forward).parameters
     longest = max(len(prompt) for prompt in prompts)
@@ -353,7 +302,7 @@ def _timed(steps: Iterable[tuple[int, Any, float]], marks: Sequence[int]) -> Ite
 
 def _prompts(model: Any, size: int, prompt: int, seed: int) -> torch.Tensor:
     """Random tokens, the same for a shape in every repetition."""
-    torch, _ = _libraries()
+    torch, _ = libraries()
     source = torch.Generator().manual_seed(seed)
     return torch.randint(0, model.config.vocab_size, (size, prompt), generator=source).to(model.device)
 
@@ -392,7 +341,7 @@ def _open(path: Path, header: Mapping[str, str]) -> None:
 
 
 def _header(model_name: str, model: Any, host: Host, seed: int) -> dict[str, str]:
-    torch, transformers = _libraries()
+    torch, transformers = libraries()
     return {
         "model": model_name,
         "parameters": str(sum(weights.numel() for weights in model.parameters())),
@@ -432,31 +381,3 @@ def _is_out_of_memory(problem: BaseException) -> bool:
     return isinstance(problem, MemoryError) or any(
         words in said for words in ("out of memory", "not enough memory", "can't allocate memory")
     )
-
-
-def _processor() -> str:
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
-
-
-def _power_limit() -> str:
-    asked = ["nvidia-smi", "--query-gpu=power.limit", "--format=csv,noheader"]
-    try:
-        return subprocess.run(asked, capture_output=True, text=True, check=True).stdout.splitlines()[0].strip()
-    except (OSError, subprocess.CalledProcessError, IndexError):
-        return "unknown"
-
-
-@functools.cache
-def _libraries() -> tuple[Any, Any]:
-    """torch and transformers, told to stay off the network."""
-    os.environ.setdefault("HF_HUB_OFFLINE", "1")
-    try:
-        import torch
-        import transformers
-    except ImportError as problem:
-        raise InputError(f"{problem.name}: not installed (expected `pip install torch transformers`)") from None
-    return torch, transformers

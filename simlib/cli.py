@@ -307,15 +307,15 @@ def _calibrate(options: argparse.Namespace) -> None:
         else:
             _write(options.output, text)
         return
-    from simlib import calibration, cards
+    from simlib import calibration, cards, host
 
     if options.output is None:
         raise InputError("--output: none (expected a file for the measurements)")
-    host = calibration.Host.find(options.device, options.dtype, options.threads)
-    standard = calibration.GRIDS[host.device]
+    found = host.Host.find(options.device, options.dtype, options.threads)
+    standard = calibration.GRIDS[found.device]
     axes = ("batch_sizes", "prompt_tokens", "output_tokens")
     grid = calibration.Grid(*(_whole(options, name) or getattr(standard, name) for name in axes), options.trials)
-    settings = {"device": host.device, "dtype": host.dtype, "threads": host.threads, "seed": options.seed}
+    settings = {"device": found.device, "dtype": found.dtype, "threads": found.threads, "seed": options.seed}
     measured = calibration.measure(options.model, options.output, grid, **settings, progress=True)
     print(measured.summary().to_string(index=False, float_format="{:.4g}".format))
     try:

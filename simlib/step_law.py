@@ -249,8 +249,7 @@ def fit_steps(steps: pd.DataFrame, source: str = "steps", starts: str = "given")
     if len(steps) < 2 * BLOCKS:
         raise InputError(f"{source}: {len(steps)} steps (expected at least {2 * BLOCKS}, in the gaps between tokens)")
     step_s = steps["step_s"].to_numpy(float)
-    for row in np.flatnonzero(~(np.isfinite(step_s) & (step_s > 0)))[:1]:
-        check_number(f"{source}, step {row}, step_s", float(step_s[row]), 0.0, open_low=True)
+    check_number(f"{source}, shortest step_s", float(step_s.min()), 0.0, open_low=True)
     design = np.column_stack([np.ones(len(steps)), steps[list(TERMS)].to_numpy(float)])
     weights = steps["weight"].to_numpy(float)
     block = np.arange(len(steps)) * BLOCKS // len(steps)

@@ -301,3 +301,12 @@ def test_a_device_that_is_not_there_is_named():
         calibration.Host.find("tpu")
     with pytest.raises(simlib.InputError, match="dtype: 'int4'"):
         calibration.Host.find("cpu", "int4")
+
+
+@pytest.mark.parametrize(("name", "parameters"), [("random:qwen3-1.7b", 1.72e9), ("random:llama3-8b", 8.03e9)])
+def test_random_models_in_real_shapes_have_their_sizes(name, parameters):
+    transformers = pytest.importorskip("transformers")
+    config = transformers.AutoConfig.for_model(**calibration.RANDOM_MODELS[name])
+    with torch.device("meta"):
+        built = transformers.AutoModelForCausalLM.from_config(config)
+    assert sum(w.numel() for w in built.parameters()) == pytest.approx(parameters, rel=0.005)
