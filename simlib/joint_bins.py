@@ -52,8 +52,8 @@ def cheapest_costs(
 
     ``times_s[j, b - 1]`` is T(b, value j), ``up_to[j]`` requests are shorter than value j. T's expected maximum follows
     from interval to interval as in `optimal_bins.interval_costs`, for all batch sizes at once. A batch of more than
-    one must be met by ``rows[b - 1]`` requests of the bin, and the share ``shares[b - 1]`` of them must be among the first
-    ``fits[b - 1]`` values, which are in time.
+    one must be met by ``rows[b - 1]`` requests of the bin, and the share ``shares[b - 1]`` of them must be among the
+    first ``fits[b - 1]`` values, which are in time.
     """
     total, before = up_to[len(up_to) - 1], 0.0
     for b in range(len(left)):
