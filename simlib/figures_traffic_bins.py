@@ -9,7 +9,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import FuncFormatter
 
 from simlib.checks import reads_tables
 from simlib.figures import INK
@@ -69,7 +69,8 @@ def _panels(rows: pd.DataFrame, x: str, y: str, label: str) -> Figure:
 def _log_axis(axis: Axes, ticks: list[float]) -> None:
     axis.set_xscale("log")
     axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
-    axis.xaxis.set_minor_formatter(NullFormatter())
+    axis.set_xticks([], minor=True)
+    axis.set_xlim(ticks[0] / 1.25, ticks[-1] * 1.25)
     axis.set_yscale("log")
     axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.yaxis.set_minor_formatter(FuncFormatter(lambda value, _: f"{value:g}" if f"{value:g}"[-1] in "246" else ""))

@@ -57,7 +57,7 @@ def rules_answer(table: pd.DataFrame) -> str:
 
 
 def _cells(rows: pd.DataFrame) -> str:
-    return ", ".join(f"B = {size} with K = {' or '.join(map(str, r['k_bins']))}" for size, r in
+    return ", ".join(f"B = {size} with K = {' or '.join(map(str, sorted(set(r['k_bins']))))}" for size, r in
                      rows.groupby("batch_size"))  # fmt: skip
 
 
@@ -69,17 +69,17 @@ def joint_answer(table: pd.DataFrame) -> str:
     for name, group in rows.groupby("predictor", sort=False):
         most = group.loc[group["ratio"].idxmax()]
         sentences.append(
-            f"{name}: more in {(group['ratio_low'] > 1).sum()} of {len(group)} settings, up to {_ratio(most)} "
-            f"({SOURCE_NAMES[most['source']]}, {most['deadline_s']:g} s, K = {most['k_bins']:.0f}), a tail of its own "
-            f"in {group['tail'].sum()}"
+            f"{name}: more in {(group['ratio_low'] > 1).sum()} of {len(group)} settings, up to {_ratio(most)} times "
+            f"({SOURCE_NAMES[most['source']]}, {most['deadline_s']:g} s, K = {most['k_bins']:.0f})"
         )
     oracle = rows[rows["predictor"] == "oracle"]
     tail, flat = oracle[oracle["tail"]], oracle[~oracle["tail"]]
     medians = ""
     if len(tail) and len(flat):
         medians = (
-            f" Where the optimum isolates a tail the oracle's gain has a median of {tail['ratio'].median():.2f} times, "
-            f"elsewhere (loose deadlines, the largest batch everywhere) of {flat['ratio'].median():.2f}."
+            f" Where the oracle's optimum isolates a tail ({len(tail)} of {len(oracle)}: fewer than "
+            f"{percent(TAIL_SHARE, 0)} of the requests, in batches at most 1/{TAIL_BATCH} as large) its median gain is "
+            f"{tail['ratio'].median():.2f} times, elsewhere {flat['ratio'].median():.2f}."
         )
     return (
         "Without a queue, the joint optimum against equal-mass bins with their own best batch sizes "
@@ -110,9 +110,8 @@ def waiting_answer(table: pd.DataFrame) -> str:
     full = table[table["kind"] == "fixed"]
     none = f"{(full['refused'] != '').sum()} of {len(full)}"
     return (
-        "With waiting counted in the deadline, in simulation, the joint optimum carries so many times the load of "
-        f"equal mass, by number of GPUs ({'; '.join(said)}). Policies that wait for full batches keep the deadline at "
-        f"no rate in {none} cases."
+        f"With waiting counted in the deadline, in simulation, that gain is, by number of GPUs, {'; '.join(said)}. "
+        f"Batches that wait until they are full keep the deadline at no rate in {none} cases."
     )
 
 
