@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from simlib import binning, latency
+from simlib.arrivals import check_rate
 from simlib.checks import InputError, check_integer, check_number
 from simlib.compiled import compiled, is_worthwhile
 from simlib.engine import BATCH_COLUMNS, MAX_TOTAL, SIZE
@@ -42,7 +43,7 @@ def cheapest_costs(
     up_to: np.ndarray,
     fits: np.ndarray,
     shares: np.ndarray,
-    batches: float,
+    rows: np.ndarray,
     costs: np.ndarray,
     sizes: np.ndarray,
     left: np.ndarray,
@@ -51,7 +52,7 @@ def cheapest_costs(
 
     ``times_s[j, b - 1]`` is T(b, value j), ``up_to[j]`` requests are shorter than value j. T's expected maximum follows
     from interval to interval as in `optimal_bins.interval_costs`, for all batch sizes at once. A batch of more than
-    one must be met by `batches` times its number of requests, and the share ``shares[b - 1]`` of them must be among the
+    one must be met by ``rows[b - 1]`` requests of the bin, and the share ``shares[b - 1]`` of them must be among the
     first ``fits[b - 1]`` values, which are in time.
     """
     total, before = up_to[len(up_to) - 1], 0.0
@@ -68,7 +69,7 @@ def cheapest_costs(
                 left[b] = (left[b] + times_s[last - 1, b] - times_s[last - 2, b]) * power
             if b > 0:
                 in_time = up_to[min(fits[b], last)] - up_to[first]
-                if mass < batches * (b + 1) or in_time < shares[b] * mass:
+                if mass < rows[b] or in_time < shares[b] * mass:
                     continue
             cost = (times_s[last - 1, b] - left[b]) / (b + 1)
             if cost < least:
@@ -197,6 +198,7 @@ def joint_optimum(
     quantile: float = 0.9,
     max_batch: int = 128,
     prompt_tokens: float = 0.0,
+    rate_rps: float | None = None,
     bounds: str | Sequence[float] = "optimal",
     gpus: int = 1,
 ) -> JointBins:
@@ -221,6 +223,9 @@ def joint_optimum(
     prompt_tokens : float
         Added to each length, for the law: 0 where lengths are prompt + output, one prompt's length where requests
         are binned by output and have prompts of about that length.
+    rate_rps : float, optional
+        Arrival rate of all bins. With it batches are only as large as form within the waiting budget, in the mean over
+        their requests; without it, requests never run out.
     bounds : str or sequence of float
         With a rule of `binning.RULES` other than ``optimal``, or with edges, only the batch sizes are chosen.
     gpus : int
@@ -240,7 +245,9 @@ def joint_optimum(
     Notes
     -----
     c_i = min over b of E[T(b, L) | bin i] / b over the batches that keep the quantile and, so that bins are not fitted
-    to single rows, of which the bin's rows make at least three. A batch of one is always allowed: where even it is
+    to single rows, of which the bin's rows make at least three. Where a rate is given, a batch's mean time to form is
+    also to keep to the budget w: (b - 1) / (2 p_i rate) <= w (second term of Lemma 5.1 of the Multi-Bin paper, which
+    has p_i = 1/k). A batch of one is always allowed: where even it is
     late, company would make it later. For given edges the inner minimum is taken bin by bin, so that one programme
     over distinct values is exact; intervals cost O(n^2 max_batch) steps. L is drawn with replacement.
 
@@ -267,8 +274,12 @@ def joint_optimum(
             f"deadline_s: {deadline_s:g}, of which {deadline_s - allowance_s:g} s for waiting (expected {alone_s:.4g} "
             f"s or more for service: a share of {share:g} of the requests needs that even in batches of one)"
         )
-    shares = share ** (1.0 / np.arange(1, max_batch + 1))
-    law = (times_s, up_to, fits, shares, float(BATCHES_A_BIN))
+    sizes = np.arange(1, max_batch + 1)
+    rows = BATCHES_A_BIN * sizes.astype(float)
+    if rate_rps is not None:
+        budget_s = max(waiting_budget_s, 1e-12)
+        rows = np.maximum(rows, up_to[-1] * (sizes - 1) / (2 * budget_s * check_rate("rate_rps", rate_rps)))
+    law = (times_s, up_to, fits, share ** (1.0 / sizes), rows)
     inner, sizes = _programme(values, k_bins, law) if _is_optimal(bounds) else _batches(values, k_bins, bounds, law)
     return _worth(values, counts, inner, sizes, times_s[:, sizes - 1], allowance_s, gpus)
 

@@ -18,6 +18,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from simlib import latency
 from simlib.checks import InputError, check_each, check_integer, check_number, check_type
 
 if TYPE_CHECKING:
@@ -41,6 +42,15 @@ def _integers(name: str, values: Any) -> tuple[int, ...]:
     return tuple(check_each(name, values, lambda value: check_integer(name, value, 1)))
 
 
+def _latency(name: str, value: Any) -> Any:
+    """A latency law by its name, or as numbers or a file's name: kept as it is, so that the footer says it."""
+    try:
+        latency.resolve(value)
+    except InputError as problem:
+        raise InputError(f"{name}: {problem}") from None
+    return value
+
+
 # Every parameter that a notebook of this project may have, and its range.
 PARAMETERS: Mapping[str, Callable[[str, Any], Any]] = {
     "LEVEL": lambda name, value: check_integer(name, value, 1, 4),
@@ -52,6 +62,7 @@ PARAMETERS: Mapping[str, Callable[[str, Any], Any]] = {
     "K_BINS": lambda name, value: check_integer(name, value, 1, 256),
     "D_SLA": lambda name, value: check_number(name, value, 0.0, open_low=True),
     "LATE_SHARE": lambda name, value: check_number(name, value, 0.0, 1.0, open_low=True, open_high=True),
+    "LATENCY": lambda name, value: _latency(name, value),
     "SEED": lambda name, value: check_integer(name, value, 0, 2**31),
     "REPLICATIONS": lambda name, value: check_integer(name, value, 2, MAX_REPLICATIONS),
     "MODEL": lambda name, value: check_type(name, value, str, "a model's name or folder"),

@@ -61,7 +61,7 @@ def test_the_kernel_agrees_with_its_twin_to_the_last_bit():
         simlib.Affine(1.0, 0.1, 0.3).batch_time_s(np.arange(1, 33)[None, :], values[:, None])
     )
     fits = np.array([np.searchsorted(column, 6.0, side="right") for column in times_s.T])
-    law = (times_s, np.arange(61.0) * 3, fits, 0.9 ** (1 / np.arange(1, 33)), 3.0)
+    law = (times_s, np.arange(61.0) * 3, fits, 0.9 ** (1 / np.arange(1, 33)), 3.0 * np.arange(1, 33))
     found = []
     for kernel in (joint_bins.cheapest_costs, compiled(joint_bins.cheapest_costs)):
         costs, sizes = np.zeros(61), np.zeros(61, np.int64)
@@ -112,6 +112,18 @@ def test_servers_add_up_and_a_waiting_budget_is_taken_off_the_deadline():
     assert eight.capacity_rps == pytest.approx(8 * one.capacity_rps)
     later = joint_optimum(TRIAL[:2000], 2, LAW, 0.4, waiting_budget_s=0.1, max_batch=16)
     assert later.edges.tolist() == one.edges.tolist() and later.capacity_rps == pytest.approx(one.capacity_rps)
+
+
+def test_batches_form_within_the_waiting_budget_where_a_rate_is_given():
+    # Equal mass, 2 bins: (b - 1) / (2 * 0.5 * rate) <= 0.1 s, so that at 31 requests/s b is at most 4.
+    ways = {"waiting_budget_s": 0.1, "bounds": "equal_mass", "quantile": 0.5}
+    assert joint_optimum(TRIAL[:2000], 2, LAW, 9.0, rate_rps=31.0, **ways).batch_sizes.tolist() == [4, 4]
+    few, many, ample = (joint_optimum(TRIAL[:2000], 2, LAW, 0.4, waiting_budget_s=0.1, rate_rps=r, max_batch=32)
+                        for r in (5.0, 50.0, 1e6))  # fmt: skip
+    never = joint_optimum(TRIAL[:2000], 2, LAW, 0.4, waiting_budget_s=0.1, max_batch=32)
+    assert few.capacity_rps < many.capacity_rps < ample.capacity_rps == never.capacity_rps
+    alone = joint_optimum(TRIAL[:2000], 2, LAW, 0.4, rate_rps=50.0, max_batch=32)  # no budget: no company
+    assert set(alone.batch_sizes.tolist()) == {1}
 
 
 def test_a_prompt_lengthens_every_request():
@@ -173,6 +185,7 @@ def falls_with_length(size, max_prompt, sum_prompt, max_output, sum_output, max_
         ({"lengths_tokens": []}, "lengths_tokens"),
         ({"lengths_tokens": [-1.0]}, "lengths_tokens"),
         ({"prompt_tokens": -1}, "prompt_tokens"),
+        ({"rate_rps": 0}, "rate_rps"),
         ({"bounds": "mass"}, "bounds"),
         ({"bounds": [5, 5], "k_bins": 3}, "bounds"),
         ({"gpus": 0}, "gpus"),
