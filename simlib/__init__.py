@@ -43,6 +43,7 @@ _MODULES = {
     "figures_statistics",
     "grid",
     "histograms",
+    "kernel_profile",
     "latency",
     "lengths",
     "levels",
@@ -64,7 +65,9 @@ _MODULES = {
     "simulation",
     "stability",
     "stats",
+    "step_compose",
     "step_laws",
+    "step_state",
     "steady",
     "steploop",
     "streams",
@@ -74,6 +77,7 @@ _MODULES = {
     "theory",
     "traces",
     "traffic",
+    "validation",
     "workload",
 }
 __all__ = [*_HOME, *_MODULES]

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from simlib import step_laws, steploop
+from simlib import step_laws, step_state, steploop
 from simlib.checks import InputError, check_choice, check_integer, check_number
 from simlib.compiled import compiled, is_compilable, is_worthwhile
 from simlib.engine_run import EngineRun, Served
@@ -156,7 +156,7 @@ def serve(
     table: RequestTable, law: Any, settings: Continuous, gpus: int = 1, backend: str = "compiled", log_steps: int = 0
 ) -> Served:
     """The step loop alone, first come, first served, for tables of which every request fits; it logs so many steps."""
-    order = (1, np.zeros(0, np.int32), steploop.OLDEST_BIN, None)
+    order = (1, np.zeros(0, np.int32), step_state.OLDEST_BIN, None)
     return _serve(table, law, gpus, settings, backend, None, order, log_steps)
 
 
@@ -164,14 +164,14 @@ def _order(policy: Any, table: RequestTable, gpus: int) -> tuple[int, np.ndarray
     """The policy's bins, how the next one is chosen, and the most sequences that it lets run."""
     none = np.zeros(0, np.int32)
     if isinstance(policy, str):
-        return 1, none, None, steploop.OLDEST_BIN, None
+        return 1, none, None, step_state.OLDEST_BIN, None
     if hasattr(policy, "decide"):
         raise InputError(f"policy {policy.name}: asks for batches (expected a policy whose order is that of its bins)")
     plan = policy.plan(table, gpus)
     seats = policy.batch_size if isinstance(policy, StaticFIFO) else None
     if plan.edges is None:
-        return 1, none, None, steploop.OLDEST_BIN, seats
-    selection = SELECTIONS.index(policy.bin_select) if isinstance(policy, MultiBinDynamic) else steploop.OLDEST_BIN
+        return 1, none, None, step_state.OLDEST_BIN, seats
+    selection = SELECTIONS.index(policy.bin_select) if isinstance(policy, MultiBinDynamic) else step_state.OLDEST_BIN
     return len(plan.queues.end), plan.queues.of.astype(np.int32), plan.edges, selection, seats
 
 
@@ -200,7 +200,7 @@ def _serve(
     bins, bin_of, selection, seats = order
     none = np.zeros(0, np.int64)
     predicted, cached = kept.predicted_output_tokens, kept.cached_prompt_tokens
-    ask = steploop.Ask(
+    ask = step_state.Ask(
         arrival_s=kept.arrival_s,
         prompt_tokens=kept.prompt_tokens,
         output_tokens=kept.output_tokens,
@@ -209,7 +209,7 @@ def _serve(
         bin_of=bin_of if keep is None or len(bin_of) == 0 else bin_of[keep],
     )
     seats = min(settings.max_seqs, settings.token_budget, len(kept), settings.max_seqs if seats is None else seats)
-    rules = steploop.Rules(
+    rules = step_state.Rules(
         seats=seats,
         blocks=settings.blocks,
         bits=settings.block_tokens.bit_length() - 1,
@@ -234,7 +234,7 @@ def _serve(
         run, kernel = compiled(run, kinds.loop), compiled(kernel, kinds.law)
     if keep is None or len(keep) > 0:
         outcome = run(ask, state, rules, kernel, law.params)
-        if outcome != steploop.DONE:
+        if outcome != step_state.DONE:
             raise InputError("latency: a step's time is negative or not finite (expected seconds >= 0)")
     columns = (state.start_s, state.first_token_s, state.completion_s, state.gpu)
     if keep is not None:
@@ -249,25 +249,25 @@ def _spread(column: np.ndarray, keep: np.ndarray, rows: int) -> np.ndarray:
     return spread
 
 
-def _state(ask: steploop.Ask, rules: steploop.Rules, gpus: int, log_steps: int) -> steploop.State:
+def _state(ask: step_state.Ask, rules: step_state.Rules, gpus: int, log_steps: int) -> step_state.State:
     requests, lines = len(ask.arrival_s), rules.bins * gpus
-    numbers = np.zeros((gpus, len(steploop.NUMBERS)), np.int64)
-    for column in (steploop.PARTIAL, steploop.NEWEST, steploop.RESUMED, steploop.LAST_BIN):
+    numbers = np.zeros((gpus, len(step_state.NUMBERS)), np.int64)
+    for column in (step_state.PARTIAL, step_state.NEWEST, step_state.RESUMED, step_state.LAST_BIN):
         numbers[:, column] = -1
-    times = np.zeros((gpus, len(steploop.TIMES)))
-    times[:, steploop.NOW] = -math.inf
-    times[:, steploop.SAMPLE] = -math.inf
-    times[:, steploop.SAMPLE_GAP] = max((ask.arrival_s[-1] - ask.arrival_s[0]) / SAMPLES, 1e-3)
-    return steploop.State(
+    times = np.zeros((gpus, len(step_state.TIMES)))
+    times[:, step_state.NOW] = -math.inf
+    times[:, step_state.SAMPLE] = -math.inf
+    times[:, step_state.SAMPLE_GAP] = max((ask.arrival_s[-1] - ask.arrival_s[0]) / SAMPLES, 1e-3)
+    return step_state.State(
         numbers=numbers,
         times=times,
         heap=np.empty((gpus, rules.seats + 1), np.int64),
         growth=np.zeros((gpus, 1 << rules.bits), np.int64),
         joined=np.empty(rules.seats + 1, np.int64),
-        shape=np.zeros(len(steploop.SHAPE)),
-        gaps=np.zeros(steploop.GAP_BINS * steploop.GAP_OCTAVES, np.int64),
+        shape=np.zeros(len(step_state.SHAPE)),
+        gaps=np.zeros(step_state.GAP_BINS * step_state.GAP_OCTAVES, np.int64),
         series=np.zeros((gpus, max(16, min(SAMPLES, 2**16 // gpus)), 4)),
-        steps=np.zeros((gpus, log_steps, len(steploop.LOGGED))),
+        steps=np.zeros((gpus, log_steps, len(step_state.LOGGED))),
         first=np.zeros(lines, np.int64),
         last=np.zeros(lines, np.int64),
         length=np.zeros(lines, np.int64),

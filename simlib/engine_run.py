@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from simlib.run import Run, Times
-from simlib.steploop import GAP_BINS, GAP_LOW, NUMBERS, TIMES
+from simlib.step_state import GAP_BINS, GAP_LOW, NUMBERS, TIMES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,7 +22,7 @@ __all__ = ["EngineRun", "Served"]
 
 
 class Served(NamedTuple):
-    """What was served: times and GPU of each request (NaN and -1: not served), each GPU's totals, gaps, series, steps."""
+    """Times and GPU of each request (NaN and -1: not served), each GPU's totals, gaps, series, steps."""
 
     start_s: np.ndarray
     first_token_s: np.ndarray

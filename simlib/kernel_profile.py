@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from simlib.checks import InputError, check_integer, check_number
-from simlib.steploop import CHUNKS, CONTEXT, N_DECODES, PREFILL, PREFILL_CONTEXT, SQUARES
+from simlib.step_state import CHUNKS, CONTEXT, N_DECODES, PREFILL, PREFILL_CONTEXT, SQUARES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -149,16 +149,22 @@ def read(folder: str | Path, layers: int = 32, prefix: str = "") -> ProfileLaw:
     check_integer("layers", layers, 1, 10_000)
     tables = {kind: _table(Path(folder), kind, prefix) for kind in KINDS}
     dense, heads, grid = tables["dense"], tables["per_sequence"], tables["attention"]
-    times = dense.pivot(index="tokens", columns="layer", values="time_us")
-    factor = {name: 1 if name in ONCE else layers * (2 if name in TWICE else 1) for name in times}
-    tokens_s = 1e-6 * (times * factor).sum(axis=1, skipna=False)
-    sequences_s = 1e-6 * heads.pivot(index="sequences", columns="layer", values="time_us").sum(axis=1, skipna=False)
-    for name, column in (("dense", tokens_s), ("per_sequence", sequences_s)):
-        if column.isna().any() or len(column) < 2:
-            raise InputError(f"{folder}, {name}: times missing at {column.index[column.isna()].tolist()}")
+    factor = {name: 1 if name in ONCE else layers * (2 if name in TWICE else 1) for name in dense["layer"].unique()}
+    tokens_s = _sums(folder, dense.assign(time_us=dense["time_us"] * dense["layer"].map(factor)), "tokens")
+    sequences_s = _sums(folder, heads, "sequences")
     numbers = [[len(tokens_s), len(sequences_s)]]
     numbers += [part for column in (tokens_s, sequences_s) for part in (column.index, column)]
     return ProfileLaw(np.concatenate([*numbers, *_grid(folder, grid)]).astype(np.float64), 0.0, layers)
+
+
+def _sums(folder: Any, frame: pd.DataFrame, axis: str) -> pd.Series:
+    """Seconds of all layers by tokens or sequences, each of which must have every layer once."""
+    groups = frame.groupby(axis)
+    uneven = groups["layer"].nunique() != frame["layer"].nunique()
+    uneven |= groups.size() != frame["layer"].nunique()
+    if uneven.any() or len(uneven) < 2:
+        raise InputError(f"{folder}, {axis} {uneven.index[uneven].tolist()[:3]}: expected each layer once, at 2 points")
+    return 1e-6 * groups["time_us"].sum()
 
 
 def _grid(folder: Any, frame: pd.DataFrame) -> list[np.ndarray]:

@@ -13,7 +13,7 @@ import numpy as np
 
 from simlib import latency
 from simlib.checks import InputError, check_number
-from simlib.steploop import CONTEXT, LONGEST, N_DECODES, PREFILL
+from simlib.step_state import CONTEXT, LONGEST, N_DECODES, PREFILL
 
 __all__ = ["StepLaw", "resolve"]
 

@@ -15,413 +15,71 @@ import functools
 import math
 from collections.abc import Callable
 from types import SimpleNamespace
-from typing import NamedTuple
 
 import numpy as np
 
 from simlib.compiled import uncounted
-
-__all__ = ["NUMBERS", "SHAPE", "TIMES", "Ask", "Rules", "State", "loop", "signatures"]
-
-
-class Ask(NamedTuple):
-    """What is asked: the table's columns, and the bin of each request.
-
-    `expected_tokens` are the outputs that a router reckons with; no `cached_tokens` and no `bin_of`: all are 0.
-    """
-
-    arrival_s: np.ndarray
-    prompt_tokens: np.ndarray
-    output_tokens: np.ndarray
-    expected_tokens: np.ndarray
-    cached_tokens: np.ndarray
-    bin_of: np.ndarray
-
-
-class Rules(NamedTuple):
-    """The settings of `continuous.Continuous` as the loop reads them; memory in blocks of ``1 << bits`` tokens."""
-
-    seats: int
-    blocks: int
-    bits: int
-    watermark: int
-    budget: int
-    prefill: int
-    two: int
-    reserve: int
-    whole: int
-    routing: int
-    bins: int
-    selection: int
-    linear: int
-    spread: int
-    timeout_s: float
-
-
-FIRST, MIXED, CHUNKED = range(3)
-SHARED, ROUND_ROBIN, LEAST_TOKENS, LEAST_REQUESTS = range(4)
-NEXT_BIN, LONGEST_BIN, OLDEST_BIN = range(3)
-
-
-class State(NamedTuple):
-    """Where the run stands: a row a GPU of whole numbers, times and notes; a row a request of times and links.
-
-    `follows` links the requests of a waiting list and, with `precedes`, those that run, by admission. `heap` holds
-    ``decode step of the end << 32 | request``. `growth[gpu, r]` counts sequences that need a block at the decode
-    steps r modulo a block. `gaps` is a histogram of the times between tokens.
-    """
-
-    numbers: np.ndarray
-    times: np.ndarray
-    heap: np.ndarray
-    growth: np.ndarray
-    joined: np.ndarray
-    shape: np.ndarray
-    gaps: np.ndarray
-    series: np.ndarray
-    steps: np.ndarray
-    first: np.ndarray
-    last: np.ndarray
-    length: np.ndarray
-    follows: np.ndarray
-    precedes: np.ndarray
-    done: np.ndarray
-    gpu: np.ndarray
-    start_s: np.ndarray
-    first_token_s: np.ndarray
-    completion_s: np.ndarray
-
-
-NUMBERS = (
-    "decodes",
-    "offsets",
-    "step",
-    "seats",
-    "used",
-    "partial",
-    "computed",
-    "newest",
-    "resumed",
-    "due_seats",
-    "due_blocks",
-    "due_tokens",
-    "later_seats",
-    "later_blocks",
-    "later_tokens",
-    "requests",
-    "tokens",
-    "last_bin",
-    "fresh",
-    "active",
-    "sampled",
-    "stored",
-    "steps",
-    "sum_decodes",
-    "sum_prefill",
-    "sum_context",
-    "preemptions",
-    "recomputed",
-    "peak",
-    "abandoned",
-)
-(
-    DECODES,
-    OFFSETS,
-    STEP,
-    SEATS,
-    USED,
-    PARTIAL,
-    COMPUTED,
-    NEWEST,
-    RESUMED,
-    DUE_SEATS,
-    DUE_BLOCKS,
-    DUE_TOKENS,
-    LATER_SEATS,
-    LATER_BLOCKS,
-    LATER_TOKENS,
-    REQUESTS,
-    TOKENS,
-    LAST_BIN,
-    FRESH,
+from simlib.step_compose import compose
+from simlib.step_state import (
     ACTIVE,
+    BAD_TIME,
+    BUSY,
+    CHUNKS,
+    CONTEXT,
+    CONTEXT_SLOPE,
+    DECODES,
+    DONE,
+    DUE_BLOCKS,
+    DUE_SEATS,
+    DUE_TOKENS,
+    FIRST,
+    FRESH,
+    LATER_BLOCKS,
+    LATER_SEATS,
+    LATER_TOKENS,
+    LEAST_TOKENS,
+    LONGEST,
+    NEWEST,
+    NOW,
+    OFFSETS,
+    PEAK,
+    PENDING,
+    PREEMPTIONS,
+    PREFILL,
+    REQUEST_MASK,
+    REQUESTS,
+    RESUMED,
+    ROUND_ROBIN,
+    SAMPLE,
+    SAMPLE_GAP,
     SAMPLED,
-    STORED,
+    SEAT_TIME,
+    SEATS,
+    SHARED,
+    SINCE,
+    SPREAD,
+    STEP,
     STEPS,
+    STORED,
+    SUM_CONTEXT,
     SUM_DECODES,
     SUM_PREFILL,
-    SUM_CONTEXT,
-    PREEMPTIONS,
-    RECOMPUTED,
-    PEAK,
-    ABANDONED,
-) = range(len(NUMBERS))
-TIMES = ("now_s", "pending_s", "since_s", "busy_s", "seat_s", "spread_tokens", "sample_s", "sample_gap_s")
-NOW, PENDING, SINCE, BUSY, SEAT_TIME, SPREAD, SAMPLE, SAMPLE_GAP = range(len(TIMES))
-SHAPE = ("decodes", "context_tokens", "longest_tokens", "prefill_tokens", "chunks", "squares", "prefill_context")
-LOGGED = ("start_s", "time_s", "steps", "blocks", "seats", *SHAPE)  # the shape of the first one of a row's steps
-N_DECODES, CONTEXT, LONGEST, PREFILL, CHUNKS, SQUARES, PREFILL_CONTEXT = range(len(SHAPE))
-CONTEXT_SLOPE = 3  # where a linear law keeps the time that a token of context takes
+    TOKENS,
+    USED,
+    Ask,
+    Rules,
+    State,
+    add_gaps,
+    append,
+    held,
+    push,
+    routed,
+    settle,
+    take,
+    unlink,
+)
 
-REQUEST_MASK = (1 << 32) - 1
-GAP_BINS, GAP_LOW, GAP_OCTAVES = 512, -20, 32  # bins an octave, from 2 ** -20 s
-DONE, BAD_TIME = range(2)
-
-
-def blocks_of(tokens: int, bits: int) -> int:
-    """Blocks that hold these tokens."""
-    return (tokens + (1 << bits) - 1) >> bits
-
-
-def held(request: int, tokens: int, ask: Ask, rules: Rules) -> int:
-    """Blocks of a sequence with these tokens in memory; with all of its tokens' from the start, if reserved."""
-    if rules.reserve:
-        tokens = ask.prompt_tokens[request] + max(ask.output_tokens[request] - 1, 0)
-    return blocks_of(tokens, rules.bits)
-
-
-def routed(request: int, ask: Ask) -> int:
-    """Tokens of a request as a router counts them."""
-    return ask.prompt_tokens[request] + ask.expected_tokens[request]
-
-
-def push(heap: np.ndarray, size: int, value: int) -> None:
-    """Add a value to a binary heap of `size` values."""
-    place = size
-    while place > 0 and heap[(place - 1) >> 1] > value:
-        heap[place] = heap[(place - 1) >> 1]
-        place = (place - 1) >> 1
-    heap[place] = value
-
-
-def take(heap: np.ndarray, size: int, place: int) -> None:
-    """Remove the value at a place of a binary heap of `size` values."""
-    value = heap[size - 1]
-    while place > 0 and heap[(place - 1) >> 1] > value:
-        heap[place] = heap[(place - 1) >> 1]
-        place = (place - 1) >> 1
-    child = 2 * place + 1
-    while child < size - 1:
-        if child + 1 < size - 1 and heap[child + 1] < heap[child]:
-            child += 1
-        if heap[child] >= value:
-            break
-        heap[place] = heap[child]
-        place, child = child, 2 * child + 1
-    heap[place] = value
-
-
-def add_gaps(gaps: np.ndarray, gap_s: float, slope_s: float, count: int, weight: int) -> None:
-    """Count gaps of ``gap_s, gap_s + slope_s, …`` between tokens, `weight` times each."""
-    while count > 0:
-        part, octave = math.frexp(gap_s)
-        place = (octave - GAP_LOW) * GAP_BINS + int((2.0 * part - 1.0) * GAP_BINS)
-        inside = count
-        if slope_s > 0.0:
-            upper_s = math.ldexp(0.5 + 0.5 * (int((2.0 * part - 1.0) * GAP_BINS) + 1) / GAP_BINS, octave)
-            inside = int(min(float(count), (upper_s - gap_s) / slope_s + 1.0))
-        gaps[min(max(place, 0), len(gaps) - 1)] += inside * weight
-        gap_s += inside * slope_s
-        count -= inside
-
-
-def unlink(request: int, n: np.ndarray, state: State) -> None:
-    """Take a request out of the list of those that run."""
-    before, after = state.precedes[request], state.follows[request]
-    if before >= 0:
-        state.follows[before] = after
-    if after >= 0:
-        state.precedes[after] = before
-    else:
-        n[NEWEST] = before
-
-
-def append(line: int, request: int, state: State) -> None:
-    """Let a request join the end of a waiting list."""
-    state.follows[request] = -1
-    if state.length[line] == 0:
-        state.first[line] = request
-    else:
-        state.follows[state.last[line]] = request
-    state.last[line] = request
-    state.length[line] += 1
-
-
-def leave(line: int, state: State) -> None:
-    """Take the first request of a waiting list away."""
-    state.first[line] = state.follows[state.first[line]]
-    state.length[line] -= 1
-
-
-def settle(n: np.ndarray) -> None:
-    """What has ended leaves its seat and its memory."""
-    n[SEATS] -= n[DUE_SEATS]
-    n[REQUESTS] -= n[DUE_SEATS]
-    n[USED] -= n[DUE_BLOCKS]
-    n[TOKENS] -= n[DUE_TOKENS]
-    n[DUE_SEATS] = n[DUE_BLOCKS] = n[DUE_TOKENS] = 0
-
-
-def preempt(request: int, gpu: int, now_s: float, ask: Ask, state: State, rules: Rules) -> None:
-    """Take the memory of the newest sequence; it waits at the head of its GPU's line, to be computed again."""
-    n = state.numbers[gpu]
-    tokens = n[COMPUTED]
-    if request == n[PARTIAL]:
-        n[PARTIAL] = -1
-    else:
-        heap, place = state.heap[gpu], 0
-        while heap[place] & REQUEST_MASK != request:
-            place += 1
-        key = heap[place] >> 32
-        take(heap, n[DECODES], place)
-        state.done[request] = ask.output_tokens[request] - (key - n[STEP])
-        tokens = ask.prompt_tokens[request] + state.done[request] - 1
-        offset = tokens - n[STEP]
-        n[DECODES] -= 1
-        n[OFFSETS] -= offset
-        n[FRESH] = max(n[FRESH] - 1, 0)
-        if not rules.reserve:
-            state.growth[gpu, -offset & ((1 << rules.bits) - 1)] -= 1
-        state.completion_s[request] = now_s + state.times[gpu, PENDING]  # its last token, until there is a later one
-    n[USED] -= held(request, tokens, ask, rules)
-    n[SEATS] -= 1
-    n[PREEMPTIONS] += 1
-    n[RECOMPUTED] += tokens
-    unlink(request, n, state)
-    state.follows[request] = n[RESUMED]
-    n[RESUMED] = request
-
-
-def grow(gpu: int, now_s: float, ask: Ask, state: State, rules: Rules) -> bool:
-    """Take the blocks that the next decode step needs, from the newest sequences if none are left; whether so."""
-    n, need, enough = state.numbers[gpu], state.growth[gpu], True
-    place = n[STEP] & ((1 << rules.bits) - 1)
-    while need[place] > rules.blocks - n[USED]:
-        enough = False
-        preempt(n[NEWEST], gpu, now_s, ask, state, rules)
-    n[USED] += need[place]
-    return not enough
-
-
-def expire(line: int, gpu: int, now_s: float, ask: Ask, state: State, rules: Rules) -> None:
-    """Strike out who has waited for longer than a client does."""
-    while state.length[line] > 0 and now_s - ask.arrival_s[state.first[line]] > rules.timeout_s:
-        n = state.numbers[gpu]
-        request = state.first[line]
-        n[ABANDONED] += 1
-        if rules.routing != SHARED:
-            n[REQUESTS] -= 1
-            n[TOKENS] -= routed(request, ask)
-        leave(line, state)
-
-
-def choose(gpu: int, now_s: float, ask: Ask, state: State, rules: Rules) -> int:
-    """The line whose first request is next: -1 for those to be resumed, -2 for none."""
-    n = state.numbers[gpu]
-    if n[RESUMED] >= 0:
-        return -1
-    base = 0 if rules.routing == SHARED else gpu * rules.bins
-    best, bin = -2, state.numbers[0 if rules.routing == SHARED else gpu, LAST_BIN]
-    for _ in range(rules.bins):
-        bin = bin + 1 if bin + 1 < rules.bins else 0
-        line = base + bin
-        if rules.timeout_s < math.inf:
-            expire(line, gpu, now_s, ask, state, rules)
-        if state.length[line] == 0:
-            continue
-        if rules.selection == NEXT_BIN:
-            return line
-        if rules.selection == LONGEST_BIN:
-            better = best < 0 or (state.length[line], -line) > (state.length[best], -best)
-        else:
-            better = best < 0 or state.first[line] < state.first[best]
-        if better:
-            best = line
-    return best
-
-
-def start(line: int, gpu: int, now_s: float, ask: Ask, state: State, rules: Rules) -> int:
-    """Give the first request of a line a seat."""
-    n = state.numbers[gpu]
-    if line < 0:
-        request = n[RESUMED]
-        n[RESUMED] = state.follows[request]
-    else:
-        request = state.first[line]
-        leave(line, state)
-        if rules.routing == SHARED:
-            state.numbers[0, LAST_BIN] = line
-            n[REQUESTS] += 1
-        else:
-            n[LAST_BIN] = line - gpu * rules.bins
-        state.start_s[request] = now_s
-        state.gpu[request] = gpu
-    state.follows[request] = -1
-    state.precedes[request] = n[NEWEST]
-    if n[NEWEST] >= 0:
-        state.follows[n[NEWEST]] = request
-    n[NEWEST] = request
-    n[SEATS] += 1
-    return request
-
-
-def chunk(computed: int, tokens: int, shape: np.ndarray) -> None:
-    """Add the next tokens of a prompt to the step's shape."""
-    shape[PREFILL] += tokens
-    shape[CHUNKS] += 1.0
-    shape[SQUARES] += float(tokens) * tokens
-    shape[PREFILL_CONTEXT] += float(tokens) * computed
-
-
-def prefill(gpu: int, now_s: float, decodes: int, admit: bool, ask: Ask, state: State, rules: Rules) -> int:
-    """Fill the step with prompts: the one begun, then those that wait; how many are complete (`joined`)."""
-    n, shape, complete = state.numbers[gpu], state.shape, 0
-    budget = rules.budget - decodes
-    if n[PARTIAL] >= 0 and budget > 0:
-        request, computed = n[PARTIAL], n[COMPUTED]
-        total = ask.prompt_tokens[request] + state.done[request]
-        tokens = min(total - computed, budget)
-        more = held(request, computed + tokens, ask, rules) - held(request, computed, ask, rules)
-        if more > rules.blocks - n[USED]:
-            preempt(request, gpu, now_s, ask, state, rules)
-            return complete
-        n[USED] += more
-        chunk(computed, tokens, shape)
-        budget -= tokens
-        n[COMPUTED] += tokens
-        if n[COMPUTED] == total:
-            n[PARTIAL] = -1
-            state.joined[complete] = request
-            complete += 1
-    while admit and budget > 0 and n[SEATS] < rules.seats and n[PARTIAL] < 0:
-        line = choose(gpu, now_s, ask, state, rules)
-        if line == -2:
-            break
-        request = n[RESUMED] if line < 0 else state.first[line]
-        total = ask.prompt_tokens[request] + state.done[request]
-        computed = ask.cached_tokens[request] if len(ask.cached_tokens) > 0 else 0
-        tokens = total - computed
-        if tokens > budget:
-            if rules.prefill == CHUNKED:
-                tokens = budget
-            elif shape[CHUNKS] > 0.0:  # a prompt longer than the budget goes alone
-                break
-        take_now = held(request, computed + tokens, ask, rules)
-        wanted = held(request, total, ask, rules) if rules.whole else take_now
-        if n[SEATS] > 0:
-            wanted += rules.watermark
-        if wanted > rules.blocks - n[USED]:
-            break
-        start(line, gpu, now_s, ask, state, rules)
-        n[USED] += take_now
-        chunk(computed, tokens, shape)
-        budget -= tokens
-        if computed + tokens < total:
-            n[PARTIAL], n[COMPUTED] = request, computed + tokens
-        else:
-            state.joined[complete] = request
-            complete += 1
-    return complete
+__all__ = ["loop", "signatures"]
 
 
 def longest(gpu: int, ask: Ask, state: State) -> int:
@@ -591,24 +249,6 @@ def note(gpu: int, steps: int, start_s: float, total_s: float, state: State, rul
     t[SAMPLE] = start_s + t[SAMPLE_GAP]
 
 
-def compose(gpu: int, ask: Ask, state: State, rules: Rules) -> tuple[int, int]:
-    """Compose a GPU's next step in `shape`; how many sequences decode in it, how many prompts end in it."""
-    n, shape, now_s = state.numbers[gpu], state.shape, state.times[gpu, NOW]
-    for column in range(len(shape)):
-        shape[column] = 0.0
-    joins = decodes = 0
-    if rules.prefill == FIRST:
-        joins = prefill(gpu, now_s, 0, True, ask, state, rules)
-    if shape[CHUNKS] == 0.0:
-        preempted = n[DECODES] > 0 and grow(gpu, now_s, ask, state, rules)
-        decodes = n[DECODES]
-        if rules.prefill != FIRST:
-            joins = prefill(gpu, now_s, decodes, not preempted, ask, state, rules)
-    shape[N_DECODES] = decodes
-    shape[CONTEXT] = n[OFFSETS] + decodes * (n[STEP] + 1) if decodes > 0 else 0
-    return decodes, joins
-
-
 def rest(n: np.ndarray, t: np.ndarray) -> None:
     """Nothing to compose: wait for the step in flight, or for an arrival."""
     if t[PENDING] > 0.0 or n[LATER_SEATS] > 0:
@@ -624,7 +264,7 @@ def rest(n: np.ndarray, t: np.ndarray) -> None:
 def move(
     gpu: int, until_s: float, ask: Ask, state: State, rules: Rules, law: Callable[..., float], params: np.ndarray
 ) -> int:
-    """Take a GPU to its next boundary at which something may change, at the latest to the first one at or after a time."""
+    """Take a GPU to its next boundary at which something may change, at the latest the first one at or after a time."""
     n, t, shape = state.numbers[gpu], state.times[gpu], state.shape
     settle(n)
     preempted = n[PREEMPTIONS]
@@ -739,6 +379,10 @@ def loop(ask: Ask, state: State, rules: Rules, law: Callable[..., float], params
             until_s = arrival_s[own] if own < len(arrival_s) else math.inf
         if move(gpu, until_s, ask, state, rules, law, params) != DONE:
             return BAD_TIME
+
+
+for _rare in (longest, steps_within):
+    _rare.inlined = False
 
 
 @functools.cache

@@ -7,7 +7,9 @@ those that `Replay.settings` shows: the affine law fitted to the log, or the pro
 from __future__ import annotations
 
 import gzip
+import itertools
 import json
+import zlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from simlib import kernel_profile, steploop
+from simlib import kernel_profile, step_state
 from simlib.checks import InputError, check_choice, check_integer, check_number
 from simlib.continuous import Continuous, serve
 from simlib.step_laws import StepLaw
@@ -30,7 +32,8 @@ MODELS = ("profile", "affine", "affine-from-log")
 COLUMNS = ("step_model", "metric", "statistic", "engine_s", "simulated_s", "error_percent")
 STAMPS = ("queued_ts", "scheduled_ts", "first_token_ts", "last_token_ts")
 FITTED = 150  # requests of a log to which a law is fitted
-STEPS_PER_TOKEN, ROUNDS, MOST_OVERHEAD_S = 2, 12, 0.2
+STEPS_PER_TOKEN, ROUNDS = 2, 12
+SHORTEST_S, MOST_OVERHEAD_S = 0.3, 0.2  # of a time that counts in full, such as the first step's; of a constant
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +70,10 @@ def read_log(path: str | Path) -> Log:
     """
     fields = ("input_toks", "output_toks", "arrival_time", *STAMPS)
     try:
-        opened = gzip.open(path, "rt") if str(path).endswith(".gz") else open(path, encoding="utf-8")
-        with opened as lines:
-            records = [json.loads(line) for line in lines if line.strip()]
-    except (OSError, ValueError, EOFError) as problem:
+        data = Path(path).read_bytes()
+        text = (gzip.decompress(data) if str(path).endswith(".gz") else data).decode("utf-8")
+        records = [json.loads(line) for line in text.splitlines() if line.strip()]
+    except (OSError, ValueError, EOFError, zlib.error) as problem:
         raise InputError(f"log {path}: {problem} (expected one JSON object a line)") from None
     if not records:
         raise InputError(f"log {path}: no requests")
@@ -83,7 +86,7 @@ def read_log(path: str | Path) -> Log:
         columns[name] = np.array([record[name] for record in records], dtype=np.float64)
     order = np.argsort(columns["arrival_time"], kind="stable")
     columns = {name: values[order] for name, values in columns.items()}
-    for before, after in zip(STAMPS, STAMPS[1:], strict=False):
+    for before, after in itertools.pairwise(STAMPS):
         late = columns[after] < columns[before]
         if late.any():
             raise InputError(f"log {path}, row {int(order[np.argmax(late)])}: {after} before {before}")
@@ -113,24 +116,31 @@ def affine_of(law: kernel_profile.ProfileLaw, log: Log, settings: Continuous) ->
 def affine_from_log(log: Log, settings: Continuous, requests: int = FITTED) -> StepLaw:
     """The affine law under which a replay's steps add up to the log's times.
 
-    First and last tokens of the first requests are ends of steps. A replay says what steps there were by then, and for
-    how long the engine was idle; least squares, no coefficient below zero, give the law, a replay with that law better
-    totals, and so on.
+    From the start to a first token, and from there to the last one, a replay says what steps there were and for how
+    long the engine was idle. Least squares of the relative errors, no coefficient below zero, give the law, a replay
+    with that law better totals, and so on.
     """
     count = min(requests, len(log.table))
-    ends_s = np.concatenate([log.first_token_s[:count], log.last_token_s[:count]]) - log.queued_s[0]
+    first_s, last_s = (ends[:count] - log.queued_s[0] for ends in (log.first_token_s, log.last_token_s))
     prompts, outputs = log.table.prompt_tokens.sum(), log.table.output_tokens.sum()
     span_s = log.last_token_s.max() - log.queued_s[0]
-    law = StepLaw(0.0, 0.7 * span_s / outputs, 0.3 * span_s / max(prompts, 1))  # as if the log were one batch
+    law = StepLaw(0.0, 0.7 * span_s / max(outputs, 1), 0.3 * span_s / max(prompts, 1))  # only to begin with
     for _ in range(ROUNDS):
         served = replay(log, law, settings)
-        steps = _steps(served)
-        totals, busy_s = np.cumsum(_totals(steps), axis=0), np.cumsum(steps["time_s"])
-        at_s = np.concatenate([served.first_token_s[:count], served.completion_s[:count]])
-        ended = np.searchsorted(steps["start_s"] + steps["time_s"], at_s * (1 - 1e-12))
-        ended = np.minimum(ended, len(busy_s) - 1)
-        law = _law(totals[ended], ends_s - (at_s - busy_s[ended]))
+        first, first_idle_s = _until(served, served.first_token_s[:count])
+        last, last_idle_s = _until(served, served.completion_s[:count])
+        times_s = np.concatenate([first_s - first_idle_s, last_s - first_s - (last_idle_s - first_idle_s)])
+        weights = 1 / np.maximum(times_s, SHORTEST_S)
+        law = _law(np.vstack([first, last - first]) * weights[:, None], times_s * weights)
     return law
+
+
+def _until(served: Any, at_s: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Totals of the steps until these ends of steps, shape (ends, 4), and for how long no step ran."""
+    steps = _steps(served)
+    ended = np.searchsorted(steps["start_s"] + steps["time_s"], at_s * (1 - 1e-12))
+    ended = np.minimum(ended, len(steps["time_s"]) - 1)
+    return np.cumsum(_totals(steps), axis=0)[ended], at_s - np.cumsum(steps["time_s"])[ended]
 
 
 def overhead_of(law: kernel_profile.ProfileLaw, log: Log, settings: Continuous, requests: int = FITTED) -> float:
@@ -235,8 +245,8 @@ def _times(origin_s: np.ndarray, first_s: np.ndarray, last_s: np.ndarray, table:
 
 
 def _steps(served: Any) -> dict[str, np.ndarray]:
-    stored = served.numbers[0, steploop.STORED]
-    return dict(zip(steploop.LOGGED, served.steps[0, :stored].T, strict=True))
+    stored = served.numbers[0, step_state.STORED]
+    return dict(zip(step_state.LOGGED, served.steps[0, :stored].T, strict=True))
 
 
 def _totals(steps: dict[str, np.ndarray]) -> np.ndarray:

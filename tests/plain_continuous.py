@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from simlib import step_laws, steploop
+from simlib import step_laws
 from simlib.continuous import PREFILL, ROUTING, Continuous
 
 FIRST, CHUNKED = PREFILL.index("first"), PREFILL.index("chunked")
@@ -62,7 +62,7 @@ def serve(table, law: step_laws.StepLaw, settings: Continuous, gpus: int = 1, ga
 
 
 def token_by_token(
-    arrival_s, prompt, output, expected, cached, gpus, whole, timeout_s, law, start_s, first_s, completion_s, gpu_of, gaps_s
+    arrival_s, prompt, output, expected, cached, gpus, whole, timeout_s, law, start_s, first_s, end_s_of, gpu_of, gaps_s
 ):  # fmt: skip
     seats, blocks, block, watermark, budget, prefill, two, reserve, all_fits, routing = whole
     n = len(arrival_s)
@@ -91,10 +91,10 @@ def token_by_token(
         if arrived < n and arrival_s[arrived] <= now_s[g]:
             now = arrival_s[arrived]
             to = arrived % gpus
-            if routing == LEAST_TOKENS or routing == LEAST_REQUESTS:
+            if routing in (LEAST_TOKENS, LEAST_REQUESTS):
                 load = np.zeros(gpus)
                 for i in range(arrived):
-                    if gpu_of[i] >= 0 and not completion_s[i] <= now:
+                    if gpu_of[i] >= 0 and not end_s_of[i] <= now:
                         load[gpu_of[i]] += prompt[i] + expected[i] if routing == LEAST_TOKENS else 1
                 to = 0
                 for other in range(1, gpus):
@@ -120,7 +120,7 @@ def token_by_token(
         left = 0
         for k in range(count[g]):  # what has ended leaves
             i = running[g, k]
-            if stage[i] == 2 and completion_s[i] <= now:
+            if stage[i] == 2 and end_s_of[i] <= now:
                 tokens = prompt[i] + max(output[i] - 1, 0) if reserve else kv[i]
                 used[g] -= (tokens + block - 1) // block
             else:
@@ -243,7 +243,7 @@ def token_by_token(
             token_s[i] = end_s
             stage[i] = 1
             if made[i] >= output[i]:
-                stage[i], completion_s[i] = 2, end_s
+                stage[i], end_s_of[i] = 2, end_s
         steps += 1
         decodes_sum += decodes
         prefill_sum += prefill_tokens
