@@ -120,8 +120,9 @@ def _twin(value: Any, made: dict[FunctionType, Any]) -> Any:
     ours = _is_ours(value)
     with _cache_folder() if ours else nullcontext():  # numba looks at the folder when it decorates
         # A user's slip must not read somebody else's memory; our own kernels are tested, and spared the check. What is
-        # called from within is inlined: an array argument is seven words to pass.
-        options = {"cache": ours, "nogil": True, "boundscheck": not ours, "forceinline": bool(made)}
+        # called from within is inlined, an array argument is seven words to pass, unless it says `inlined = False`.
+        inlined = bool(made) and getattr(value, "inlined", True)
+        options = {"cache": ours, "nogil": True, "boundscheck": not ours, "forceinline": inlined}
         made[value] = numba.njit(**options)(twin)
     namespace.update((name, _twin(held, made)) for name, held in _globals(value))
     for cell, original in zip(cells, value.__closure__ or (), strict=True):

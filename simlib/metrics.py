@@ -143,7 +143,7 @@ def summary(run: Run, sla: SLA | float | str | None = None) -> dict[str, float |
     Percentiles interpolate linearly. `makespan_s` runs from the first arrival to the last completion.
     """
     missed = violations(run, sla)
-    table, batches = run.table, run.served
+    table = run.table
     done = ~np.isnan(run.times.completion_s)
     every = slice(None) if done.all() else done  # a view, where nothing was rejected
     completion_s = run.times.completion_s[every]
@@ -165,11 +165,11 @@ def summary(run: Run, sla: SLA | float | str | None = None) -> dict[str, float |
         *_percentiles(times["ttft"], 99),
         _mean(times["tpot"]),
         *_percentiles(times["tpot"], 99),
-        _token_p99(times["tpot"], tokens),
+        run.gap_p99_s(times["tpot"], tokens),
         _rate(np.sum(done), makespan_s),
         _rate(np.sum(tokens), makespan_s),
-        _rate(np.sum(batches.service_s), run.gpus * makespan_s),
-        float(np.mean(batches.size)) if len(batches.size) else 0.0,
+        _rate(run.busy_s, run.gpus * makespan_s),
+        run.batch_size_mean,
         makespan_s,
         label(table.arrival_s[every], completion_s) if len(completion_s) else "unknown",
     )
@@ -207,7 +207,7 @@ def _percentiles(values: np.ndarray, *percents: float) -> list[float]:
     return found
 
 
-def _token_p99(tpot_s: np.ndarray, output_tokens: np.ndarray) -> float:
+def token_p99(tpot_s: np.ndarray, output_tokens: np.ndarray) -> float:
     """99th percentile over all gaps between tokens; a request's gaps are equal in run-to-completion."""
     present = ~np.isnan(tpot_s)
     if not present.any():

@@ -91,6 +91,20 @@ class Run:
         """Requests that alone exceed the memory and were rejected."""
         return int(np.sum(self.served.batch_of < 0))
 
+    @property
+    def busy_s(self) -> float:
+        """Time that the GPUs were busy, all together, seconds."""
+        return float(np.sum(self.served.service_s))
+
+    @property
+    def batch_size_mean(self) -> float:
+        """Requests of a batch, on average; 0 without batches."""
+        return float(np.mean(self.served.size)) if len(self.served.size) else 0.0
+
+    def gap_p99_s(self, tpot_s: np.ndarray, output_tokens: np.ndarray) -> float:
+        """99th percentile over all times between tokens, seconds; here a request's are all equal to its TPOT."""
+        return metrics.token_p99(tpot_s, output_tokens)
+
     @cached_property
     def requests(self) -> pd.DataFrame:
         """The input's columns and ``start_s, first_token_s, completion_s, gpu, batch, bin``, one row a request."""

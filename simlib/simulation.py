@@ -20,7 +20,7 @@ from simlib.table import RequestTable
 __all__ = ["simulate"]
 
 BACKENDS = ("auto", "compiled", "stepped", "interpreted")
-EXECUTIONS = ("run_to_completion",)
+EXECUTIONS = ("run_to_completion", "continuous")
 OVERSIZE = ("error", "reject")
 MAX_GPUS = 4096
 IDLE_SHARE, LONG_GAP_S, FEW_ROWS = 0.01, 1.0, 10
@@ -32,7 +32,7 @@ def simulate(
     policy: Any,
     latency: Any = "original-synthetic",
     gpus: int = 1,
-    execution: str = "run_to_completion",
+    execution: Any = "run_to_completion",
     sla: Any = None,
     *,
     oversize: str = "error",
@@ -46,14 +46,18 @@ def simulate(
         With the columns ``arrival_s, prompt_tokens, output_tokens`` and, for policies that bin,
         ``predicted_output_tokens``.
     policy : object or str
-        A policy of `simlib.schedulers`, or the name of one with its defaults.
+        A policy of `simlib.schedulers`, or the name of one with its defaults. Continuous batching takes from it the
+        order in which requests are admitted (that of its bins) and, from `StaticFIFO`, how many run at once;
+        ``"fcfs"``: in order of arrival, with the engine's own cap.
     latency : object, str, Path or callable
         A model, a preset's name (`presets.names`), ``"alpha,beta,gamma"`` in seconds, a CSV of measurements, or a
         function of the batch's shape. A measured model warns once where batches lie outside its measurements.
+        For continuous batching a law of steps, ``"a,b,c,d"`` in seconds, or a model that has one (`step_laws`).
     gpus : int
         Number of GPUs, >= 1.
-    execution : {"run_to_completion"}
-        A GPU takes a batch and is busy until its longest request ends.
+    execution : {"run_to_completion", "continuous"} or continuous.Continuous
+        A GPU takes a batch and is busy until its longest request ends; or membership changes at each step, with the
+        engine's settings.
     sla : float or str, optional
         Deadline of the summary; default the policy's ``d_sla``.
     oversize : {"error", "reject"}
@@ -83,15 +87,19 @@ def simulate(
     100
     """
     table = RequestTable.of(requests)
-    policy = resolve_policy(policy)
-    model = _latency(latency)
+    engine_settings = _continuous(execution)
+    policy = policy if engine_settings and policy == "fcfs" else resolve_policy(policy)
     gpus = check_integer("gpus", gpus, 1, MAX_GPUS)
-    check_choice("execution", execution, EXECUTIONS)
     check_choice("backend", backend, BACKENDS)
     check_choice("oversize", oversize, OVERSIZE)
     deadline = SLA.of(getattr(policy, "d_sla", 1.0) if sla is None else sla)
-    if policy.needs_predictions and table.predicted_output_tokens is None:
+    if policy != "fcfs" and policy.needs_predictions and table.predicted_output_tokens is None:
         raise InputError(f"predicted_output_tokens: missing column (policy {policy.name} bins by it)")
+    if engine_settings:
+        from simlib import continuous
+
+        return continuous.simulate(table, policy, latency, gpus, engine_settings, deadline, oversize, backend)
+    model = _latency(latency)
     model.check(len(table))
     plan = policy.plan(table, gpus)
     if str(getattr(policy, "bounds", "")).startswith("equal_mass"):
@@ -118,6 +126,18 @@ def simulate(
         backend=backend,
         settings={"policy": repr(policy), "latency": repr(model), "execution": execution},
     )
+
+
+def _continuous(execution: Any) -> Any:
+    """The settings of continuous batching, if it is asked for."""
+    if isinstance(execution, str) and execution == "run_to_completion":
+        return None
+    from simlib.continuous import Continuous  # on use: a run of batches needs none of it
+
+    if isinstance(execution, Continuous):
+        return execution
+    check_choice("execution", execution, EXECUTIONS)
+    return Continuous()
 
 
 def resolve_policy(policy: Any) -> Any:

@@ -1,0 +1,281 @@
+"""Continuous batching: membership changes at each step, memory is the KV cache.
+
+The engine's settings (`Continuous`), and what serves a request table with them. The loop itself is `steploop`, how
+long a step takes is a law of `step_laws`; the result is a run like any other.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from simlib import step_laws, step_state, steploop
+from simlib.checks import InputError, check_choice, check_integer, check_number
+from simlib.compiled import compiled, is_compilable, is_worthwhile
+from simlib.engine_run import EngineRun, Served
+from simlib.schedulers import SELECTIONS, MultiBinDynamic, StaticFIFO
+from simlib.table import RequestTable
+
+__all__ = ["Continuous", "serve", "simulate"]
+
+PREFILL = ("first", "mixed", "chunked")
+ROUTING = ("shared", "round_robin", "least_tokens", "least_requests")
+MOST_SEATS, MOST_TOKENS = 2**20, 2**40
+SAMPLES = 1024  # at most, of each GPU's memory
+
+
+@dataclass(frozen=True, slots=True)
+class Continuous:
+    """Settings of a serving engine that batches continuously.
+
+    Parameters
+    ----------
+    max_seqs : int
+        Sequences that run at once on a GPU, at most; each of them takes a token of the budget, so that no more than
+        `token_budget` run.
+    kv_tokens : int, optional
+        Tokens that the KV cache of a GPU holds; by default without limit.
+    block_tokens : int
+        The cache is given out in blocks of so many tokens, a power of two; 1: token by token.
+    token_budget : int
+        Tokens of a step, decodes and prompts together.
+    prefill : {"chunked", "mixed", "first"}
+        Prompts fill what the decodes leave of the budget, the last one cut to fit; whole prompts only, beside the
+        decodes; whole prompts in steps of their own, which come first. A prompt above the budget goes alone where
+        prompts are whole.
+    steps_in_flight : {1, 2}
+        With 2, a step is composed while the one before it runs.
+    reserve : bool
+        Whether a sequence is given the memory of all its tokens when it is admitted, or blocks as it needs them; in
+        that case the newest sequences are preempted when none are left, and computed again later.
+    watermark : float
+        Share of the cache that an admission leaves free for those that run.
+    whole_prompt : bool
+        Whether a prompt is admitted only if all of it fits, or if its first chunk does.
+    routing : {"shared", "round_robin", "least_tokens", "least_requests"}
+        GPUs take from one line; or each request is given, at its arrival, to the next GPU, to the one with the fewest
+        tokens of unfinished requests (prompt and predicted output, the true one without predictions), or with the
+        fewest such requests.
+    timeout_s : float, optional
+        A client who has waited for so long, and was not admitted, is gone.
+
+    Examples
+    --------
+    >>> Continuous(max_seqs=64, kv_tokens=60_000).prefill
+    'chunked'
+    """
+
+    max_seqs: int = 256
+    kv_tokens: int | None = None
+    block_tokens: int = 16
+    token_budget: int = 2048
+    prefill: str = "chunked"
+    steps_in_flight: int = 1
+    reserve: bool = False
+    watermark: float = 0.0
+    whole_prompt: bool = True
+    routing: str = "shared"
+    timeout_s: float | None = None
+
+    def __post_init__(self) -> None:
+        check_integer("max_seqs", self.max_seqs, 1, MOST_SEATS)
+        block = check_integer("block_tokens", self.block_tokens, 1, 2**16)
+        if block & (block - 1):
+            raise InputError(f"block_tokens: {block} (expected a power of two)")
+        check_integer("token_budget", self.token_budget, block, MOST_TOKENS)
+        if self.kv_tokens is not None:
+            check_integer("kv_tokens", self.kv_tokens, block, MOST_TOKENS)
+        check_choice("prefill", self.prefill, PREFILL)
+        check_integer("steps_in_flight", self.steps_in_flight, 1, 2)
+        check_number("watermark", self.watermark, 0.0, 1.0, open_high=True)
+        check_choice("routing", self.routing, ROUTING)
+        if self.timeout_s is not None:
+            check_number("timeout_s", self.timeout_s, 0.0, open_low=True)
+
+    @property
+    def blocks(self) -> int:
+        """Blocks of a GPU's cache."""
+        return (MOST_TOKENS if self.kv_tokens is None else self.kv_tokens) // self.block_tokens
+
+    def needed_blocks(self, table: RequestTable) -> np.ndarray:
+        """Blocks of each request at its end: the last token is never read, so that it takes no place."""
+        tokens = table.prompt_tokens + np.maximum(table.output_tokens - 1, 0)
+        return -(-tokens // self.block_tokens)
+
+
+def simulate(
+    table: RequestTable,
+    policy: Any,
+    latency: Any,
+    gpus: int,
+    settings: Continuous,
+    sla: Any,
+    oversize: str,
+    backend: str,
+) -> EngineRun:
+    """`simulation.simulate` for continuous batching; arguments are checked there."""
+    law = step_laws.resolve(latency)
+    name = policy if isinstance(policy, str) else policy.name
+    bins, bin_of, edges, selection, seats = _order(policy, table, gpus)
+    needed = settings.needed_blocks(table)
+    keep = None
+    if (needed > settings.blocks).any():
+        row = int(np.argmax(needed > settings.blocks))
+        if oversize == "error":
+            tokens = table.prompt_tokens[row] + table.output_tokens[row]
+            raise InputError(
+                f"prompt_tokens + output_tokens, row {row}: {tokens} (expected at most the KV budget, "
+                f'{settings.kv_tokens} tokens; oversize="reject" rejects such requests and counts them)'
+            )
+        keep = np.flatnonzero(needed <= settings.blocks)
+    backend = _backend(backend, law, len(table))
+    served = _serve(table, law, gpus, settings, backend, keep, (bins, bin_of, selection, seats))
+    return EngineRun(
+        table=table,
+        served=served,
+        first_token_after_s=np.zeros(0),
+        gpus=gpus,
+        sla=sla,
+        policy=name,
+        binned=edges is not None,
+        edges=edges,
+        backend=backend,
+        settings={"policy": repr(policy), "latency": repr(law), "execution": repr(settings)},
+        law=law,
+        blocks=settings.blocks,
+        block_tokens=settings.block_tokens,
+        bin_of=bin_of,
+        rejected_requests=0 if keep is None else len(table) - len(keep),
+    )
+
+
+def serve(
+    table: RequestTable, law: Any, settings: Continuous, gpus: int = 1, backend: str = "compiled", log_steps: int = 0
+) -> Served:
+    """The step loop alone, first come, first served, for tables of which every request fits; it logs so many steps."""
+    order = (1, np.zeros(0, np.int32), step_state.OLDEST_BIN, None)
+    return _serve(table, law, gpus, settings, backend, None, order, log_steps)
+
+
+def _order(policy: Any, table: RequestTable, gpus: int) -> tuple[int, np.ndarray, Any, int, int | None]:
+    """The policy's bins, how the next one is chosen, and the most sequences that it lets run."""
+    none = np.zeros(0, np.int32)
+    if isinstance(policy, str):
+        return 1, none, None, step_state.OLDEST_BIN, None
+    if hasattr(policy, "decide"):
+        raise InputError(f"policy {policy.name}: asks for batches (expected a policy whose order is that of its bins)")
+    plan = policy.plan(table, gpus)
+    seats = policy.batch_size if isinstance(policy, StaticFIFO) else None
+    if plan.edges is None:
+        return 1, none, None, step_state.OLDEST_BIN, seats
+    selection = SELECTIONS.index(policy.bin_select) if isinstance(policy, MultiBinDynamic) else step_state.OLDEST_BIN
+    return len(plan.queues.end), plan.queues.of.astype(np.int32), plan.edges, selection, seats
+
+
+def _backend(backend: str, law: Any, requests: int) -> str:
+    if backend == "stepped":
+        raise InputError("backend: 'stepped' (expected 'auto', 'compiled' or 'interpreted' for continuous batching)")
+    if backend == "interpreted" or (backend == "auto" and not is_worthwhile(requests)):
+        return "interpreted"
+    possible, why = is_compilable(law.law, steploop.signatures().law)
+    if not possible and backend == "compiled":
+        raise InputError(f"backend: 'compiled' (the step law cannot be compiled: {why}; expected 'auto')")
+    return "compiled" if possible else "interpreted"
+
+
+def _serve(
+    table: RequestTable,
+    law: Any,
+    gpus: int,
+    settings: Continuous,
+    backend: str,
+    keep: Any,
+    order: tuple,
+    log_steps: int = 0,
+) -> Served:
+    kept = table if keep is None or len(keep) == 0 else table.rows(keep)
+    bins, bin_of, selection, seats = order
+    none = np.zeros(0, np.int64)
+    predicted, cached = kept.predicted_output_tokens, kept.cached_prompt_tokens
+    ask = step_state.Ask(
+        arrival_s=kept.arrival_s,
+        prompt_tokens=kept.prompt_tokens,
+        output_tokens=kept.output_tokens,
+        expected_tokens=kept.output_tokens if predicted is None else predicted,
+        cached_tokens=none if cached is None else cached,
+        bin_of=bin_of if keep is None or len(bin_of) == 0 else bin_of[keep],
+    )
+    seats = min(settings.max_seqs, settings.token_budget, len(kept), settings.max_seqs if seats is None else seats)
+    rules = step_state.Rules(
+        seats=seats,
+        blocks=settings.blocks,
+        bits=settings.block_tokens.bit_length() - 1,
+        watermark=int(settings.watermark * settings.blocks),
+        budget=settings.token_budget,
+        prefill=PREFILL.index(settings.prefill),
+        two=int(settings.steps_in_flight == 2),
+        reserve=int(settings.reserve),
+        whole=int(settings.whole_prompt or settings.reserve),
+        routing=ROUTING.index(settings.routing if gpus > 1 else "round_robin"),
+        bins=bins,
+        selection=selection,
+        linear=int(law.linear),
+        spread=int(law.spread),
+        timeout_s=math.inf if settings.timeout_s is None else settings.timeout_s,
+    )
+    state = _state(ask, rules, gpus, log_steps)
+    run = steploop.loop
+    kernel = law.law
+    if backend == "compiled":
+        kinds = steploop.signatures()
+        run, kernel = compiled(run, kinds.loop), compiled(kernel, kinds.law)
+    if keep is None or len(keep) > 0:
+        outcome = run(ask, state, rules, kernel, law.params)
+        if outcome != step_state.DONE:
+            raise InputError("latency: a step's time is negative or not finite (expected seconds >= 0)")
+    columns = (state.start_s, state.first_token_s, state.completion_s, state.gpu)
+    if keep is not None:
+        columns = tuple(_spread(column, keep, len(table)) for column in columns)
+    return Served(*columns, state.numbers, state.times, state.gaps, state.series, state.steps)
+
+
+def _spread(column: np.ndarray, keep: np.ndarray, rows: int) -> np.ndarray:
+    """A column of some requests as one of all, which lack what was not served."""
+    spread = np.full(rows, -1 if column.dtype.kind == "i" else np.nan, column.dtype)
+    spread[keep] = column[: len(keep)]
+    return spread
+
+
+def _state(ask: step_state.Ask, rules: step_state.Rules, gpus: int, log_steps: int) -> step_state.State:
+    requests, lines = len(ask.arrival_s), rules.bins * gpus
+    numbers = np.zeros((gpus, len(step_state.NUMBERS)), np.int64)
+    for column in (step_state.PARTIAL, step_state.NEWEST, step_state.RESUMED, step_state.LAST_BIN):
+        numbers[:, column] = -1
+    times = np.zeros((gpus, len(step_state.TIMES)))
+    times[:, step_state.NOW] = -math.inf
+    times[:, step_state.SAMPLE] = -math.inf
+    times[:, step_state.SAMPLE_GAP] = max((ask.arrival_s[-1] - ask.arrival_s[0]) / SAMPLES, 1e-3)
+    return step_state.State(
+        numbers=numbers,
+        times=times,
+        heap=np.empty((gpus, rules.seats + 1), np.int64),
+        growth=np.zeros((gpus, 1 << rules.bits), np.int64),
+        joined=np.empty(rules.seats + 1, np.int64),
+        shape=np.zeros(len(step_state.SHAPE)),
+        gaps=np.zeros(step_state.GAP_BINS * step_state.GAP_OCTAVES, np.int64),
+        series=np.zeros((gpus, max(16, min(SAMPLES, 2**16 // gpus)), 4)),
+        steps=np.zeros((gpus, log_steps, len(step_state.LOGGED))),
+        first=np.zeros(lines, np.int64),
+        last=np.zeros(lines, np.int64),
+        length=np.zeros(lines, np.int64),
+        follows=np.empty(requests, np.int32),
+        precedes=np.empty(requests, np.int32),
+        done=np.zeros(requests, np.int32),
+        gpu=np.full(requests, -1, np.int32),
+        start_s=np.full(requests, np.nan),
+        first_token_s=np.full(requests, np.nan),
+        completion_s=np.full(requests, np.nan),
+    )

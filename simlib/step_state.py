@@ -1,0 +1,253 @@
+"""What the step loop of continuous batching works on: records of arrays, and the small kernels that keep them.
+
+A binary heap, a histogram of gaps, waiting lines and the list of those that run, as links between requests.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Ask(NamedTuple):
+    """What is asked: the table's columns, and the bin of each request.
+
+    `expected_tokens` are the outputs that a router reckons with; no `cached_tokens` and no `bin_of`: all are 0.
+    """
+
+    arrival_s: np.ndarray
+    prompt_tokens: np.ndarray
+    output_tokens: np.ndarray
+    expected_tokens: np.ndarray
+    cached_tokens: np.ndarray
+    bin_of: np.ndarray
+
+
+class Rules(NamedTuple):
+    """The settings of `continuous.Continuous` as the loop reads them; memory in blocks of ``1 << bits`` tokens."""
+
+    seats: int
+    blocks: int
+    bits: int
+    watermark: int
+    budget: int
+    prefill: int
+    two: int
+    reserve: int
+    whole: int
+    routing: int
+    bins: int
+    selection: int
+    linear: int
+    spread: int
+    timeout_s: float
+
+
+FIRST, MIXED, CHUNKED = range(3)
+SHARED, ROUND_ROBIN, LEAST_TOKENS, LEAST_REQUESTS = range(4)
+NEXT_BIN, LONGEST_BIN, OLDEST_BIN = range(3)
+
+
+class State(NamedTuple):
+    """Where the run stands: a row a GPU of whole numbers, times and notes; a row a request of times and links.
+
+    `follows` links the requests of a waiting list and, with `precedes`, those that run, by admission. `heap` holds
+    ``decode step of the end << 32 | request``. `growth[gpu, r]` counts sequences that need a block at the decode
+    steps r modulo a block. `gaps` is a histogram of the times between tokens.
+    """
+
+    numbers: np.ndarray
+    times: np.ndarray
+    heap: np.ndarray
+    growth: np.ndarray
+    joined: np.ndarray
+    shape: np.ndarray
+    gaps: np.ndarray
+    series: np.ndarray
+    steps: np.ndarray
+    first: np.ndarray
+    last: np.ndarray
+    length: np.ndarray
+    follows: np.ndarray
+    precedes: np.ndarray
+    done: np.ndarray
+    gpu: np.ndarray
+    start_s: np.ndarray
+    first_token_s: np.ndarray
+    completion_s: np.ndarray
+
+
+NUMBERS = (
+    "decodes",
+    "offsets",
+    "step",
+    "seats",
+    "used",
+    "partial",
+    "computed",
+    "newest",
+    "resumed",
+    "due_seats",
+    "due_blocks",
+    "due_tokens",
+    "later_seats",
+    "later_blocks",
+    "later_tokens",
+    "requests",
+    "tokens",
+    "last_bin",
+    "fresh",
+    "active",
+    "sampled",
+    "stored",
+    "steps",
+    "sum_decodes",
+    "sum_prefill",
+    "sum_context",
+    "preemptions",
+    "recomputed",
+    "peak",
+    "abandoned",
+)
+(
+    DECODES,
+    OFFSETS,
+    STEP,
+    SEATS,
+    USED,
+    PARTIAL,
+    COMPUTED,
+    NEWEST,
+    RESUMED,
+    DUE_SEATS,
+    DUE_BLOCKS,
+    DUE_TOKENS,
+    LATER_SEATS,
+    LATER_BLOCKS,
+    LATER_TOKENS,
+    REQUESTS,
+    TOKENS,
+    LAST_BIN,
+    FRESH,
+    ACTIVE,
+    SAMPLED,
+    STORED,
+    STEPS,
+    SUM_DECODES,
+    SUM_PREFILL,
+    SUM_CONTEXT,
+    PREEMPTIONS,
+    RECOMPUTED,
+    PEAK,
+    ABANDONED,
+) = range(len(NUMBERS))
+TIMES = ("now_s", "pending_s", "since_s", "busy_s", "seat_s", "spread_tokens", "sample_s", "sample_gap_s")
+NOW, PENDING, SINCE, BUSY, SEAT_TIME, SPREAD, SAMPLE, SAMPLE_GAP = range(len(TIMES))
+SHAPE = ("decodes", "context_tokens", "longest_tokens", "prefill_tokens", "chunks", "squares", "prefill_context")
+LOGGED = ("start_s", "time_s", "steps", "blocks", "seats", *SHAPE)  # the shape of the first one of a row's steps
+N_DECODES, CONTEXT, LONGEST, PREFILL, CHUNKS, SQUARES, PREFILL_CONTEXT = range(len(SHAPE))
+CONTEXT_SLOPE = 3  # where a linear law keeps the time that a token of context takes
+
+REQUEST_MASK = (1 << 32) - 1
+GAP_BINS, GAP_LOW, GAP_OCTAVES = 512, -20, 32  # bins an octave, from 2 ** -20 s
+DONE, BAD_TIME = range(2)
+
+
+def blocks_of(tokens: int, bits: int) -> int:
+    """Blocks that hold these tokens."""
+    return (tokens + (1 << bits) - 1) >> bits
+
+
+def held(request: int, tokens: int, ask: Ask, rules: Rules) -> int:
+    """Blocks of a sequence with these tokens in memory; with all of its tokens' from the start, if reserved."""
+    if rules.reserve:
+        tokens = ask.prompt_tokens[request] + max(ask.output_tokens[request] - 1, 0)
+    return blocks_of(tokens, rules.bits)
+
+
+def routed(request: int, ask: Ask) -> int:
+    """Tokens of a request as a router counts them."""
+    return ask.prompt_tokens[request] + ask.expected_tokens[request]
+
+
+def push(heap: np.ndarray, size: int, value: int) -> None:
+    """Add a value to a binary heap of `size` values."""
+    place = size
+    while place > 0 and heap[(place - 1) >> 1] > value:
+        heap[place] = heap[(place - 1) >> 1]
+        place = (place - 1) >> 1
+    heap[place] = value
+
+
+def take(heap: np.ndarray, size: int, place: int) -> None:
+    """Remove the value at a place of a binary heap of `size` values."""
+    value = heap[size - 1]
+    while place > 0 and heap[(place - 1) >> 1] > value:
+        heap[place] = heap[(place - 1) >> 1]
+        place = (place - 1) >> 1
+    child = 2 * place + 1
+    while child < size - 1:
+        if child + 1 < size - 1 and heap[child + 1] < heap[child]:
+            child += 1
+        if heap[child] >= value:
+            break
+        heap[place] = heap[child]
+        place, child = child, 2 * child + 1
+    heap[place] = value
+
+
+def add_gaps(gaps: np.ndarray, gap_s: float, slope_s: float, count: int, weight: int) -> None:
+    """Count gaps of ``gap_s, gap_s + slope_s, …`` between tokens, `weight` times each."""
+    while count > 0:
+        part, octave = math.frexp(gap_s)
+        place = (octave - GAP_LOW) * GAP_BINS + int((2.0 * part - 1.0) * GAP_BINS)
+        inside = count
+        if slope_s > 0.0:
+            upper_s = math.ldexp(0.5 + 0.5 * (int((2.0 * part - 1.0) * GAP_BINS) + 1) / GAP_BINS, octave)
+            inside = int(min(float(count), (upper_s - gap_s) / slope_s + 1.0))
+        gaps[min(max(place, 0), len(gaps) - 1)] += inside * weight
+        gap_s += inside * slope_s
+        count -= inside
+
+
+def unlink(request: int, n: np.ndarray, state: State) -> None:
+    """Take a request out of the list of those that run."""
+    before, after = state.precedes[request], state.follows[request]
+    if before >= 0:
+        state.follows[before] = after
+    if after >= 0:
+        state.precedes[after] = before
+    else:
+        n[NEWEST] = before
+
+
+def append(line: int, request: int, state: State) -> None:
+    """Let a request join the end of a waiting list."""
+    state.follows[request] = -1
+    if state.length[line] == 0:
+        state.first[line] = request
+    else:
+        state.follows[state.last[line]] = request
+    state.last[line] = request
+    state.length[line] += 1
+
+
+def leave(line: int, state: State) -> None:
+    """Take the first request of a waiting list away."""
+    state.first[line] = state.follows[state.first[line]]
+    state.length[line] -= 1
+
+
+def settle(n: np.ndarray) -> None:
+    """What has ended leaves its seat and its memory."""
+    n[SEATS] -= n[DUE_SEATS]
+    n[REQUESTS] -= n[DUE_SEATS]
+    n[USED] -= n[DUE_BLOCKS]
+    n[TOKENS] -= n[DUE_TOKENS]
+    n[DUE_SEATS] = n[DUE_BLOCKS] = n[DUE_TOKENS] = 0
+
+
+for _rare_or_long in (push, take, add_gaps):  # copies would be compiled for minutes, and gain nothing
+    _rare_or_long.inlined = False

@@ -1,0 +1,285 @@
+"""A real engine's log, replayed: the same arrivals and lengths, and how far the simulated times are from the logged.
+
+Reads a log of requests and a kernel profile, runs `continuous`, returns errors. No constant is tuned to a log except
+those that `Replay.settings` shows: the affine law fitted to the log, or the profile's constant per step.
+"""
+
+from __future__ import annotations
+
+import gzip
+import itertools
+import json
+import zlib
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from simlib import kernel_profile, step_state
+from simlib.checks import InputError, check_choice, check_integer, check_number
+from simlib.continuous import Continuous, serve
+from simlib.step_laws import StepLaw
+from simlib.table import RequestTable
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["COLUMNS", "MODELS", "Log", "Replay", "read_log", "replay", "validate"]
+
+MODELS = ("profile", "affine", "affine-from-log")
+COLUMNS = ("step_model", "metric", "statistic", "engine_s", "simulated_s", "error_percent")
+STAMPS = ("queued_ts", "scheduled_ts", "first_token_ts", "last_token_ts")
+FITTED = 150  # requests of a log to which a law is fitted
+STEPS_PER_TOKEN, ROUNDS = 2, 12
+SHORTEST_S, MOST_OVERHEAD_S = 0.3, 0.2  # of a time that counts in full, such as the first step's; of a constant
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """A real engine's requests in order of arrival, and its four stamps in seconds, shape (n_requests,) each."""
+
+    table: RequestTable
+    queued_s: np.ndarray
+    scheduled_s: np.ndarray
+    first_token_s: np.ndarray
+    last_token_s: np.ndarray
+
+    def times_s(self) -> dict[str, np.ndarray]:
+        """TTFT, TPOT and end-to-end latency of each request, seconds; both latencies from `queued_ts`."""
+        return _times(self.queued_s, self.first_token_s, self.last_token_s, self.table)
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """A replayed log: the settings, and a data frame of errors with the columns `COLUMNS`."""
+
+    settings: dict[str, Any]
+    rows: pd.DataFrame
+
+
+def read_log(path: str | Path) -> Log:
+    """Read a log of one JSON object a line, gzipped or not.
+
+    Raises
+    ------
+    InputError
+        If a line is not JSON, or lacks lengths, arrival or one of the stamps ``queued_ts, scheduled_ts,
+        first_token_ts, last_token_ts``; if stamps are out of order.
+    """
+    fields = ("input_toks", "output_toks", "arrival_time", *STAMPS)
+    try:
+        data = Path(path).read_bytes()
+        text = (gzip.decompress(data) if str(path).endswith(".gz") else data).decode("utf-8")
+        records = [json.loads(line) for line in text.splitlines() if line.strip()]
+    except (OSError, ValueError, EOFError, zlib.error) as problem:
+        raise InputError(f"log {path}: {problem} (expected one JSON object a line)") from None
+    if not records:
+        raise InputError(f"log {path}: no requests")
+    columns = {}
+    for name in fields:
+        for row, record in enumerate(records):
+            value = record.get(name) if isinstance(record, dict) else None
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not np.isfinite(value):
+                raise InputError(f"log {path}, row {row}, {name}: {value!r} (expected a number; a stamp in seconds)")
+        columns[name] = np.array([record[name] for record in records], dtype=np.float64)
+    order = np.argsort(columns["arrival_time"], kind="stable")
+    columns = {name: values[order] for name, values in columns.items()}
+    for before, after in itertools.pairwise(STAMPS):
+        late = columns[after] < columns[before]
+        if late.any():
+            raise InputError(f"log {path}, row {int(order[np.argmax(late)])}: {after} before {before}")
+    table = RequestTable(
+        columns["arrival_time"] - columns["arrival_time"][0], columns["input_toks"], columns["output_toks"]
+    )
+    return Log(table, *(columns[name] for name in STAMPS))
+
+
+def replay(log: Log, law: Any, settings: Continuous) -> Any:
+    """Serve the log's requests; their times and the steps, as `continuous.serve` returns them."""
+    needed = settings.needed_blocks(log.table)
+    if (needed > settings.blocks).any():
+        row = int(np.argmax(needed > settings.blocks))
+        raise InputError(f"log, row {row}: needs {needed[row]} blocks (expected at most kv-blocks, {settings.blocks})")
+    most = STEPS_PER_TOKEN * int(log.table.output_tokens.sum()) + len(log.table)
+    return serve(log.table, law, settings, log_steps=most)
+
+
+def affine_of(law: kernel_profile.ProfileLaw, log: Log, settings: Continuous) -> StepLaw:
+    """The affine law nearest to the profile, by least squares, at the steps that a replay with the profile takes."""
+    served = replay(log, law, settings)
+    steps = _steps(served)
+    return _law(_totals(steps), steps["time_s"])
+
+
+def affine_from_log(log: Log, settings: Continuous, requests: int = FITTED) -> StepLaw:
+    """The affine law under which a replay's steps add up to the log's times.
+
+    From the start to a first token, and from there to the last one, a replay says what steps there were and for how
+    long the engine was idle. Least squares of the relative errors, no coefficient below zero, give the law, a replay
+    with that law better totals, and so on.
+    """
+    count = min(requests, len(log.table))
+    first_s, last_s = (ends[:count] - log.queued_s[0] for ends in (log.first_token_s, log.last_token_s))
+    prompts, outputs = log.table.prompt_tokens.sum(), log.table.output_tokens.sum()
+    span_s = log.last_token_s.max() - log.queued_s[0]
+    law = StepLaw(0.0, 0.7 * span_s / max(outputs, 1), 0.3 * span_s / max(prompts, 1))  # only to begin with
+    for _ in range(ROUNDS):
+        served = replay(log, law, settings)
+        first, first_idle_s = _until(served, served.first_token_s[:count])
+        last, last_idle_s = _until(served, served.completion_s[:count])
+        times_s = np.concatenate([first_s - first_idle_s, last_s - first_s - (last_idle_s - first_idle_s)])
+        weights = 1 / np.maximum(times_s, SHORTEST_S)
+        law = _law(np.vstack([first, last - first]) * weights[:, None], times_s * weights)
+    return law
+
+
+def _until(served: Any, at_s: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Totals of the steps until these ends of steps, shape (ends, 4), and for how long no step ran."""
+    steps = _steps(served)
+    ended = np.searchsorted(steps["start_s"] + steps["time_s"], at_s * (1 - 1e-12))
+    ended = np.minimum(ended, len(steps["time_s"]) - 1)
+    return np.cumsum(_totals(steps), axis=0)[ended], at_s - np.cumsum(steps["time_s"])[ended]
+
+
+def overhead_of(law: kernel_profile.ProfileLaw, log: Log, settings: Continuous, requests: int = FITTED) -> float:
+    """The constant per step, in seconds, >= 0, with which the first requests end when the log has it, on average."""
+    from scipy.optimize import brentq
+
+    ends_s = float(np.mean(log.last_token_s[:requests] - log.queued_s[0]))
+
+    def late_s(overhead_s: float) -> float:
+        served = replay(log, law.with_overhead(overhead_s), settings)
+        return float(np.mean(served.completion_s[:requests])) - ends_s
+
+    return 0.0 if late_s(0.0) >= 0 else float(brentq(late_s, 0.0, MOST_OVERHEAD_S, xtol=1e-5))
+
+
+def validate(
+    profile: str | Path,
+    log: str | Path,
+    settings: Continuous,
+    models: Sequence[str] = MODELS,
+    *,
+    layers: int = 32,
+    prefix: str = "",
+    overhead_s: float | None = None,
+    fitted: int = FITTED,
+    timeseries: str | Path | None = None,
+) -> Replay:
+    """Replay a log with each of some step models.
+
+    Parameters
+    ----------
+    profile, log : str or Path
+        Folder of a kernel profile (`kernel_profile.read`); a log of requests (`read_log`).
+    settings : continuous.Continuous
+        The engine's limits, with the cache's size.
+    models : sequence of {"profile", "affine", "affine-from-log"}
+        Kernels and a constant per step; the affine law nearest to that; the affine law fitted to the log.
+    layers, prefix
+        As in `kernel_profile.read`.
+    overhead_s : float, optional
+        The constant per step, seconds; by default fitted to the log's first requests.
+    fitted : int
+        How many requests laws are fitted to; the law from the log is judged on the others only.
+    timeseries : str or Path, optional
+        CSV with the columns ``t, running, kv_cache_pct``: how far the simulated numbers are from it, on average, joins
+        the settings.
+
+    Returns
+    -------
+    Replay
+        Errors are signed: positive where the simulation is slower; the statistic ``mape`` is the mean of the single
+        requests' absolute errors, in percent, and has no times.
+    """
+    import pandas as pd
+
+    logged = read_log(log)
+    for model in models:
+        check_choice("step model", model, MODELS)
+    check_integer("fitted", fitted, 1, len(logged.table))
+    if settings.kv_tokens is None:
+        raise InputError("kv_tokens: None (expected the size of the engine's cache)")
+    series = None if timeseries is None else _series(timeseries)
+    rows, laws, apart = [], {}, {}
+    if set(models) - {"affine-from-log"}:
+        kernels = kernel_profile.read(profile, layers, prefix)
+        if overhead_s is None:
+            overhead_s = overhead_of(kernels, logged, settings, fitted)
+        kernels = kernels.with_overhead(check_number("overhead_s", overhead_s))
+    for model in models:
+        judged = slice(fitted if model == "affine-from-log" and fitted < len(logged.table) else 0, None)
+        if model == "affine-from-log":
+            law = affine_from_log(logged, settings, fitted)
+        else:
+            law = kernels if model == "profile" else affine_of(kernels, logged, settings)
+        laws[model] = asdict(law) if isinstance(law, StepLaw) else {"overhead_s": law.overhead_s, "layers": layers}
+        served = replay(logged, law, settings)
+        rows += errors(model, logged, served, judged)
+        if series is not None:
+            apart[model] = _apart(series, served, settings)
+    about = {"engine": asdict(settings), "laws": laws, "fitted_requests": fitted}
+    return Replay({**about, "series": apart} if apart else about, pd.DataFrame(rows, columns=COLUMNS))
+
+
+def errors(model: str, log: Log, served: Any, judged: slice) -> list[tuple]:
+    """Rows of `COLUMNS`: mean and quantiles of TTFT, TPOT and end-to-end latency, and their single errors."""
+    simulated = _times(log.table.arrival_s, served.first_token_s, served.completion_s, log.table)
+    statistics = {"mean": np.nanmean, **{f"p{q}": lambda v, q=q: np.nanpercentile(v, q) for q in (50, 90, 99)}}
+    rows = []
+    for metric, engine_s in log.times_s().items():
+        real, ours = engine_s[judged], simulated[metric][judged]
+        for name, statistic in statistics.items():
+            a, b = float(statistic(real)), float(statistic(ours))
+            rows.append((model, metric, name, a, b, 100 * (b / a - 1)))
+        apart = np.abs(ours / real - 1)
+        rows.append((model, metric, "mape", np.nan, np.nan, 100 * float(np.nanmean(apart[np.isfinite(apart)]))))
+    return rows
+
+
+def _times(origin_s: np.ndarray, first_s: np.ndarray, last_s: np.ndarray, table: RequestTable) -> dict[str, np.ndarray]:
+    gaps = np.where(table.output_tokens > 1, table.output_tokens - 1.0, np.nan)
+    return {"ttft": first_s - origin_s, "tpot": (last_s - first_s) / gaps, "e2e": last_s - origin_s}
+
+
+def _steps(served: Any) -> dict[str, np.ndarray]:
+    stored = served.numbers[0, step_state.STORED]
+    return dict(zip(step_state.LOGGED, served.steps[0, :stored].T, strict=True))
+
+
+def _totals(steps: dict[str, np.ndarray]) -> np.ndarray:
+    """Steps, decodes, prefill and context tokens of each row of logged steps, shape (rows, 4)."""
+    n, decodes = steps["steps"], steps["decodes"]
+    context = n * steps["context_tokens"] + decodes * n * (n - 1) / 2
+    return np.column_stack([n, n * decodes, steps["prefill_tokens"], context])
+
+
+def _law(totals: np.ndarray, times_s: np.ndarray) -> StepLaw:
+    from scipy.optimize import nnls
+
+    scale = np.maximum(np.abs(totals).max(axis=0), 1e-300)
+    return StepLaw(*(float(value) for value in nnls(totals / scale, times_s)[0] / scale))
+
+
+def _series(path: str | Path) -> pd.DataFrame:
+    import pandas as pd
+
+    try:
+        frame = pd.read_csv(path)
+    except (OSError, ValueError) as problem:
+        raise InputError(f"timeseries {path}: {problem}") from None
+    for name in ("t", "running", "kv_cache_pct"):
+        if name not in frame or not np.isfinite(pd.to_numeric(frame[name], errors="coerce")).all():
+            raise InputError(f"timeseries {path}, {name}: missing column or no numbers")
+    return frame
+
+
+def _apart(series: pd.DataFrame, served: Any, settings: Continuous) -> dict[str, float]:
+    """Mean absolute difference of running sequences, and of the cache's use in points, at the series' instants."""
+    steps = _steps(served)
+    at = np.clip(np.searchsorted(steps["start_s"], series["t"], "right") - 1, 0, None)
+    running = float(np.mean(np.abs(steps["seats"][at] - series["running"])))
+    used = 100 * steps["blocks"][at] / settings.blocks
+    return {"running": running, "kv_cache_points": float(np.mean(np.abs(used - series["kv_cache_pct"])))}
