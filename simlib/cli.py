@@ -319,9 +319,13 @@ def _sweep(options: argparse.Namespace) -> int:
 def _calibrate(options: argparse.Namespace) -> None:
     _check_places(files=[options.output])
     if options.model is None:
-        from simlib import measurements, step_law
+        from simlib import measurements, serving_benchmarks
 
-        text = measurements.template() if options.template else step_law.from_bench(options.from_bench).card() + "\n"
+        text = (
+            measurements.template()
+            if options.template
+            else serving_benchmarks.from_bench(options.from_bench).card() + "\n"
+        )
         if options.output is None:
             print(text, end="")
         else:

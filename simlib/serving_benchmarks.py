@@ -20,7 +20,7 @@ import pandas as pd
 
 from simlib.checks import InputError, check_frame, check_number, check_type
 
-__all__ = ["StepLaw", "fit_steps", "from_bench", "steps_of"]
+__all__ = ["EngineLaw", "fit_steps", "from_bench", "steps_of"]
 
 ARRAYS = ("input_lens", "output_lens", "ttfts", "itls")
 TERMS = ("decodes", "prefill_tokens", "context_tokens")
@@ -40,7 +40,7 @@ ASSUMPTIONS = (
 
 
 @dataclass(frozen=True, slots=True)
-class StepLaw:
+class EngineLaw:
     """tau = a + b decodes + c prefill tokens + d context tokens, in seconds a step, with how far to trust it.
 
     Attributes
@@ -121,7 +121,7 @@ class StepLaw:
         )
 
 
-def from_bench(path: str | Path) -> StepLaw:
+def from_bench(path: str | Path) -> EngineLaw:
     """Fit the step law to the detailed result of a serving benchmark.
 
     Parameters
@@ -209,7 +209,7 @@ def steps_of(requests: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([shared, alone]).sort_values("end_s", kind="stable", ignore_index=True)
 
 
-def fit_steps(steps: pd.DataFrame, source: str = "steps", starts: str = "given") -> StepLaw:
+def fit_steps(steps: pd.DataFrame, source: str = "steps", starts: str = "given") -> EngineLaw:
     """Fit the step law by non-negative least squares of relative errors.
 
     Parameters
@@ -268,7 +268,7 @@ def fit_steps(steps: pd.DataFrame, source: str = "steps", starts: str = "given")
             stacklevel=2,
         )
     spread = np.average((step_s - np.average(step_s, weights=weights)) ** 2, weights=weights)
-    return StepLaw(
+    return EngineLaw(
         *value.tolist(),
         intervals={n: (max(0.0, v - r), v + r) for n, v, r in zip(NAMES, value.tolist(), reach.tolist(), strict=True)},
         steps=len(steps),

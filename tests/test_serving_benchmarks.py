@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 import simlib
-from simlib import step_law
+from simlib import serving_benchmarks
 
 LAW = (0.008, 2e-4, 3e-5, 4e-8)
 
@@ -66,11 +66,11 @@ def write(tmp_path):
 
 
 def values(law):
-    return [getattr(law, name) for name in step_law.NAMES]
+    return [getattr(law, name) for name in serving_benchmarks.NAMES]
 
 
 def test_a_known_law_is_recovered_from_its_benchmark(write):
-    law = step_law.from_bench(write(poisson()))
+    law = serving_benchmarks.from_bench(write(poisson()))
     assert values(law) == pytest.approx(LAW, rel=1e-6)
     assert law.mape < 1e-6 and law.r2 == pytest.approx(1) and law.unidentified == ()
     assert law.step_s(3, 100, 500) == pytest.approx(0.008 + 6e-4 + 3e-3 + 2e-5, rel=1e-6)
@@ -79,7 +79,7 @@ def test_a_known_law_is_recovered_from_its_benchmark(write):
 def test_a_known_law_is_recovered_from_noisy_steps(write):
     """Seed 0. At least three of four 95 % intervals hold the truth (fails by chance in 1.4 % of seeds, were they
     independent), and no coefficient is off by two half-widths, 4.5 standard errors (0.6 % for four, t on 9 degrees)."""
-    law = step_law.from_bench(write(poisson(n=300, noise=0.05)))
+    law = serving_benchmarks.from_bench(write(poisson(n=300, noise=0.05)))
     held = [low <= true <= high for true, (low, high) in zip(LAW, law.intervals.values(), strict=True)]
     assert sum(held) >= 3
     for true, value, (_, high) in zip(LAW, values(law), law.intervals.values(), strict=True):
@@ -92,25 +92,25 @@ def test_all_at_once_and_a_closed_loop_need_no_start_times(write):
     prompts, outputs = rng.integers(20, 1500, 60), rng.integers(5, 100, 60)
     burst = serve(np.zeros(60), prompts, outputs) | {"request_rate": "inf"}
     closed = serve(np.where(np.arange(60) < 8, 0.0, np.inf), prompts, outputs, limit=8) | {"request_rate": "inf"}
-    recorded = step_law.from_bench(write(closed))
+    recorded = serving_benchmarks.from_bench(write(closed))
     for result in (burst, closed):
         del result["start_times"]
-    law = step_law.from_bench(write(closed))
+    law = serving_benchmarks.from_bench(write(closed))
     assert values(law) == pytest.approx(LAW, rel=1e-6) and values(recorded) == pytest.approx(LAW, rel=1e-6)
     assert law.starts == "rebuilt: each when one of 8 in flight had ended"
     with pytest.warns(UserWarning, match="c_s_per_prefill_token cannot be told"):  # all prompts went in one step
-        law = step_law.from_bench(write(burst))
+        law = serving_benchmarks.from_bench(write(burst))
     assert law.starts == "rebuilt: all were sent at once"
     assert values(law)[1] == pytest.approx(LAW[1], rel=1e-6)
 
 
 def test_several_runs_of_one_engine_are_fitted_together(write):
-    law = step_law.from_bench(write(poisson(seed=1), poisson(seed=2, rate_rps=1.0)))
+    law = serving_benchmarks.from_bench(write(poisson(seed=1), poisson(seed=2, rate_rps=1.0)))
     assert values(law) == pytest.approx(LAW, rel=1e-6)
 
 
 def test_a_step_counts_once_however_many_share_it():
-    steps = step_law.steps_of(
+    steps = serving_benchmarks.steps_of(
         pd.DataFrame(
             {"start_s": [0.0, 0.0], "prompt_tokens": [10, 20], "ttft_s": [1.0, 1.0], "itl_s": [[0.1, 0.1]] * 2}
         )
@@ -123,7 +123,7 @@ def test_requests_that_failed_are_left_out(write):
     result = poisson()
     for name, value in (("ttfts", 0.0), ("itls", []), ("output_lens", 0), ("input_lens", 50), ("start_times", 101.0)):
         result[name].append(value)
-    assert values(step_law.from_bench(write(result))) == pytest.approx(LAW, rel=1e-6)
+    assert values(serving_benchmarks.from_bench(write(result))) == pytest.approx(LAW, rel=1e-6)
 
 
 def test_what_never_varies_is_named_as_unknown(write):
@@ -131,13 +131,13 @@ def test_what_never_varies_is_named_as_unknown(write):
     result["itls"], result["output_lens"] = [[]] * 60, [1] * 60  # first tokens only: nobody decodes
     result["start_times"] = (10.0 * np.arange(60)).tolist()
     with pytest.warns(UserWarning, match="b_s_per_decode, d_s_per_context_token cannot be told .* arriving while"):
-        law = step_law.from_bench(write(result))
+        law = serving_benchmarks.from_bench(write(result))
     assert law.unidentified == ("b_s_per_decode", "d_s_per_context_token")
     assert law.table()["identified"].tolist() == [True, False, True, False]
 
 
 def test_a_card_says_what_was_fitted_and_assumed(write):
-    card = step_law.from_bench(write(poisson())).card()
+    card = serving_benchmarks.from_bench(write(poisson())).card()
     for words in (
         "Step law of bench.json",
         "c_s_per_prefill_token",
@@ -160,12 +160,15 @@ def test_a_card_says_what_was_fitted_and_assumed(write):
         ({"start_times": None}, "no start_times, and request_rate 2.0 does not say"),
         ({"start_times": [0.0]}, "start_times: 1 entries"),
         ({"itls": [[0.1, float("nan")]] * 120}, "itls, request 0, entry 1: nan"),
-        ({n: poisson()[n][:3] for n in (*step_law.ARRAYS, "start_times")} | {"itls": [[]] * 3}, "steps (expected at l"),
+        (
+            {n: poisson()[n][:3] for n in (*serving_benchmarks.ARRAYS, "start_times")} | {"itls": [[]] * 3},
+            "steps (expected at l",
+        ),
     ],
 )
 def test_a_benchmark_that_cannot_be_used_names_what_is_missing(write, change, says):
     with pytest.raises(simlib.InputError) as caught:
-        step_law.from_bench(write(poisson() | change))
+        serving_benchmarks.from_bench(write(poisson() | change))
     assert says in str(caught.value) and "bench.json" in str(caught.value)
 
 
@@ -176,6 +179,6 @@ def test_what_is_no_benchmark_is_named(tmp_path, text, says):
     path = tmp_path / "bench.json"
     path.write_text(text)
     with pytest.raises(simlib.InputError, match=r"benchmark file .*bench.json"):
-        step_law.from_bench(path)
+        serving_benchmarks.from_bench(path)
     with pytest.raises(simlib.InputError, match=r"benchmark file .*absent.json"):
-        step_law.from_bench(tmp_path / "absent.json")
+        serving_benchmarks.from_bench(tmp_path / "absent.json")
