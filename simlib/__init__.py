@@ -41,6 +41,7 @@ _MODULES = {
     "explorer",
     "figures",
     "figures_statistics",
+    "figures_validation",
     "grid",
     "histograms",
     "kernel_profile",
