@@ -51,6 +51,7 @@ _MODULES = {
     "figures_multi_bin",
     "figures_statistics",
     "figures_traffic_bins",
+    "figures_validation",
     "fitting",
     "gpu_benchmarks",
     "grid",

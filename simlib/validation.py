@@ -26,13 +26,13 @@ from simlib.table import RequestTable
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["COLUMNS", "MODELS", "Log", "Replay", "read_log", "replay", "validate"]
+__all__ = ["COLUMNS", "MODELS", "Log", "Replay", "numbers", "read_log", "replay", "study", "validate"]
 
 MODELS = ("profile", "affine", "affine-from-log")
 COLUMNS = ("step_model", "metric", "statistic", "engine_s", "simulated_s", "error_percent")
 STAMPS = ("queued_ts", "scheduled_ts", "first_token_ts", "last_token_ts")
 FITTED = 150  # requests of a log to which a law is fitted
-STEPS_PER_TOKEN, ROUNDS = 2, 12
+STEPS_PER_TOKEN, ROUNDS, FEW = 2, 12, 1000
 SHORTEST_S, MOST_OVERHEAD_S = 0.3, 0.2  # of a time that counts in full, such as the first step's; of a constant
 
 
@@ -103,7 +103,8 @@ def replay(log: Log, law: Any, settings: Continuous) -> Any:
         row = int(np.argmax(needed > settings.blocks))
         raise InputError(f"log, row {row}: needs {needed[row]} blocks (expected at most kv-blocks, {settings.blocks})")
     most = STEPS_PER_TOKEN * int(log.table.output_tokens.sum()) + len(log.table)
-    return serve(log.table, law, settings, log_steps=most)
+    backend = "interpreted" if len(log.table) <= FEW else "compiled"  # sooner done than compiled
+    return serve(log.table, law, settings, backend=backend, log_steps=most)
 
 
 def affine_of(law: kernel_profile.ProfileLaw, log: Log, settings: Continuous) -> StepLaw:
@@ -222,6 +223,31 @@ def validate(
             apart[model] = _apart(series, served, settings)
     about = {"engine": asdict(settings), "laws": laws, "fitted_requests": fitted}
     return Replay({**about, "series": apart} if apart else about, pd.DataFrame(rows, columns=COLUMNS))
+
+
+def study(settings: Continuous, folder: str = "llmservingsim") -> tuple[pd.DataFrame, str]:
+    """The table of the chapter, and where it is from: all models on the shared log, or the committed table."""
+    import pandas as pd
+
+    from simlib import datasets
+
+    try:
+        found = datasets.locate(folder)
+    except InputError:
+        return pd.read_csv(datasets.committed("vllm_validation")), "not re-executed: data absent"
+    logs = sorted(found.glob("*requests.jsonl.gz"))
+    if len(logs) != 1:
+        raise InputError(f"{found}: {len(logs)} logs *requests.jsonl.gz (expected one)")
+    return validate(found, logs[0], settings).rows, f"replayed from {logs[0].name}"
+
+
+def numbers(table: pd.DataFrame) -> dict[str, str]:
+    """Errors of a table of `study` as its chapter quotes them, by model, metric and statistic."""
+    texts = {}
+    for row in table.itertuples():
+        value = f"{row.error_percent:.1f} %" if row.statistic == "mape" else f"{row.error_percent:+.1f} %"
+        texts[f"{row.step_model}_{row.metric}_{row.statistic}".replace("-", "_")] = value.replace("-", "−")
+    return texts
 
 
 def errors(model: str, log: Log, served: Any, judged: slice) -> list[tuple]:

@@ -1,0 +1,37 @@
+"""The picture of a replayed log: each error by its sign."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from simlib.checks import reads_tables
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+__all__ = ["errors"]
+
+NAMES = {"ttft": "TTFT", "tpot": "TPOT", "e2e": "end to end"}
+MARKERS = {"mean": "o", "p50": "s", "p90": "^", "p99": "D"}
+
+
+@reads_tables
+def errors(table: pd.DataFrame) -> Figure:
+    """Signed errors of a replay (`validation.COLUMNS`): a panel a step model, a line a metric, a mark a statistic."""
+    import matplotlib.pyplot as plt
+
+    models = list(dict.fromkeys(table["step_model"]))
+    figure, axes = plt.subplots(
+        1, len(models), figsize=(3.2 * len(models), 2.4), sharex=True, sharey=True, squeeze=False
+    )
+    for axis, model in zip(axes[0], models, strict=True):
+        for statistic, marker in MARKERS.items():
+            rows = table[(table["step_model"] == model) & (table["statistic"] == statistic)].set_index("metric")
+            axis.plot(rows["error_percent"].reindex(NAMES), list(NAMES.values()), marker, mfc="none", label=statistic)
+        axis.axvline(0, color="black", linewidth=0.8)
+        axis.set_title(model)
+        axis.set_xlabel("Error (%)")
+    axes[0, 0].invert_yaxis()
+    axes[0, 0].legend(fontsize="small", loc="center left")
+    return figure
