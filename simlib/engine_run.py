@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from simlib.checks import InputError
 from simlib.run import Run, Times
 from simlib.step_state import GAP_BINS, GAP_LOW, NUMBERS, TIMES
 
@@ -167,6 +169,16 @@ class EngineRun(Run):
         if numbers["stability"] == "unstable":
             numbers |= dict.fromkeys(("latency_mean_s", "queueing_mean_s", "ttft_mean_s"), float("nan"))
         return numbers
+
+    def save(self, path: str | Path) -> Path:
+        """A run of continuous batching is not saved: `requests` and `kv` are data frames that can be.
+
+        Raises
+        ------
+        InputError
+            Always.
+        """
+        raise InputError(f"{path}: a run of continuous batching cannot be saved (save its requests and kv instead)")
 
     def _total(self, name: str) -> int:
         return int(self.served.numbers[:, NUMBERS.index(name)].sum())
