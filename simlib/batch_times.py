@@ -26,21 +26,11 @@ DIGITS = 7
 class Study(NamedTuple):
     """What `study` finds.
 
-    Attributes
-    ----------
-    errors : pandas.DataFrame
-        One row a group and form: points, R², mean and worst relative error of points left out; the reason, if no form
-        fits.
-    residuals : pandas.DataFrame
-        Of points left out: phase5 for every group, affine beside it for the groups `SHOWN`.
-    left_out : pandas.DataFrame
-        Groups that were not fitted, with the reason.
-    evidence : pandas.DataFrame
-        As `evidence` gives it.
-    note : str
-        Empty, or that the raw measurements were not found.
-    deviation : float
-        Largest relative difference of the coefficients from the committed presets; NaN if not executed.
+    `errors` has one row a group and form: points, R², mean and worst relative error of points left out, and the reason
+    where no form fits. `residuals` are of points left out: phase5 for every group, affine beside it for the groups
+    `SHOWN`. `left_out` are groups that were not fitted, with the reason; `evidence` is as the function gives it; `note`
+    is empty, or says that the raw measurements were not found; `deviation` is the largest relative difference of the
+    coefficients from the committed presets, NaN if not executed.
     """
 
     errors: pd.DataFrame

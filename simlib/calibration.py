@@ -26,7 +26,7 @@ from simlib.measurements import COLUMNS, KEYS, Measurements, read, read_header, 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["GRIDS", "RANDOM_MODELS", "Grid", "generate", "load", "measure"]
+__all__ = ["GRIDS", "RANDOM_MODELS", "ShapeGrid", "generate", "load", "measure"]
 
 STOP_S = 2.0  # a second interrupt within this time ends the measurement
 WARM_UP_TOKENS = 2  # generated once a shape before its first measurement: kernels are chosen, caches are filled
@@ -50,7 +50,7 @@ RANDOM_MODELS: Mapping[str, Mapping[str, Any]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Grid:
+class ShapeGrid:
     """What is measured: every batch size with every prompt with every output, so many times.
 
     Parameters
@@ -64,7 +64,7 @@ class Grid:
 
     Examples
     --------
-    >>> [shape for repetition, *shape in Grid((1, 2), (16,), (1, 8), 1).batches()]
+    >>> [shape for repetition, *shape in ShapeGrid((1, 2), (16,), (1, 8), 1).batches()]
     [[1, 16], [2, 16]]
     """
 
@@ -90,9 +90,9 @@ class Grid:
 
 
 GRIDS = {
-    "cpu": Grid((1, 2, 4, 8), (16, 64, 128), (1, 8, 24)),
-    "cuda": Grid((1, 4, 16, 64), (128, 512, 2048), (1, 16, 64, 128)),
-    "mps": Grid((1, 2, 4, 8), (64, 256, 1024), (1, 16, 64)),
+    "cpu": ShapeGrid((1, 2, 4, 8), (16, 64, 128), (1, 8, 24)),
+    "cuda": ShapeGrid((1, 4, 16, 64), (128, 512, 2048), (1, 16, 64, 128)),
+    "mps": ShapeGrid((1, 2, 4, 8), (64, 256, 1024), (1, 16, 64)),
 }
 
 
@@ -193,7 +193,7 @@ def generate(
 def measure(
     model: str,
     output: str | Path,
-    grid: Grid | None = None,
+    grid: ShapeGrid | None = None,
     *,
     device: str = "auto",
     dtype: str = "auto",
@@ -209,7 +209,7 @@ def measure(
         As for `load`.
     output : str or Path
         The CSV: new, or begun with the same model on the same host. Rows are appended as they come.
-    grid : Grid
+    grid : ShapeGrid
         What to measure (default: `GRIDS` of the device).
     device, dtype : str
         ``auto``, or one by name.
@@ -236,12 +236,12 @@ def measure(
     --------
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp()) / "mine.csv"
-    >>> measure("random:qwen3-10m", path, Grid((1, 2), (4,), (1, 2), trials=1), device="cpu").frame.shape
+    >>> measure("random:qwen3-10m", path, ShapeGrid((1, 2), (4,), (1, 2), trials=1), device="cpu").frame.shape
     (4, 8)
     """
     path = Path(check_type("output", output, (str, Path), "a path"))
     host = Host.find(device, dtype, threads)
-    grid = GRIDS[host.device] if grid is None else check_type("grid", grid, Grid, "a Grid")
+    grid = GRIDS[host.device] if grid is None else check_type("grid", grid, ShapeGrid, "a ShapeGrid")
     check_integer("seed", seed, 0)
     built = load(model, host, seed)
     _check_room(built, grid)
@@ -307,7 +307,7 @@ def _prompts(model: Any, size: int, prompt: int, seed: int) -> torch.Tensor:
     return torch.randint(0, model.config.vocab_size, (size, prompt), generator=source).to(model.device)
 
 
-def _todo(grid: Grid, path: Path) -> dict[tuple[int, int, int], list[int]]:
+def _todo(grid: ShapeGrid, path: Path) -> dict[tuple[int, int, int], list[int]]:
     """The marks that the file lacks, by batch; what ran out of memory once is not tried again."""
     rows = read_rows(path)
     done = set(map(tuple, rows.loc[rows["status"] == "ok", list(KEYS)].to_numpy().tolist()))
@@ -356,7 +356,7 @@ def _header(model_name: str, model: Any, host: Host, seed: int) -> dict[str, str
     }
 
 
-def _check_room(model: Any, grid: Grid) -> None:
+def _check_room(model: Any, grid: ShapeGrid) -> None:
     room = getattr(model.config, "max_position_embeddings", None)
     prompt, output = grid.prompt_tokens[-1], grid.output_tokens[-1]
     if room is not None and prompt + output > room:

@@ -134,7 +134,7 @@ def reads_tables(function: Callable[..., Any]) -> Callable[..., Any]:
             return function(*given, **named)
         except InputError:
             raise
-        except (AttributeError, LookupError, TypeError, ValueError) as problem:
+        except (AttributeError, LookupError, NameError, TypeError, ValueError) as problem:
             shown = ", ".join(f"{name}: {value!r:.80}" for name, value in arguments.items())
             raise InputError(f"{function.__name__}: {problem} ({shown})".replace("\n", " ")) from problem
 

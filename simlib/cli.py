@@ -338,7 +338,7 @@ def _calibrate(options: argparse.Namespace) -> None:
     found = host.Host.find(options.device, options.dtype, options.threads)
     standard = calibration.GRIDS[found.device]
     axes = ("batch_sizes", "prompt_tokens", "output_tokens")
-    grid = calibration.Grid(*(_whole(options, name) or getattr(standard, name) for name in axes), options.trials)
+    grid = calibration.ShapeGrid(*(_whole(options, name) or getattr(standard, name) for name in axes), options.trials)
     settings = {"device": found.device, "dtype": found.dtype, "threads": found.threads, "seed": options.seed}
     measured = calibration.measure(options.model, options.output, grid, **settings, progress=True)
     print(measured.summary().to_string(index=False, float_format="{:.4g}".format))

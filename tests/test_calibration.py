@@ -6,11 +6,11 @@ import pytest
 
 import simlib
 from simlib import calibration, measurements
-from simlib.calibration import Grid
+from simlib.calibration import ShapeGrid
 
 torch = pytest.importorskip("torch")
 
-GRID = Grid((1, 2), (3, 5), (1, 2, 4), trials=2)
+GRID = ShapeGrid((1, 2), (3, 5), (1, 2, 4), trials=2)
 MODEL = "random:qwen3-10m"
 
 
@@ -118,7 +118,7 @@ def test_a_grid_is_crossed_and_its_order_is_the_same_every_time():
 )
 def test_a_grid_that_tells_nothing_is_refused(arguments, says):
     with pytest.raises(simlib.InputError) as caught:
-        Grid(*arguments)
+        ShapeGrid(*arguments)
     assert says in str(caught.value)
 
 
@@ -152,7 +152,7 @@ def test_a_finished_file_is_left_as_it_is(measure, tmp_path):
 def test_a_larger_grid_adds_what_is_missing(measure, tmp_path):
     measure(path := tmp_path / "mine.csv")
     before = path.read_text()
-    larger = Grid((1, 2), (3, 5), (1, 2, 4, 6), trials=2)
+    larger = ShapeGrid((1, 2), (3, 5), (1, 2, 4, 6), trials=2)
     found = measure(path, larger)
     assert path.read_text().startswith(before)
     assert sorted(keys(found.frame)) == sorted(whole(larger))
@@ -171,7 +171,7 @@ def test_a_row_half_written_is_measured_again_and_the_rest_is_kept(measure, tmp_
 
 @pytest.mark.parametrize(("settings", "says"), [({"name": "random:gpt2-18m"}, "model"), ({"seed": 1}, "seed")])
 def test_a_file_of_another_measurement_is_not_mixed_up(measure, tmp_path, settings, says):
-    measure(path := tmp_path / "mine.csv", Grid((1, 2), (3,), (1,), trials=1))
+    measure(path := tmp_path / "mine.csv", ShapeGrid((1, 2), (3,), (1,), trials=1))
     text = path.read_text()
     with pytest.raises(simlib.InputError, match=rf"mine.csv, {says}: .* or a new file"):
         measure(path, **settings)
@@ -281,7 +281,7 @@ def test_random_models_have_the_sizes_in_their_names(models):
     ("settings", "says"),
     [
         ({"name": "random:llama"}, "model: 'random:llama'"),
-        ({"grid": Grid((1, 2), (5000,), (1,))}, "prompt_tokens 5000 and output_tokens 1 .* at most 4096"),
+        ({"grid": ShapeGrid((1, 2), (5000,), (1,))}, "prompt_tokens 5000 and output_tokens 1 .* at most 4096"),
     ],
 )
 def test_a_measurement_that_cannot_be_made_leaves_no_file(models, monkeypatch, tmp_path, settings, says):

@@ -4,7 +4,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 
-from simlib import figures_multi_bin
+from simlib import figures, figures_multi_bin
 from simlib.checks import InputError
 
 
@@ -41,8 +41,9 @@ def test_a_missing_column_is_named():
 def test_errors_have_a_panel_a_batch_size_and_the_paper_in_its_own():
     table = pd.DataFrame({"k": [2] * 4, "p_e": [0.0, 0.5] * 2, "batch_size": [8, 8, 128, 128]})
     table = table.assign(throughput_rps=1.0, ci_low=0.9, ci_high=1.1, theory_rps=1.0)
+    figures.style()  # as a page has it: titles at the left
     small, large = figures_multi_bin.errors(table, pd.DataFrame({"p_e": [0.0], "value": [1.0]})).axes
-    assert [small.get_title(), large.get_title()] == ["Batches of 8", "Batches of 128"]
+    assert [axis.get_title("left") for axis in (small, large)] == ["Batches of 8", "Batches of 128"]
     assert small.get_legend() is None and large.get_legend() is not None
     plt.close("all")
 

@@ -227,9 +227,9 @@ def test_nothing_runs_before_everything_is_checked():
     assert asked == []
 
 
-def test_the_other_execution_model_is_refused_until_there_is_one():
-    with pytest.raises(InputError, match=r"execution: 'continuous' \(expected one of run_to_completion"):
-        simlib.simulate(table(), "static_fifo", execution="continuous")
+def test_an_execution_model_that_does_not_exist_is_refused():
+    with pytest.raises(InputError, match=r"execution: 'disaggregated' \(expected"):
+        simlib.simulate(table(), "static_fifo", execution="disaggregated")
 
 
 def test_a_policys_own_class_is_no_policy():
