@@ -209,7 +209,7 @@ def _serve(
         bin_of=bin_of if keep is None or len(bin_of) == 0 else bin_of[keep],
     )
     seats = min(settings.max_seqs, settings.token_budget, len(kept), settings.max_seqs if seats is None else seats)
-    rules = step_state.Rules(
+    rules = step_state.StepRules(
         seats=seats,
         blocks=settings.blocks,
         bits=settings.block_tokens.bit_length() - 1,
@@ -249,7 +249,7 @@ def _spread(column: np.ndarray, keep: np.ndarray, rows: int) -> np.ndarray:
     return spread
 
 
-def _state(ask: step_state.Ask, rules: step_state.Rules, gpus: int, log_steps: int) -> step_state.State:
+def _state(ask: step_state.Ask, rules: step_state.StepRules, gpus: int, log_steps: int) -> step_state.State:
     requests, lines = len(ask.arrival_s), rules.bins * gpus
     numbers = np.zeros((gpus, len(step_state.NUMBERS)), np.int64)
     for column in (step_state.PARTIAL, step_state.NEWEST, step_state.RESUMED, step_state.LAST_BIN):

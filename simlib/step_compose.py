@@ -38,8 +38,8 @@ from simlib.step_state import (
     TOKENS,
     USED,
     Ask,
-    Rules,
     State,
+    StepRules,
     held,
     leave,
     routed,
@@ -50,7 +50,7 @@ from simlib.step_state import (
 __all__ = ["compose"]
 
 
-def preempt(request: int, gpu: int, now_s: float, ask: Ask, state: State, rules: Rules) -> None:
+def preempt(request: int, gpu: int, now_s: float, ask: Ask, state: State, rules: StepRules) -> None:
     """Take the memory of the newest sequence; it waits at the head of its GPU's line, to be computed again."""
     n = state.numbers[gpu]
     tokens = n[COMPUTED]
@@ -80,7 +80,7 @@ def preempt(request: int, gpu: int, now_s: float, ask: Ask, state: State, rules:
     n[RESUMED] = request
 
 
-def grow(gpu: int, now_s: float, ask: Ask, state: State, rules: Rules) -> bool:
+def grow(gpu: int, now_s: float, ask: Ask, state: State, rules: StepRules) -> bool:
     """Take the blocks that the next decode step needs, from the newest sequences if none are left; whether so."""
     n, need, enough = state.numbers[gpu], state.growth[gpu], True
     place = n[STEP] & ((1 << rules.bits) - 1)
@@ -91,7 +91,7 @@ def grow(gpu: int, now_s: float, ask: Ask, state: State, rules: Rules) -> bool:
     return not enough
 
 
-def expire(line: int, gpu: int, now_s: float, ask: Ask, state: State, rules: Rules) -> None:
+def expire(line: int, gpu: int, now_s: float, ask: Ask, state: State, rules: StepRules) -> None:
     """Strike out who has waited for longer than a client does."""
     while state.length[line] > 0 and now_s - ask.arrival_s[state.first[line]] > rules.timeout_s:
         n = state.numbers[gpu]
@@ -103,7 +103,7 @@ def expire(line: int, gpu: int, now_s: float, ask: Ask, state: State, rules: Rul
         leave(line, state)
 
 
-def choose(gpu: int, now_s: float, ask: Ask, state: State, rules: Rules) -> int:
+def choose(gpu: int, now_s: float, ask: Ask, state: State, rules: StepRules) -> int:
     """The line whose first request is next: -1 for those to be resumed, -2 for none."""
     n = state.numbers[gpu]
     if n[RESUMED] >= 0:
@@ -128,7 +128,7 @@ def choose(gpu: int, now_s: float, ask: Ask, state: State, rules: Rules) -> int:
     return best
 
 
-def start(line: int, gpu: int, now_s: float, ask: Ask, state: State, rules: Rules) -> int:
+def start(line: int, gpu: int, now_s: float, ask: Ask, state: State, rules: StepRules) -> int:
     """Give the first request of a line a seat."""
     n = state.numbers[gpu]
     if line < 0:
@@ -161,7 +161,7 @@ def chunk(computed: int, tokens: int, shape: np.ndarray) -> None:
     shape[PREFILL_CONTEXT] += float(tokens) * computed
 
 
-def prefill(gpu: int, now_s: float, decodes: int, admit: bool, ask: Ask, state: State, rules: Rules) -> int:
+def prefill(gpu: int, now_s: float, decodes: int, admit: bool, ask: Ask, state: State, rules: StepRules) -> int:
     """Fill the step with prompts: the one begun, then those that wait; how many are complete (`joined`)."""
     n, shape, complete = state.numbers[gpu], state.shape, 0
     budget = rules.budget - decodes
@@ -212,7 +212,7 @@ def prefill(gpu: int, now_s: float, decodes: int, admit: bool, ask: Ask, state: 
     return complete
 
 
-def compose(gpu: int, ask: Ask, state: State, rules: Rules) -> tuple[int, int]:
+def compose(gpu: int, ask: Ask, state: State, rules: StepRules) -> tuple[int, int]:
     """Compose a GPU's next step in `shape`; how many sequences decode in it, how many prompts end in it."""
     n, shape, now_s = state.numbers[gpu], state.shape, state.times[gpu, NOW]
     for column in range(len(shape)):

@@ -25,7 +25,7 @@ class Ask(NamedTuple):
     bin_of: np.ndarray
 
 
-class Rules(NamedTuple):
+class StepRules(NamedTuple):
     """The settings of `continuous.Continuous` as the loop reads them; memory in blocks of ``1 << bits`` tokens."""
 
     seats: int
@@ -160,7 +160,7 @@ def blocks_of(tokens: int, bits: int) -> int:
     return (tokens + (1 << bits) - 1) >> bits
 
 
-def held(request: int, tokens: int, ask: Ask, rules: Rules) -> int:
+def held(request: int, tokens: int, ask: Ask, rules: StepRules) -> int:
     """Blocks of a sequence with these tokens in memory; with all of its tokens' from the start, if reserved."""
     if rules.reserve:
         tokens = ask.prompt_tokens[request] + max(ask.output_tokens[request] - 1, 0)

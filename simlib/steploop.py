@@ -67,8 +67,8 @@ from simlib.step_state import (
     TOKENS,
     USED,
     Ask,
-    Rules,
     State,
+    StepRules,
     add_gaps,
     append,
     held,
@@ -108,7 +108,7 @@ def steps_within(time_s: float, step_s: float, slope_s: float, most: int) -> int
     return steps
 
 
-def affordable(n: np.ndarray, growth: np.ndarray, most: int, rules: Rules) -> int:
+def affordable(n: np.ndarray, growth: np.ndarray, most: int, rules: StepRules) -> int:
     """Decode steps, up to `most`, for which the memory lasts; the first one has its blocks already."""
     block, free = 1 << rules.bits, rules.blocks - n[USED]
     if n[DECODES] * ((most >> rules.bits) + 1) <= free:
@@ -124,7 +124,7 @@ def affordable(n: np.ndarray, growth: np.ndarray, most: int, rules: Rules) -> in
     return min(steps, most)
 
 
-def stretch(gpu: int, step_s: float, slope_s: float, horizon_s: float, state: State, rules: Rules) -> int:
+def stretch(gpu: int, step_s: float, slope_s: float, horizon_s: float, state: State, rules: StepRules) -> int:
     """Decode steps that nothing changes, this one included; their blocks are taken."""
     n, growth, block = state.numbers[gpu], state.growth[gpu], 1 << rules.bits
     most = (state.heap[gpu, 0] >> 32) - n[STEP]
@@ -147,7 +147,7 @@ def stretch(gpu: int, step_s: float, slope_s: float, horizon_s: float, state: St
     return most
 
 
-def horizon(gpu: int, horizon_s: float, state: State, rules: Rules) -> float:
+def horizon(gpu: int, horizon_s: float, state: State, rules: StepRules) -> float:
     """Until when nothing that arrives can change the steps of a GPU that has just composed one without a prompt."""
     n = state.numbers[gpu]
     waiting = n[RESUMED] >= 0
@@ -165,7 +165,7 @@ def horizon(gpu: int, horizon_s: float, state: State, rules: Rules) -> float:
     return math.inf if rules.bins == 1 else horizon_s
 
 
-def complete(gpu: int, complete_s: float, joins: int, ask: Ask, state: State, rules: Rules) -> tuple[int, int, int]:
+def complete(gpu: int, complete_s: float, joins: int, ask: Ask, state: State, rules: StepRules) -> tuple[int, int, int]:
     """End what ends in the step that was composed, let complete prompts decode from the next; seats, blocks, tokens."""
     n, heap, growth, mask = state.numbers[gpu], state.heap[gpu], state.growth[gpu], (1 << rules.bits) - 1
     seats = blocks = tokens = 0
@@ -206,7 +206,9 @@ def complete(gpu: int, complete_s: float, joins: int, ask: Ask, state: State, ru
     return seats, blocks, tokens
 
 
-def count_gaps(gpu: int, step_s: float, slope_s: float, steps: int, decodes: int, state: State, rules: Rules) -> None:
+def count_gaps(
+    gpu: int, step_s: float, slope_s: float, steps: int, decodes: int, state: State, rules: StepRules
+) -> None:
     """Count the times between tokens of steps that are composed."""
     n, t = state.numbers[gpu], state.times[gpu]
     if rules.prefill == FIRST:  # steps of prompts alone may have come between, for each sequence as many as it has seen
@@ -222,7 +224,7 @@ def count_gaps(gpu: int, step_s: float, slope_s: float, steps: int, decodes: int
     n[FRESH] = 0
 
 
-def note(gpu: int, steps: int, start_s: float, total_s: float, state: State, rules: Rules) -> None:
+def note(gpu: int, steps: int, start_s: float, total_s: float, state: State, rules: StepRules) -> None:
     """Note how full the GPU is, now and then; each step, while there is room."""
     n, t, series, shape = state.numbers[gpu], state.times[gpu], state.series[gpu], state.shape
     n[PEAK] = max(n[PEAK], n[USED])
@@ -262,7 +264,7 @@ def rest(n: np.ndarray, t: np.ndarray) -> None:
 
 
 def move(
-    gpu: int, until_s: float, ask: Ask, state: State, rules: Rules, law: Callable[..., float], params: np.ndarray
+    gpu: int, until_s: float, ask: Ask, state: State, rules: StepRules, law: Callable[..., float], params: np.ndarray
 ) -> int:
     """Take a GPU to its next boundary at which something may change, at the latest the first one at or after a time."""
     n, t, shape = state.numbers[gpu], state.times[gpu], state.shape
@@ -309,7 +311,7 @@ def move(
     return DONE
 
 
-def arrive(request: int, gpu: int, ask: Ask, state: State, rules: Rules) -> None:
+def arrive(request: int, gpu: int, ask: Ask, state: State, rules: StepRules) -> None:
     """Let a request wait for a GPU, or for any (-1)."""
     line = ask.bin_of[request] if len(ask.bin_of) > 0 else 0
     if gpu >= 0:
@@ -336,7 +338,7 @@ def least(state: State, column: int) -> int:
     return best
 
 
-def route(request: int, idle: int, ask: Ask, state: State, rules: Rules) -> None:
+def route(request: int, idle: int, ask: Ask, state: State, rules: StepRules) -> None:
     """A request arrives: for any GPU, and the first idle one looks; or for the one that the router finds."""
     now_s, gpu = ask.arrival_s[request], request % len(state.numbers)
     if rules.routing == SHARED:
@@ -353,7 +355,7 @@ def route(request: int, idle: int, ask: Ask, state: State, rules: Rules) -> None
     wake(gpu, now_s, state)
 
 
-def loop(ask: Ask, state: State, rules: Rules, law: Callable[..., float], params: np.ndarray) -> int:
+def loop(ask: Ask, state: State, rules: StepRules, law: Callable[..., float], params: np.ndarray) -> int:
     """Serve everything: the next arrival, or the GPU whose next boundary is first.
 
     Returns `DONE`, or `BAD_TIME` if a step's time is negative or not finite.
@@ -394,7 +396,7 @@ def signatures() -> SimpleNamespace:
     table, cube = types.float64[:, ::1], types.float64[:, :, ::1]
     grid = types.int64[:, ::1]
     ask = types.NamedTuple([floats, ints, ints, ints, ints, links], Ask)
-    rules = types.NamedTuple([types.int64] * (len(Rules._fields) - 1) + [types.float64], Rules)
+    rules = types.NamedTuple([types.int64] * (len(StepRules._fields) - 1) + [types.float64], StepRules)
     state = types.NamedTuple(
         [grid, table, grid, grid, ints, floats, ints, cube, cube, ints, ints, ints] + [links] * 4 + [floats] * 3,
         State,
