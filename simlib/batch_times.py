@@ -49,7 +49,7 @@ def study() -> Study:
         found = presets.refit()
     except InputError as reason:
         committed = (pd.read_csv(datasets.committed(name)) for name in TABLES)
-        note = f"*Not re-executed: data absent.* Tables and figures are those of the last execution ({reason})."
+        note = f"Not re-executed: data absent. Tables and figures are those of the last execution ({reason})."
         return Study(*committed, note, np.nan)
     kind = found.residuals["form"].str.removesuffix(fitting.EQUAL)
     shown = (kind == "phase5") | ((kind == "affine") & found.residuals["name"].isin(SHOWN))

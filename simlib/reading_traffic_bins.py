@@ -132,7 +132,7 @@ def absent_text(absent: Sequence[str]) -> str:
     if not absent:
         return ""
     names = ", ".join(SOURCE_NAMES[name] for name in absent)
-    return f"**Not re-executed: data absent** ({names}); its rows are the committed ones."
+    return f"Not re-executed: data absent ({names}); its rows are the committed ones."
 
 
 @reads_tables

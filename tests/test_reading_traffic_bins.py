@@ -65,7 +65,7 @@ def test_tables_show_bands_and_dashes():
 
 def test_absent_data_is_said():
     assert reading.absent_text([]) == ""
-    assert "Not re-executed: data absent** (Azure 2023)" in reading.absent_text(["azure_2023"])
+    assert "Not re-executed: data absent (Azure 2023)" in reading.absent_text(["azure_2023"])
 
 
 def test_a_missing_column_is_named():
