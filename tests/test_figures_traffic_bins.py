@@ -5,14 +5,15 @@ import pandas as pd
 import pytest
 from test_reading_traffic_bins import joint, rules
 
-from simlib import figures_traffic_bins
+from simlib import figures, figures_traffic_bins
 from simlib.checks import InputError
 
 
 def test_a_ratio_is_drawn_with_its_band_in_the_panel_of_its_lengths():
     table = pd.concat([joint(), joint(source="azure_2023")])
+    figures.style()  # as a page has it: titles at the left
     figure = figures_traffic_bins.joint_by_deadline(table)
-    assert [axis.get_title() for axis in figure.axes] == ["log-normal (the trial)", "Azure 2023"]
+    assert [axis.get_title("left") for axis in figure.axes] == ["log-normal (the trial)", "Azure 2023"]
     oracle = figure.axes[0].containers[0]
     low, high = oracle.lines[2][0].get_segments()[0][:, 1]
     assert (low, high) == pytest.approx((2.8, 3.4))
