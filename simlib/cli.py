@@ -437,9 +437,8 @@ def _make(folder: Path) -> None:
 
 
 def _write(path: Path, text: str) -> None:
-    in_place = path.is_symlink() or (
-        path.exists() and not path.is_file()
-    )  # /dev/stdout and the like stay what they are
+    # A link, /dev/stdout and the like stay what they are.
+    in_place = path.is_symlink() or (path.exists() and not path.is_file())
     aside = path if in_place else path.with_name(path.name + ".part")
     try:
         aside.write_text(text, encoding="utf-8")

@@ -25,7 +25,6 @@ __all__ = [
     "fetch",
     "find_full_burstgpt",
     "locate",
-    "multi_bin_paper",
     "sample",
     "shipped",
 ]
@@ -73,22 +72,6 @@ def sample() -> Path:
     'BurstGPT_sample.csv'
     """
     return shipped("BurstGPT_sample.csv")
-
-
-def multi_bin_paper() -> Path:
-    """The path of what was read off the Multi-Bin paper's figures.
-
-    Raises
-    ------
-    InputError
-        If the repository's data folder is not beside the package.
-
-    Examples
-    --------
-    >>> multi_bin_paper().name
-    'multi_bin_paper.csv'
-    """
-    return shipped("multi_bin_paper.csv")
 
 
 def committed(name: str) -> Path:

@@ -82,7 +82,7 @@ def paper(figure: str, quantity: str) -> pd.DataFrame:
     """
     import pandas as pd
 
-    table = pd.read_csv(datasets.multi_bin_paper(), dtype={"figure": str})
+    table = pd.read_csv(datasets.shipped("multi_bin_paper.csv"), dtype={"figure": str})
     check_choice("figure", figure, sorted(set(table["figure"])))
     check_choice("quantity", quantity, sorted(set(table.loc[table["figure"] == figure, "quantity"])))
     rows = table[(table["figure"] == figure) & (table["quantity"] == quantity)]

@@ -403,5 +403,6 @@ def check_numbers(name: str, values: Any, row: str, low: float = -LARGEST, high:
 
 
 def refuse_rows(name: str, values: np.ndarray, bad: np.ndarray, expected: str, row: str = "row") -> None:
+    """Raise `InputError` on the first of the bad rows, if there is one: name, row, its value and what was expected."""
     if len(bad):
         raise InputError(f"{name}, {row} {bad[0]}: {values[bad[0]]} (expected a number {expected})")
