@@ -1,14 +1,15 @@
 """The same function, compiled: kernels are plain Python functions, and this module makes numba's twin of one.
 
 A kernel uses scalars, arrays and `math` only, so that both ways agree to the last bit. Whatever plain functions a
-kernel calls are compiled with it. Twins of the package's own kernels are cached on disk, in a folder named after the
-package's source text, so that an edit in one module never meets a stale twin of another.
+kernel calls are compiled with it. Twins of the package's own kernels are cached on disk, each in a folder named after
+the source text of all that it reaches: an edit there never meets a stale twin, and one elsewhere costs nothing.
 """
 
 from __future__ import annotations
 
 import functools
 import hashlib
+import inspect
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -21,7 +22,6 @@ import numpy as np
 
 __all__ = ["borrowed", "compiled", "is_compilable", "is_worthwhile", "uncounted"]
 
-PACKAGE = Path(__file__).parent
 WORTHWHILE = 20_000  # requests
 
 
@@ -118,10 +118,10 @@ def _twin(value: Any, made: dict[FunctionType, Any]) -> Any:
     twin = FunctionType(value.__code__, namespace, value.__name__, value.__defaults__, cells or None)
     twin.__qualname__ = value.__qualname__
     ours = _is_ours(value)
-    with _cache_folder() if ours else nullcontext():  # numba looks at the folder when it decorates
-        # A user's slip must not read somebody else's memory; our own kernels are tested, and spared the check. What is
-        # called from within is inlined, an array argument is seven words to pass, unless it says `inlined = False`.
-        inlined = bool(made) and getattr(value, "inlined", True)
+    # A user's slip must not read somebody else's memory; our own kernels are tested, and spared the check. What is
+    # called from within is inlined, an array argument is seven words to pass, unless it says `inlined = False`.
+    inlined = bool(made) and getattr(value, "inlined", True)
+    with _cache_folder(value, inlined) if ours else nullcontext():  # numba looks at the folder when it decorates
         options = {"cache": ours, "nogil": True, "boundscheck": not ours, "forceinline": inlined}
         made[value] = numba.njit(**options)(twin)
     namespace.update((name, _twin(held, made)) for name, held in _globals(value))
@@ -181,24 +181,34 @@ def _names(code: Any) -> set[str]:
 
 
 @functools.cache
-def _source_folder() -> str:
-    from platformdirs import user_cache_path
-
-    digest = hashlib.sha256()
-    for module in sorted(PACKAGE.glob("*.py")):
-        digest.update(module.read_bytes())
-    root = Path(os.environ.get("NUMBA_CACHE_DIR") or user_cache_path("simlib") / "compiled")
-    return str(root / digest.hexdigest()[:16])
+def _source(function: FunctionType) -> str:
+    """A digest of the text of all kernels that a kernel reaches, and of the constants that they read."""
+    reached, left, held = {function}, [function], set()
+    while left:
+        for name, value in _globals(left.pop()):
+            if isinstance(value, FunctionType) and value not in reached:
+                reached.add(value)
+                left.append(value)
+            elif isinstance(value, int | float | str | tuple):
+                held.add(f"{name}={value!r}")
+    files = sorted({inspect.getfile(kernel) for kernel in reached})
+    digest = hashlib.sha256("\n".join(sorted(held)).encode())
+    for file in files:
+        digest.update(Path(file).read_bytes())
+    return digest.hexdigest()[:16]
 
 
 @contextmanager
-def _cache_folder() -> Iterator[None]:
+def _cache_folder(function: FunctionType, inlined: bool) -> Iterator[None]:
     import numba
+    from platformdirs import user_cache_path
 
+    root = Path(os.environ.get("NUMBA_CACHE_DIR") or user_cache_path("simlib") / "compiled")
+    folder = root / f"{function.__name__}-{'inlined-' if inlined else ''}{_source(function)}"
+    if sys.stderr.isatty() and not inlined and not folder.exists():
+        print(f"simlib: compiling {function.__name__}, once for this version (a few seconds)", file=sys.stderr)
     before = numba.config.CACHE_DIR
-    numba.config.CACHE_DIR = _source_folder()
-    if sys.stderr.isatty() and not Path(_source_folder()).exists():
-        print("simlib: compiling the event loop, once for this version (a few seconds)", file=sys.stderr)
+    numba.config.CACHE_DIR = str(folder)
     try:
         yield
     finally:
