@@ -8,9 +8,9 @@ import time
 import numpy as np
 import pandas as pd
 
-from simlib import levels
 from simlib.capacity import Search
 from simlib.selection import until_precise
+from simlib.studies import levels
 
 PAIR = ("multi_bin_dynamic", "dynamic_no_bins")
 HALF_WIDTH, LIMIT_CPU_S = 0.02, 5.0

@@ -21,9 +21,9 @@ from scipy.cluster.vq import kmeans2
 from scipy.special import logsumexp, ndtri
 from scipy.stats import multivariate_normal, rankdata
 
-from simlib import levels, likeness
-from simlib.datasets import locate
+from simlib import datasets, likeness
 from simlib.population import WEEKEND, ApiCalls, Conversations, Population
+from simlib.studies import levels
 from simlib.table import RequestTable
 
 DATA = Path(__file__).resolve().parents[1] / "data"
@@ -49,14 +49,14 @@ VARIANCE_FLOOR = 0.02  # of a component of log lengths: short answers repeat, an
 
 def fit() -> tuple[Population, pd.DataFrame]:
     """The coefficients, and the real values of the figures held out."""
-    head, days = _slice("head400"), pd.read_csv(locate("burstgpt/BurstGPT_1_daily.csv"))
+    head, days = _slice("head400"), pd.read_csv(datasets.locate("burstgpt/BurstGPT_1_daily.csv"))
     conversations = _conversations(head, days)
     return Population(conversations, _api_calls(conversations, _slice("t822291_120"), days)), _held_out(head, days)
 
 
 def _slice(name: str) -> RequestTable:
     """Rows of the trace, on its own clock."""
-    frame = pd.read_csv(locate(f"burstgpt/BurstGPT_1_{name}.csv"))
+    frame = pd.read_csv(datasets.locate(f"burstgpt/BurstGPT_1_{name}.csv"))
     return RequestTable(frame["Timestamp"], frame["Request tokens"], frame["Response tokens"])
 
 
@@ -144,7 +144,7 @@ def _api_calls(conversations: Conversations, other: RequestTable, days: pd.DataF
     pairs = fitted[1:] & fitted[:-1]
     scores = np.zeros(len(calls))
     scores[fitted] = ndtri((rankdata(calls[fitted]) - 0.5) / fitted.sum())
-    hours = pd.read_csv(locate("burstgpt/BurstGPT_1_hourly_mean.csv")).iloc[:, 1].to_numpy()
+    hours = pd.read_csv(datasets.locate("burstgpt/BurstGPT_1_hourly_mean.csv")).iloc[:, 1].to_numpy()
     by_hour = np.clip(hours - talk.mean() * np.asarray(conversations.hour_share), 0.0, None)
     failed = (ALL_ROWS - ROWS_SERVED) / ALL_ROWS * days["requests"].sum() - CONVERSATIONS_FAILED * talk.sum()
     prompt, output = np.log(other.prompt_tokens), np.log(other.output_tokens)
@@ -169,7 +169,7 @@ def _api_calls(conversations: Conversations, other: RequestTable, days: pd.DataF
 
 def _held_out(head: RequestTable, days: pd.DataFrame) -> pd.DataFrame:
     """The real values that `likeness` compares, in its order."""
-    by_minute = pd.read_csv(locate("burstgpt/BurstGPT_1_week1_minute_tps.csv"))
+    by_minute = pd.read_csv(datasets.locate("burstgpt/BurstGPT_1_week1_minute_tps.csv"))
     tokens = np.zeros(7 * 24 * 60)
     tokens[by_minute["minute"]] = 60.0 * by_minute["total_tokens_per_s"]
     claim = levels.claims().query("level == 2 and scheduler == 'static_fifo'")["throughput_rps"].item()
@@ -190,7 +190,7 @@ def main() -> None:
     population, held_out = fit()
     document = {"about": __doc__.split("\n\n")[1].replace("\n", " ")} | population.document()
     (DATA / "burstgpt_population.json").write_text(json.dumps(_rounded(document), indent=2) + "\n")
-    held_out.to_csv(likeness.HELD_OUT, index=False, float_format="%.6g")
+    held_out.to_csv(datasets.shipped("burstgpt_held_out.csv"), index=False, float_format="%.6g")
 
 
 def _rounded(value: Any) -> Any:

@@ -5,8 +5,7 @@ Open first: `table` (what a request is), `schedulers` (the policies), `engine` (
 
 from __future__ import annotations
 
-import importlib
-from typing import Any
+from simlib.lazy import getter
 
 _HOME = {
     "RequestTable": "table",
@@ -32,7 +31,6 @@ _HOME = {
 _MODULES = {
     "arrivals",
     "backends",
-    "batch_times",
     "batching",
     "binning",
     "calibration",
@@ -42,16 +40,10 @@ _MODULES = {
     "claims",
     "continuous",
     "datasets",
-    "deadline_bins",
     "engine",
     "engine_run",
     "explorer",
     "figures",
-    "figures_latency",
-    "figures_multi_bin",
-    "figures_statistics",
-    "figures_traffic_bins",
-    "figures_validation",
     "fitting",
     "gpu_benchmarks",
     "grid",
@@ -63,29 +55,14 @@ _MODULES = {
     "large_batches",
     "latency",
     "lengths",
-    "levels",
-    "measured_levels",
     "measurements",
     "metrics",
-    "multi_bin",
-    "multi_bin_carried",
-    "multi_bin_claims",
     "notebook",
     "optimal_bins",
     "phases",
     "predictors",
     "presets",
-    "rate_bins",
     "reading",
-    "reading_calibration",
-    "reading_capacity",
-    "reading_claims",
-    "reading_latency",
-    "reading_multi_bin",
-    "reading_speed",
-    "reading_statistics",
-    "reading_traffic",
-    "reading_traffic_bins",
     "recipes",
     "replications",
     "run",
@@ -107,27 +84,14 @@ _MODULES = {
     "sweep",
     "table",
     "theory",
-    "theory_batches",
-    "theory_bins",
-    "theory_maxima",
-    "theory_queues",
     "traces",
     "traffic",
-    "traffic_bins",
     "validation",
     "validity",
     "workload",
 }
 __all__ = [*_HOME, *_MODULES]
-
-
-def __getattr__(name: str) -> Any:
-    # Loaded on first use, so that `import simlib` and `simlib --help` stay light.
-    if name in _MODULES:
-        return importlib.import_module(f"simlib.{name}")
-    if name in _HOME:
-        return getattr(importlib.import_module(f"simlib.{_HOME[name]}"), name)
-    raise AttributeError(f"module 'simlib' has no attribute {name!r}")
+__getattr__ = getter("simlib", _MODULES, _HOME)
 
 
 def __dir__() -> list[str]:

@@ -13,7 +13,7 @@ import numpy as np
 
 from simlib.checks import InputError, check_choice, check_integer, check_number
 from simlib.optimal_bins import cut, optimal, sizes_of
-from simlib.theory_bins import exponential_edges_s
+from simlib.theory.bins import exponential_edges_s
 
 __all__ = [
     "RULES",

@@ -51,7 +51,7 @@ class Card:
 
     def figure(self) -> Figure:
         """Relative residuals of points left out by batch size, prompt and output."""
-        from simlib.figures_latency import residuals
+        from simlib.figures.latency import residuals
 
         if self.residuals.empty:
             raise InputError(f"card {self.name}: no residuals (expected measurements, not coefficients alone)")

@@ -210,8 +210,8 @@ def _predicted(table: Any, options: argparse.Namespace, needed: bool) -> Any:
 def _compare(options: argparse.Namespace) -> None:
     import pandas as pd
 
-    from simlib import levels
     from simlib.checks import check_choice
+    from simlib.studies import levels
 
     check_choice("--level", options.level, (*map(str, levels.LEVELS), "all"))
     check_integer("--replications", options.replications, 2)
@@ -266,8 +266,9 @@ def _readable(rows: pd.DataFrame) -> str:
 
 
 def _capacity(options: argparse.Namespace) -> None:
-    from simlib import capacity, levels
+    from simlib import capacity
     from simlib.checks import check_choice
+    from simlib.studies import levels
 
     check_choice("--level", options.level, list(map(str, levels.LEVELS)))
     _check_places(files=[options.json])

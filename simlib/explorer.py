@@ -13,11 +13,11 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
-from simlib import levels
 from simlib.checks import check_choice, check_integer, check_number
 from simlib.figures import COLORS, INK
 from simlib.run import Run
 from simlib.simulation import simulate
+from simlib.studies import levels
 from simlib.table import RequestTable
 
 __all__ = ["Explorer", "explore"]

@@ -8,11 +8,11 @@ lies inside the central 95 % of the draws: with so many figures, one in twenty w
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from simlib import datasets
 from simlib.checks import InputError, check_integer
 from simlib.population import DAY_S, Population
 from simlib.table import RequestTable
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 __all__ = ["HEAD_END_S", "burst", "compared", "daily", "fitting_rows", "generated", "held_out", "minutes", "rows"]
 
-HELD_OUT = Path(__file__).resolve().parents[1] / "data" / "burstgpt_held_out.csv"
 # The 400 rows end at 37,274 s: 31 whole blocks of 20 minutes, by turns for fitting and for checking.
 BLOCK_S, HEAD_BLOCKS = 1200, 31
 HEAD_END_S = BLOCK_S * HEAD_BLOCKS
@@ -35,7 +34,7 @@ def held_out() -> pd.DataFrame:
     """The real values: ``source, figure, value``, one row a figure."""
     import pandas as pd
 
-    return pd.read_csv(HELD_OUT)
+    return pd.read_csv(datasets.shipped("burstgpt_held_out.csv"))
 
 
 def fitting_rows(arrival_s: np.ndarray) -> np.ndarray:

@@ -19,6 +19,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
+from simlib import datasets
 from simlib.checks import InputError, check_choice, check_integer, check_number
 from simlib.streams import MOST_REQUESTS, stream
 from simlib.table import RequestTable
@@ -28,7 +29,6 @@ __all__ = ["ApiCalls", "Conversations", "Population", "Traffic", "burstgpt_like"
 DAY_S, HOUR_S = 86_400.0, 3600.0
 WEEKEND = (3, 4)  # days of the trace's week, which starts on a weekday
 MOST_DAYS = 4096
-COEFFICIENTS = Path(__file__).resolve().parents[1] / "data" / "burstgpt_population.json"
 
 Traffic = Literal["all", "conversations", "api_calls"]
 LOG_TYPES = {"conversations": "Conversation log", "api_calls": "API log"}
@@ -168,7 +168,7 @@ class Population:
         InputError
             If the file cannot be read, or lacks a coefficient.
         """
-        file = COEFFICIENTS if file is None else Path(file)
+        file = datasets.shipped("burstgpt_population.json") if file is None else Path(file)
         try:
             document = json.loads(file.read_text())
             return cls(Conversations(**document["conversations"]), ApiCalls(**document["api_calls"]))

@@ -6,6 +6,7 @@ Tables are in `test_table`, deadlines' texts in `test_metrics`, grids in `test_l
 import contextlib
 import inspect
 import math
+import pkgutil
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -13,17 +14,8 @@ import numpy as np
 import pytest
 
 import simlib
-from simlib import (
-    binning,
-    figures,
-    latency,
-    lengths,
-    levels,
-    metrics,
-    predictors,
-    studies,
-    traffic,
-)
+from simlib import binning, figures, latency, lengths, metrics, predictors, reading, studies, traffic
+from simlib.studies import levels
 
 TABLE = simlib.RequestTable(np.arange(8) * 0.1, [100] * 8, [50] * 8, range(8))
 LENGTHS = np.array([1, 5, 9])
@@ -277,7 +269,8 @@ def test_a_value_out_of_range_is_refused_by_name(place, value):
 FIGURE = plt.Figure()
 TABLE_READERS = {
     f"{module.__name__}.{name}": getattr(module, name)
-    for module in (getattr(simlib, name) for name in dir(simlib) if name.startswith(("figures", "reading")))
+    for package in (figures, reading)
+    for module in (package, *(getattr(package, item.name) for item in pkgutil.iter_modules(package.__path__)))
     for name in module.__all__
     if hasattr(getattr(module, name), "__wrapped__")
 }

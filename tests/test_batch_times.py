@@ -4,7 +4,8 @@ import pandas as pd
 import pytest
 
 import simlib
-from simlib import batch_times, datasets, figures_latency, presets, reading_latency
+from simlib import datasets, figures, presets, reading
+from simlib.studies import batch_times
 
 COMMITTED = [pd.read_csv(datasets.committed(name)) for name in batch_times.TABLES]
 
@@ -20,12 +21,12 @@ def test_without_the_data_the_committed_tables_are_shown_and_marked(monkeypatch,
 
 def test_what_the_chapter_says_is_of_its_tables():
     errors, _, left_out, evidence = COMMITTED
-    answer = reading_latency.errors_answer(errors)
+    answer = reading.latency.errors_answer(errors)
     assert "147 groups" in answer and "8 groups" in answer
-    numbers = reading_latency.errors_numbers(errors, left_out)
+    numbers = reading.latency.errors_numbers(errors, left_out)
     assert numbers["groups"] == 155 and numbers["unfitted"] == 9
     assert evidence.loc[evidence["computed"], "grid"].str.contains("original|power-capped").tolist() == [True, True]
-    assert "the original's, regenerated" in reading_latency.computed_answer(evidence)
+    assert "the original's, regenerated" in reading.latency.computed_answer(evidence)
 
 
 def test_the_committed_errors_are_those_of_the_presets():
@@ -37,21 +38,21 @@ def test_the_committed_errors_are_those_of_the_presets():
 def test_its_figures_and_tables_are_drawn():
     errors, residuals, left_out, evidence = COMMITTED
     shown = residuals[residuals["name"].isin(batch_times.SHOWN)]
-    assert len(figures_latency.batch_times(shown).axes) == 4
-    assert len(figures_latency.held_out_errors(errors).axes) == 2
-    assert len(figures_latency.residuals(shown, hue="name").axes) == 3
+    assert len(figures.latency.batch_times(shown).axes) == 4
+    assert len(figures.latency.held_out_errors(errors).axes) == 2
+    assert len(figures.latency.residuals(shown, hue="name").axes) == 3
     for show, table in (
-        (reading_latency.show_errors, errors),
-        (reading_latency.show_unfitted, errors),
-        (reading_latency.show_left_out, left_out),
-        (reading_latency.show_evidence, evidence),
+        (reading.latency.show_errors, errors),
+        (reading.latency.show_unfitted, errors),
+        (reading.latency.show_left_out, left_out),
+        (reading.latency.show_evidence, evidence),
     ):
         assert "<table" in show(table).to_html()
 
 
 @pytest.mark.parametrize("wrong", [None, 5, pd.DataFrame({"a": [1]})], ids=repr)
 def test_what_is_no_such_table_is_refused(wrong):
-    for function in (batch_times.by_form, reading_latency.errors_answer, figures_latency.batch_times):
+    for function in (batch_times.by_form, reading.latency.errors_answer, figures.latency.batch_times):
         with pytest.raises(simlib.InputError):
             function(wrong)
     with pytest.raises(simlib.InputError):

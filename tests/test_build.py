@@ -244,13 +244,15 @@ def test_a_page_has_its_title_its_parameters_and_neither_folders_nor_widgets(tmp
 
 def test_an_import_is_followed_wherever_it_stands():
     def used(code: str) -> set[str]:
-        return {path.stem for path in imports.modules_of(code, ROOT / "simlib")}
+        found = imports.modules_of(code, ROOT / "simlib")
+        return {path.relative_to(ROOT / "simlib").with_suffix("").as_posix() for path in found}
 
+    every = {p.relative_to(ROOT / "simlib").with_suffix("").as_posix() for p in (ROOT / "simlib").rglob("*.py")}
     assert used("import numpy") == set()
     assert used("from simlib.checks import InputError") == {"__init__", "checks"}
     assert used("import simlib\nsimlib.checks.check_number") == {"__init__", "checks"}
     assert {"simulation", "engine", "schedulers"} <= used("import simlib as s\ns.simulate")
-    assert used("!simlib presets") == used("from simlib import *") == {p.stem for p in (ROOT / "simlib").glob("*.py")}
+    assert used("!simlib presets") == used("from simlib import *") == every
     assert "theory" not in used("from simlib import levels")
 
 

@@ -7,11 +7,12 @@ import pandas as pd
 import pytest
 
 import simlib
-from simlib import capacity, levels, workload
+from simlib import capacity, workload
 from simlib.capacity import Search
 from simlib.checks import InputError
 from simlib.replications import replicate
 from simlib.stats import paired_difference
+from simlib.studies import levels
 from simlib.table import RequestTable
 
 MEAN_TOKENS, TOKEN_S = 1000.0, 1e-4  # M/M/1 with a mean service time of 0.1 s

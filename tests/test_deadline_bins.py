@@ -7,9 +7,9 @@ import pytest
 from scipy import stats
 
 import simlib
-from simlib import deadline_bins, traffic_bins
 from simlib.checks import InputError
-from simlib.deadline_bins import Plan, choose
+from simlib.studies import deadline_bins, traffic_bins
+from simlib.studies.deadline_bins import Plan, choose
 
 LAW = "original-synthetic"
 

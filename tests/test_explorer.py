@@ -6,9 +6,9 @@ import pytest
 matplotlib.use("Agg")
 
 import simlib
-from simlib import levels
 from simlib.checks import InputError
 from simlib.explorer import explore
+from simlib.studies import levels
 
 
 def direct(level, scheduler, d_sla, k_bins, gpus, requests=1000):

@@ -9,8 +9,9 @@ import pytest
 from matplotlib.collections import LineCollection
 
 import simlib
-from simlib import figures, levels, studies, traffic
+from simlib import figures, studies, traffic
 from simlib.checks import InputError
+from simlib.studies import levels
 
 
 @pytest.fixture(scope="module", autouse=True)

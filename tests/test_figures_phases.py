@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import simlib
-from simlib import figures_latency, measurements
+from simlib import figures, measurements
 
 
 def test_phases_show_medians_of_the_longest_output_by_prompt():
@@ -15,13 +15,13 @@ def test_phases_show_medians_of_the_longest_output_by_prompt():
             text += (
                 f"{size},16,9,{repetition},{0.01 * slow * size},{0.08 * slow},{0.01 * slow * size + 0.08 * slow},ok\n"
             )
-    prefill, decode = figures_latency.phases(measurements.parse(text, "text").frame).axes
+    prefill, decode = figures.latency.phases(measurements.parse(text, "text").frame).axes
     assert prefill.lines[0].get_ydata() == pytest.approx(np.array([0.02, 0.04]))
     assert decode.lines[0].get_ydata() == pytest.approx(np.array([0.02, 0.02]))  # 8 gaps between 9 tokens
 
 
 def test_totals_alone_have_no_phases():
     with pytest.raises(simlib.InputError, match="phases"):
-        figures_latency.phases(
+        figures.latency.phases(
             measurements.parse("batch_size,max_seq_len,mean_latency_sec\n1,9,0.01\n2,9,0.01\n", "t").frame
         )

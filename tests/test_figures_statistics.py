@@ -7,7 +7,7 @@ matplotlib.use("Agg")
 import numpy as np
 import pandas as pd
 
-from simlib import figures_statistics
+from simlib import figures
 
 ROW = {"queue": "mm1", "rho": 0.5, "quantity": "mean", "method": "batch_means", "coverage": 0.95, "ci_low": 0.93}
 ROW |= {"ci_high": 0.96, "recommended": True}
@@ -21,7 +21,7 @@ OTHER = ROW | {
 
 
 def test_coverage_has_a_line_a_method_and_fills_what_is_recommended():
-    axis = figures_statistics.coverage(pd.DataFrame([ROW, OTHER, OTHER | {"coverage": np.nan}])).axes[0]
+    axis = figures.statistics.coverage(pd.DataFrame([ROW, OTHER, OTHER | {"coverage": np.nan}])).axes[0]
     assert [label.get_text() for label in axis.get_yticklabels()] == ["mean: batch_means", "p99: order statistics"]
     marks = {line.get_xdata()[0]: line for line in axis.lines if line.get_marker() in "os"}
     assert set(marks) == {0.95, 0.2}
@@ -32,7 +32,7 @@ def test_coverage_has_a_line_a_method_and_fills_what_is_recommended():
 
 def test_the_warm_up_shows_each_system_and_the_cut():
     averages = {"static_fifo": np.array([0.0, 1.0, 2.0]), "dynamic_no_bins": np.array([0.0, 0.5, 0.5])}
-    figure = figures_statistics.warm_up(averages, 2, "Latency (s)")
+    figure = figures.statistics.warm_up(averages, 2, "Latency (s)")
     axis = figure.axes[0]
     assert [line.get_ydata()[-1] for line in axis.lines[:2]] == [2.0, 0.5]
     assert axis.lines[2].get_xdata()[0] == 2

@@ -5,14 +5,14 @@ import pandas as pd
 import pytest
 from test_reading_traffic_bins import joint, rules
 
-from simlib import figures, figures_traffic_bins
+from simlib import figures
 from simlib.checks import InputError
 
 
 def test_a_ratio_is_drawn_with_its_band_in_the_panel_of_its_lengths():
     table = pd.concat([joint(), joint(source="azure_2023")])
     figures.style()  # as a page has it: titles at the left
-    figure = figures_traffic_bins.joint_by_deadline(table)
+    figure = figures.traffic_bins.joint_by_deadline(table)
     assert [axis.get_title("left") for axis in figure.axes] == ["log-normal (the trial)", "Azure 2023"]
     oracle = figure.axes[0].containers[0]
     low, high = oracle.lines[2][0].get_segments()[0][:, 1]
@@ -22,7 +22,7 @@ def test_a_ratio_is_drawn_with_its_band_in_the_panel_of_its_lengths():
 
 def test_what_was_refused_is_not_drawn():
     table = pd.concat([rules(), rules(batch_size=128, refused="few")])
-    axis = figures_traffic_bins.rules_by_batch(table, k_bins=4).axes[0]
+    axis = figures.traffic_bins.rules_by_batch(table, k_bins=4).axes[0]
     assert len(axis.containers[0].lines[0].get_xdata()) == 1
     plt.close("all")
 
@@ -30,11 +30,11 @@ def test_what_was_refused_is_not_drawn():
 def test_each_cell_says_its_number_of_bins():
     rows = {"rate_rps": [1.0, 10.0] * 2, "deadline_s": 0.3, "rule": ["equal_mass"] * 2 + ["optimal"] * 2}
     table = pd.DataFrame(rows | {"k_star": [1, 1, 1, 2], "gain": 1.5, "ci_low": 1.4, "ci_high": 1.6})
-    figure = figures_traffic_bins.bins_by_rate(table)
+    figure = figures.traffic_bins.bins_by_rate(table)
     assert [text.get_text() for text in figure.axes[1].texts] == ["K* 1\n1.50 ± 0.10", "K* 2\n1.50 ± 0.10"]
     plt.close("all")
 
 
 def test_a_missing_column_is_named():
     with pytest.raises(InputError, match="choice"):
-        figures_traffic_bins.joint_by_deadline(pd.DataFrame({"k_bins": [2]}))
+        figures.traffic_bins.joint_by_deadline(pd.DataFrame({"k_bins": [2]}))

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 import simlib
-from simlib import figures_latency, measured_levels, reading_latency
+from simlib import figures, reading
+from simlib.studies import measured_levels
 
 MODELS = measured_levels.models(["original-calibrated", "h100-vllm-llama3-8b", "h100x8-splitwise-llama2-70b"])
 
@@ -21,7 +22,7 @@ def test_a_split_that_was_not_measured_is_shown_at_both_ends():
 @pytest.mark.filterwarnings("ignore:latency")
 def test_load_and_deadline_are_the_models_own(runs):
     first = runs[runs["replication"] == 0].groupby("latency", sort=False).first()
-    table = simlib.levels.requests_of(3, 200, 42)[0]
+    table = simlib.studies.levels.requests_of(3, 200, 42)[0]
     for label, (_, _, model) in MODELS.items():
         at_once = simlib.simulate(table.at_rate(1e9), "static_fifo", model, 2)
         saturated_rps = 200 / at_once.times.completion_s.max()
@@ -37,10 +38,10 @@ def test_one_row_a_model_and_scheduler_and_three_pairs_each(runs):
         expected = shares[row.latency, row.scheduler_a] - shares[row.latency, row.scheduler_b]
         assert row.difference == pytest.approx(expected)
     assert (differences["p_holm"].dropna() <= 1).all()
-    text = reading_latency.levels_answer(differences)
+    text = reading.latency.levels_answer(differences)
     assert "Level 3, load 0.8" in text and "of 3 measured models" in text
-    reading_latency.show_measured_differences(differences)
-    assert len(figures_latency.measured_levels(table).axes) == 1
+    reading.latency.show_measured_differences(differences)
+    assert len(figures.latency.measured_levels(table).axes) == 1
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 import simlib
-from simlib import multi_bin, theory
+from simlib import theory
 from simlib.checks import InputError
+from simlib.studies import multi_bin
 
 
 def met(table, mean, against, errors=4.0):

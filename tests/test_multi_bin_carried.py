@@ -7,8 +7,8 @@ false alarms each); seeds are fixed, so that a test that passes goes on passing.
 import numpy as np
 import pytest
 
-from simlib import multi_bin, multi_bin_carried
 from simlib.checks import InputError
+from simlib.studies import multi_bin, multi_bin_carried
 
 
 def met(table, errors=5.0):

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from simlib import multi_bin_claims, reading_claims
+from simlib import reading
+from simlib.studies import multi_bin_claims
 
 RESULTS = Path(__file__).resolve().parents[1] / "data" / "results"
 
@@ -40,8 +41,8 @@ def test_a_figure_that_is_moved_loses_its_verdict(tmp_path):
 
 
 def test_the_page_counts_and_names_them(table):
-    text = reading_claims.claims_answer(table)
+    text = reading.claims.claims_answer(table)
     assert text.startswith(f"Of {len(table)} claims") and "slips of the paper" in text
-    assert "12.3, where we find 12.19" in reading_claims.exceptions(table)
-    assert "cannot be checked" in reading_claims.show_claims(table).to_html()
-    assert "Theorem 4.2" in reading_claims.show_verdicts(table).to_html()
+    assert "12.3, where we find 12.19" in reading.claims.exceptions(table)
+    assert "cannot be checked" in reading.claims.show_claims(table).to_html()
+    assert "Theorem 4.2" in reading.claims.show_verdicts(table).to_html()

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 import simlib
-from simlib import batch_times, fitting, gpu_benchmarks, latency, presets
+from simlib import fitting, gpu_benchmarks, latency, presets
+from simlib.studies import batch_times
 
 TABLE = presets.table()
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from simlib import rate_bins
 from simlib.checks import InputError
+from simlib.studies import rate_bins
 
 
 def test_forming_batches_takes_the_gain_back_at_low_rates():

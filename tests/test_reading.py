@@ -3,7 +3,8 @@
 import pandas as pd
 import pytest
 
-from simlib import levels, reading
+from simlib import reading
+from simlib.studies import levels
 
 SAMPLE = "BurstGPT sample (400 rows)"
 

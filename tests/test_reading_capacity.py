@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from simlib import reading_capacity
+from simlib import reading
 
 
 def capacities(verdict="stable"):
@@ -19,21 +19,21 @@ def capacities(verdict="stable"):
 def test_a_capacity_is_said_with_its_interval_and_a_ratio_only_where_it_is_established():
     pair = {"level": 1, "policy": "multi_bin_dynamic", "over": "dynamic_no_bins", "ratio": 1.32, "ci_low": 1.295}
     pair |= {"ci_high": 1.345, "correlation": 0.5, "method": "paired", "p_holm": 0.001}
-    text = reading_capacity.capacity_answer(capacities(), pd.DataFrame([pair]))
+    text = reading.capacity.capacity_answer(capacities(), pd.DataFrame([pair]))
     assert "static 43.2 (42.9 to 43.6)" in text and "carries 1.320 times (1.295 to 1.345) the load" in text
-    unsure = reading_capacity.capacity_answer(capacities(), pd.DataFrame([pair | {"p_holm": 0.2}]))
+    unsure = reading.capacity.capacity_answer(capacities(), pd.DataFrame([pair | {"p_holm": 0.2}]))
     assert "carries 1.320" not in unsure and "is not shown" in unsure
-    assert "1.320 (1.295 to 1.345)" in reading_capacity.show_ratios(pd.DataFrame([pair])).to_html()
-    assert "0.992 (0.982 to 1.002)" in reading_capacity.show_capacities(capacities()).to_html()
+    assert "1.320 (1.295 to 1.345)" in reading.capacity.show_ratios(pd.DataFrame([pair])).to_html()
+    assert "0.992 (0.982 to 1.002)" in reading.capacity.show_capacities(capacities()).to_html()
 
 
 def test_what_speaks_against_a_capacity_is_named():
     curves = pd.DataFrame({"level": 1, "policy": ["static_fifo", "static_fifo"], "falls": [False, False]})
-    good = reading_capacity.capacity_checks(capacities(), curves)
+    good = reading.capacity.capacity_checks(capacities(), curves)
     assert "3 stay within 2 %" in good and "Nowhere" in good
     assert "MSER-5 would cut at most 805 requests at these rates; 2,000 are cut of every run." in good
     for cut in (2005.0, float("nan")):
-        long = reading_capacity.capacity_checks(capacities().assign(warmup_requests=[40.0, 0.0, cut]), curves)
+        long = reading.capacity.capacity_checks(capacities().assign(warmup_requests=[40.0, 0.0, cut]), curves)
         assert "A warm-up may last longer than the 2,000 requests cut: multi-bin at level 1." in long
-    bad = reading_capacity.capacity_checks(capacities("moves"), curves.assign(falls=[False, True]))
+    bad = reading.capacity.capacity_checks(capacities("moves"), curves.assign(falls=[False, True]))
     assert "3 move (static at level 1, dynamic" in bad and "more than one root, for static at level 1" in bad

@@ -3,8 +3,8 @@
 import pandas as pd
 import pytest
 
-from simlib import reading_traffic_bins as reading
 from simlib.checks import InputError
+from simlib.reading import traffic_bins as reading
 
 
 def rules(**changes):

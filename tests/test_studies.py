@@ -67,7 +67,7 @@ def test_the_backlog_starts_at_the_burst_and_ends_empty():
 
 
 def test_late_alone_is_a_floor_under_every_scheduler():
-    from simlib import levels
+    from simlib.studies import levels
 
     floor = studies.late_alone(100.0, 0.3, 42, 1000, 50.0).set_index("level")["late_alone_share"]
     runs = levels.runs_of(1, replications=1, d_sla=0.3).set_index("scheduler")["sla_violation_share"]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from simlib import theory, theory_batches, theory_bins, theory_maxima, theory_queues
+from simlib import theory
 from simlib.checks import InputError
 
 PAPER = {"low_s": 1.0, "high_s": 20.0, "batch_size": 128}  # the multi-bin paper's setting
@@ -127,7 +127,7 @@ def test_lengths_that_are_none_are_named(tokens):
 
 
 def test_the_entry_point_has_every_name_of_its_modules():
-    modules = (theory_batches, theory_bins, theory_maxima, theory_queues)
+    modules = (theory.batches, theory.bins, theory.maxima, theory.queues)
     assert sorted(name for module in modules for name in module.__all__) == theory.__all__
 
 

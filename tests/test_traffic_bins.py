@@ -7,9 +7,10 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from simlib import datasets, theory_maxima, traffic_bins
+from simlib import datasets, theory
 from simlib.checks import InputError
-from simlib.traffic_bins import Rows, expected_of_longest
+from simlib.studies import traffic_bins
+from simlib.studies.traffic_bins import Rows, expected_of_longest
 
 
 def uniform(n, seed=1):
@@ -23,7 +24,7 @@ def test_the_longest_of_a_batch_is_the_mean_over_all_batches(size):
     found = expected_of_longest(lengths, np.ones((1, 5), int), size)
     assert found == pytest.approx([np.mean(batches)])
     again = expected_of_longest(lengths, np.ones((1, 5), int), size, replace=True)
-    assert again == pytest.approx([theory_maxima.sample_max_s(lengths, size)])
+    assert again == pytest.approx([theory.maxima.sample_max_s(lengths, size)])
 
 
 def test_a_resample_counts_a_row_as_often_as_it_occurs():

@@ -84,7 +84,7 @@ def _pages_task(project: Project, studies: Mapping[str, Study], build: Callable[
     figures = (project.figures / file for study in studies.values() for file in study.figure_files())
     files = [
         *pages.sources(project),
-        *project.package.glob("*.py"),  # the API pages quote them
+        *project.package.rglob("*.py"),  # the API pages quote them
         *(project.executed(name) for name in studies),
         *figures,
     ]

@@ -28,12 +28,12 @@ def modules_of(code: str, package: Path) -> set[Path]:
     try:
         todo = _direct(ast.parse(code), package)
     except SyntaxError:  # a shell line, say: it may run anything
-        todo = set(package.glob("*.py"))
+        todo = set(package.rglob("*.py"))
     found: set[Path] = set()
     while todo:
         module = todo.pop()
         found.add(module)
-        if module.name != "__init__.py":  # it loads the others by name, on first use
+        if module != package / "__init__.py":  # it loads the others by name, on first use
             todo |= _direct(_parsed(module, module.stat().st_mtime_ns), package) - found
     return found
 
@@ -48,38 +48,48 @@ def notebook_code(path: Path) -> str:
 
 def _direct(tree: ast.Module, package: Path) -> set[Path]:
     """The package's modules that one piece of code imports."""
-    modules: set[str] = set()
-    names: set[str] = set()
-    aliases: set[str] = set()
-    attributes: list[tuple[str, str]] = []
+    used: set[str] = set()  # dotted names
+    local: dict[str, str] = {}  # what a name in the code stands for
+    chains: list[str] = []
     for node in ast.walk(tree):
         match node:
             case ast.Import(names=imported):
                 for item in imported:
-                    root, _, module = item.name.partition(".")
-                    if root == package.name:
-                        modules.add(module or "__init__")
-                        aliases.add(item.asname or root)
+                    root = item.name.partition(".")[0]
+                    used.add(item.name)
+                    local[item.asname or root] = item.name if item.asname else root
             case ast.ImportFrom(module=module, names=imported, level=level):
-                root, _, rest = f"{package.name}.{module or ''}".partition(".") if level else module.partition(".")
-                if root == package.name and rest:
-                    modules.add(rest)
-                elif root == package.name:
-                    names |= {item.name for item in imported}
-            case ast.Attribute(value=ast.Name(id=name), attr=attribute):
-                attributes.append((name, attribute))
-    names |= {attribute for name, attribute in attributes if name in aliases}
-    if not modules and not names:
+                home = f"{package.name}.{module or ''}".rstrip(".") if level else module
+                for item in imported:
+                    used.add(f"{home}.{item.name}")
+                    local[item.asname or item.name] = f"{home}.{item.name}"
+            case ast.Attribute():
+                chains.append(ast.unparse(node))
+    for chain in chains:
+        first, _, rest = chain.partition(".")
+        if first in local:
+            used.add(f"{local[first]}.{rest}")
+    return {file for name in used for file in _files(name.split("."), package)}
+
+
+def _files(name: list[str], package: Path) -> set[Path]:
+    """The files behind a dotted name: the packages on the way, and the module, or those that define it."""
+    if name[0] != package.name:
         return set()
-    files = {package / f"{module.split('.')[0]}.py" for module in modules}
-    return {package / "__init__.py", *files, *(home for name in names for home in _homes(name, package))}
+    place, found = package, {package / "__init__.py"}
+    for part in name[1:]:
+        if (module := place / f"{part}.py").is_file():
+            return found | {module}
+        if not (place / part / "__init__.py").is_file():
+            return found | (set(_homes(part, package)) if place == package else set())
+        place /= part
+        found.add(place / "__init__.py")
+    return found
 
 
 def _homes(name: str, package: Path) -> Iterable[Path]:
-    """The module of that name, or those that define it."""
-    if (module := package / f"{name}.py").is_file():
-        return [module]
-    files = list(package.glob("*.py"))
+    """The modules that define a name."""
+    files = list(package.rglob("*.py"))
     return [file for file in files if name in _defined(file, file.stat().st_mtime_ns)] or files
 
 

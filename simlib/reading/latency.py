@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from simlib import batch_times
 from simlib.checks import reads_tables
 from simlib.notebook import interval, percent
 from simlib.reading import established
 from simlib.schedulers import short_name
+from simlib.studies import batch_times
 
 if TYPE_CHECKING:
     from pandas.io.formats.style import Styler

@@ -21,6 +21,7 @@ from matplotlib.ticker import FuncFormatter
 
 from simlib.batching import BRANCHES
 from simlib.checks import InputError, check_type, reads_tables
+from simlib.lazy import getter
 from simlib.schedulers import short_name
 
 __all__ = [
@@ -40,6 +41,8 @@ __all__ = [
     "style",
     "tails",
 ]
+
+__getattr__ = getter(__name__, ("latency", "multi_bin", "statistics", "traffic_bins", "validation"))
 
 COLORS = {
     "static_fifo": "#7A7A7A",

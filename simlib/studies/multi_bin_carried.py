@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from simlib import lengths, multi_bin, optimal_bins, predictors, theory, workload
+from simlib import lengths, optimal_bins, predictors, theory, workload
 from simlib.checks import check_choice, check_each, check_integer, check_probability
 from simlib.latency import Affine
-from simlib.multi_bin import HIGH_S, LOW_S, MILLISECONDS, TOKENS_PER_S, UNIFORM, equal_width, estimates, paper
 from simlib.replications import replicate
 from simlib.schedulers import MultiBinFixed
 from simlib.simulation import simulate
+from simlib.studies import multi_bin
+from simlib.studies.multi_bin import HIGH_S, LOW_S, MILLISECONDS, TOKENS_PER_S, UNIFORM, equal_width, estimates, paper
 from simlib.table import RequestTable
 
 if TYPE_CHECKING:

@@ -1,14 +1,14 @@
 """Closed forms and exact chains to check the engine against, and what the papers' theorems say.
 
 Stands beside the flow and imports nothing of the engine, so that a mean that both agree on was computed in two ways.
-The names live in four modules: `theory_queues` (M/M/1 to batches of exponential time), `theory_batches` (batches of any
-time), `theory_bins` (the Multi-Bin paper's theorems) and `theory_maxima` (any service times, bins and errors).
+The names live in four modules: `theory.queues` (M/M/1 to batches of exponential time), `theory.batches` (batches of any
+time), `theory.bins` (the Multi-Bin paper's theorems) and `theory.maxima` (any service times, bins and errors).
 """
 
 from __future__ import annotations
 
-from simlib.theory_batches import BatchChain, batch_chain, longest_member, take_all_bounds_s
-from simlib.theory_bins import (
+from simlib.theory.batches import BatchChain, batch_chain, longest_member, take_all_bounds_s
+from simlib.theory.bins import (
     bins_needed,
     exponential_bound_s,
     exponential_edges_s,
@@ -19,7 +19,7 @@ from simlib.theory_bins import (
     multi_bin_throughput_rps,
     uniform_max_s,
 )
-from simlib.theory_maxima import (
+from simlib.theory.maxima import (
     bin_max_s,
     bin_shares,
     binned_batch_s,
@@ -27,7 +27,7 @@ from simlib.theory_maxima import (
     distribution_max_s,
     sample_max_s,
 )
-from simlib.theory_queues import (
+from simlib.theory.queues import (
     formation_delay_s,
     full_batch_latency_s,
     full_batch_waiting_share,

@@ -13,7 +13,7 @@ from matplotlib.ticker import FuncFormatter
 
 from simlib.checks import reads_tables
 from simlib.figures import INK
-from simlib.reading_traffic_bins import SOURCE_NAMES
+from simlib.reading.traffic_bins import SOURCE_NAMES
 
 __all__ = ["bins_by_rate", "joint_by_deadline", "rules_by_batch"]
 

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from simlib import levels, presets, stats
+from simlib import presets, stats
 from simlib.checks import check_each, check_frame, check_integer, check_number
 from simlib.latency import LatencyModel
 from simlib.schedulers import StaticFIFO
 from simlib.simulation import simulate
+from simlib.studies import levels
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -15,8 +15,8 @@ import numpy as np
 
 from simlib.checks import InputError, check_number
 from simlib.predictors import confusion_shares
-from simlib.theory_bins import ascending
-from simlib.theory_queues import LARGEST, count, times_of
+from simlib.theory.bins import ascending
+from simlib.theory.queues import LARGEST, count, times_of
 
 __all__ = ["bin_max_s", "bin_shares", "binned_batch_s", "binned_throughput_rps", "distribution_max_s", "sample_max_s"]
 

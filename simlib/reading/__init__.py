@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from simlib import levels
 from simlib.checks import reads_tables
+from simlib.lazy import getter
 from simlib.notebook import interval, percent, seconds, signed
 from simlib.schedulers import short_name
+from simlib.studies import levels
 
 if TYPE_CHECKING:
     from pandas.io.formats.style import Styler  # needs what a terminal need not have
@@ -41,6 +42,11 @@ __all__ = [
     "show_level",
     "show_rankings",
 ]
+
+__getattr__ = getter(
+    __name__,
+    ("calibration", "capacity", "claims", "latency", "multi_bin", "speed", "statistics", "traffic", "traffic_bins"),
+)
 
 VIOLATIONS = "sla_violation_share"
 # Where requests are from: in a sentence after a level, before sentences of its own, after a number.

@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from simlib import binning, levels, stats, workload
+from simlib import binning, stats, workload
 from simlib.batching import BRANCHES
 from simlib.checks import check_choice, check_each, check_integer, check_number, check_type
 from simlib.latency import resolve
+from simlib.lazy import getter
 from simlib.replications import replicate
 from simlib.run import Run
 from simlib.schedulers import SELECTIONS, DynamicNoBins, MultiBinDynamic, StaticFIFO
 from simlib.simulation import simulate
+from simlib.studies import levels
 from simlib.table import RequestTable
 
 if TYPE_CHECKING:
@@ -38,6 +40,21 @@ __all__ = [
     "late_alone",
     "powers_of_two",
 ]
+
+__getattr__ = getter(
+    __name__,
+    (
+        "batch_times",
+        "deadline_bins",
+        "levels",
+        "measured_levels",
+        "multi_bin",
+        "multi_bin_carried",
+        "multi_bin_claims",
+        "rate_bins",
+        "traffic_bins",
+    ),
+)
 
 BURST = 400  # requests in the burst of `collapse`
 ARRIVALS = ("poisson", "on_off", "burstgpt")

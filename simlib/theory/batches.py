@@ -2,7 +2,7 @@
 
 Arrivals are Poisson with rate lambda, and a batch serves the oldest first. Its time H(n) depends on its size n as a
 function says: ``batch_s(n)`` is a number of seconds, or two arrays of values in seconds and their probabilities (of a
-continuous time, its quadrature). `theory_queues` has the closed forms for exponential times of any size.
+continuous time, its quadrature). `theory.queues` has the closed forms for exponential times of any size.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from simlib.checks import InputError, check_integer, check_number
-from simlib.theory_queues import LARGEST, positive, stable, times_of
+from simlib.theory.queues import LARGEST, positive, stable, times_of
 
 __all__ = ["BatchChain", "batch_chain", "longest_member", "take_all_bounds_s"]
 

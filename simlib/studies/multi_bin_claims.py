@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from simlib import multi_bin, theory
+from simlib import theory
 from simlib.claims import Claim, ledger
 from simlib.predictors import measured_confusion
+from simlib.studies import multi_bin
 
 if TYPE_CHECKING:
     import pandas as pd

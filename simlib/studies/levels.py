@@ -13,13 +13,12 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from tqdm import tqdm
 
-from simlib import population, predictors, shares, stats, traces, workload
+from simlib import datasets, population, predictors, shares, stats, traces, workload
 from simlib.checks import InputError, check_choice, check_each, check_frame, check_integer, check_number, check_type
 from simlib.schedulers import DynamicNoBins, MultiBinDynamic, StaticFIFO
 from simlib.simulation import simulate
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = [
-    "CLAIMS",
     "DOCUMENTED",
     "LEVELS",
     "METRICS",
@@ -64,7 +62,6 @@ DOCUMENTED = {"requests": 1000, "rate_rps": 50.0, "rps_scale": 100.0, "gpus": 2,
 MOST_REPLICATIONS = 100_000
 # What one study is: a level, and where its requests are from.
 STUDY = ["level", "requests_from"]
-CLAIMS = Path(__file__).resolve().parents[1] / "data" / "original_claims.csv"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +95,7 @@ def claims() -> pd.DataFrame:
     """What the original system's architecture document claims, one row a level and scheduler."""
     import pandas as pd
 
-    return pd.read_csv(CLAIMS)
+    return pd.read_csv(datasets.shipped("original_claims.csv"))
 
 
 def draw_of(level: int) -> Callable[[int, int], RequestTable]:

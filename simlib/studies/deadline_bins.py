@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from simlib import binning, capacity, joint_bins, stats, traffic_bins
+from simlib import binning, capacity, joint_bins, stats
 from simlib.checks import InputError, check_choice, check_each, check_integer, check_number
 from simlib.optimal_bins import BATCHES_A_BIN, partition, starts_of
 from simlib.replications import replicate
 from simlib.schedulers import MultiBinDynamic, MultiBinFixed, Rules
 from simlib.simulation import simulate
 from simlib.streams import stream
+from simlib.studies import traffic_bins
 from simlib.table import RequestTable
 
 if TYPE_CHECKING:

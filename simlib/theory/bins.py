@@ -1,6 +1,6 @@
 """The Multi-Bin paper's theorems (arXiv 2412.04504): what bins gain for uniform and for exponential service times.
 
-Batches hold B requests of one bin and take the largest of their times. `theory_maxima` has any times, any edges, and
+Batches hold B requests of one bin and take the largest of their times. `theory.maxima` has any times, any edges, and
 errors of prediction.
 """
 
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from simlib.checks import InputError, check_integer, check_number
-from simlib.theory_queues import LARGEST, MAX_COUNT, SMALLEST, count, formation_delay_s, positive, times_of
+from simlib.theory.queues import LARGEST, MAX_COUNT, SMALLEST, count, formation_delay_s, positive, times_of
 
 __all__ = [
     "bins_needed",

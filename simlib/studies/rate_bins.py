@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from simlib import joint_bins, stats, traffic_bins
+from simlib import joint_bins, stats
 from simlib.checks import InputError, check_each, check_integer, check_number
-from simlib.deadline_bins import coarse, totals
 from simlib.replications import replicate
+from simlib.studies import traffic_bins
+from simlib.studies.deadline_bins import coarse, totals
 
 if TYPE_CHECKING:
     import pandas as pd
