@@ -28,71 +28,12 @@ _HOME = {
     "Continuous": "continuous",
     "StepLaw": "step_laws",
 }
-_MODULES = {
-    "arrivals",
-    "backends",
-    "batching",
-    "binning",
-    "calibration",
-    "capacity",
-    "cards",
-    "checks",
-    "claims",
-    "continuous",
-    "datasets",
-    "engine",
-    "engine_run",
-    "explorer",
-    "figures",
-    "fitting",
-    "gpu_benchmarks",
-    "grid",
-    "histograms",
-    "host",
-    "interpolation",
-    "joint_bins",
-    "kernel_profile",
-    "large_batches",
-    "latency",
-    "lengths",
-    "measurements",
-    "metrics",
-    "notebook",
-    "optimal_bins",
-    "phases",
-    "predictors",
-    "presets",
-    "reading",
-    "recipes",
-    "replications",
-    "run",
-    "schedulers",
-    "selection",
-    "serving_benchmarks",
-    "shards",
-    "shares",
-    "simulation",
-    "stability",
-    "stats",
-    "steady",
-    "step_compose",
-    "step_laws",
-    "step_state",
-    "steploop",
-    "streams",
-    "studies",
-    "sweep",
-    "table",
-    "theory",
-    "traces",
-    "traffic",
-    "validation",
-    "validity",
-    "workload",
-}
-__all__ = [*_HOME, *_MODULES]
-__getattr__ = getter("simlib", _MODULES, _HOME)
+__all__ = list(_HOME)
+
+__getattr__ = getter("simlib", _HOME)
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    import pkgutil
+
+    return sorted([*_HOME, *(module.name for module in pkgutil.iter_modules(__path__))])

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Collection, Mapping
+import importlib.util
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
 NONE: Mapping[str, str] = MappingProxyType({})
 
 
-def getter(package: str, modules: Collection[str], homes: Mapping[str, str] = NONE) -> Callable[[str], Any]:
+def getter(package: str, homes: Mapping[str, str] = NONE) -> Callable[[str], Any]:
     """A package's `__getattr__`: its modules, and names that live in one of them (``homes``: name to module)."""
 
     def attribute(name: str) -> Any:
-        if name in modules:
-            return importlib.import_module(f"{package}.{name}")
         if name in homes:
             return getattr(importlib.import_module(f"{package}.{homes[name]}"), name)
-        raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        if name.startswith("_") or importlib.util.find_spec(f"{package}.{name}") is None:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        return importlib.import_module(f"{package}.{name}")
 
     return attribute

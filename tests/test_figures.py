@@ -33,7 +33,7 @@ def texts(figure) -> str:
 
 
 def test_the_overview_has_a_panel_a_level_and_says_what_marks_mean(runs):
-    figure = figures.levels_overview(levels.table_of(runs), runs)
+    figure = figures.levels.levels_overview(levels.table_of(runs), runs)
     said = texts(figure)
     for word in ("Level 1", "Level 3", "claimed", "replication", "Late requests", "static"):
         assert word in said
@@ -43,14 +43,14 @@ def test_the_overview_has_a_panel_a_level_and_says_what_marks_mean(runs):
 
 def test_the_spread_shows_every_replication(runs):
     one = runs[runs["level"] == 1]
-    figure = figures.level_spread(levels.table_of(one), one)
+    figure = figures.levels.level_spread(levels.table_of(one), one)
     drawn = sum(len(c.get_offsets()) for c in figure.axes[0].collections if len(c.get_offsets()) == 3)
     assert drawn == 9
 
 
 def test_the_spread_tells_the_trace_from_the_population():
     both = levels.runs_of(2, requests=60, replications=3)
-    figure = figures.level_spread(levels.table_of(both), both)
+    figure = figures.levels.level_spread(levels.table_of(both), both)
     labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     assert len(labels) == 6 and labels[0] == "multi_bin_dynamic\npopulation" and labels[-1] == "static_fifo\ntrace"
     of_replications = [c.get_offsets().data for c in figure.axes[0].collections if len(c.get_offsets()) == 3]
@@ -60,7 +60,7 @@ def test_the_spread_tells_the_trace_from_the_population():
 
 def test_likeness_marks_what_fits_apart_from_what_does_not():
     table = pd.DataFrame({"source": "head", "figure": ["a", "b"], "real": [2.0, 9.0], "mean": 2.0, "low": 1.0})
-    figure = figures.likeness(table.assign(high=3.0, replications=40, fits=[True, False]))
+    figure = figures.traffic.likeness(table.assign(high=3.0, replications=40, fits=[True, False]))
     inside, outside = figure.axes[0].collections[-2:]
     assert inside.get_offsets().data.tolist() == [[0.5, 1.0]] and outside.get_offsets().data.tolist() == [[1.75, 0.0]]
     assert "does not fit" in texts(figure)
@@ -68,7 +68,7 @@ def test_likeness_marks_what_fits_apart_from_what_does_not():
 
 def test_k_curves_draw_every_selection_with_its_interval():
     table = studies.k_sensitivity(k_values=(1, 2), arrivals=("poisson",), requests=100, replications=2)
-    figure = figures.k_curves(table)
+    figure = figures.levels.k_curves(table)
     assert len(figure.axes[0].containers) == 3
     assert "Bins K" in texts(figure)
 
@@ -76,19 +76,19 @@ def test_k_curves_draw_every_selection_with_its_interval():
 def test_the_controllers_figure_has_its_deadline():
     table = levels.requests_of(3, 300, 42)[0]
     run = simlib.simulate(table, simlib.DynamicNoBins(0.5), "original-calibrated", 2)
-    figure = figures.controller_window(run.controller, run.served.size, 0.5)
+    figure = figures.controller.controller_window(run.controller, run.served.size, 0.5)
     assert "deadline" in texts(figure) and "Batch size (requests)" in texts(figure)
 
 
 def test_traffic_figures_name_poisson():
     table = levels.requests_of(1, 2000, 42)[0]
-    assert "Poisson" in texts(figures.burstiness(traffic.burstiness(table, (1.0, 10.0), 20)))
-    assert "Poisson" in texts(figures.hours(traffic.arrivals_by_hour(table)))
+    assert "Poisson" in texts(figures.traffic.burstiness(traffic.burstiness(table, (1.0, 10.0), 20)))
+    assert "Poisson" in texts(figures.traffic.hours(traffic.arrivals_by_hour(table)))
 
 
 def test_the_same_figure_is_the_same_file(tmp_path, runs):
     for name in ("once", "again"):
-        figures.save(figures.levels_overview(levels.table_of(runs), runs), name, tmp_path)
+        figures.save(figures.levels.levels_overview(levels.table_of(runs), runs), name, tmp_path)
     assert (tmp_path / "once.svg").read_bytes() == (tmp_path / "again.svg").read_bytes()
     assert sorted(p.name for p in tmp_path.iterdir()) == ["again.png", "again.svg", "once.png", "once.svg"]
 
@@ -96,7 +96,7 @@ def test_the_same_figure_is_the_same_file(tmp_path, runs):
 def test_a_figure_that_cannot_be_written_says_so(tmp_path, runs):
     (tmp_path / "x.svg").mkdir()
     with pytest.raises(InputError, match=r"x\.svg"):
-        figures.save(figures.levels_overview(levels.table_of(runs), runs), "x", tmp_path)
+        figures.save(figures.levels.levels_overview(levels.table_of(runs), runs), "x", tmp_path)
 
 
 def test_policies_keep_colours_that_differ_in_grey_print_or_in_marker():
@@ -108,7 +108,7 @@ def test_capacities_are_marked_where_the_allowed_share_is():
     table = pd.DataFrame(rows, columns=["policy", "capacity_rps", "ci_low", "ci_high"]).assign(level=1)
     line = {"level": 1, "rate_rps": [20.0, 60.0, 250.0], "late_share": [0.0, 0.3, 1.0], "ci_low": 0.0, "ci_high": 1.0}
     curves = pd.concat([pd.DataFrame(line).assign(policy=policy) for policy in table["policy"]])
-    figure = figures.capacities(curves, table, 0.05)
+    figure = figures.capacity.capacities(curves, table, 0.05)
     (axis,) = figure.axes
     spans = [part.get_segments()[0].tolist() for part in axis.collections if isinstance(part, LineCollection)]
     assert spans == [[[42.9, 0.05], [43.6, 0.05]], [[192.5, 0.05], [201.7, 0.05]]]

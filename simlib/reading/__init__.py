@@ -43,10 +43,7 @@ __all__ = [
     "show_rankings",
 ]
 
-__getattr__ = getter(
-    __name__,
-    ("calibration", "capacity", "claims", "latency", "multi_bin", "speed", "statistics", "traffic", "traffic_bins"),
-)
+__getattr__ = getter(__name__)
 
 VIOLATIONS = "sla_violation_share"
 # Where requests are from: in a sentence after a level, before sentences of its own, after a number.

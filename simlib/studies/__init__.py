@@ -41,20 +41,7 @@ __all__ = [
     "powers_of_two",
 ]
 
-__getattr__ = getter(
-    __name__,
-    (
-        "batch_times",
-        "deadline_bins",
-        "levels",
-        "measured_levels",
-        "multi_bin",
-        "multi_bin_carried",
-        "multi_bin_claims",
-        "rate_bins",
-        "traffic_bins",
-    ),
-)
+__getattr__ = getter(__name__)
 
 BURST = 400  # requests in the burst of `collapse`
 ARRIVALS = ("poisson", "on_off", "burstgpt")
