@@ -111,6 +111,7 @@ _MODULES = {
     "theory_bins",
     "theory_maxima",
     "theory_queues",
+    "timeline",
     "traces",
     "traffic",
     "traffic_bins",
