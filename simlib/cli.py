@@ -53,7 +53,9 @@ def _parser() -> argparse.ArgumentParser:
     one = verbs.add_parser("simulate", help="serve a request table under one policy")
     one.set_defaults(verb=_simulate)
     one.add_argument("requests", metavar="REQUESTS.csv", help="a request table or a trace, gz or not")
-    one.add_argument("--policy", default="multi_bin_dynamic", help=f"one of {', '.join(POLICIES)}")
+    one.add_argument(
+        "--policy", default="multi_bin_dynamic", help=f"one of {', '.join(POLICIES)}, or fcfs (continuous)"
+    )
     one.add_argument("--k-bins", type=int, help="number of bins (multi-bin policies)")
     one.add_argument("--bin-select", help="round_robin, longest_queue or oldest_head (multi_bin_dynamic)")
     one.add_argument("--batch-size", type=int, help="largest batch (static_fifo), every batch (multi_bin_fixed)")
@@ -66,6 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--seed", type=int, default=42, help="seed of the predictor (default 42)")
     one.add_argument("--oversize", default="error", help="error or reject: requests larger than a GPU's memory")
     one.add_argument("--out", type=Path, metavar="RUN.csv", help="one row a request in input order")
+    one.add_argument("--trace", type=Path, metavar="FILE", help="what each GPU did when, for ui.perfetto.dev")
 
     four = verbs.add_parser("compare", help="the three schedulers at the four fidelity levels, with intervals")
     four.set_defaults(verb=_compare)
@@ -160,7 +163,7 @@ def _simulate(options: argparse.Namespace) -> None:
     from simlib.simulation import simulate
 
     policy = _policy(options)
-    _check_places(files=[options.out])
+    _check_places(files=[options.out, options.trace])
     trace = traces.read(options.requests, failed="keep")
     table = _predicted(trace.requests, options, needed=policy.needs_predictions)
     if trace.format == "plain":  # its clock is the user's word, and is looked at as a data frame's
@@ -168,6 +171,8 @@ def _simulate(options: argparse.Namespace) -> None:
     run = simulate(
         table, policy, options.latency, options.gpus, options.execution, options.d_sla, oversize=options.oversize
     )
+    if options.trace is not None:
+        run.trace(options.trace)
     if options.out is None:
         print(json.dumps(_plain({**run.summary(), "rejected": run.rejected}), indent=2))
     else:
@@ -181,7 +186,12 @@ def _policy(options: argparse.Namespace) -> Any:
     from simlib import schedulers
     from simlib.checks import check_choice
 
-    kind = schedulers.POLICIES[check_choice("--policy", options.policy, POLICIES)]
+    kinds = schedulers.POLICIES
+    if options.execution == "continuous":
+        from simlib.continuous import Continuous
+
+        kinds = Continuous.policies
+    kind = kinds[check_choice("--policy", options.policy, kinds)]
     known = inspect.signature(kind).parameters
     given = {name: getattr(options, name) for name in ("k_bins", "bin_select", "batch_size", "variant")}
     given = {name: value for name, value in given.items() if value is not None}

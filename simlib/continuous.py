@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -16,15 +16,35 @@ from simlib import step_laws, step_state, steploop
 from simlib.checks import InputError, check_choice, check_integer, check_number
 from simlib.compiled import compiled, is_compilable, is_worthwhile
 from simlib.engine_run import EngineRun, Served
-from simlib.schedulers import SELECTIONS, MultiBinDynamic, StaticFIFO
+from simlib.schedulers import POLICIES, SELECTIONS, MultiBinDynamic, StaticFIFO
 from simlib.table import RequestTable
 
-__all__ = ["Continuous", "serve", "simulate"]
+__all__ = ["Continuous", "logged", "serve", "simulate"]
 
 PREFILL = ("first", "mixed", "chunked")
 ROUTING = ("shared", "round_robin", "least_tokens", "least_requests")
 MOST_SEATS, MOST_TOKENS = 2**20, 2**40
 SAMPLES = 1024  # at most, of each GPU's memory
+
+
+class FirstCome:
+    """Policy ``fcfs``, which only an engine has: in order of arrival, as many at once as its own cap allows."""
+
+    name: ClassVar[str] = "fcfs"
+    needs_predictions: ClassVar[bool] = False
+
+    def plan(self, table: RequestTable, gpus: int) -> Any:
+        """It forms no batches.
+
+        Raises
+        ------
+        InputError
+            Always.
+        """
+        raise InputError("policy: fcfs (expected a policy that forms batches, or execution 'continuous')")
+
+    def __repr__(self) -> str:
+        return "fcfs"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +99,7 @@ class Continuous:
     whole_prompt: bool = True
     routing: str = "shared"
     timeout_s: float | None = None
+    policies: ClassVar[dict[str, Any]] = {**POLICIES, "fcfs": FirstCome}
 
     def __post_init__(self) -> None:
         check_integer("max_seqs", self.max_seqs, 1, MOST_SEATS)
@@ -102,8 +123,7 @@ class Continuous:
 
     def needed_blocks(self, table: RequestTable) -> np.ndarray:
         """Blocks of each request at its end: the last token is never read, so that it takes no place."""
-        tokens = table.prompt_tokens + np.maximum(table.output_tokens - 1, 0)
-        return -(-tokens // self.block_tokens)
+        return _needed_blocks(table, self.block_tokens)
 
 
 def simulate(
@@ -118,37 +138,31 @@ def simulate(
 ) -> EngineRun:
     """`simulation.simulate` for continuous batching; arguments are checked there."""
     law = step_laws.resolve(latency)
-    name = policy if isinstance(policy, str) else policy.name
     bins, bin_of, edges, selection, seats = _order(policy, table, gpus)
     needed = settings.needed_blocks(table)
-    keep = None
-    if (needed > settings.blocks).any():
+    if oversize == "error" and (needed > settings.blocks).any():
         row = int(np.argmax(needed > settings.blocks))
-        if oversize == "error":
-            tokens = table.prompt_tokens[row] + table.output_tokens[row]
-            raise InputError(
-                f"prompt_tokens + output_tokens, row {row}: {tokens} (expected at most the KV budget, "
-                f'{settings.kv_tokens} tokens; oversize="reject" rejects such requests and counts them)'
-            )
-        keep = np.flatnonzero(needed <= settings.blocks)
+        tokens = table.prompt_tokens[row] + table.output_tokens[row]
+        raise InputError(
+            f"prompt_tokens + output_tokens, row {row}: {tokens} (expected at most the KV budget, "
+            f'{settings.kv_tokens} tokens; oversize="reject" rejects such requests and counts them)'
+        )
     backend = _backend(backend, law, len(table))
-    served = _serve(table, law, gpus, settings, backend, keep, (bins, bin_of, selection, seats))
+    rules = _rules(settings, law, gpus, bins, selection, seats)
     return EngineRun(
         table=table,
-        served=served,
+        served=_serve(table, law, gpus, rules, bin_of, backend),
         first_token_after_s=np.zeros(0),
         gpus=gpus,
         sla=sla,
-        policy=name,
+        policy=policy.name,
         binned=edges is not None,
         edges=edges,
         backend=backend,
         settings={"policy": repr(policy), "latency": repr(law), "execution": repr(settings)},
         law=law,
-        blocks=settings.blocks,
-        block_tokens=settings.block_tokens,
+        rules=rules,
         bin_of=bin_of,
-        rejected_requests=0 if keep is None else len(table) - len(keep),
     )
 
 
@@ -156,21 +170,23 @@ def serve(
     table: RequestTable, law: Any, settings: Continuous, gpus: int = 1, backend: str = "compiled", log_steps: int = 0
 ) -> Served:
     """The step loop alone, first come, first served, for tables of which every request fits; it logs so many steps."""
-    order = (1, np.zeros(0, np.int32), step_state.OLDEST_BIN, None)
-    return _serve(table, law, gpus, settings, backend, None, order, log_steps)
+    rules = _rules(settings, law, gpus)
+    return _serve(table, law, gpus, rules, np.zeros(0, np.int32), backend, log_steps)
+
+
+def logged(run: EngineRun, log_steps: int) -> Served:
+    """Serve a run's requests once more, which gives the same to the last bit, and log so many steps of each GPU."""
+    return _serve(run.table, run.law, run.gpus, run.rules, run.bin_of, run.backend, log_steps)
 
 
 def _order(policy: Any, table: RequestTable, gpus: int) -> tuple[int, np.ndarray, Any, int, int | None]:
     """The policy's bins, how the next one is chosen, and the most sequences that it lets run."""
-    none = np.zeros(0, np.int32)
-    if isinstance(policy, str):
-        return 1, none, None, step_state.OLDEST_BIN, None
     if hasattr(policy, "decide"):
         raise InputError(f"policy {policy.name}: asks for batches (expected a policy whose order is that of its bins)")
-    plan = policy.plan(table, gpus)
     seats = policy.batch_size if isinstance(policy, StaticFIFO) else None
-    if plan.edges is None:
-        return 1, none, None, step_state.OLDEST_BIN, seats
+    if not policy.needs_predictions:
+        return 1, np.zeros(0, np.int32), None, step_state.OLDEST_BIN, seats
+    plan = policy.plan(table, gpus)
     selection = SELECTIONS.index(policy.bin_select) if isinstance(policy, MultiBinDynamic) else step_state.OLDEST_BIN
     return len(plan.queues.end), plan.queues.of.astype(np.int32), plan.edges, selection, seats
 
@@ -186,31 +202,17 @@ def _backend(backend: str, law: Any, requests: int) -> str:
     return "compiled" if possible else "interpreted"
 
 
-def _serve(
-    table: RequestTable,
+def _rules(
+    settings: Continuous,
     law: Any,
     gpus: int,
-    settings: Continuous,
-    backend: str,
-    keep: Any,
-    order: tuple,
-    log_steps: int = 0,
-) -> Served:
-    kept = table if keep is None or len(keep) == 0 else table.rows(keep)
-    bins, bin_of, selection, seats = order
-    none = np.zeros(0, np.int64)
-    predicted, cached = kept.predicted_output_tokens, kept.cached_prompt_tokens
-    ask = step_state.Ask(
-        arrival_s=kept.arrival_s,
-        prompt_tokens=kept.prompt_tokens,
-        output_tokens=kept.output_tokens,
-        expected_tokens=kept.output_tokens if predicted is None else predicted,
-        cached_tokens=none if cached is None else cached,
-        bin_of=bin_of if keep is None or len(bin_of) == 0 else bin_of[keep],
-    )
-    seats = min(settings.max_seqs, settings.token_budget, len(kept), settings.max_seqs if seats is None else seats)
-    rules = step_state.StepRules(
-        seats=seats,
+    bins: int = 1,
+    selection: int = step_state.OLDEST_BIN,
+    seats: int | None = None,
+) -> step_state.StepRules:
+    """The settings as the loop reads them."""
+    return step_state.StepRules(
+        seats=int(min(settings.max_seqs, settings.token_budget, settings.max_seqs if seats is None else seats)),
         blocks=settings.blocks,
         bits=settings.block_tokens.bit_length() - 1,
         watermark=int(settings.watermark * settings.blocks),
@@ -226,6 +228,32 @@ def _serve(
         spread=int(law.spread),
         timeout_s=math.inf if settings.timeout_s is None else settings.timeout_s,
     )
+
+
+def _serve(
+    table: RequestTable,
+    law: Any,
+    gpus: int,
+    rules: step_state.StepRules,
+    bin_of: np.ndarray,
+    backend: str,
+    log_steps: int = 0,
+) -> Served:
+    """Serve all requests that a GPU's cache can hold."""
+    fits = _needed_blocks(table, 1 << rules.bits) <= rules.blocks
+    keep = None if fits.all() else np.flatnonzero(fits)
+    kept = table if keep is None or len(keep) == 0 else table.rows(keep)
+    rules = rules._replace(seats=min(rules.seats, len(kept)))
+    none = np.zeros(0, np.int64)
+    predicted, cached = kept.predicted_output_tokens, kept.cached_prompt_tokens
+    ask = step_state.Ask(
+        arrival_s=kept.arrival_s,
+        prompt_tokens=kept.prompt_tokens,
+        output_tokens=kept.output_tokens,
+        expected_tokens=kept.output_tokens if predicted is None else predicted,
+        cached_tokens=none if cached is None else cached,
+        bin_of=bin_of if keep is None or len(bin_of) == 0 else bin_of[keep],
+    )
     state = _state(ask, rules, gpus, log_steps)
     run = steploop.loop
     kernel = law.law
@@ -240,6 +268,11 @@ def _serve(
     if keep is not None:
         columns = tuple(_spread(column, keep, len(table)) for column in columns)
     return Served(*columns, state.numbers, state.times, state.gaps, state.series, state.steps)
+
+
+def _needed_blocks(table: RequestTable, block_tokens: int) -> np.ndarray:
+    tokens = table.prompt_tokens + np.maximum(table.output_tokens - 1, 0)
+    return -(-tokens // block_tokens)
 
 
 def _spread(column: np.ndarray, keep: np.ndarray, rows: int) -> np.ndarray:

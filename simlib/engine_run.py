@@ -6,19 +6,27 @@ that the GPUs were busy and the totals of their steps.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import base64
+import io
+from dataclasses import dataclass, fields
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from simlib.checks import InputError
+from simlib.checks import InputError, check_probability
+from simlib.kernel_profile import ProfileLaw
 from simlib.run import Run, Times
-from simlib.step_state import GAP_BINS, GAP_LOW, NUMBERS, TIMES
+from simlib.step_laws import StepLaw
+from simlib.step_state import GAP_BINS, GAP_LOW, LOGGED, NUMBERS, TIMES, StepRules
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
+
+LAWS = {kind.__name__: kind for kind in (StepLaw, ProfileLaw)}  # that can be written to a file
+COLUMNS, ARRAYS = ("start_s", "first_token_s", "completion_s", "gpu"), ("numbers", "totals_s", "gaps", "series")
+MOST_STEPS = 10_000_000  # of a GPU, that are logged
 
 __all__ = ["EngineRun", "Served"]
 
@@ -45,19 +53,25 @@ class EngineRun(Run):
     ----------
     law : step_laws.StepLaw or step_laws.ProfileLaw
         How long the steps took.
-    blocks, block_tokens : int
-        Size of a GPU's cache, and tokens of a block.
+    rules : step_state.StepRules
+        The engine's settings as the step loop reads them.
     bin_of : ndarray of int
         The bin of each request; empty without bins.
-    rejected_requests : int
-        Requests that alone exceed the cache.
     """
 
     law: Any = None
-    blocks: int = 0
-    block_tokens: int = 1
+    rules: StepRules | None = None
     bin_of: np.ndarray | None = None
-    rejected_requests: int = 0
+
+    @property
+    def blocks(self) -> int:
+        """Blocks of a GPU's cache."""
+        return self.rules.blocks
+
+    @property
+    def block_tokens(self) -> int:
+        """Tokens of a block."""
+        return 1 << self.rules.bits
 
     @cached_property
     def times(self) -> Times:
@@ -67,7 +81,7 @@ class EngineRun(Run):
     @property
     def rejected(self) -> int:
         """Requests that alone exceed the cache and were rejected."""
-        return self.rejected_requests
+        return len(self.table) - self.abandoned - int(np.count_nonzero(~np.isnan(self.served.completion_s)))
 
     @property
     def abandoned(self) -> int:
@@ -96,16 +110,16 @@ class EngineRun(Run):
         return int(self.served.numbers[:, NUMBERS.index("peak")].max()) * self.block_tokens
 
     def itl_s(self, share: float) -> float:
-        """A quantile of the times between two tokens of a request, over all requests, seconds.
+        """A quantile of the times between two tokens of a request, over all requests, seconds; `share` in [0, 1].
 
         Counted in bins, 512 an octave: within 0.2 % of the true quantile; NaN if there is no such time.
         """
         gaps = self.served.gaps
-        total = int(gaps.sum())
+        total, share = int(gaps.sum()), check_probability("share", share)
         if total == 0:
             return float("nan")
         wanted = share * total
-        place = int(np.searchsorted(np.cumsum(gaps), wanted))
+        place = max(int(np.searchsorted(np.cumsum(gaps), wanted)), int(np.argmax(gaps > 0)))
         part = (wanted - gaps[:place].sum()) / gaps[place]
         octave, inside = divmod(place, GAP_BINS)
         return float(np.ldexp(0.5 + 0.5 * (inside + part) / GAP_BINS, octave + GAP_LOW))
@@ -170,15 +184,70 @@ class EngineRun(Run):
             numbers |= dict.fromkeys(("latency_mean_s", "queueing_mean_s", "ttft_mean_s"), float("nan"))
         return numbers
 
-    def save(self, path: str | Path) -> Path:
-        """A run of continuous batching is not saved: `requests` and `kv` are data frames that can be.
+    @cached_property
+    def steps(self) -> pd.DataFrame:
+        """The steps of each GPU, one row a step: ``gpu, start_s, time_s, steps, kv_tokens, seats`` and their shape.
+
+        Where nothing changes in between, a row stands for that many ``steps``, and the shape (``decodes,
+        context_tokens, longest_tokens, prefill_tokens, chunks, squares, prefill_context``) is that of the first one. A
+        run keeps no such log: the requests are served once more.
 
         Raises
         ------
         InputError
-            Always.
+            If a GPU made more than 10,000,000 steps.
         """
-        raise InputError(f"{path}: a run of continuous batching cannot be saved (save its requests and kv instead)")
+        import pandas as pd
+
+        from simlib import continuous  # which makes such runs
+
+        most = int(self.served.numbers[:, NUMBERS.index("steps")].max())
+        if most > MOST_STEPS:
+            raise InputError(f"run: {most} steps of a GPU (expected at most {MOST_STEPS} to be logged: a shorter run)")
+        served, frames = continuous.logged(self, most), []
+        for gpu, (rows, numbers) in enumerate(zip(served.steps, served.numbers, strict=True)):
+            frame = pd.DataFrame(rows[: numbers[NUMBERS.index("stored")]], columns=LOGGED)
+            frame.insert(0, "gpu", gpu)
+            frames.append(frame)
+        frame = pd.concat(frames, ignore_index=True).rename(columns={"blocks": "kv_tokens"})
+        whole = [name for name in frame if not name.endswith("_s") and name not in ("squares", "prefill_context")]
+        frame = frame.astype(dict.fromkeys(whole, int))
+        frame["kv_tokens"] *= self.block_tokens
+        return frame
+
+    def _stored(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """Columns of requests; what does not grow with them, packed into text."""
+        if type(self.law) not in LAWS.values():
+            raise InputError(f"latency: {self.law!r:.80} (expected {' or '.join(LAWS)} for a run that is saved)")
+        arrays = {name: getattr(self.served, name) for name in ARRAYS}
+        arrays |= {f"law {part.name}": getattr(self.law, part.name) for part in fields(self.law)}
+        packed = io.BytesIO()
+        np.savez_compressed(packed, **arrays)
+        about = {
+            "rules": self.rules._asdict(),
+            "law": type(self.law).__name__,
+            "arrays": base64.b64encode(packed.getvalue()).decode("ascii"),
+        }
+        return {name: getattr(self.served, name) for name in COLUMNS} | {"bin_of": self.bin_of}, about
+
+    @staticmethod
+    def _restored(columns: dict[str, pa.ChunkedArray], about: dict[str, Any]) -> dict[str, Any]:
+        packed = io.BytesIO(base64.b64decode(about["arrays"]))
+        with np.load(packed, allow_pickle=False) as arrays:
+            kind = LAWS[about["law"]]
+            parts = {part.name: arrays[f"law {part.name}"] for part in fields(kind)}
+            law = kind(**{name: value if value.ndim else value.item() for name, value in parts.items()})
+            kept = {name: arrays[name] for name in ARRAYS}
+        times = {name: columns[name].to_numpy() for name in COLUMNS}
+        bin_of = columns["bin_of"].drop_null().to_numpy().astype(np.int32)
+        no_log = np.zeros((about["gpus"], 0, len(LOGGED)))
+        return {
+            "served": Served(**times, **kept, steps=no_log),
+            "first_token_after_s": np.zeros(0),
+            "law": law,
+            "rules": StepRules(**about["rules"]),
+            "bin_of": bin_of,
+        }
 
     def _total(self, name: str) -> int:
         return int(self.served.numbers[:, NUMBERS.index(name)].sum())

@@ -14,6 +14,7 @@ import numpy as np
 from simlib.checks import check_choice, check_number
 from simlib.engine import MAX_OUTPUT, MAX_PROMPT, MAX_TOTAL, SIZE, SUM_OUTPUT, SUM_PROMPT
 from simlib.latency import LatencyModel
+from simlib.step_laws import StepLaw
 
 __all__ = ["Phases", "Power"]
 
@@ -94,6 +95,14 @@ class Phases(LatencyModel):
         b, p, o = (np.asarray(value, float) for value in (size, prompt_tokens, output_tokens))
         a, c1, d0, d1, d2 = self.params
         return (a + c1 * b * p + o * (d0 + b * (d1 + d2 * (p + 0.5 * o))))[()]
+
+    def step_law(self) -> StepLaw:
+        """The same coefficients as a law of steps: tau = d0 + d1 decodes + c1 prefill tokens + d2 context tokens.
+
+        A request alone then takes as long step by step as in a batch of its own, but for a batch's fixed time, which
+        no step has, and the growth (d1 and d2) of one step: the step that prefills gives the first token.
+        """
+        return StepLaw(self.d0_s_per_token, self.d1_s_per_token, self.c1_s_per_token, self.d2_s_per_token2)
 
     def first_token_s(self, shape: np.ndarray) -> np.ndarray:
         prompts = shape[:, SIZE] * shape[:, MAX_PROMPT] if self.tokens == "padded" else shape[:, SUM_PROMPT]

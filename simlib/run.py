@@ -23,6 +23,7 @@ from simlib.table import RequestTable
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
 
 __all__ = ["Run", "Times"]
 
@@ -147,17 +148,14 @@ class Run:
         Raises
         ------
         InputError
-            If the folder does not exist or cannot be written.
+            If the folder does not exist or cannot be written, or a step law is a user's own, which no file can hold.
         """
         import pyarrow as pa
         import pyarrow.parquet as pq
 
         path = _checked(path)
-        # A run has at most as many batches as requests: theirs are columns too, empty below the last batch.
-        columns = {"batch": self.served.batch_of, **self._batch_columns()}
-        about = {
-            "batches": len(self.served.size),
-            "notes": list(self.notes),
+        columns, about = self._stored()
+        about |= {
             "gpus": self.gpus,
             "sla": dict(metrics.SLA.of(self.sla).limits_s),
             "policy": self.policy,
@@ -182,9 +180,9 @@ class Run:
             raise InputError(f"{path}: the run cannot be saved ({problem})") from None
         return path
 
-    @classmethod
-    def load(cls, path: str | Path) -> Run:
-        """Read a run that `save` wrote.
+    @staticmethod
+    def load(path: str | Path) -> Run:
+        """Read a run that `save` wrote, of either execution model.
 
         Raises
         ------
@@ -198,43 +196,62 @@ class Run:
         try:
             stored = pq.read_table(path)
             about = json.loads(stored.schema.metadata[b"simlib.run"])
-            batches = {
-                name.removeprefix("run:"): stored[name].slice(0, about["batches"]).to_numpy()
-                for name in stored.column_names
-                if name.startswith("run:") and name != "run:batch"
-            }
-            batch_of = stored["run:batch"].to_numpy()
-            given = stored.drop_columns([name for name in stored.column_names if name.startswith("run:")])
-            first_token_after_s = batches.pop("first_token_after_s")
-            notes = [batches.pop(f"note {name}") for name in about["notes"]]
-            return cls(
-                table=RequestTable.of(given.to_pandas()),
-                served=Batches(
-                    **batches, notes=np.array(notes).T.reshape(about["batches"], len(notes)), batch_of=batch_of
-                ),
-                first_token_after_s=first_token_after_s,
+            own = [name for name in stored.column_names if name.startswith("run:")]
+            columns = {name.removeprefix("run:"): stored[name] for name in own}
+            kind = _engine_run() if "rules" in about else Run
+            return kind(
+                table=RequestTable.of(stored.drop_columns(own).to_pandas()),
                 gpus=about["gpus"],
                 sla=metrics.SLA(about["sla"]),
                 policy=about["policy"],
-                notes=tuple(about["notes"]),
                 binned=about["binned"],
                 edges=None if about["edges"] is None else np.array(about["edges"]),
                 backend=about["backend"],
                 settings=about["settings"],
+                **kind._restored(columns, about),
             )
         except InputError:
             raise
         except (OSError, KeyError, TypeError, ValueError, AttributeError, pa.ArrowException) as problem:
             raise InputError(f"{path}: not a saved run ({problem})") from None
 
-    def _batch_columns(self) -> dict[str, np.ndarray]:
-        columns = {name: getattr(self.served, name) for name in Batches._fields if name not in ("notes", "batch_of")}
+    def trace(self, path: str | Path) -> Path:
+        """Write the run as a trace for Perfetto or ``chrome://tracing`` (`timeline.write`)."""
+        from simlib import timeline
+
+        return timeline.write(self, path)
+
+    def _stored(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """What the file has of this kind of run: columns, and what is said of the whole."""
+        # A run has at most as many batches as requests: theirs are columns too, empty below the last batch.
+        columns = {name: getattr(self.served, name) for name in Batches._fields if name != "notes"}
         columns |= {f"note {name}": self.served.notes[:, place] for place, name in enumerate(self.notes)}
-        return columns | {"first_token_after_s": self.first_token_after_s}
+        columns |= {"first_token_after_s": self.first_token_after_s}
+        return columns, {"batches": len(self.served.size), "notes": list(self.notes)}
+
+    @staticmethod
+    def _restored(columns: dict[str, pa.ChunkedArray], about: dict[str, Any]) -> dict[str, Any]:
+        """This kind's own parts, from what `_stored` gave."""
+        batch_of = columns.pop("batch_of").to_numpy()
+        parts = {name: column.slice(0, about["batches"]).to_numpy() for name, column in columns.items()}
+        first_token_after_s = parts.pop("first_token_after_s")
+        notes = np.array([parts.pop(f"note {name}") for name in about["notes"]])
+        notes = notes.T.reshape(about["batches"], len(about["notes"]))
+        return {
+            "served": Batches(**parts, notes=notes, batch_of=batch_of),
+            "first_token_after_s": first_token_after_s,
+            "notes": tuple(about["notes"]),
+        }
 
     @property
     def _bins(self) -> np.ndarray:
         return self.served.queue if self.binned else np.full(len(self.served.queue), -1)
+
+
+def _engine_run() -> type[Run]:
+    from simlib.engine_run import EngineRun  # which imports this module
+
+    return EngineRun
 
 
 def _checked(path: str | Path) -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numbers
 import operator
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -88,12 +88,12 @@ def simulate(
     """
     table = RequestTable.of(requests)
     engine_settings = _continuous(execution)
-    policy = policy if engine_settings and policy == "fcfs" else resolve_policy(policy)
+    policy = resolve_policy(policy, engine_settings.policies if engine_settings else schedulers.POLICIES)
     gpus = check_integer("gpus", gpus, 1, MAX_GPUS)
     check_choice("backend", backend, BACKENDS)
     check_choice("oversize", oversize, OVERSIZE)
     deadline = SLA.of(getattr(policy, "d_sla", 1.0) if sla is None else sla)
-    if policy != "fcfs" and policy.needs_predictions and table.predicted_output_tokens is None:
+    if policy.needs_predictions and table.predicted_output_tokens is None:
         raise InputError(f"predicted_output_tokens: missing column (policy {policy.name} bins by it)")
     if engine_settings:
         from simlib import continuous
@@ -140,12 +140,12 @@ def _continuous(execution: Any) -> Any:
     return Continuous()
 
 
-def resolve_policy(policy: Any) -> Any:
-    """The policy that a user means: an object, or a name with its defaults."""
+def resolve_policy(policy: Any, known: Mapping[str, Any] = schedulers.POLICIES) -> Any:
+    """The policy that a user means: an object, or a known name with its defaults."""
     if isinstance(policy, str):
-        return schedulers.POLICIES[check_choice("policy", policy, schedulers.POLICIES)]()
+        return known[check_choice("policy", policy, known)]()
     if isinstance(policy, type) or not all(hasattr(policy, part) for part in ("plan", "name", "needs_predictions")):
-        raise InputError(f"policy: {policy!r} (expected a policy, or one of {', '.join(schedulers.POLICIES)})")
+        raise InputError(f"policy: {policy!r} (expected a policy, or one of {', '.join(known)})")
     return policy
 
 

@@ -82,7 +82,7 @@ def resolve(given: Any) -> Any:
 
     A batch formula T(b, L) knows no steps; its law here has its slopes: every step takes the time beta (1 + gamma)
     that one more token costs a large batch, every prompt token takes beta. A model of phases says its own law
-    (`step_law`).
+    (`phases.Phases.step_law`), and so does a measured one of that form.
     """
     if hasattr(given, "law") and hasattr(given, "linear") and not isinstance(given, type):
         return given

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from simlib import step_laws
 from simlib.checks import check_number, check_type
 from simlib.engine import Batches
 from simlib.latency import LatencyModel
@@ -78,6 +79,10 @@ class Measured(LatencyModel):
     def batch_time_s(self, *shape: Any) -> Any:
         """The model's own, see there."""
         return self.model.batch_time_s(*shape)
+
+    def step_law(self) -> Any:
+        """The model's law of steps (`step_laws.resolve`)."""
+        return step_laws.resolve(self.model)
 
     def first_token_s(self, shape: np.ndarray) -> np.ndarray:
         return self.model.first_token_s(shape)

@@ -68,3 +68,25 @@ def test_compiled_and_interpreted_agree_to_the_last_bit(model):
 def test_a_bad_coefficient_is_named(make, word):
     with pytest.raises(simlib.InputError, match=word):
         make()
+
+
+def test_step_by_step_a_request_alone_takes_as_long_as_in_a_batch():
+    """But for the batch's fixed time and what one decode step grows by: the prefill's step gives the first token."""
+    model = Phases(0.05, 1e-4, 0.03, 2e-4, 2e-7)
+    prompt, output = 500, 200
+    table = simlib.RequestTable([0.0], [prompt], [output])
+    batch = simlib.simulate(table, "static_fifo", model).times.completion_s[0]
+    steps = simlib.simulate(table, "fcfs", model, 1, simlib.Continuous(token_budget=4096)).times.completion_s[0]
+    # Contexts grow from prompt + 1 by one a step; the batch's formula has their middle, prompt + output / 2, as often
+    # as there are outputs.
+    contexts = sum(prompt + k for k in range(1, output))
+    step_growth = 2e-4 + 2e-7 * (output * (prompt + output / 2) - contexts)
+    assert batch - steps == pytest.approx(0.05 + step_growth, rel=1e-9)
+    assert step_growth < 0.0005
+
+
+def test_a_measured_model_steps_as_what_it_measured():
+    preset = simlib.presets.load("h100x8-splitwise-llama2-70b")
+    assert simlib.step_laws.resolve(preset) == preset.model.step_law()
+    with pytest.raises(simlib.InputError, match="expected a law of steps"):
+        simlib.step_laws.resolve(simlib.presets.load("h100-vllm-llama3-8b", form="power"))
