@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 
 from simlib.checks import InputError, check_frame, check_number, check_type
+from simlib.step_laws import StepLaw
 
 __all__ = ["EngineLaw", "fit_steps", "from_bench", "steps_of"]
 
@@ -85,6 +86,10 @@ class EngineLaw:
             + self.c_s_per_prefill_token * prefill_tokens
             + self.d_s_per_context_token * context_tokens
         )
+
+    def step_law(self) -> StepLaw:
+        """The same for `simulate`."""
+        return StepLaw(self.a_s, self.b_s_per_decode, self.c_s_per_prefill_token, self.d_s_per_context_token)
 
     def table(self) -> pd.DataFrame:
         """One row a coefficient: value, interval, and whether the benchmark can tell it."""

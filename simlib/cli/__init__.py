@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from simlib.checks import InputError, check_integer
+from simlib.cli import calibrate, plan, validate
+from simlib.cli.outputs import check_places, make, plain, write
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -105,27 +107,8 @@ def _parser() -> argparse.ArgumentParser:
     sweep.add_argument("--timeout", type=float, default=10.0, help="seconds for the scheduler to answer (default 10)")
     sweep.add_argument("--retry-failed", action="store_true", help="run cells that failed once more")
 
-    _add_calibrate(verbs)
-
-    replay = verbs.add_parser("validate", help="replay a real engine's log, and say how far the simulated times are")
-    replay.set_defaults(verb=_validate)
-    replay.add_argument("--profile", type=Path, required=True, metavar="DIR", help="folder of a kernel profile")
-    replay.add_argument("--prefix", default="", help="how the profile's files begin, if the folder holds several")
-    replay.add_argument("--log", type=Path, required=True, metavar="REQUESTS.jsonl.gz", help="one JSON object a line")
-    replay.add_argument("--timeseries", type=Path, metavar="FILE", help="the log's series of running and waiting")
-    replay.add_argument("--max-num-seqs", type=int, required=True, metavar="N", help="sequences that run at once")
-    replay.add_argument("--kv-blocks", type=int, required=True, metavar="N", help="usable blocks of the KV cache")
-    replay.add_argument("--token-budget", type=int, required=True, metavar="N", help="tokens of a step")
-    replay.add_argument("--block-size", type=int, default=16, help="tokens of a block (default 16)")
-    replay.add_argument("--layers", type=int, default=32, help="layers of the model (default 32)")
-    replay.add_argument("--steps-in-flight", type=int, default=2, help="1 or 2 (default 2)")
-    replay.add_argument(
-        "--watermark", type=float, default=0.01, help="share of the cache kept free at admission (0.01)"
-    )
-    replay.add_argument("--step-overhead", type=float, metavar="S", help="seconds a step beside its kernels (fitted)")
-    replay.add_argument("--fitted", type=int, default=150, help="requests that laws are fitted to (default 150)")
-    replay.add_argument("--step-model", default="profile", help="profile, affine or affine-from-log")
-    replay.add_argument("--json", type=Path, metavar="OUT", help="write settings and rows as JSON")
+    for verb in (calibrate, validate, plan):
+        verb.add(verbs)
 
     fetch = verbs.add_parser("fetch", help="download a data set and check it")
     fetch.set_defaults(verb=_fetch)
@@ -139,31 +122,12 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_calibrate(verbs: Any) -> None:
-    own = verbs.add_parser("calibrate", help="measure a model here, or read an engine's own benchmark")
-    own.set_defaults(verb=_calibrate)
-    what = own.add_mutually_exclusive_group(required=True)
-    what.add_argument("--model", help="a folder, a model of the local cache, or random:qwen3-10m, random:gpt2-18m, …")
-    what.add_argument("--from-bench", metavar="FILE.json", help="vLLM's or SGLang's detailed serving benchmark")
-    what.add_argument("--template", action="store_true", help="an example of a CSV of measurements, to fill in")
-    own.add_argument(
-        "--output", type=Path, metavar="FILE", help="the CSV, new or begun; the step law's card; the example"
-    )
-    own.add_argument("--trials", type=int, default=3, help="repetitions of the whole grid (default 3)")
-    for name in ("batch-sizes", "prompt-tokens", "output-tokens"):
-        own.add_argument(f"--{name}", metavar="N,N,…", help="with commas between (default: by device)")
-    own.add_argument("--device", default="auto", help="auto, cuda, mps or cpu")
-    own.add_argument("--dtype", default="auto", help="auto, float32, bfloat16 or float16")
-    own.add_argument("--threads", type=int, help="of the processor (default: torch's choice)")
-    own.add_argument("--seed", type=int, default=0, help="of random weights and prompts (default 0)")
-
-
 def _simulate(options: argparse.Namespace) -> None:
     from simlib import traces
     from simlib.simulation import simulate
 
     policy = _policy(options)
-    _check_places(files=[options.out, options.trace])
+    check_places(files=[options.out, options.trace])
     trace = traces.read(options.requests, failed="keep")
     table = _predicted(trace.requests, options, needed=policy.needs_predictions)
     if trace.format == "plain":  # its clock is the user's word, and is looked at as a data frame's
@@ -174,9 +138,9 @@ def _simulate(options: argparse.Namespace) -> None:
     if options.trace is not None:
         run.trace(options.trace)
     if options.out is None:
-        print(json.dumps(_plain({**run.summary(), "rejected": run.rejected}), indent=2))
+        print(json.dumps(plain({**run.summary(), "rejected": run.rejected}), indent=2))
     else:
-        _write(options.out, run.requests.to_csv(index=False))
+        write(options.out, run.requests.to_csv(index=False))
 
 
 def _policy(options: argparse.Namespace) -> Any:
@@ -225,7 +189,7 @@ def _compare(options: argparse.Namespace) -> None:
 
     check_choice("--level", options.level, (*map(str, levels.LEVELS), "all"))
     check_integer("--replications", options.replications, 2)
-    _check_places(files=[options.json], folders=[options.out])
+    check_places(files=[options.json], folders=[options.out])
     chosen = list(levels.LEVELS) if options.level == "all" else [int(options.level)]
     settings = {"requests": options.requests, "seed": options.seed}
     runs = pd.concat(
@@ -236,12 +200,12 @@ def _compare(options: argparse.Namespace) -> None:
     rows, differences = levels.table_of(runs, as_claimed), levels.differences(runs, settings)
     if options.json is not None:
         document = {"rows": rows.to_dict("records"), "differences": differences.to_dict("records")}
-        _write(options.json, json.dumps(_plain(document), indent=2) + "\n")
+        write(options.json, json.dumps(plain(document), indent=2) + "\n")
     if options.out is not None:
-        _make(options.out)
+        make(options.out)
         times = levels.times_of(chosen, **settings)
         for name, frame in (("levels", rows), ("levels_differences", differences), ("levels_times", times)):
-            _write(options.out / f"{name}.csv", frame.to_csv(index=False))
+            write(options.out / f"{name}.csv", frame.to_csv(index=False))
     if options.json is None:
         from simlib import reading
 
@@ -281,7 +245,7 @@ def _capacity(options: argparse.Namespace) -> None:
     from simlib.studies import levels
 
     check_choice("--level", options.level, list(map(str, levels.LEVELS)))
-    _check_places(files=[options.json])
+    check_places(files=[options.json])
     known = levels.policies(options.k_bins, options.d_sla)
     names = [check_choice("--policies", name, known) for name in options.policies.split(",")]
     search = capacity.Search(
@@ -297,7 +261,7 @@ def _capacity(options: argparse.Namespace) -> None:
     if options.json is not None:
         frames = {"capacities": found.table, "ratios": found.ratios, "roots": found.roots}
         document = {name: frame.to_dict("records") for name, frame in frames.items()}
-        _write(options.json, json.dumps(_plain(document), indent=2) + "\n")
+        write(options.json, json.dumps(plain(document), indent=2) + "\n")
         return
     for frame in (found.table, found.ratios):
         if len(frame):
@@ -307,7 +271,7 @@ def _capacity(options: argparse.Namespace) -> None:
 def _sweep(options: argparse.Namespace) -> int:
     from simlib import sweep
 
-    _check_places(folders=[options.out])
+    check_places(folders=[options.out])
     grid = sweep.Grid.read(options.grid)
     if options.dry_run:
         print(sweep.estimate(grid, options.out))
@@ -327,83 +291,6 @@ def _sweep(options: argparse.Namespace) -> int:
     return 1 if len(failed) else 0
 
 
-def _calibrate(options: argparse.Namespace) -> None:
-    _check_places(files=[options.output])
-    if options.model is None:
-        from simlib import measurements, serving_benchmarks
-
-        text = (
-            measurements.template()
-            if options.template
-            else serving_benchmarks.from_bench(options.from_bench).card() + "\n"
-        )
-        if options.output is None:
-            print(text, end="")
-        else:
-            _write(options.output, text)
-        return
-    from simlib import calibration, cards, host
-
-    if options.output is None:
-        raise InputError("--output: none (expected a file for the measurements)")
-    found = host.Host.find(options.device, options.dtype, options.threads)
-    standard = calibration.GRIDS[found.device]
-    axes = ("batch_sizes", "prompt_tokens", "output_tokens")
-    grid = calibration.ShapeGrid(*(_whole(options, name) or getattr(standard, name) for name in axes), options.trials)
-    settings = {"device": found.device, "dtype": found.dtype, "threads": found.threads, "seed": options.seed}
-    measured = calibration.measure(options.model, options.output, grid, **settings, progress=True)
-    print(measured.summary().to_string(index=False, float_format="{:.4g}".format))
-    try:
-        card = cards.Calibration.of(measured).card()
-    except InputError as problem:  # what was measured is on disk all the same
-        warnings.warn(str(problem), stacklevel=2)
-        return
-    for frame in (card.forms, card.coefficients):
-        print("", frame.to_string(index=False, float_format="{:.4g}".format), sep="\n")
-
-
-def _whole(options: argparse.Namespace, name: str) -> list[int]:
-    """The numbers of an option such as ``1,2,4``; none if it was not given."""
-    text = getattr(options, name) or ""
-    try:
-        return [int(part) for part in text.split(",") if text]
-    except ValueError:
-        raise InputError(f"--{name.replace('_', '-')}: {text} (expected integers with commas between)") from None
-
-
-def _validate(options: argparse.Namespace) -> None:
-    from simlib import validation
-    from simlib.continuous import Continuous
-
-    _check_places(files=[options.json])
-    block = check_integer("--block-size", options.block_size, 1)
-    settings = Continuous(
-        max_seqs=check_integer("--max-num-seqs", options.max_num_seqs, 1),
-        kv_tokens=check_integer("--kv-blocks", options.kv_blocks, 1) * block,
-        block_tokens=block,
-        token_budget=options.token_budget,
-        steps_in_flight=check_integer("--steps-in-flight", options.steps_in_flight, 1, 2),
-        watermark=options.watermark,
-    )
-    found = validation.validate(
-        options.profile,
-        options.log,
-        settings,
-        [options.step_model],
-        layers=options.layers,
-        prefix=options.prefix,
-        overhead_s=options.step_overhead,
-        fitted=options.fitted,
-        timeseries=options.timeseries,
-    )
-    if options.json is not None:
-        document = {"settings": found.settings, "rows": found.rows.to_dict("records")}
-        _write(options.json, json.dumps(_plain(document), indent=2) + "\n")
-        return
-    print(json.dumps(_plain(found.settings)))
-    print(found.rows.to_string(index=False, float_format="{:.4g}".format))
-
-
 def _fetch(options: argparse.Namespace) -> None:
     from simlib import traces
 
@@ -417,47 +304,6 @@ def _presets(options: argparse.Namespace) -> None:
     if not options.all:
         shown = shown.drop_duplicates("name", keep="last")[presets.LISTED]  # the richest form
     print(shown.to_csv(index=False), end="")
-
-
-def _plain(value: Any) -> Any:
-    """The same for JSON: numpy's numbers as Python's, and what is missing as null."""
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_plain(item) for item in value]
-    value = value.item() if hasattr(value, "item") else value
-    return None if isinstance(value, float) and value != value else value
-
-
-def _check_places(files: Sequence[Path | None] = (), folders: Sequence[Path | None] = ()) -> None:
-    """Before any work: nobody should wait for a result that cannot be written."""
-    for path in (*files, *folders):
-        if path is not None and not path.parent.is_dir():
-            raise InputError(f"{path}: no folder {path.parent} (expected an existing one)")
-        if path is not None and path.exists() and path.is_dir() != (path in folders):
-            raise InputError(
-                f"{path}: {'is a folder (expected a file)' if path.is_dir() else 'is a file (expected a folder)'}"
-            )
-
-
-def _make(folder: Path) -> None:
-    try:
-        folder.mkdir(exist_ok=True)
-    except OSError as problem:
-        raise InputError(f"{folder}: cannot be made ({problem})") from None
-
-
-def _write(path: Path, text: str) -> None:
-    # A link, /dev/stdout and the like stay what they are.
-    in_place = path.is_symlink() or (path.exists() and not path.is_file())
-    aside = path if in_place else path.with_name(path.name + ".part")
-    try:
-        aside.write_text(text, encoding="utf-8")
-        os.replace(aside, path)
-    except OSError as problem:
-        if not in_place:
-            aside.unlink(missing_ok=True)
-        raise InputError(f"{path}: cannot be written ({problem})") from None
 
 
 if __name__ == "__main__":

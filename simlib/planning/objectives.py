@@ -1,0 +1,101 @@
+"""Service-level objectives over a run: metric, quantile and limit, several at once."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from simlib import metrics
+from simlib.checks import InputError, check_choice, check_number, check_type
+from simlib.run import Run
+
+__all__ = ["Objective", "parse", "strain", "values_s"]
+
+WHAT = ("ttft", "tpot", "latency")
+
+
+@dataclass(frozen=True, slots=True)
+class Objective:
+    """A limit on a quantile, or on the mean, of a time of the requests.
+
+    Attributes
+    ----------
+    metric : {"ttft", "tpot", "latency"}
+    quantile : float or None
+        In (0, 1); None is the mean.
+    limit_s : float
+        Seconds, > 0.
+
+    Examples
+    --------
+    >>> str(Objective("ttft", 0.99, 1.0))
+    'ttft_p99<=1'
+    """
+
+    metric: str
+    quantile: float | None
+    limit_s: float
+
+    def __post_init__(self) -> None:
+        check_choice("sla", self.metric, WHAT)
+        if self.quantile is not None:
+            check_number("sla quantile", self.quantile, 0.0, 1.0, open_low=True, open_high=True)
+        check_number(f"sla {self.metric}", self.limit_s, 0.0, open_low=True)
+
+    def __str__(self) -> str:
+        return f"{self.name}<={self.limit_s:g}"
+
+    @property
+    def name(self) -> str:
+        """Such as ``ttft_p99`` or ``latency_mean``."""
+        return f"{self.metric}_mean" if self.quantile is None else f"{self.metric}_p{100 * self.quantile:g}"
+
+
+def parse(text: str) -> tuple[Objective, ...]:
+    """Objectives from text such as ``"ttft_p99<=1,tpot_p95<=0.05,latency_mean<=4"``, all of which must be met.
+
+    Raises
+    ------
+    InputError
+        If a part is not of that form, or two limit the same.
+    """
+    check_type("sla", text, str, 'objectives such as "ttft_p99<=1,tpot_p99<=0.05"')
+    found: list[Objective] = []
+    for part in text.split(","):
+        match = re.fullmatch(r"\s*(\w+?)_(?:p(\d+(?:\.\d+)?)|mean)\s*<=?\s*(\S+)\s*", part)
+        if not match:
+            raise InputError(f"sla: {part.strip()!r} (expected METRIC_pQUANTILE<=SECONDS, such as ttft_p99<=1)")
+        try:
+            limit_s = float(match[3])
+        except ValueError:
+            raise InputError(f"sla: {match[3]!r} in {part.strip()!r} (expected seconds)") from None
+        one = Objective(match[1], None if match[2] is None else float(match[2]) / 100, limit_s)
+        if one.name in [other.name for other in found]:
+            raise InputError(f"sla: {one.name} twice in {text!r} (expected each once)")
+        found.append(one)
+    return tuple(found)
+
+
+def values_s(run: Run, objectives: Sequence[Objective], scored: slice = slice(None)) -> dict[str, float]:
+    """What a run has for each objective, seconds, over the scored requests; infinite if one was not served."""
+    times = metrics.request_times(run)
+    served = not np.isnan(times["latency"][scored]).any()
+    found = {}
+    for one in objectives:
+        values = times[one.metric][scored]
+        values = values[~np.isnan(values)]
+        if not served:
+            found[one.name] = np.inf
+        elif not len(values):  # no request has two tokens
+            found[one.name] = 0.0
+        else:
+            found[one.name] = float(values.mean() if one.quantile is None else np.quantile(values, one.quantile))
+    return found
+
+
+def strain(values: dict[str, float], objectives: Sequence[Objective]) -> float:
+    """The largest of all values, each as a multiple of its limit: all are met up to 1."""
+    return max(values[one.name] / one.limit_s for one in objectives)

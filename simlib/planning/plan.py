@@ -1,0 +1,117 @@
+"""What a planner answers with: a configuration, what it does, and what could go wrong."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from simlib.planning.fleet import Engine
+from simlib.planning.objectives import Objective
+from simlib.stats import Interval
+
+if TYPE_CHECKING:
+    from simlib.planning.planner import Planner
+
+__all__ = ["Configuration", "Plan", "Risk"]
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """What is deployed.
+
+    Attributes
+    ----------
+    engine : Engine
+    replicas, max_seqs, token_budget : int
+    k_bins : int
+        Classes of predicted length that take turns at admission; 1: first come, first served.
+    """
+
+    engine: Engine
+    replicas: int
+    max_seqs: int
+    token_budget: int
+    k_bins: int = 1
+
+    @property
+    def gpus(self) -> int:
+        """GPUs of all replicas."""
+        return self.replicas * self.engine.gpus
+
+    def __str__(self) -> str:
+        order = "first come, first served" if self.k_bins == 1 else f"{self.k_bins} bins by predicted length"
+        return (
+            f"{self.replicas} x {self.engine.name} ({self.gpus} GPUs), at most {self.max_seqs} sequences and "
+            f"{self.token_budget} tokens a step, {order}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Risk:
+    """What becomes of a plan when something is worse than planned.
+
+    Attributes
+    ----------
+    what : str
+    strain : Interval
+        Largest of the objectives' values, each over its limit.
+    missed_share : float
+        Share of the draws in which an objective is missed.
+    """
+
+    what: str
+    strain: Interval
+    missed_share: float
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What `Planner.plan` found.
+
+    Attributes
+    ----------
+    best : Configuration or None
+        None: nothing within the limits meets the objectives with the confidence asked for; then `nearest` is what
+        comes closest.
+    nearest : Configuration
+        `best`, where there is one.
+    values_s : dict of str to Interval
+        Of `nearest`, on fresh draws: each objective's value, seconds.
+    strain : Interval
+        Of `nearest`, on the same draws.
+    headroom : Interval or None
+        Largest multiple of the load that meets the objectives, one root a draw; None where a draw has none between
+        the ends of `HEADROOM`.
+    runner_up : Configuration or None
+        The next in the race.
+    runner_up_headroom : Interval or None
+        Its own.
+    risks : list of Risk
+    remeasure : str
+        The one point to measure again on the own engine: what moves the strain most.
+    gpus_by_bins : dict of int to int or None
+        Fewest GPUs with so many bins, on screening; None above the limit.
+    cost_per_million_output_tokens : float or None
+        At the demand's load; None without a price.
+    runs : int
+        Simulations made.
+    """
+
+    planner: Planner
+    best: Configuration | None
+    nearest: Configuration
+    values_s: dict[str, Interval]
+    strain: Interval
+    headroom: Interval | None
+    runner_up: Configuration | None
+    runner_up_headroom: Interval | None
+    risks: list[Risk]
+    remeasure: str
+    gpus_by_bins: dict[int, int | None]
+    cost_per_million_output_tokens: float | None
+    runs: int
+
+    @property
+    def binding(self) -> Objective:
+        """The objective that is nearest to its limit, or furthest beyond it."""
+        return max(self.planner.objectives, key=lambda one: self.values_s[one.name].mean / one.limit_s)

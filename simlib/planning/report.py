@@ -1,0 +1,222 @@
+"""A plan in words: for a terminal, and as one page of HTML that needs nothing else."""
+
+from __future__ import annotations
+
+import html
+import io
+from typing import Any
+
+import numpy as np
+
+from simlib.planning.fleet import KV_SHARE
+from simlib.planning.plan import Configuration, Plan
+from simlib.planning.planner import HEADROOM, Planner
+from simlib.presets import SPLIT
+from simlib.stats import Interval
+
+__all__ = ["answer", "document", "flags", "page", "rows", "text"]
+
+LOADS = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.3, 1.4, 1.5)
+DRAWS = 5  # for the figure
+STYLE = """
+:root { color-scheme: light dark; }
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 46rem; margin: 2rem auto; padding: 0 1rem; }
+table { border-collapse: collapse; width: 100%; } th, td { text-align: left; vertical-align: top; padding: .4rem .6rem;
+border-bottom: 1px solid #8886; } th { white-space: nowrap; } code { overflow-wrap: anywhere; }
+svg { width: 100%; height: auto; background: #fff; } .answer { font-size: 1.2rem; }
+"""
+
+
+def answer(plan: Plan) -> str:
+    """The plan in one sentence."""
+    planner = plan.planner
+    wanted = ", ".join(map(str, planner.objectives))
+    if plan.best is None:
+        return (
+            f"Nothing within {planner.most_gpus} GPUs meets {wanted}; the nearest, {plan.nearest}, has "
+            f"{plan.binding.name} at {_seconds(plan.values_s[plan.binding.name])}."
+        )
+    return f"Deploy {plan.best}: it meets {wanted} with {planner.confidence:.0%} confidence."
+
+
+def flags(chosen: Configuration) -> str:
+    """The replica's limits as vLLM spells them."""
+    return (
+        f"--tensor-parallel-size {chosen.engine.gpus} --max-num-seqs {chosen.max_seqs} "
+        f"--max-num-batched-tokens {chosen.token_budget} --gpu-memory-utilization {KV_SHARE:g}"
+    )
+
+
+def rows(plan: Plan) -> list[tuple[str, str]]:
+    """What to set, what to expect and what to fear: a heading and a sentence each."""
+    planner, chosen = plan.planner, plan.nearest
+    found = [
+        ("Demand", planner.demand.name),
+        ("Replicas", f"{chosen.replicas} of {chosen.engine.gpus} GPU(s) each: {chosen.gpus} in all"),
+        ("Each replica", flags(chosen)),
+        ("Step times", _law(chosen)),
+        ("KV cache", f"{chosen.engine.kv_tokens:,} tokens a replica"),
+        ("Routing", "each request to the replica with the fewest tokens of unfinished requests"),
+        ("Order", _order(planner, chosen)),
+    ]
+    for one in planner.objectives:
+        value = plan.values_s[one.name]
+        found.append((one.name, f"{_seconds(value)}, limit {one.limit_s:g} s"))
+    found.append(("Headroom", _headroom(plan)))
+    if plan.cost_per_million_output_tokens is not None:
+        hourly = planner.price_per_gpu_hour * chosen.gpus
+        cost = f"{plan.cost_per_million_output_tokens:.3g} a million output tokens, {hourly:.4g} an hour"
+        found.append(("Cost", cost))
+    for risk in plan.risks:
+        missed = "met" if risk.strain.ci_high <= 1 else "missed" if risk.strain.ci_low > 1 else "met or missed"
+        found.append((f"Risk: {risk.what}", f"{missed}; some objective is missed in {risk.missed_share:.0%} of draws"))
+    found.append(("Bins", _bins(plan)))
+    if plan.runner_up is not None:
+        found.append(("Runner-up", f"{plan.runner_up}{_bears(plan.runner_up_headroom)}"))
+    found.append(("Measure again", plan.remeasure))
+    if plan.best is None:
+        found.append(("What would have to change", _change(plan)))
+    return found
+
+
+def text(plan: Plan) -> str:
+    """For a terminal."""
+    told = rows(plan)
+    width = max(len(name) for name, _ in told)
+    return "\n".join([answer(plan), "", *(f"{name:<{width}}  {value}" for name, value in told)])
+
+
+def document(plan: Plan) -> dict[str, Any]:
+    """For a machine: settings, values with intervals, headroom, cost, risks."""
+    chosen = plan.nearest
+    return {
+        "met": plan.best is not None,
+        "configuration": {
+            "engine": chosen.engine.name,
+            "replicas": chosen.replicas,
+            "tensor_parallel": chosen.engine.gpus,
+            "gpus": chosen.gpus,
+            "max_num_seqs": chosen.max_seqs,
+            "max_num_batched_tokens": chosen.token_budget,
+            "k_bins": chosen.k_bins,
+            "kv_tokens": chosen.engine.kv_tokens,
+        },
+        "objectives": [{"objective": str(one), **_numbers(plan.values_s[one.name])} for one in plan.planner.objectives],
+        "headroom": None if plan.headroom is None else _numbers(plan.headroom),
+        "cost_per_million_output_tokens": plan.cost_per_million_output_tokens,
+        "risks": [{"risk": risk.what, "missed_share": risk.missed_share} for risk in plan.risks],
+        "runner_up": None if plan.runner_up is None else str(plan.runner_up),
+        "remeasure": plan.remeasure,
+        "runs": plan.runs,
+    }
+
+
+def page(plan: Plan) -> str:
+    """One page of HTML: the answer, a figure of the objectives against the load, and `rows`."""
+    lines = "\n".join(
+        f"<tr><th scope='row'>{html.escape(name)}</th><td>{html.escape(value)}</td></tr>" for name, value in rows(plan)
+    )
+    said = html.escape(answer(plan))
+    return f"""<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<title>What to deploy</title><style>{STYLE}</style></head><body>
+<h1>What to deploy</h1>
+<p class="answer">{said}</p>
+<figure role="img" aria-label="Each objective as a share of its limit, against the load">{_figure(plan)}</figure>
+<table>{lines}</table>
+<p>Simulated: {plan.runs} runs of {plan.planner.demand.requests} requests under continuous batching with chunked
+prefill, scored behind a warm-up. Intervals are of 95 % over draws of the requests; they say nothing of errors of the
+latency model, which is why the line "Measure again" is there.</p>
+</body></html>
+"""
+
+
+def _figure(plan: Plan) -> str:
+    """Each objective's value over its limit against the load, as inline SVG."""
+    from matplotlib.figure import Figure
+
+    planner = plan.planner
+    loads = [load for load in LOADS if plan.headroom is None or load < max(plan.headroom.mean + 0.25, 0.75)]
+    figure = Figure(figsize=(7, 3.2), layout="constrained")
+    axis = figure.subplots()
+    seeds = range(planner.seed, planner.seed + DRAWS)
+    values = [[planner.values_s(plan.nearest, seed, load) for seed in seeds] for load in loads]
+    for one, color in zip(planner.objectives, ("#0072B2", "#D55E00", "#009E73", "#CC79A7") * 3, strict=False):
+        ratio = np.array([[each[one.name] / one.limit_s for each in row] for row in values])
+        axis.plot(loads, ratio.mean(axis=1), color=color, marker="o", markersize=4)
+        axis.fill_between(loads, ratio.min(axis=1), ratio.max(axis=1), color=color, alpha=0.2, linewidth=0)
+        mean = ratio.mean(axis=1)
+        last = int(np.flatnonzero(mean <= 2.0)[-1]) if (mean <= 2.0).any() else 0  # where the curve leaves the picture
+        axis.annotate(f" {one.name}", (loads[last], min(mean[last], 2.0)), color=color, va="bottom")
+    axis.axhline(1, color="#222222", linewidth=1)
+    axis.axvline(1, color="#B8B8B8", linewidth=1, linestyle="--")
+    axis.set(
+        ylim=(0, 2.1), xlim=(loads[0], loads[-1] + 0.2), xlabel="Load (1: the demand)", ylabel="Share of its limit"
+    )
+    axis.spines[["top", "right"]].set_visible(False)
+    out = io.StringIO()
+    figure.savefig(out, format="svg", metadata={"Date": None})
+    return out.getvalue()[out.getvalue().index("<svg") :]
+
+
+def _law(chosen: Configuration) -> str:
+    measured = chosen.engine.measured
+    if measured is None:
+        return f"{chosen.engine.name}: {chosen.engine.law}"
+    assumed = (
+        f"; prefill's share is assumed to be {SPLIT:g}, measured at equal lengths" if measured.equal_lengths else ""
+    )
+    return f"{chosen.engine.name}, measured for {measured}{assumed}"
+
+
+def _order(planner: Planner, chosen: Configuration) -> str:
+    if chosen.k_bins == 1:
+        return "first come, first served"
+    from simlib import binning
+
+    edges = binning.equal_mass(planner.requests(planner.seed).predicted_output_tokens, chosen.k_bins)
+    inner = ", ".join(f"{edge:g}" for edge in edges[1:-1])
+    return f"{chosen.k_bins} classes of predicted output, cut at {inner} tokens, admitted in turn"
+
+
+def _headroom(plan: Plan) -> str:
+    if plan.headroom is None:
+        return "the objectives are met, or missed, at every load from a quarter to four times the demand's"
+    return f"the objectives are met up to {_interval(plan.headroom)} times the load"
+
+
+def _bears(headroom: Interval | None) -> str:
+    return "" if headroom is None else f"; bears {_interval(headroom)} times the load"
+
+
+def _bins(plan: Plan) -> str:
+    told = []
+    for bins, gpus in plan.gpus_by_bins.items():
+        name = "first come, first served" if bins == 1 else f"{bins} bins"
+        told.append(f"{name}: {f'more than {plan.planner.most_gpus}' if gpus is None else gpus} GPUs")
+    return "; ".join(told)
+
+
+def _change(plan: Plan) -> str:
+    worst, planner = plan.binding, plan.planner
+    looser = f"{worst.name} within {plan.values_s[worst.name].ci_high:.3g} s rather than {worst.limit_s:g} s"
+    if plan.headroom is not None:
+        return f"{looser}, or {plan.headroom.mean:.2f} times the load, or more GPUs"
+    alone = planner.strain(plan.nearest, planner.seed, HEADROOM[0]) <= 1
+    return (
+        f"{looser}, or more GPUs"
+        if alone
+        else f"{looser}, or a faster engine: at a quarter of the load it is missed too"
+    )
+
+
+def _seconds(value: Interval) -> str:
+    return f"{value.mean:.3g} s ({value.ci_low:.3g} to {value.ci_high:.3g})"
+
+
+def _interval(value: Interval) -> str:
+    return f"{value.mean:.2f} ({value.ci_low:.2f} to {value.ci_high:.2f})"
+
+
+def _numbers(value: Interval) -> dict[str, float | None]:
+    return {"mean": value.mean, "ci_low": value.ci_low, "ci_high": value.ci_high, "draws": value.replications}
