@@ -103,10 +103,12 @@ def _row(axis: Axes, rows: pd.DataFrame, gpu: int, unit: float) -> None:
     merged = rows.groupby(group).agg(start_s=("start_s", "first"), time_s=("time_s", "sum"), size=("size", "first"),
                                      finished=("finished", "first"))  # fmt: skip
     working = merged["size"] - merged["finished"]
-    axis.bar(merged["start_s"], unit * working, merged["time_s"], gpu, align="edge", color=WORK, lw=0)
+    axis.bar(merged["start_s"], unit * working, merged["time_s"], gpu, align="edge", color=WORK, ec=WORK, lw=0.3)
     kept = merged[merged["finished"] > 0]
     bottom = gpu + unit * working[kept.index]
-    axis.bar(kept["start_s"], unit * kept["finished"], kept["time_s"], bottom, align="edge", color=KEPT, lw=0)
+    axis.bar(
+        kept["start_s"], unit * kept["finished"], kept["time_s"], bottom, align="edge", color=KEPT, ec=KEPT, lw=0.3
+    )
     if len(kept):
         begins = merged[merged["finished"] == 0]
         axis.vlines(begins["start_s"], gpu, gpu + unit * begins["size"], color="white", lw=1.2)
