@@ -11,6 +11,7 @@ import contextlib
 import json
 import os
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,7 @@ from simlib.run import Run
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["slices", "write"]
+__all__ = ["occupancy", "slices", "write"]
 
 ARRIVALS, GPUS, FIRST = 1, 2, 1  # the viewer's two groups of rows, and their first row: 0 is an idle thread's
 SHOWN_NS = 1_000_000  # an arrival takes no time, but a slice that is to be seen does; at most, until the next one
@@ -69,6 +70,48 @@ def slices(run: Run) -> pd.DataFrame:
         f"batch of {size}" + (f", bin {bin}" if bin >= 0 else "") for size, bin in batches[["size", "bin"]].to_numpy()
     ]
     return batches[["gpu", "start_s", "time_s", "size"]].assign(name=names, **batches[["batch", "bin"]])
+
+
+def occupancy(run: Run) -> pd.DataFrame:
+    """How many places of each GPU are taken, and how many of them by requests whose last token is there already.
+
+    Parameters
+    ----------
+    run : Run
+        Of either execution model.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``gpu, start_s, time_s, size, finished``, one row a stretch in which nothing changes. A batch's tokens are taken
+        to come at equal distances from its first token to its end; a request leaves an engine with its last token.
+
+    Examples
+    --------
+    >>> import simlib
+    >>> table = simlib.RequestTable([0.0, 0.0], [10, 10], [2, 3])
+    >>> run = simlib.simulate(table, simlib.StaticFIFO(2), simlib.Phases(0.0, 0.0, 1.0, 0.0), backend="interpreted")
+    >>> occupancy(run)[["start_s", "time_s", "size", "finished"]].to_numpy().tolist()
+    [[0.0, 1.5, 2.0, 0.0], [1.5, 1.5, 2.0, 1.0]]
+    """
+    import pandas as pd
+
+    done = slices(run)
+    columns = ["gpu", "start_s", "time_s", "size"]
+    if isinstance(run, EngineRun):
+        return done[columns].assign(finished=0)
+    members = run.requests.loc[run.served.batch_of >= 0, ["batch", "output_tokens"]]
+    most = members.groupby("batch")["output_tokens"].transform("max")
+    shares = (members["output_tokens"] - 1).clip(lower=0) / (most - 1).clip(lower=1)
+    rows = []
+    for batch in done.itertuples():
+        own = np.sort(shares[members["batch"] == batch.batch].to_numpy())
+        first_s = min(run.first_token_after_s[batch.batch], batch.time_s)
+        ends_s = np.append(0.0, first_s + own * (batch.time_s - first_s))
+        for finished, (start_s, end_s) in enumerate(pairwise(ends_s)):
+            if end_s > start_s:
+                rows.append((batch.gpu, batch.start_s + start_s, end_s - start_s, batch.size, finished))
+    return pd.DataFrame(rows, columns=[*columns, "finished"])
 
 
 def write(run: Run, path: str | Path) -> Path:

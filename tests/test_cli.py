@@ -214,3 +214,77 @@ def test_the_package_runs_as_a_module_and_stays_light():
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
     shown = subprocess.run([sys.executable, "-m", "simlib", "presets"], capture_output=True, text=True, check=True)
     assert "original-calibrated" in shown.stdout
+
+
+# Continuous batching: what cannot be run is named before anything runs, in a sentence and with exit code 2.
+
+STAMPS = {"queued_ts": 1.0, "scheduled_ts": 1.0, "first_token_ts": 2.0, "last_token_ts": 3.0}
+
+
+@pytest.fixture
+def engine_files(tmp_path) -> dict[str, Path]:
+    """A log of one request, one that lacks a stamp, and a folder with the profiles of two GPUs."""
+    request = {"input_toks": 500, "output_toks": 5, "arrival_time": 0.0, **STAMPS}
+    lacking = {name: value for name, value in request.items() if name != "first_token_ts"}
+    files = {"log": tmp_path / "log.jsonl", "lacking": tmp_path / "lacking.jsonl", "two_gpus": tmp_path / "two_gpus"}
+    for name, record in (("log", request), ("lacking", lacking)):
+        files[name].write_text(json.dumps(record) + "\n")
+    files["two_gpus"].mkdir()
+    for gpu in ("A", "B"):
+        for kind in ("dense", "per_sequence", "attention"):
+            (files["two_gpus"] / f"{gpu}_{kind}.csv.gz").write_bytes(gzip.compress(b"layer,tokens,time_us\n"))
+    return files
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"--kv-blocks": "10"}, "log, row 0: needs 32 blocks (expected at most kv-blocks, 10)"),
+        ({"--max-num-seqs": "0"}, "--max-num-seqs: 0"),
+        ({"--kv-blocks": "0"}, "--kv-blocks: 0"),
+        ({"--token-budget": "8"}, "token_budget: 8 (expected an integer from 16"),
+        ({"--log": "lacking"}, "row 0, first_token_ts: None"),
+        (
+            {"--step-model": "profile"},
+            "2 files *dense.csv.gz (A_dense.csv.gz, B_dense.csv.gz; expected one, see prefix)",
+        ),
+    ],
+    ids=["a request longer than the cache", "no sequence", "no block", "budget", "a stamp", "two GPUs"],
+)
+def test_validate_names_what_it_cannot_replay(engine_files, capsys, changed, message):
+    options = {"--profile": "two_gpus", "--log": "log", "--max-num-seqs": "8", "--kv-blocks": "100"}
+    options |= {"--token-budget": "2048", "--step-model": "affine-from-log", "--fitted": "1", **changed}
+    words = ["validate", *(str(engine_files.get(word, word)) for pair in options.items() for word in pair)]
+    assert main(words) == 2
+    printed = capsys.readouterr()
+    assert message in printed.err and printed.out == "" and printed.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("law", "message"),
+    [
+        ("-0.01,0,0,0", "latency a_s: -0.01"),
+        ("0.01,0,0,-1e-9", "latency d_s: -1e-09"),
+        ("0.01,x,0,0", "expected a,b,c,d"),
+    ],
+)
+def test_a_bad_step_law_is_named(table, capsys, law, message):
+    words = ["simulate", str(table), "--execution", "continuous", "--policy", "fcfs", f"--latency={law}"]
+    assert main(words) == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("rate_rps", [200.0, 1.0])
+def test_an_overloaded_engine_is_called_unstable_in_place_of_means(tmp_path, capsys, rate_rps):
+    """Steps of 10 ms and outputs of 4 tokens on 2 places: 50 requests a second at most."""
+    path = tmp_path / "many.csv"
+    rows = "".join(f"{i / rate_rps},5,4\n" for i in range(5000))
+    path.write_text("arrival_s,prompt_tokens,output_tokens\n" + rows)
+    words = ["simulate", str(path), "--execution", "continuous", "--policy", "static_fifo", "--batch-size", "2"]
+    assert main([*words, "--latency", "0.01,0,0,0"]) == 0
+    summary = json.loads(capsys.readouterr().out)
+    means = [summary[name] for name in ("latency_mean_s", "queueing_mean_s", "ttft_mean_s")]
+    if rate_rps == 200.0:
+        assert summary["stability"] == "unstable" and means == [None] * 3
+    else:
+        assert summary["stability"] == "stable" and None not in means
