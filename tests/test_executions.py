@@ -5,8 +5,9 @@ import pandas as pd
 import pytest
 
 import simlib
-from simlib import executions, figures_executions, reading_executions, step_laws, timeline
-from simlib.executions import BATCHES, METRICS, PAIRS, STEPS
+from simlib import figures, reading, step_laws, timeline
+from simlib.studies import executions
+from simlib.studies.executions import BATCHES, METRICS, PAIRS, STEPS
 
 pytestmark = pytest.mark.filterwarnings("ignore:latency")
 
@@ -133,18 +134,18 @@ def test_the_page_reads_the_tables_and_quotes_no_mean_of_what_is_unstable(contes
     runs = labelled(runs, 1.5, (BATCHES, "static_fifo"), *["unstable"] * 3)
     table, differences = executions.table_of(runs), executions.differences(runs)
     ratios = executions.ratios(executions.saturated(contest, 150, seed=1, replications=3))
-    text = reading_executions.answer(ratios)
+    text = reading.executions.answer(ratios)
     value = ratios.iloc[6]["value"]
     assert f"{value:.2f} times" in text and "None" not in text and "nan" not in text
-    assert "requests/s" in reading_executions.changes(differences)
-    assert "late requests with bins against none" in reading_executions.bins(differences)
-    quoted = reading_executions.numbers(table)
+    assert "requests/s" in reading.executions.changes(differences)
+    assert "late requests with bins against none" in reading.executions.bins(differences)
+    quoted = reading.executions.numbers(table)
     assert quoted["idle_rate"] == quoted["busy_rate"]  # static batches bear one of the two rates
-    shown = reading_executions.show_systems(table, (0.2, 1.5)).data
+    shown = reading.executions.show_systems(table, (0.2, 1.5)).data
     assert (shown["E2E, P99"] == "unstable").sum() == 1 and "nan" not in shown.to_string()
-    assert len(reading_executions.show_differences(differences, (0.2, 1.5)).data) == 2 * len(PAIRS) - 1
-    assert len(figures_executions.by_rate(table).axes) == 2
-    assert len(figures_executions.gantt(executions.occupancies(contest, requests=40, seed=1), 20.0).axes) == 2
+    assert len(reading.executions.show_differences(differences, (0.2, 1.5)).data) == 2 * len(PAIRS) - 1
+    assert len(figures.executions.by_rate(table).axes) == 2
+    assert len(figures.executions.gantt(executions.occupancies(contest, requests=40, seed=1), 20.0).axes) == 2
 
 
 def test_a_difference_that_is_not_established_is_marked():
@@ -152,11 +153,11 @@ def test_a_difference_that_is_not_established_is_marked():
     (a, b) = PAIRS[0]
     pair = {"execution_a": a[0], "scheduler_a": a[1], "execution_b": b[0], "scheduler_b": b[1]}
     frame = pd.DataFrame([{**row, **pair, "metric": metric, "p_holm": 0.2} for metric in METRICS])
-    assert reading_executions.show_differences(frame, (1.0,)).data.to_string().count("†") == 5
-    assert "not established" in reading_executions.changes(frame)
+    assert reading.executions.show_differences(frame, (1.0,)).data.to_string().count("†") == 5
+    assert "not established" in reading.executions.changes(frame)
     sure = frame.assign(p_holm=0.01)
-    assert "†" not in reading_executions.show_differences(sure, (1.0,)).data.to_string()
-    assert "not established" not in reading_executions.changes(sure)
+    assert "†" not in reading.executions.show_differences(sure, (1.0,)).data.to_string()
+    assert "not established" not in reading.executions.changes(sure)
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from simlib.checks import reads_tables
-from simlib.executions import BATCHES, PAIRS, POINT, STEPS, SYSTEM
 from simlib.notebook import percent, seconds, signed
 from simlib.reading import established
+from simlib.studies.executions import BATCHES, PAIRS, POINT, STEPS, SYSTEM
 
 if TYPE_CHECKING:
     from pandas.io.formats.style import Styler

@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from simlib import levels, presets, stats, timeline, workload
+from simlib import presets, stats, timeline, workload
 from simlib.batching import Rules
 from simlib.checks import check_each, check_frame, check_integer, check_number
 from simlib.continuous import Continuous
 from simlib.latency import LatencyModel
 from simlib.schedulers import DynamicNoBins, MultiBinDynamic, StaticFIFO
 from simlib.simulation import simulate
+from simlib.studies import levels
 from simlib.table import RequestTable
 
 if TYPE_CHECKING:
