@@ -42,6 +42,7 @@ __all__ = [
     "of",
     "policies",
     "progress",
+    "ranking",
     "rankings",
     "requests_of",
     "runs_of",
@@ -328,9 +329,9 @@ def rankings(runs: pd.DataFrame, metric: str = "sla_violation_share") -> pd.Data
     rows = []
     for (level, source), group in runs.groupby(STUDY, sort=False):
         wide = group.pivot_table(index="replication", columns="scheduler", values=metric)[list(SCHEDULERS)]
-        rankings = pd.Series([_ranking(row) for row in wide.to_dict("records")])
-        for ranking, count in rankings.value_counts().items():
-            row = {"level": level, "ranking": ranking, "share": count / len(wide), "replications": len(wide)}
+        ordered = pd.Series([ranking(row) for row in wide.to_dict("records")])
+        for order, count in ordered.value_counts().items():
+            row = {"level": level, "ranking": order, "share": count / len(wide), "replications": len(wide)}
             rows.append(row | {"requests_from": source})
     return pd.DataFrame(rows)
 
@@ -369,8 +370,14 @@ def _check_runs(runs: Any) -> None:
         raise InputError(f"runs, scheduler: {', '.join(map(str, schedulers))} (expected {', '.join(SCHEDULERS)})")
 
 
-def _ranking(values: Mapping[str, float]) -> str:
-    """The schedulers from best to worst, joined by < or =."""
+def ranking(values: Mapping[str, float]) -> str:
+    """The schedulers from the least value to the largest, joined by < or =.
+
+    Examples
+    --------
+    >>> ranking({"static_fifo": 0.2, "dynamic_no_bins": 0.1, "multi_bin_dynamic": 0.1})
+    'dynamic_no_bins = multi_bin_dynamic < static_fifo'
+    """
     ordered = sorted(values, key=lambda name: (values[name], SCHEDULERS.index(name)))
     signs = [" = " if values[a] == values[b] else " < " for a, b in pairwise(ordered)]
     return ordered[0] + "".join(sign + name for sign, name in zip(signs, ordered[1:], strict=True))

@@ -19,11 +19,12 @@ from simlib.latency import LatencyModel
 from simlib.schedulers import StaticFIFO
 from simlib.simulation import simulate
 from simlib.studies import levels
+from simlib.table import RequestTable
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["PRESETS", "differences", "models", "runs_of", "table_of"]
+__all__ = ["METRICS", "PRESETS", "WORK", "differences", "models", "runs_of", "saturation", "table_of"]
 
 PRESETS = (
     "original-calibrated",
@@ -31,6 +32,8 @@ PRESETS = (
     "h100x8-splitwise-llama2-70b",
 )
 KEYS = ["level", "load", "latency", "preset", "split"]
+METRICS = ("sla_violation_share", "latency_mean_s", "queueing_mean_s", "service_mean_s", "batch_size_mean")
+WORK = "gpu_s_per_request"
 
 
 def models(names: Iterable[str] = PRESETS) -> dict[str, tuple[str, float, LatencyModel]]:
@@ -68,8 +71,8 @@ def runs_of(
 
     Parameters
     ----------
-    level : {3, 4}
-        Whose requests: synthetic, or draws from BurstGPT's population.
+    level : {1, 2, 3, 4}
+        Whose requests: synthetic (1 and 3), or draws from BurstGPT's population (2 and 4).
     latencies : mapping
         From `models`.
     load : float
@@ -81,7 +84,8 @@ def runs_of(
     -------
     pandas.DataFrame
         One row a model, replication and scheduler: ``level, load, latency, preset, split, scheduler, replication,
-        rate_rps, d_sla_s, sla_violation_share, latency_mean_s, batch_size_mean``.
+        rate_rps, d_sla_s, sla_violation_share, latency_mean_s, queueing_mean_s, service_mean_s, batch_size_mean``,
+        and the GPU time that a request takes, ``gpu_s_per_request``.
     """
     import pandas as pd
 
@@ -92,15 +96,15 @@ def runs_of(
     first = levels.requests_of(level, requests, seed, requests_from=source)[0]
     rows = []
     for label, (preset, split, model) in latencies.items():
-        at_once = simulate(first.at_rate(1e9), StaticFIFO(), model, gpus)
-        saturated_rps = len(first) / float(at_once.times.completion_s.max())
-        d_sla = float(slack * at_once.served.service_s.mean())
+        saturated_rps, batch_s = saturation(first, model, gpus)
+        d_sla = slack * batch_s
         for replication in levels.progress(replications, f"level {level}, {label}"):
             table = levels.requests_of(level, requests, seed + replication, requests_from=source)[0]
             span_s = float(table.arrival_s[-1] - table.arrival_s[0])
             table = table.at_rate(load * saturated_rps * span_s / (len(table) - 1))
             for name, policy in levels.policies(k_bins, d_sla).items():
-                summary = simulate(table, policy, model, gpus, sla=d_sla).summary()
+                run = simulate(table, policy, model, gpus, sla=d_sla)
+                summary = run.summary() | {WORK: float(run.served.service_s.sum()) / len(table)}
                 rows.append(
                     {"level": level, "load": load, "latency": label, "preset": preset, "split": split}
                     | {
@@ -109,9 +113,15 @@ def runs_of(
                         "rate_rps": load * saturated_rps,
                         "d_sla_s": d_sla,
                     }
-                    | {m: summary[m] for m in ("sla_violation_share", "latency_mean_s", "batch_size_mean")}
+                    | {metric: summary[metric] for metric in (*METRICS, WORK)}
                 )
     return pd.DataFrame(rows)
+
+
+def saturation(table: RequestTable, model: LatencyModel, gpus: int) -> tuple[float, float]:
+    """What static batches of 8 serve of requests all at once, requests per second, and their mean time, seconds."""
+    at_once = simulate(table.at_rate(1e9), StaticFIFO(), model, gpus)
+    return len(table) / float(at_once.times.completion_s.max()), float(at_once.served.service_s.mean())
 
 
 def table_of(runs: pd.DataFrame) -> pd.DataFrame:
