@@ -59,5 +59,5 @@ def test_the_page_counts_and_names_them(table):
     text = reading.claims.claims_answer(table)
     assert text.startswith(f"Of {len(table)} claims") and "are errata" in text
     assert "12.3, here 12.19" in reading.claims.exceptions(table)
-    assert "not testable here" in reading.claims.show_claims(table).to_html()
+    assert "not testable here" in reading.claims.show_sections(table).data
     assert "Theorem 4.2" in reading.claims.show_verdicts(table).to_html()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -18,8 +19,8 @@ __all__ = [
     "claims_answer",
     "exceptions",
     "ledger_answer",
-    "show_claims",
     "show_ledger",
+    "show_sections",
     "show_twenty_two",
     "show_verdicts",
     "statement_numbers",
@@ -77,28 +78,19 @@ def exceptions(table: pd.DataFrame) -> str:
 
 
 @reads_tables
-def show_verdicts(table: pd.DataFrame, by: str = "section") -> Styler:
-    """How many claims of each section, or source, got which verdict."""
-    counts = pd.crosstab(table[by], table["verdict"]).loc[list(dict.fromkeys(table[by]))]
+def show_verdicts(table: pd.DataFrame) -> Styler:
+    """How many claims of each section got which verdict."""
+    counts = pd.crosstab(table["section"], table["verdict"]).loc[list(dict.fromkeys(table["section"]))]
     counts = counts[[verdict for verdict in VERDICTS if verdict in counts]]
     return counts.reset_index().rename_axis(columns=None).style.hide(axis="index")
 
 
 @reads_tables
-def show_claims(table: pd.DataFrame) -> Styler:
-    """Each claim: what the source gives, what we find, and the verdict with its rule."""
-    rows = [
-        {
-            "where": row.section,
-            "claim": row.claim,
-            "claimed": _number(row.claimed),
-            "ours (95 % interval)": _found(row),
-            "verdict": row.verdict,
-            "rule": row.rule,
-        }
-        for row in table.itertuples()
-    ]
-    return pd.DataFrame(rows).style.hide(axis="index")
+def show_sections(table: pd.DataFrame) -> HTML:
+    """Each claim with our figure, the verdict and its rule, to be unfolded section by section."""
+    from IPython.display import HTML
+
+    return HTML(_ledger(_folded(name, len(rows), _rows(rows)) for name, rows in table.groupby("section", sort=False)))
 
 
 @reads_tables
@@ -108,37 +100,57 @@ def show_ledger(table: pd.DataFrame) -> HTML:
 
     parts = []
     for source, rows in table.groupby("source", sort=False):
-        inner = [
-            f"<details><summary>{verdict}: {len(some)}</summary>{_rows(some)}</details>"
-            for verdict in VERDICTS
-            if len(some := rows[rows["verdict"] == verdict])
-        ]
-        parts.append(f"<details><summary><b>{source}</b>: {len(rows)} claims</summary>{''.join(inner)}</details>")
-    return HTML(f'<div class="ledger">{"".join(parts)}</div>')
+        by_verdict = ((verdict, rows[rows["verdict"] == verdict]) for verdict in VERDICTS)
+        inner = (_folded(verdict, len(some), _rows(some, False)) for verdict, some in by_verdict if len(some))
+        parts.append(_folded(f"<b>{source}</b>", len(rows), "".join(inner)))
+    return HTML(_ledger(parts))
 
 
 @reads_tables
-def show_twenty_two(table: pd.DataFrame) -> Styler:
+def show_twenty_two(table: pd.DataFrame) -> HTML:
     """The figures of 22 % that are easily taken for one another: gains of capacity and of throughput."""
+    from IPython.display import HTML
+
     of = table["claim"].str.contains("throughput|gain of capacity")
     rows = table[of & (table["claimed"].sub(0.22).abs() <= 0.005)]
-    return show_claims(rows.assign(section=rows["source"] + ", " + rows["section"]))
+    return HTML(_ledger([_rows(rows.assign(section=rows["source"] + ", " + rows["section"]))]))
 
 
-def _rows(table: pd.DataFrame) -> str:
+def _ledger(parts: Iterable[str]) -> str:
+    return f'<div class="ledger">{"".join(parts)}</div>'
+
+
+def _folded(name: str, count: int, inside: str) -> str:
+    return f"<details><summary>{name}: {count} claim{'s' if count > 1 else ''}</summary>{inside}</details>"
+
+
+def _rows(table: pd.DataFrame, with_verdict: bool = True) -> str:
+    """A table of few columns, which a phone can show: where a claim stands and what it was held against in small."""
     shown = [
         {
-            "where": html.escape(row.section),
-            "claim": html.escape(row.claim),
+            "claim": _above(row.claim, _where(row.section)),
             "claimed": _number(row.claimed),
             "ours (95 % interval)": _found(row),
-            "runs": f"{row.replications:.0f}" if row.replications else "–",
-            "rule": html.escape(row.rule),
-            "chapter": f'<a href="{row.chapter}.html">{row.chapter}</a>' if row.chapter else "–",
         }
+        | ({"verdict": row.verdict} if with_verdict else {})
+        | {"rule": _above(row.rule, _chapter(row))}
         for row in table.fillna({"chapter": ""}).itertuples()
     ]
     return pd.DataFrame(shown).style.hide(axis="index").to_html()
+
+
+def _above(text: str, small: str) -> str:
+    return html.escape(text) + (f"<br><small>{small}</small>" if small else "")
+
+
+def _where(sections: str) -> str:
+    first, *others = sections.split("; ")
+    return html.escape(first) + (f", and {len(others)} more" if others else "")
+
+
+def _chapter(row: Any) -> str:
+    runs = f", {row.replications:.0f} runs" if row.replications else ""
+    return f'<a href="{row.chapter}.html">{row.chapter}</a>{runs}' if row.chapter else ""
 
 
 def _plural(verdict: str, count: int) -> str:
