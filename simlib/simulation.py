@@ -5,7 +5,7 @@ from __future__ import annotations
 import numbers
 import operator
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -88,7 +88,7 @@ def simulate(
     """
     table = RequestTable.of(requests)
     engine_settings = _continuous(execution)
-    policy = resolve_policy(policy, engine_settings.policies if engine_settings else schedulers.POLICIES)
+    policy = resolve_policy(policy, execution)
     gpus = check_integer("gpus", gpus, 1, MAX_GPUS)
     check_choice("backend", backend, BACKENDS)
     check_choice("oversize", oversize, OVERSIZE)
@@ -140,8 +140,10 @@ def _continuous(execution: Any) -> Any:
     return Continuous()
 
 
-def resolve_policy(policy: Any, known: Mapping[str, Any] = schedulers.POLICIES) -> Any:
+def resolve_policy(policy: Any, execution: Any = "run_to_completion") -> Any:
     """The policy that a user means: an object, or a known name with its defaults."""
+    settings = _continuous(execution)
+    known = settings.policies if settings else schedulers.POLICIES
     if isinstance(policy, str):
         return known[check_choice("policy", policy, known)]()
     if isinstance(policy, type) or not all(hasattr(policy, part) for part in ("plan", "name", "needs_predictions")):
