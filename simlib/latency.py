@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from simlib.engine import Batches
     from simlib.table import RequestTable
 
-__all__ = ["PRESETS", "Affine", "Function", "GivenBatchTimes", "GivenTimes", "LatencyModel", "from_grid", "resolve"]
+__all__ = ["PRESETS", "Affine", "Function", "GivenBatchTimes", "GivenTimes", "LatencyModel", "OfLongestTotal"]
+__all__ += ["from_grid", "resolve"]
 
 SHAPE = ("size", "max_prompt_tokens", "sum_prompt_tokens", "max_output_tokens", "sum_output_tokens", "max_total_tokens")
 
@@ -88,8 +89,21 @@ class LatencyModel:
         return times_s
 
 
+class OfLongestTotal(LatencyModel):
+    """A model of a batch's size and of its largest prompt + output, and of nothing else: T(b, L)."""
+
+    __slots__ = ()
+
+    def batch_time_s(self, size: Any, max_total_tokens: Any) -> Any:
+        """T(b, L) in seconds, for numbers or arrays."""
+        raise NotImplementedError
+
+    def first_token_s(self, shape: np.ndarray) -> np.ndarray:
+        return self.batch_time_s(shape[:, SIZE], shape[:, MAX_PROMPT] + 1.0)
+
+
 @dataclass(frozen=True, slots=True)
-class Affine(LatencyModel):
+class Affine(OfLongestTotal):
     """T(b, L) = alpha + beta L (1 + gamma (b - 1)/b), L the batch's largest prompt + output.
 
     Parameters
@@ -132,9 +146,6 @@ class Affine(LatencyModel):
         size, max_total_tokens = _at_least("size", size, 1.0), _at_least("max_total_tokens", max_total_tokens, 0.0)
         company = 1.0 + self.gamma * (size - 1.0) / size
         return np.maximum(self.floor_s, self.alpha_s + self.beta_s_per_token * max_total_tokens * company)[()]
-
-    def first_token_s(self, shape: np.ndarray) -> np.ndarray:
-        return self.batch_time_s(shape[:, SIZE], shape[:, MAX_PROMPT] + 1.0)
 
 
 @dataclass(frozen=True, slots=True)
