@@ -72,6 +72,7 @@ _MODULES = {
     "multi_bin_claims",
     "notebook",
     "optimal_bins",
+    "phase_bins",
     "phases",
     "predictors",
     "presets",

@@ -110,10 +110,16 @@ def _each(law: Callable[..., float], batches: int) -> Callable[..., None]:
     """`each_time` of a law, compiled where that pays for so many batches and can be."""
     if not is_worthwhile(batches) or not is_compilable(law, kind := signatures().law)[0]:
         return functools.partial(each_time, law)
+    return functools.partial(compiled(each_time, _of_rows()), compiled(law, kind))
+
+
+@functools.cache
+def _of_rows() -> Any:
+    """Numba's signature of `each_time`: one object, or it would be compiled again in each run."""
     from numba import types
 
-    of_rows = types.void(types.FunctionType(kind), types.float64[:, ::1], types.float64[::1], types.float64[::1])
-    return functools.partial(compiled(each_time, of_rows), compiled(law, kind))
+    floats = types.float64[::1]
+    return types.void(types.FunctionType(signatures().law), types.float64[:, ::1], floats, floats)
 
 
 class OfLongestTotal(LatencyModel):
