@@ -338,7 +338,8 @@ def _times(given: Any, values: np.ndarray, sizes: np.ndarray, prompt_tokens: flo
             times_s[place] = _time(law, batch, params)
     if not (times_s >= 0).all() or not (times_s < np.inf).all():
         raise InputError(
-            f"latency: {given!r:.80} (expected seconds >= 0 from a batch's size and its largest total of tokens alone)"
+            f"latency: {given!r:.80} (expected seconds >= 0 from a batch's size and its largest total of tokens alone; "
+            "`phase_bins` takes laws of prompts and outputs apart)"
         )
     if (np.diff(times_s, axis=0) < 0).any():
         raise InputError(f"latency: {given!r:.80} (expected a time that does not fall as the length grows)")

@@ -26,7 +26,7 @@ def main(verb: str = "book") -> int:
         return 0
     if verb == "results":
         figures = [file for study in studies.values() for file in study.figure_files()]
-        times = [file for study in studies.values() for file in study.table_files() if "times" in file]
+        times = [file for study in studies.values() for file in study.table_files() if tables.is_of_times(file)]
         taken = tables.take_over(project.results, committed, [*tables.changes(committed, project.results), *times])
         taken += tables.take_over(project.figures, project.root / "figures", figures)
         print(f"{len(taken)} files taken over into data/results and figures")
