@@ -101,8 +101,8 @@ class Phases(LatencyModel):
     def step_law(self) -> StepLaw:
         """The same coefficients as a law of steps: tau = d0 + d1 decodes + c1 prefill tokens + d2 context tokens.
 
-        A request alone then takes as long step by step as in a batch of its own, but for a batch's fixed time, which
-        no step has, and the growth (d1 and d2) of one step: the step that prefills gives the first token.
+        A request alone then takes as long step by step as in a batch of its own, but for a batch's fixed time, in
+        whose place the step that prefills has that of a step, d0.
         """
         return StepLaw(self.d0_s_per_token, self.d1_s_per_token, self.c1_s_per_token, self.d2_s_per_token2)
 

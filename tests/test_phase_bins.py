@@ -8,10 +8,11 @@ import pytest
 from scipy import stats
 
 import simlib
-from simlib import joint_bins, levels, phase_bins, presets
+from simlib import joint_bins, phase_bins, presets
 from simlib.fitting import COLUMNS
 from simlib.interpolation import Table
 from simlib.phases import Phases, Power
+from simlib.studies import levels
 
 LAW = Phases(0.01, 1e-3, 0.02, 1e-3, 1e-5)
 MEASURED = "h100x8-splitwise-llama2-70b"
