@@ -17,7 +17,7 @@ import numpy as np
 import traitlets
 
 from simlib import explorer_state, explorer_views
-from simlib.checks import InputError
+from simlib.checks import InputError, check_type
 from simlib.explorer_state import Position
 from simlib.table import RequestTable
 
@@ -48,6 +48,7 @@ class Explorer(anywidget.AnyWidget):
     state = traitlets.Dict().tag(sync=True)
 
     def __init__(self, position: Position) -> None:
+        check_type("position", position, Position, "a position of the controls")
         self._esm, self._css = _read("views.js", "controls.js", "widget.js"), _read("explorer.css")
         self.position = position
         self._task: asyncio.Task | None = None
@@ -84,12 +85,13 @@ class Explorer(anywidget.AnyWidget):
         except InputError as problem:
             self.send({"kind": "refused", "problem": str(problem), **to})
             return
-        self.position, self.state = position, _plain(position)
+        self.position = position
         with contextlib.suppress(RuntimeError):  # without a loop nobody waits for what follows
             self._task = asyncio.get_running_loop().create_task(self._follow(position, to))
 
     async def _follow(self, position: Position, to: dict[str, Any]) -> None:
         await asyncio.sleep(REST_S)
+        self.state = _plain(position)  # where another view of this explorer would start
         for part in explorer_views.following(position):
             if part is not None:
                 self._answer("following", part, to)

@@ -13,9 +13,11 @@ from typing import Any
 import numpy as np
 
 from simlib import levels, metrics, shares, stats
+from simlib.checks import check_integer, check_type
 from simlib.engine_run import EngineRun
 from simlib.explorer_state import NAMES, Position
 from simlib.run import Run
+from simlib.table import RequestTable
 
 __all__ = ["CURVE_S", "OCTAVE", "REPLICATIONS", "compared", "counts", "following", "shown", "view"]
 
@@ -35,6 +37,7 @@ def view(position: Position) -> dict[str, Any]:
         ``d_sla``, ``runs`` (one a scheduler: name, summary, latency distribution, series, blocks), ``window_s`` of the
         blocks, ``notes`` (what the simulation warned of), ``code``. Nothing in it is infinite or not a number.
     """
+    check_type("position", position, Position, "a position of the controls")
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         runs = list(position.runs())
@@ -95,26 +98,24 @@ def following(position: Position, replications: int = REPLICATIONS) -> Iterator[
         None after each piece of work, some milliseconds long, so that it can be left off; ``{"intervals":
         …, "differences": …}`` and ``{"curve": …}`` when they are there.
     """
-    if not position.is_random:
-        replications = 1
+    check_type("position", position, Position, "a position of the controls")
+    replications = check_integer("replications", replications, 1, 10_000) if position.is_random else 1
     late: dict[str, list[float]] = {name: [] for name in position.schedulers}
     tables = []
     for replication in range(replications):
         tables.append(position.drawn(replication))
         yield None
         for name in position.schedulers:
-            run = position.served(tables[-1], name)
-            late[name].append(float(np.sum(metrics.violations(run))))
+            late[name].append(_late(position, tables[-1], name, position.d_sla))
         yield None
     if replications > 1:
         yield _intervals(position, late, [len(table) for table in tables])
     lines: dict[str, list[list[float]]] = {name: [[] for _ in CURVE_S] for name in position.schedulers}
     for table in tables:
         for name in position.schedulers:
-            run = position.served(table, name) if name in DEADLINE_BLIND else None
+            blind = _served(position, table, name, position.d_sla) if name in DEADLINE_BLIND else None
             for place, d_sla in enumerate(CURVE_S):
-                other = position.served(table, name, d_sla) if run is None else run
-                lines[name][place].append(float(np.sum(metrics.violations(other, d_sla))))
+                lines[name][place].append(_late(position, table, name, d_sla, blind))
             yield None
     trials = [len(table) for table in tables]
     yield {"curve": [_line(name, line, trials) for name, line in lines.items()]}
@@ -128,6 +129,18 @@ def compared(late: dict[str, Any]) -> list[dict[str, Any]]:
         pair = stats.paired_difference(late[a], late[b])
         found.append({"a": a, "b": b, "mean": pair.mean, "low": pair.ci_low, "high": pair.ci_high})
     return found
+
+
+def _served(position: Position, table: RequestTable, scheduler: str, d_sla: float) -> Run:
+    with warnings.catch_warnings():  # the view has noted them
+        warnings.simplefilter("ignore")
+        return position.served(table, scheduler, d_sla)
+
+
+def _late(position: Position, table: RequestTable, scheduler: str, d_sla: float, run: Run | None = None) -> float:
+    """How many requests are later than the deadline, in a run that there is or in one that steers to it."""
+    run = _served(position, table, scheduler, d_sla) if run is None else run
+    return float(np.sum(metrics.violations(run, d_sla)))
 
 
 def _intervals(position: Position, late: dict[str, list[float]], trials: list[int]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import csv
 import shutil
+import time
 from pathlib import Path
 
 import axe
@@ -15,10 +16,10 @@ import simlib
 from simlib import explorer_grid
 
 ROOT = Path(__file__).resolve().parents[1]
-MOVES = 50
 SHELL = (
     '<!doctype html><html lang="en"{}><head><meta charset="utf-8"><title>Explorer</title></head><body><main>{}</main>'
 )
+MOVES = [(name, key) for name in ("d_sla", "k_bins") for key in ("ArrowRight", "ArrowLeft") * 13][:50]
 TIMES = "() => performance.getEntriesByName('explorer-move').map((entry) => entry.duration)"
 RESTS = "() => document.querySelector('.explorer-views')?.getAttribute('aria-busy') === 'false'"
 INSIDE = """() => [...document.querySelectorAll('.explorer svg text')].map((text) => text.getBoundingClientRect())
@@ -27,11 +28,41 @@ DARK = """:root { --pst-color-text-base: #ced6dd; --pst-color-text-muted: #9ca4a
     body { background: #14181e; }"""
 
 
-def p95_ms(tab) -> float:
-    """95th percentile of the times from a move to the frame that shows it."""
+class Stretch:
+    """How much longer than alone a loop takes on a machine that others use as well: wall over CPU time, as sampled."""
+
+    def __init__(self) -> None:
+        self.wall_s = self.cpu_s = 0.0
+
+    def sample(self, loop_s: float = 0.01) -> None:
+        wall_s, cpu_s = time.perf_counter(), time.process_time()
+        while time.process_time() - cpu_s < loop_s:
+            pass
+        self.wall_s += time.perf_counter() - wall_s
+        self.cpu_s += time.process_time() - cpu_s
+
+    @property
+    def factor(self) -> float:
+        return max(1.0, self.wall_s / self.cpu_s)
+
+
+def timed(tab, where: str, record) -> tuple[float, float]:
+    """Make the moves one by one; the 95th percentile of the times to the frames that show them, ms, and the stretch."""
+    stretch = Stretch()
+    tab.evaluate("() => performance.clearMeasures('explorer-move')")
+    for name, key in MOVES:
+        before = tab.evaluate("() => document.querySelector('.explorer').dataset.shown")
+        slider(tab, name).press(key)
+        tab.wait_for_function("(old) => document.querySelector('.explorer').dataset.shown !== old", arg=before)
+        tab.evaluate("() => new Promise(requestAnimationFrame)")
+        stretch.sample()
     times_ms = tab.evaluate(TIMES)
-    assert len(times_ms) >= MOVES
-    return float(np.percentile(times_ms[-MOVES:], 95))
+    assert len(times_ms) == len(MOVES)
+    found = {"median_ms": np.median(times_ms), "p95_ms": np.percentile(times_ms, 95), "stretch": stretch.factor}
+    for kind, value in found.items():
+        record(f"{where}_{kind}", round(float(value), 1))
+    print(where, ", ".join(f"{kind} {value:.1f}" for kind, value in found.items()))
+    return float(found["p95_ms"]), stretch.factor
 
 
 def shown_share(tab, scheduler: str) -> float:
@@ -150,16 +181,10 @@ def test_a_wrong_number_is_named_and_the_last_good_view_stays(page, grid, browse
         assert typed(tab, "d_sla").get_attribute("aria-invalid") == "false"
 
 
-def test_a_move_is_redrawn_within_three_frames(page, browser, record_property):
+def test_a_move_on_the_page_is_redrawn_in_time(page, browser, record_property):
     with opened(browser, page) as (tab, _):
-        for name in ("d_sla", "k_bins"):
-            for place in range(MOVES // 2):
-                slider(tab, name).press("ArrowLeft" if place // 3 % 2 else "ArrowRight")
-                tab.evaluate("() => new Promise(requestAnimationFrame)")
-        slowest_ms = p95_ms(tab)
-    record_property("page_move_p95_ms", slowest_ms)
-    print(f"page: P95 of {MOVES} moves {slowest_ms:.1f} ms")
-    assert slowest_ms < 50
+        slowest_ms, stretch = timed(tab, "page", record_property)
+    assert slowest_ms < 50 * stretch
 
 
 def test_the_page_is_less_than_a_megabyte(page):
@@ -286,15 +311,6 @@ def test_in_jupyter_the_copied_code_repeats_the_view(lab):
 
 def test_in_jupyter_ten_thousand_requests_are_simulated_again_and_shown_in_time(lab, record_property):
     settled(lab)
-    lab.evaluate("() => performance.clearMeasures('explorer-move')")
-    for name in ("d_sla", "k_bins"):
-        for place in range(MOVES // 2):
-            count = int(lab.evaluate("() => document.querySelector('.explorer').dataset.shown"))
-            slider(lab, name).press("ArrowLeft" if place % 2 else "ArrowRight")
-            lab.wait_for_function("(n) => document.querySelector('.explorer').dataset.shown > n", arg=count)
-            lab.evaluate("() => new Promise(requestAnimationFrame)")
-    slowest_ms = p95_ms(lab)
-    record_property("jupyter_move_p95_ms", slowest_ms)
-    times_ms = lab.evaluate(TIMES)
-    print(f"Jupyter: median {np.median(times_ms):.0f}, P95 of {MOVES} moves {slowest_ms:.0f} ms")
-    assert slowest_ms < 100
+
+    slowest_ms, stretch = timed(lab, "jupyter", record_property)
+    assert slowest_ms < 100 * stretch
