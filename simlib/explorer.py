@@ -1,154 +1,164 @@
-"""Interactive controls in Jupyter: drag the deadline, the bins, the GPUs, and see who is late.
+"""The explorer in Jupyter: drag the deadline, the bins, the GPUs, and see who is late.
 
-Every move simulates the level again under the chosen scheduler; the numbers shown are the run's own summary.
+Every move simulates again in the kernel, which sends numbers; the browser draws them, with the same script as the
+book's own page. Intervals follow in pieces between which the kernel hears of the next move.
 """
 
 from __future__ import annotations
 
-import io
+import asyncio
+import contextlib
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-import ipywidgets as widgets
-import matplotlib.pyplot as plt
+import anywidget
 import numpy as np
-from matplotlib.figure import Figure
+import traitlets
 
-from simlib.checks import check_choice, check_integer, check_number
-from simlib.figures import COLORS, INK
-from simlib.run import Run
-from simlib.simulation import simulate
-from simlib.studies import levels
+from simlib import explorer_state, explorer_views
+from simlib.checks import InputError, check_type
+from simlib.explorer_state import Position
 from simlib.table import RequestTable
 
-__all__ = ["Explorer", "explore"]
+__all__ = ["SCRIPTS", "Explorer", "explore", "packed"]
 
-SHOWN = {
-    "sla_violation_share": "late",
-    "latency_mean_s": "mean latency (s)",
-    "latency_p99_s": "99th percentile (s)",
-    "throughput_rps": "throughput (requests/s)",
-    "gpu_utilization": "GPU utilisation",
-    "batch_size_mean": "mean batch",
-}
+SCRIPTS = Path(__file__).resolve().parents[1] / "book" / "_static" / "explorer"
+REST_S = 0.15  # a hand that drags moves on before that
 
 
-class Explorer:
-    """Sliders over one simulated run.
+def _read(*names: str) -> str:
+    missing = [name for name in names if not (SCRIPTS / name).is_file()]
+    if missing:
+        where = f"book/_static/explorer/{missing[0]}"
+        raise InputError(f"{where}: not found beside the package (expected simlib in a checkout of its repository)")
+    return "\n".join((SCRIPTS / name).read_text(encoding="utf-8") for name in names)
 
-    Attributes
+
+class Explorer(anywidget.AnyWidget):
+    """Controls and linked views of simulated runs; displays itself in a notebook.
+
+    Parameters
     ----------
-    controls : dict of str to widget
-        ``level, scheduler, d_sla, k_bins, gpus``; set a widget's value and the run follows.
-    run : Run
-        The run that is shown.
-    summary : dict
-        Its numbers.
+    position : Position
+        Where its controls stand at first; afterwards ``position`` is the last good one.
     """
 
-    def __init__(
-        self, level: int, scheduler: str, d_sla: float, k_bins: int, gpus: int, requests: int = 1000, seed: int = 42
-    ) -> None:
-        levels.of(level)
-        check_number("d_sla", d_sla, 0.05, 5.0)
-        check_integer("k_bins", k_bins, 1, 32)
-        check_integer("gpus", gpus, 1, 16)
-        check_choice("scheduler", scheduler, levels.SCHEDULERS)
-        self.requests, self.seed = check_integer("requests", requests, 1, 100_000), check_integer("seed", seed, 0)
-        wide = {"style": {"description_width": "7em"}, "layout": {"width": "24em"}, "continuous_update": True}
-        self.controls: dict[str, Any] = {
-            "level": widgets.Dropdown(options=list(levels.LEVELS), value=level, description="Level"),
-            "scheduler": widgets.Dropdown(options=levels.SCHEDULERS, value=scheduler, description="Scheduler"),
-            "d_sla": widgets.FloatSlider(
-                value=check_number("d_sla", d_sla, 0.05, 5.0),
-                min=0.05,
-                max=5.0,
-                step=0.05,
-                description="D_SLA (s)",
-                **wide,
-            ),
-            "k_bins": widgets.IntSlider(value=k_bins, min=1, max=32, description="K_BINS", **wide),
-            "gpus": widgets.IntSlider(value=gpus, min=1, max=16, description="GPUs", **wide),
-        }
-        self._tables: dict[int, RequestTable] = {}
-        self._sentence, self._picture = widgets.HTML(), widgets.Image(format="png")
-        self._picture.layout.max_width = "100%"
-        for control in self.controls.values():
-            control.observe(self._refresh, names="value")
-        self._refresh()
-        self.box = widgets.VBox([*self.controls.values(), self._sentence, self._picture])
+    controls = traitlets.List().tag(sync=True)
+    state = traitlets.Dict().tag(sync=True)
+
+    def __init__(self, position: Position) -> None:
+        check_type("position", position, Position, "a position of the controls")
+        self._esm, self._css = _read("views.js", "controls.js", "widget.js"), _read("explorer.css")
+        self.position = position
+        self._task: asyncio.Task | None = None
+        given = {"controls": explorer_state.controls(), "state": _plain(position)}
+        super().__init__(**given)
+        self.on_msg(self._heard)
 
     @property
-    def settings(self) -> dict[str, Any]:
-        """What the controls say."""
-        return {name: control.value for name, control in self.controls.items()}
+    def summaries(self) -> dict[str, dict[str, Any]]:
+        """The shown runs in numbers, by scheduler."""
+        return {run.policy: run.summary() for run in self.position.runs()}
 
-    def figure(self) -> Figure:
-        """The views: latency distribution with the deadline, and batch sizes over time."""
-        figure, (left, right) = plt.subplots(1, 2, figsize=(9.0, 3.2))
-        color, deadline_s = COLORS[self.run.policy], self.controls["d_sla"].value
-        latency_s = self.run.times.completion_s - self.run.table.arrival_s
-        edges = np.linspace(0.0, max(1.5 * deadline_s, float(np.max(latency_s))), 60)
-        _, _, bars = left.hist(latency_s, edges, color=color, alpha=0.45)
-        for bar, edge in zip(bars, edges, strict=False):
-            if edge >= deadline_s:
-                bar.set_alpha(1.0)
-        left.axvline(deadline_s, color=INK, lw=1.5, ls="--")
-        left.set_xlabel("E2E latency (s); full colour: late")
-        left.set_ylabel("Requests")
-        right.plot(self.run.served.start_s, self.run.served.size, ".", color=color, ms=4)
-        right.set_xlabel("Time (s)")
-        right.set_ylabel("Batch size (requests)")
-        right.set_ylim(bottom=0)
-        return figure
+    def move(self, **moves: Any) -> None:
+        """Move controls from Python, values by name; the browser follows.
 
-    def _refresh(self, _change: Any = None) -> None:
-        chosen = self.settings
-        level, d_sla = chosen["level"], chosen["d_sla"]
-        if level not in self._tables:
-            self._tables[level] = levels.requests_of(level, self.requests, self.seed)[0]
-        policy = levels.policies(chosen["k_bins"], d_sla)[chosen["scheduler"]]
-        self.run: Run = simulate(self._tables[level], policy, levels.LEVELS[level].latency, chosen["gpus"], sla=d_sla)
-        self.summary = self.run.summary()
-        numbers = ", ".join(f"{label} <b>{self.summary[key]:.3g}</b>" for key, label in SHOWN.items())
-        self._sentence.value = f'<p role="status" aria-live="polite">{numbers}</p>'
-        figure = self.figure()
-        picture = io.BytesIO()
-        figure.savefig(picture, format="png", dpi=90)
-        plt.close(figure)
-        self._picture.value = picture.getvalue()
+        Raises
+        ------
+        InputError
+            If a value is out of range; the last good view stays.
+        """
+        self.position = self.position.moved(moves)
+        self.state = _plain(self.position)
+        self.send({"kind": "moved", "state": self.state})
 
-    def _ipython_display_(self) -> None:
-        from IPython.display import display
+    def _heard(self, _widget: Any, content: Mapping[str, Any], _buffers: Any) -> None:
+        if content.get("kind") != "move":
+            return
+        to = {"shown_by": content.get("shown_by"), "number": content.get("number")}
+        if self._task is not None:
+            self._task.cancel()  # of the position that is left
+        try:
+            position = self.position.moved(content.get("state"))
+            self._answer("view", explorer_views.view(position), to)
+        except InputError as problem:
+            self.send({"kind": "refused", "problem": str(problem), **to})
+            return
+        self.position = position
+        with contextlib.suppress(RuntimeError):  # without a loop nobody waits for what follows
+            self._task = asyncio.get_running_loop().create_task(self._follow(position, to))
 
-        display(self.box)
+    async def _follow(self, position: Position, to: dict[str, Any]) -> None:
+        await asyncio.sleep(REST_S)
+        self.state = _plain(position)  # where another view of this explorer would start
+        for part in explorer_views.following(position):
+            if part is not None:
+                self._answer("following", part, to)
+            await asyncio.sleep(0)  # a move that has come meanwhile is heard here, and ends this
+
+    def _answer(self, kind: str, view: dict[str, Any], to: dict[str, Any]) -> None:
+        content, buffers = packed(view)
+        self.send({"kind": kind, "view": content, **to}, buffers)
 
 
-def explore(
-    level: int = 1,
-    scheduler: str = "multi_bin_dynamic",
-    d_sla: float = 1.0,
-    k_bins: int = 4,
-    gpus: int = 2,
-    requests: int = 1000,
-    seed: int = 42,
-) -> Explorer:
-    """Sliders for deadline, bins and GPUs over a fidelity level.
+def explore(level: int = 1, table: Any = None, **settings: Any) -> Explorer:
+    """Sliders for deadline, bins, GPUs and load, over linked views of who is late.
 
     Parameters
     ----------
     level : {1, 2, 3, 4}
-    scheduler : str
-        One of `levels.SCHEDULERS`.
-    d_sla : float
-        Deadline in seconds, 0.05 to 5.
-    k_bins, gpus : int
-        1 to 32 bins, 1 to 16 GPUs.
-    requests, seed : int
-        Requests of the run, and the seed of the original's recipe.
+        Fidelity level: sets the workload and the latency, unless they are given.
+    table : str, Path, pandas.DataFrame or RequestTable, optional
+        Requests of your own: a CSV with a request table's columns, or a table.
+    **settings
+        Where the other controls stand, as in `explorer_state.Position`: ``schedulers, d_sla, k_bins, gpus, load,
+        bin_select, workload, latency, execution, predictor, requests, seed``.
 
     Returns
     -------
     Explorer
         Displays itself in a notebook.
+
+    Raises
+    ------
+    InputError
+        If a setting is unknown or out of range, or the table is bad (column, row and value named).
     """
-    return Explorer(level, scheduler, d_sla, k_bins, gpus, requests, seed)
+    if isinstance(table, (str, Path)):
+        settings = {"workload": "own", "table": str(table)} | settings
+    elif table is not None:
+        own = RequestTable.of(table)
+        predictor = "original" if own.predicted_output_tokens is None else "own"
+        settings = {"workload": "own", "own": own, "predictor": predictor} | settings
+    position = explorer_state.position_of(level, **settings)
+    if position.workload == "own":
+        position.drawn()  # a bad row is named here, not in a callback
+    return Explorer(position)
+
+
+def packed(view: Any) -> tuple[Any, list[bytes]]:
+    """A view for the wire: each array is replaced by its place among the buffers, 32-bit floats.
+
+    Examples
+    --------
+    >>> packed({"share": 0.5, "counts": np.array([1, 2])})
+    ({'share': 0.5, 'counts': {'buffer': 0}}, [b'\\x00\\x00\\x80?\\x00\\x00\\x00@'])
+    """
+    buffers: list[bytes] = []
+
+    def pack(value: Any) -> Any:
+        if isinstance(value, np.ndarray):
+            buffers.append(value.astype(np.float32).tobytes())
+            return {"buffer": len(buffers) - 1}
+        if isinstance(value, Mapping):
+            return {name: pack(one) for name, one in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [pack(one) for one in value]
+        return value.item() if isinstance(value, np.generic) else value
+
+    return pack(view), buffers
+
+
+def _plain(position: Position) -> dict[str, Any]:
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in position.settings().items()}
