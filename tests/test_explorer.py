@@ -10,7 +10,8 @@ import pytest
 
 import simlib
 from simlib.checks import InputError
-from simlib.explorer import SCRIPTS, explore, packed
+from simlib.explorer import explore
+from simlib.explorer.widget import SCRIPTS, packed
 
 
 class Browser:

@@ -13,7 +13,7 @@ from browser import chromium, opened
 from lab import jupyterlab, run_all
 
 import simlib
-from simlib import explorer_grid
+from simlib import explorer
 
 ROOT = Path(__file__).resolve().parents[1]
 SHELL = (
@@ -93,7 +93,7 @@ def page(grid, tmp_path_factory) -> Path:
     shutil.copytree(ROOT / "book" / "_static" / "explorer", root / "_static" / "explorer")
     (root / "notebooks").mkdir()
     path = root / "notebooks" / "explorer_grid.html"
-    path.write_text(SHELL.format("", explorer_grid.page(grid, "A figure.")))
+    path.write_text(SHELL.format("", explorer.grid.page(grid, "A figure.")))
     return path
 
 

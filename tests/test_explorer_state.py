@@ -5,9 +5,10 @@ import pandas as pd
 import pytest
 
 import simlib
-from simlib import levels, workload
+from simlib import workload
 from simlib.checks import InputError
-from simlib.explorer_state import CONTROLS, PREDICTORS, Position, controls, position_of
+from simlib.explorer.state import CONTROLS, PREDICTORS, Position, controls, position_of
+from simlib.studies import levels
 
 SMALL = {"requests": 400}
 OWN = pd.DataFrame({"arrival_s": [0.0, 0.1, 0.1, 0.4], "prompt_tokens": [9, 8, 7, 6], "output_tokens": [50, 40, 3, 2]})

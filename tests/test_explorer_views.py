@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from simlib import metrics, shares
-from simlib.explorer import packed
-from simlib.explorer_state import Position
-from simlib.explorer_views import CURVE_S, counts, following, view
+from simlib.explorer.state import Position
+from simlib.explorer.views import CURVE_S, counts, following, view
+from simlib.explorer.widget import packed
 
 SMALL = {"requests": 400}
 

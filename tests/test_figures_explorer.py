@@ -5,17 +5,17 @@ import pytest
 
 matplotlib.use("Agg")
 
-from simlib import explorer_grid, explorer_views, figures_explorer
+from simlib import explorer, figures
 from simlib.checks import InputError
-from simlib.explorer_state import Position
+from simlib.explorer.state import Position
 
 
 def test_a_position_is_printed_with_its_shares_and_its_curve():
     position = Position(requests=200, d_sla=0.5)
-    view = explorer_views.view(position)
-    for part in explorer_views.following(position, replications=3):
+    view = explorer.views.view(position)
+    for part in explorer.views.following(position, replications=3):
         view |= part or {}
-    figure = figures_explorer.views(view)
+    figure = figures.explorer.views(view)
     *rows, curve = figure.axes
     texts = [text.get_text() for axis in rows for text in axis.texts]
     assert texts == [f"{run['name']}: {100 * run['summary']['sla_violation_share']:.2f} % late" for run in view["runs"]]
@@ -24,8 +24,8 @@ def test_a_position_is_printed_with_its_shares_and_its_curve():
 
 def test_a_cut_through_the_grid_has_a_panel_a_deadline():
     axes = {"level": (1,), "gpus": (1,), "load": (1.0,), "d_sla": (0.5, 1.0), "k_bins": (2, 4)}
-    grid = explorer_grid.table(axes, requests=40, replications=2)
-    figure = figures_explorer.bins(grid, level=1, gpus=1, load=1.0)
+    grid = explorer.grid.table(axes, requests=40, replications=2)
+    figure = figures.explorer.bins(grid, level=1, gpus=1, load=1.0)
     assert [axis.get_title(loc="left") or axis.get_title() for axis in figure.axes] == ["0.5 s", "1 s"]
     with pytest.raises(InputError, match="bins:"):
-        figures_explorer.bins(grid.drop(columns="k_bins"), level=1, gpus=1, load=1.0)
+        figures.explorer.bins(grid.drop(columns="k_bins"), level=1, gpus=1, load=1.0)

@@ -12,11 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from simlib import levels, metrics, shares, stats
+from simlib import metrics, shares, stats
 from simlib.checks import check_integer, check_type
 from simlib.engine_run import EngineRun
-from simlib.explorer_state import NAMES, Position
+from simlib.explorer.state import NAMES, Position
 from simlib.run import Run
+from simlib.studies import levels
 from simlib.table import RequestTable
 
 __all__ = ["CURVE_S", "OCTAVE", "REPLICATIONS", "compared", "counts", "following", "shown", "view"]

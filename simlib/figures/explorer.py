@@ -12,8 +12,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from simlib.checks import reads_tables
-from simlib.explorer_state import NAMES
-from simlib.explorer_views import OCTAVE
+from simlib.explorer.state import NAMES
+from simlib.explorer.views import OCTAVE
 from simlib.figures import COLORS, INK, MARKERS, PERCENT, SHARE_TICKS
 
 if TYPE_CHECKING:
@@ -24,12 +24,12 @@ __all__ = ["bins", "views"]
 
 @reads_tables
 def views(view: dict[str, Any]) -> Figure:
-    """Latency distributions with the deadline, and late requests by deadline: of an `explorer_views.view` and its rest.
+    """Latency distributions with the deadline, and late requests by deadline: of an `explorer.views.view` and its rest.
 
     Parameters
     ----------
     view : dict
-        With ``curve``, as `explorer_views.following` gives it.
+        With ``curve``, as `explorer.views.following` gives it.
     """
     runs, d_sla = view["runs"], view["d_sla"]
     figure = plt.figure(figsize=(9.0, 3.8))

@@ -1,6 +1,6 @@
 """Where the explorer's controls stand: one checked position, the runs that it means, and the call that repeats them.
 
-First in the explorer's flow: `explorer_views` makes arrays of its runs, `explorer` shows them. Every control is said
+First in the explorer's flow: `explorer.views` makes arrays of its runs, `explorer` shows them. Every control is said
 once, in `CONTROLS`, with its label and its range; the browser draws its inputs from there.
 """
 
@@ -12,11 +12,12 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from simlib import latency, levels, predictors, workload
+from simlib import latency, predictors, workload
 from simlib.checks import InputError, check_choice, check_each, check_integer, check_number, check_type
 from simlib.run import Run
 from simlib.schedulers import POLICIES, SELECTIONS
 from simlib.simulation import EXECUTIONS, simulate
+from simlib.studies import levels
 from simlib.table import RequestTable
 
 __all__ = ["CONTROLS", "PREDICTORS", "WORKLOADS", "Control", "Position", "position_of"]
@@ -227,8 +228,8 @@ class Position:
         of = f"{self.requests}, seed={self.seed}"
         made = {
             "synthetic": f"simlib.workload.original({of})",
-            "burstgpt": f"simlib.levels.requests_of(2, {of})[0]",
-            "burstgpt_like": f'simlib.levels.requests_of(2, {of}, requests_from="population")[0]',
+            "burstgpt": f"simlib.studies.levels.requests_of(2, {of})[0]",
+            "burstgpt_like": f'simlib.studies.levels.requests_of(2, {of}, requests_from="population")[0]',
             "own": f"simlib.RequestTable.of(pd.read_csv({self.table!r})).head({self.requests})",
         }[self.workload]
         lines = ["import simlib", ""]

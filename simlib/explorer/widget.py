@@ -16,14 +16,14 @@ import anywidget
 import numpy as np
 import traitlets
 
-from simlib import explorer_state, explorer_views
 from simlib.checks import InputError, check_type
-from simlib.explorer_state import Position
+from simlib.explorer import state, views
+from simlib.explorer.state import Position
 from simlib.table import RequestTable
 
 __all__ = ["SCRIPTS", "Explorer", "explore", "packed"]
 
-SCRIPTS = Path(__file__).resolve().parents[1] / "book" / "_static" / "explorer"
+SCRIPTS = Path(__file__).resolve().parents[2] / "book" / "_static" / "explorer"
 REST_S = 0.15  # a hand that drags moves on before that
 
 
@@ -52,7 +52,7 @@ class Explorer(anywidget.AnyWidget):
         self._esm, self._css = _read("views.js", "controls.js", "widget.js"), _read("explorer.css")
         self.position = position
         self._task: asyncio.Task | None = None
-        given = {"controls": explorer_state.controls(), "state": _plain(position)}
+        given = {"controls": state.controls(), "state": _plain(position)}
         super().__init__(**given)
         self.on_msg(self._heard)
 
@@ -81,7 +81,7 @@ class Explorer(anywidget.AnyWidget):
             self._task.cancel()  # of the position that is left
         try:
             position = self.position.moved(content.get("state"))
-            self._answer("view", explorer_views.view(position), to)
+            self._answer("view", views.view(position), to)
         except InputError as problem:
             self.send({"kind": "refused", "problem": str(problem), **to})
             return
@@ -92,7 +92,7 @@ class Explorer(anywidget.AnyWidget):
     async def _follow(self, position: Position, to: dict[str, Any]) -> None:
         await asyncio.sleep(REST_S)
         self.state = _plain(position)  # where another view of this explorer would start
-        for part in explorer_views.following(position):
+        for part in views.following(position):
             if part is not None:
                 self._answer("following", part, to)
             await asyncio.sleep(0)  # a move that has come meanwhile is heard here, and ends this
@@ -112,7 +112,7 @@ def explore(level: int = 1, table: Any = None, **settings: Any) -> Explorer:
     table : str, Path, pandas.DataFrame or RequestTable, optional
         Requests of your own: a CSV with a request table's columns, or a table.
     **settings
-        Where the other controls stand, as in `explorer_state.Position`: ``schedulers, d_sla, k_bins, gpus, load,
+        Where the other controls stand, as in `state.Position`: ``schedulers, d_sla, k_bins, gpus, load,
         bin_select, workload, latency, execution, predictor, requests, seed``.
 
     Returns
@@ -131,7 +131,7 @@ def explore(level: int = 1, table: Any = None, **settings: Any) -> Explorer:
         own = RequestTable.of(table)
         predictor = "original" if own.predicted_output_tokens is None else "own"
         settings = {"workload": "own", "own": own, "predictor": predictor} | settings
-    position = explorer_state.position_of(level, **settings)
+    position = state.position_of(level, **settings)
     if position.workload == "own":
         position.drawn()  # a bad row is named here, not in a callback
     return Explorer(position)

@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from simlib import explorer_views, levels, shares, stats
+from simlib import explorer, shares, stats
 from simlib.checks import InputError, check_choice, check_each, check_frame, check_integer, check_number
-from simlib.explorer_state import NAMES
+from simlib.explorer.state import NAMES
 from simlib.schedulers import DynamicNoBins, MultiBinDynamic, StaticFIFO
 from simlib.simulation import simulate
+from simlib.studies import levels
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -70,7 +71,7 @@ def table(
         One row a position and scheduler (``k_bins`` is missing for schedulers without): ``violation_share`` with its
         interval (`shares.share_interval`), the means of `METRICS`, ``vs_dynamic_low, vs_dynamic_high, vs_static_low,
         vs_static_high`` (95 % intervals of the paired difference of violation shares), and ``latency_counts``: requests
-        of all replications by latency, as in `explorer_views.counts`, from bin `FIRST` on.
+        of all replications by latency, as in `explorer.views.counts`, from bin `FIRST` on.
 
     Raises
     ------
@@ -214,7 +215,7 @@ def _gathered(runs: list[Any], d_sla: float) -> dict[str, Any]:
     summaries = [run.summary(d_sla) for run in runs]
     number = np.zeros(LAST - FIRST, dtype=np.int64)
     for run in runs:
-        first, counted = explorer_views.counts(run, d_sla)
+        first, counted = explorer.views.counts(run, d_sla)
         np.add.at(number, np.clip(first + np.arange(len(counted)), FIRST, LAST - 1) - FIRST, counted)
     means = {metric: float(np.mean([summary[metric] for summary in summaries])) for metric in METRICS}
     share = np.array([summary["sla_violation_share"] for summary in summaries])
