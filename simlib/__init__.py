@@ -27,6 +27,7 @@ _HOME = {
     "GivenTimes": "latency",
     "GivenBatchTimes": "latency",
     "Continuous": "continuous",
+    "StepControl": "step_control",
     "StepLaw": "step_laws",
 }
 _MODULES = {
@@ -99,6 +100,7 @@ _MODULES = {
     "stats",
     "steady",
     "step_compose",
+    "step_control",
     "step_laws",
     "step_state",
     "steploop",

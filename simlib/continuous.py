@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 
 from simlib import step_laws, step_state, steploop
-from simlib.checks import InputError, check_choice, check_integer, check_number
+from simlib.checks import InputError, check_choice, check_integer, check_number, check_type
 from simlib.compiled import compiled, is_compilable, is_worthwhile
 from simlib.engine_run import EngineRun, Served
 from simlib.schedulers import SELECTIONS, MultiBinDynamic, StaticFIFO
+from simlib.step_control import StepControl
 from simlib.table import RequestTable
 
 __all__ = ["Continuous", "serve", "simulate"]
@@ -61,6 +62,8 @@ class Continuous:
         fewest such requests.
     timeout_s : float, optional
         A client who has waited for so long, and was not admitted, is gone.
+    control : step_control.StepControl, optional
+        A controller on each GPU, which sets how many sequences run at once, or the tokens of a step, within the above.
 
     Examples
     --------
@@ -79,6 +82,7 @@ class Continuous:
     whole_prompt: bool = True
     routing: str = "shared"
     timeout_s: float | None = None
+    control: StepControl | None = None
 
     def __post_init__(self) -> None:
         check_integer("max_seqs", self.max_seqs, 1, MOST_SEATS)
@@ -94,6 +98,8 @@ class Continuous:
         check_choice("routing", self.routing, ROUTING)
         if self.timeout_s is not None:
             check_number("timeout_s", self.timeout_s, 0.0, open_low=True)
+        if self.control is not None:
+            check_type("control", self.control, StepControl, "a StepControl")
 
     @property
     def blocks(self) -> int:
@@ -149,6 +155,7 @@ def simulate(
         block_tokens=settings.block_tokens,
         bin_of=bin_of,
         rejected_requests=0 if keep is None else len(table) - len(keep),
+        controlled=settings.control is not None,
     )
 
 
@@ -196,6 +203,8 @@ def _serve(
     order: tuple,
     log_steps: int = 0,
 ) -> Served:
+    if settings.control is not None:
+        settings.control.check(law, settings.max_seqs, settings.token_budget, settings.kv_tokens)
     kept = table if keep is None or len(keep) == 0 else table.rows(keep)
     bins, bin_of, selection, seats = order
     none = np.zeros(0, np.int64)
@@ -224,9 +233,10 @@ def _serve(
         selection=selection,
         linear=int(law.linear),
         spread=int(law.spread),
+        control=int(settings.control is not None),
         timeout_s=math.inf if settings.timeout_s is None else settings.timeout_s,
     )
-    state = _state(ask, rules, gpus, log_steps)
+    state = _state(ask, rules, gpus, log_steps, settings.control)
     run = steploop.loop
     kernel = law.law
     if backend == "compiled":
@@ -239,7 +249,9 @@ def _serve(
     columns = (state.start_s, state.first_token_s, state.completion_s, state.gpu)
     if keep is not None:
         columns = tuple(_spread(column, keep, len(table)) for column in columns)
-    return Served(*columns, state.numbers, state.times, state.gaps, state.series, state.steps)
+    return Served(
+        *columns, state.numbers, state.times, state.gaps, state.series, state.steps, state.control, state.decisions
+    )
 
 
 def _spread(column: np.ndarray, keep: np.ndarray, rows: int) -> np.ndarray:
@@ -249,11 +261,16 @@ def _spread(column: np.ndarray, keep: np.ndarray, rows: int) -> np.ndarray:
     return spread
 
 
-def _state(ask: step_state.Ask, rules: step_state.StepRules, gpus: int, log_steps: int) -> step_state.State:
+def _state(
+    ask: step_state.Ask, rules: step_state.StepRules, gpus: int, log_steps: int, control: StepControl | None
+) -> step_state.State:
     requests, lines = len(ask.arrival_s), rules.bins * gpus
     numbers = np.zeros((gpus, len(step_state.NUMBERS)), np.int64)
     for column in (step_state.PARTIAL, step_state.NEWEST, step_state.RESUMED, step_state.LAST_BIN):
         numbers[:, column] = -1
+    numbers[:, step_state.CAP], numbers[:, step_state.ROOM] = rules.seats, rules.budget
+    none = np.zeros((1, 1)), np.zeros((1, 1)), np.zeros((1, 1, 1))
+    controllers = none if control is None else control.arrays(rules, gpus)
     times = np.zeros((gpus, len(step_state.TIMES)))
     times[:, step_state.NOW] = -math.inf
     times[:, step_state.SAMPLE] = -math.inf
@@ -278,4 +295,7 @@ def _state(ask: step_state.Ask, rules: step_state.StepRules, gpus: int, log_step
         start_s=np.full(requests, np.nan),
         first_token_s=np.full(requests, np.nan),
         completion_s=np.full(requests, np.nan),
+        control=controllers[0],
+        control_rules=controllers[1],
+        decisions=controllers[2],
     )

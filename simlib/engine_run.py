@@ -15,6 +15,7 @@ import numpy as np
 
 from simlib.checks import InputError
 from simlib.run import Run, Times
+from simlib.step_control import DECIDED, KEPT
 from simlib.step_state import GAP_BINS, GAP_LOW, NUMBERS, TIMES
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ __all__ = ["EngineRun", "Served"]
 
 
 class Served(NamedTuple):
-    """Times and GPU of each request (NaN and -1: not served), each GPU's totals, gaps, series, steps."""
+    """Times and GPU of each request (NaN and -1: not served), each GPU's totals, gaps, series, steps, controller."""
 
     start_s: np.ndarray
     first_token_s: np.ndarray
@@ -35,6 +36,8 @@ class Served(NamedTuple):
     gaps: np.ndarray
     series: np.ndarray
     steps: np.ndarray
+    control: np.ndarray
+    decisions: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,8 @@ class EngineRun(Run):
         The bin of each request; empty without bins.
     rejected_requests : int
         Requests that alone exceed the cache.
+    controlled : bool
+        Whether each GPU had a controller.
     """
 
     law: Any = None
@@ -58,6 +63,7 @@ class EngineRun(Run):
     block_tokens: int = 1
     bin_of: np.ndarray | None = None
     rejected_requests: int = 0
+    controlled: bool = False
 
     @cached_property
     def times(self) -> Times:
@@ -143,10 +149,23 @@ class EngineRun(Run):
         """An engine forms no batches: `kv`."""
         return self.kv
 
-    @property
+    @cached_property
     def controller(self) -> pd.DataFrame:
-        """An engine has no controller: `kv`."""
-        return self.kv
+        """What each GPU's controller decided, and why: ``gpu`` and `step_control.DECIDED`; without one, `kv`.
+
+        Of a long run every so many of its decisions.
+        """
+        import pandas as pd
+
+        if not self.controlled:
+            return self.kv
+        rows = []
+        for gpu, (row, decisions) in enumerate(zip(self.served.control, self.served.decisions, strict=True)):
+            frame = pd.DataFrame(decisions[: int(row[KEPT])], columns=list(DECIDED))
+            frame.insert(1, "gpu", gpu)
+            rows.append(frame)
+        whole = dict.fromkeys(("cap", "b_mem", "b_sla", "branch", "running"), int)
+        return pd.concat(rows, ignore_index=True).astype(whole)
 
     @property
     def identity(self) -> dict[str, float]:
