@@ -113,7 +113,7 @@ class StepControl:
         Of the regression: standard errors by which its mean and slope are raised, >= 0.
     exploration : float
         Of the regression: least standard deviation of the window's sizes, as a share of the cap; below it the cap is
-        lowered by that much for once, so that a slope can be seen. In [0, 1).
+        lowered by that share until it is not, so that a slope can be seen: the price of looking. In [0, 1].
     buffer_share, memory_factor
         As in `batching.Rules`.
 
@@ -140,7 +140,7 @@ class StepControl:
     delta: int = 5
     backoff: float = 0.75
     confidence: float = 2.0
-    exploration: float = 0.05
+    exploration: float = 0.02
     buffer_share: float = 0.1
     memory_factor: float = 0.95
 
@@ -153,6 +153,8 @@ class StepControl:
             raise InputError("sla, memory: None (expected a rule for at least one of them)")
         check_choice("steers", self.steers, STEERED)
         check_choice("feedback", self.feedback, FEEDBACK)
+        if self.sla == "regression" and self.feedback in ("service", "latency"):
+            raise InputError(f"feedback: {self.feedback!r} (expected 'step' or 'decode': the regression is of step times)")
         check_integer("interval_steps", self.interval_steps, 1, MAX_BATCH)
         check_integer("window_steps", self.window_steps, 1, LONGEST_WINDOW)
         check_integer("window_requests", self.window_requests, 1, LONGEST_WINDOW)
@@ -321,6 +323,7 @@ def regression_rule(row: np.ndarray, settings: np.ndarray) -> int:
 
     ``b = b_mean + (D - tau_mean - z e_mean) / slope``, which is (D - a) / slope. The slope is the regression's, raised
     by z of its errors, and at most tau_mean / b_mean, that of a line through the origin: fixed times are not negative.
+    Where that is all that is known, one more than ran is tried, or a cap of one would stay: 2 a > D is no rare step.
     """
     mean_s, size = row[TAU_MEAN], row[SIZE_MEAN]
     if size <= 0.0 or mean_s <= 0.0:
@@ -331,9 +334,11 @@ def regression_rule(row: np.ndarray, settings: np.ndarray) -> int:
         slope = min(max(row[SLOPE], 0.0) + settings[CONFIDENCE] * row[SLOPE_ERROR], steepest)
         slope = steepest if slope <= 0.0 else slope
     goal = size + (settings[DEADLINE] - mean_s - settings[CONFIDENCE] * row[MEAN_ERROR]) / slope
-    goal = min(max(goal, settings[B_LEAST]), settings[B_MOST])
-    if row[SPREAD] < settings[EXPLORATION] * goal:
+    if slope == steepest and goal > size:
+        goal = max(goal, size + 1.0)
+    elif row[SPREAD] < settings[EXPLORATION] * goal:
         goal -= settings[EXPLORATION] * goal
+    goal = min(max(goal, settings[B_LEAST]), settings[B_MOST])
     row[B_SLA] = math.floor(goal + 1e-6)  # a whole number but for rounding is one
     row[LOW] = row[HIGH] = row[B_SLA]
     return 1 if mean_s > settings[DEADLINE] else 2

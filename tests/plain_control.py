@@ -99,7 +99,8 @@ class Controllers:
 
     def regression(self, recent, tau, size):
         c, n = self.c, len(recent)
-        slope, error = tau / size, 0.0
+        steepest = slope = tau / size
+        error = 0.0
         x, y = recent[:, 1] - size, recent[:, 0] - recent[:, 0].mean()
         if n > 2 and (x != 0).any():
             fitted = (x @ y) / (x @ x)
@@ -107,9 +108,12 @@ class Controllers:
             error = math.sqrt(variance / n)
             wanted = max(fitted, 0.0) + c.confidence * math.sqrt(variance / (x @ x))
             slope = min(wanted, slope) if wanted > 0 else slope
-        goal = min(max(size + (c.d_sla - tau - c.confidence * error) / slope, self.least), self.most)
-        if math.sqrt((x @ x) / n) < c.exploration * goal:
+        goal = size + (c.d_sla - tau - c.confidence * error) / slope
+        if slope == steepest and goal > size:
+            goal = max(goal, size + 1)
+        elif math.sqrt((x @ x) / n) < c.exploration * goal:
             goal *= 1 - c.exploration
+        goal = min(max(goal, self.least), self.most)
         return math.floor(goal + 1e-6)
 
     def memory(self, g, finished, decodes, running, used):
