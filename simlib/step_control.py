@@ -154,7 +154,9 @@ class StepControl:
         check_choice("steers", self.steers, STEERED)
         check_choice("feedback", self.feedback, FEEDBACK)
         if self.sla == "regression" and self.feedback in ("service", "latency"):
-            raise InputError(f"feedback: {self.feedback!r} (expected 'step' or 'decode': the regression is of step times)")
+            raise InputError(
+                f"feedback: {self.feedback!r} (expected 'step' or 'decode': the regression is of step times)"
+            )
         check_integer("interval_steps", self.interval_steps, 1, MAX_BATCH)
         check_integer("window_steps", self.window_steps, 1, LONGEST_WINDOW)
         check_integer("window_requests", self.window_requests, 1, LONGEST_WINDOW)
