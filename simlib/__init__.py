@@ -99,6 +99,7 @@ _MODULES = {
     "shards",
     "shares",
     "simulation",
+    "sla_capacity",
     "stability",
     "stats",
     "steady",

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from simlib.checks import reads_tables
 from simlib.figures import INK
 
-__all__ = ["fixed_points", "memory_cycles", "overflow", "regimes", "response"]
+__all__ = ["capacity_gains", "fixed_points", "memory_cycles", "overflow", "regimes", "response"]
 
 RULES = {
     "paper": ("#0072B2", "o"),
@@ -118,4 +118,27 @@ def regimes(table: pd.DataFrame) -> Figure:
     axis.set_yticks(range(len(names)), names)
     axis.set(xlabel="Arrival rate, of what the deadline allows", ylim=(len(names) - 0.5, -0.5), xlim=(0, 1))
     figure.legend(loc="outside upper center", ncols=4, fontsize=10)
+    return figure
+
+
+@reads_tables
+def capacity_gains(table: pd.DataFrame, printed: Mapping[str, float]) -> Figure:
+    """Capacity of the paper's rule over that of static caps, and where the printed gains lie (`sla_capacity`)."""
+    figure, axis = plt.subplots(figsize=(7.0, 4.2))
+    static = table[table["engine"].str.startswith("static")]
+    for place, (kind, rows) in enumerate(static.groupby("outputs", sort=False)):
+        color, marker = (("#0072B2", "o"), ("#D55E00", "^"))[place]
+        caps = rows["engine"].str.split().str[1].astype(int) * (1 + 0.03 * (2 * place - 1))
+        error = [rows["gain"] - rows["gain_ci_low"], rows["gain_ci_high"] - rows["gain"]]
+        axis.errorbar(caps, rows["gain"], yerr=error, color=color, marker=marker, ms=5, lw=1.3, capsize=2, label=kind)
+    for place, (name, gain) in enumerate(sorted(printed.items(), key=lambda item: -item[1])):
+        axis.axhline(gain, color=INK, lw=0.8, ls=":")
+        axis.annotate(f"{name}: {gain:.2f}", (0.02, gain), xycoords=("axes fraction", "data"), fontsize=8,
+                      va="top" if place % 2 else "bottom")  # fmt: skip
+    axis.axhline(1.0, color=INK, lw=0.8)
+    ticks = sorted(static["engine"].str.split().str[1].astype(int).unique())
+    axis.set(xscale="log", xlabel="Static cap", ylabel="Capacity, dynamic over static")
+    axis.set_xticks(ticks, [str(tick) for tick in ticks])
+    axis.set_xticks([], minor=True)
+    figure.legend(loc="outside upper center", ncols=2, fontsize=10, title="Output lengths")
     return figure

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pandas.io.formats.style import Styler
 
 __all__ = [
+    "capacity_answer",
     "fixed_answer",
     "floor_answer",
     "hindsight_answer",
@@ -23,9 +24,12 @@ __all__ = [
     "overflow_answer",
     "regime_answer",
     "settling_answer",
+    "show_capacities",
     "show_hindsight",
     "show_memory",
     "show_settling",
+    "show_throughputs",
+    "throughput_answer",
 ]
 
 LENGTHS = {"equal": "equal", "normal_like": "normal-like", "skewed": "skewed", "burstgpt": "BurstGPT"}
@@ -35,6 +39,7 @@ FEEDBACK = {
     "service": "requests' service time",
     "latency": "requests' end-to-end time",
 }
+SAME = 1e-9  # equal but for rounding
 
 
 @reads_tables
@@ -56,7 +61,7 @@ def memory_answer(table: pd.DataFrame) -> str:
     """Each memory rule against none: throughput and preemptions over the kinds of lengths."""
     said = []
     for rule, rows in table[table["memory_rule"] != "none"].groupby("memory_rule", sort=False):
-        less, more = (rows["ratio_ci_high"] < 1).sum(), (rows["ratio_ci_low"] > 1).sum()
+        less, more = (rows["ratio_ci_high"] < 1 - SAME).sum(), (rows["ratio_ci_low"] > 1 + SAME).sum()
         said.append(
             f"{rule}: throughput {rows['throughput_ratio'].min():.2f} to {rows['throughput_ratio'].max():.2f} of that "
             f"without a rule (less in {less}, more in {more} of {len(rows)}), preemptions a request "
@@ -169,3 +174,48 @@ def show_settling(table: pd.DataFrame) -> Styler:
     estimates = {"steps": ("steps", "steps_", 0), "away_share": ("away, share", "away_", 2),
                  "distance": ("distance", "", 1)}  # fmt: skip
     return _shown(table, columns, estimates)
+
+
+@reads_tables
+def capacity_answer(table: pd.DataFrame) -> str:
+    """The paper's rule over each static cap: its gain in capacity, with the interval."""
+    said = []
+    for kind, rows in table[table["engine"].str.startswith("static")].groupby("outputs", sort=False):
+        gains = ", ".join(
+            f"{row.gain:.2f} ({row.gain_ci_low:.2f} to {row.gain_ci_high:.2f}) over {row.engine}"
+            for row in rows.itertuples()
+        )
+        said.append(f"{kind} lengths: {gains}")
+    return "Capacity of the paper's rule, times that of a static cap; " + "; ".join(said) + "."
+
+
+@reads_tables
+def throughput_answer(table: pd.DataFrame) -> str:
+    """The memory rule's gain in throughput over each static cap: its range over settings and lengths."""
+    said = [
+        f"{rows['gain'].min():.2f} to {rows['gain'].max():.2f} over {engine}"
+        for engine, rows in table[table["engine"].str.startswith("static")].groupby("engine", sort=False)
+    ]
+    return "Throughput of equation (12), times that of a static cap: " + "; ".join(said) + "."
+
+
+@reads_tables
+def show_capacities(table: pd.DataFrame) -> Styler:
+    """Capacities and gains, with intervals."""
+    shown = table.assign(expected=table["expected_rps"].map("{:.2f}".format))
+    return _shown(
+        shown,
+        {"outputs": "outputs", "engine": "engine", "expected": "fluid limit (requests/s)"},
+        {"capacity_rps": ("capacity (requests/s)", "", 2), "gain": ("paper's rule over it", "gain_", 2)},
+    )
+
+
+@reads_tables
+def show_throughputs(table: pd.DataFrame) -> Styler:
+    """Throughputs and gains, with intervals."""
+    shown = table.assign(setting=[f"{row.prompt_tokens:g} / {row.output_tokens:g}" for row in table.itertuples()])
+    return _shown(
+        shown,
+        {"setting": "prompt / output", "lengths": "lengths", "engine": "engine"},
+        {"output_tokens_per_s": ("output tokens/s", "", 0), "gain": ("equation (12) over it", "gain_", 3)},
+    )
