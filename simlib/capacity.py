@@ -54,10 +54,10 @@ class Search:
         The deadline.
     late_share : float
         Share of late requests that is allowed, in (0, 1).
+    execution : str or continuous.Continuous or mapping
+        As for `simulate`; or one a policy's name, the others run to completion.
     requests : int
         Requests in a run. A tenth of them warms up, another goes on behind; those between are scored by arrival.
-    executions : mapping of str to execution, optional
-        As for `simulate`, by a policy's name; those not named run to completion.
 
     Raises
     ------
@@ -79,7 +79,7 @@ class Search:
     sla: Any = 1.0
     late_share: float = 0.05
     requests: int = 10_000
-    executions: Mapping[str, Any] = field(default_factory=dict)
+    execution: Any = "run_to_completion"
     scored: slice = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -93,10 +93,14 @@ class Search:
             late = f"at a share of {share:g} fewer than {FEWEST_LATE} of those scored could be late"
             raise InputError(f"requests: {self.requests} (expected at least {fewest}: {late})")
         put = object.__setattr__
-        for name in check_type("executions", self.executions, Mapping, "executions by policy"):
-            check_choice("executions", name, self.policies)
-        ways = {name: self.executions.get(name, "run_to_completion") for name in self.policies}
-        put(self, "executions", ways)
+        ways = self.execution
+        if isinstance(ways, Mapping):
+            for name in ways:
+                check_choice("execution", name, self.policies)
+            ways = {name: ways.get(name, "run_to_completion") for name in self.policies}
+        else:
+            ways = dict.fromkeys(self.policies, ways)
+        put(self, "execution", ways)
         put(self, "policies", {name: resolve_policy(policy, ways[name]) for name, policy in self.policies.items()})
         put(self, "sla", SLA.of(self.sla))
         put(self, "scored", slice(*(round(part * self.requests) for part in SCORED)))
@@ -120,7 +124,7 @@ class Search:
 
     def run(self, name: str, table: RequestTable, rate_rps: float) -> Run:
         """Serve one replication's requests under one policy at one rate."""
-        way = self.executions[name]
+        way = self.execution[name]
         return simulate(table.at_rate(rate_rps), self.policies[name], self.latency, self.gpus, way, self.sla)
 
     def root(self, name: str, table: RequestTable) -> float:

@@ -8,6 +8,7 @@ import numpy as np
 
 from simlib.step_state import (
     ABANDONED,
+    CAP,
     CHUNKED,
     CHUNKS,
     COMPUTED,
@@ -31,6 +32,7 @@ from simlib.step_state import (
     REQUEST_MASK,
     REQUESTS,
     RESUMED,
+    ROOM,
     SEATS,
     SHARED,
     SQUARES,
@@ -164,7 +166,7 @@ def chunk(computed: int, tokens: int, shape: np.ndarray) -> None:
 def prefill(gpu: int, now_s: float, decodes: int, admit: bool, ask: Ask, state: State, rules: StepRules) -> int:
     """Fill the step with prompts: the one begun, then those that wait; how many are complete (`joined`)."""
     n, shape, complete = state.numbers[gpu], state.shape, 0
-    budget = rules.budget - decodes
+    budget = n[ROOM] - decodes
     if n[PARTIAL] >= 0 and budget > 0:
         request, computed = n[PARTIAL], n[COMPUTED]
         total = ask.prompt_tokens[request] + state.done[request]
@@ -181,7 +183,7 @@ def prefill(gpu: int, now_s: float, decodes: int, admit: bool, ask: Ask, state: 
             n[PARTIAL] = -1
             state.joined[complete] = request
             complete += 1
-    while admit and budget > 0 and n[SEATS] < rules.seats and n[PARTIAL] < 0:
+    while admit and budget > 0 and n[SEATS] < n[CAP] and n[PARTIAL] < 0:
         line = choose(gpu, now_s, ask, state, rules)
         if line == -2:
             break

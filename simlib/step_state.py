@@ -42,6 +42,7 @@ class StepRules(NamedTuple):
     selection: int
     linear: int
     spread: int
+    control: int
     timeout_s: float
 
 
@@ -55,7 +56,7 @@ class State(NamedTuple):
 
     `follows` links the requests of a waiting list and, with `precedes`, those that run, by admission. `heap` holds
     ``decode step of the end << 32 | request``. `growth[gpu, r]` counts sequences that need a block at the decode
-    steps r modulo a block. `gaps` is a histogram of the times between tokens.
+    steps r modulo a block. `gaps` is a histogram of the times between tokens. The last three are `step_control`'s.
     """
 
     numbers: np.ndarray
@@ -77,6 +78,9 @@ class State(NamedTuple):
     start_s: np.ndarray
     first_token_s: np.ndarray
     completion_s: np.ndarray
+    control: np.ndarray
+    control_rules: np.ndarray
+    decisions: np.ndarray
 
 
 NUMBERS = (
@@ -110,6 +114,9 @@ NUMBERS = (
     "recomputed",
     "peak",
     "abandoned",
+    "cap",
+    "room",
+    "tick",
 )
 (
     DECODES,
@@ -142,6 +149,9 @@ NUMBERS = (
     RECOMPUTED,
     PEAK,
     ABANDONED,
+    CAP,
+    ROOM,
+    TICK,
 ) = range(len(NUMBERS))
 TIMES = ("now_s", "pending_s", "since_s", "busy_s", "seat_s", "spread_tokens", "sample_s", "sample_gap_s")
 NOW, PENDING, SINCE, BUSY, SEAT_TIME, SPREAD, SAMPLE, SAMPLE_GAP = range(len(TIMES))

@@ -20,10 +20,12 @@ import numpy as np
 
 from simlib.compiled import uncounted
 from simlib.step_compose import compose
+from simlib.step_control import finish, tick, watch
 from simlib.step_state import (
     ACTIVE,
     BAD_TIME,
     BUSY,
+    CAP,
     CHUNKS,
     CONTEXT,
     CONTEXT_SLOPE,
@@ -64,6 +66,7 @@ from simlib.step_state import (
     SUM_CONTEXT,
     SUM_DECODES,
     SUM_PREFILL,
+    TICK,
     TOKENS,
     USED,
     Ask,
@@ -128,6 +131,8 @@ def stretch(gpu: int, step_s: float, slope_s: float, horizon_s: float, state: St
     """Decode steps that nothing changes, this one included; their blocks are taken."""
     n, growth, block = state.numbers[gpu], state.growth[gpu], 1 << rules.bits
     most = (state.heap[gpu, 0] >> 32) - n[STEP]
+    if rules.control:
+        most = min(most, n[TICK] - n[STEP])
     if most <= 1 or (rules.two and n[LATER_SEATS] > 0):
         return 1
     if not rules.reserve:
@@ -158,7 +163,7 @@ def horizon(gpu: int, horizon_s: float, state: State, rules: StepRules) -> float
         return horizon_s
     if rules.timeout_s < math.inf:
         return -math.inf
-    if n[SEATS] >= rules.seats or n[RESUMED] >= 0:
+    if n[SEATS] >= n[CAP] or n[RESUMED] >= 0:
         return math.inf
     if rules.routing == SHARED:  # another GPU may take the head, and the next one may fit
         return -math.inf
@@ -179,6 +184,8 @@ def complete(gpu: int, complete_s: float, joins: int, ask: Ask, state: State, ru
             growth[(n[STEP] - total) & mask] -= 1
         unlink(request, n, state)
         state.completion_s[request] = complete_s
+        if rules.control:
+            finish(request, gpu, complete_s, ask, state)
         seats += 1
         blocks += held(request, total, ask, rules)
         tokens += routed(request, ask) if rules.routing == LEAST_TOKENS else 0
@@ -193,6 +200,8 @@ def complete(gpu: int, complete_s: float, joins: int, ask: Ask, state: State, ru
         state.completion_s[request] = complete_s
         if left <= 0:
             unlink(request, n, state)
+            if rules.control:
+                finish(request, gpu, complete_s, ask, state)
             seats += 1
             blocks += held(request, total, ask, rules)
             tokens += routed(request, ask) if rules.routing == LEAST_TOKENS else 0
@@ -269,6 +278,8 @@ def move(
     """Take a GPU to its next boundary at which something may change, at the latest the first one at or after a time."""
     n, t, shape = state.numbers[gpu], state.times[gpu], state.shape
     settle(n)
+    if rules.control and n[STEP] >= n[TICK]:
+        tick(gpu, state, rules)
     preempted = n[PREEMPTIONS]
     decodes, joins = compose(gpu, ask, state, rules)
     if decodes == 0 and shape[CHUNKS] == 0.0:
@@ -287,6 +298,8 @@ def move(
     last_s = step_s + slope_s * (steps - 1)
     start_s = t[NOW] + t[PENDING]
     note(gpu, steps, start_s, total_s, state, rules)
+    if rules.control:
+        watch(gpu, step_s, slope_s, steps, decodes, state)
     n[STEPS] += steps
     n[SUM_DECODES] += steps * decodes
     n[SUM_PREFILL] += int(shape[PREFILL])
@@ -398,7 +411,10 @@ def signatures() -> SimpleNamespace:
     ask = types.NamedTuple([floats, ints, ints, ints, ints, links], Ask)
     rules = types.NamedTuple([types.int64] * (len(StepRules._fields) - 1) + [types.float64], StepRules)
     state = types.NamedTuple(
-        [grid, table, grid, grid, ints, floats, ints, cube, cube, ints, ints, ints] + [links] * 4 + [floats] * 3,
+        [grid, table, grid, grid, ints, floats, ints, cube, cube, ints, ints, ints]
+        + [links] * 4
+        + [floats] * 3
+        + [table, table, cube],
         State,
     )
     law = types.float64(floats, floats)

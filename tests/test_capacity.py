@@ -168,12 +168,12 @@ def test_policies_of_both_execution_models_are_searched_side_by_side():
         law,
         sla=1.0,
         requests=2000,
-        executions={"engine": simlib.Continuous(max_seqs=8)},
+        execution={"engine": simlib.Continuous(max_seqs=8)},
     )
     found = search(1)
     assert 0.8 * 80 < found["engine"] < 1.1 * 80
     assert found["batches"] > 0
-    with pytest.raises(simlib.InputError, match="executions"):
-        Search({"a": simlib.StaticFIFO()}, draw, executions={"b": "continuous"})
+    with pytest.raises(simlib.InputError, match="execution"):
+        Search({"a": simlib.StaticFIFO()}, draw, execution={"b": "continuous"})
     with pytest.raises(simlib.InputError, match="policy"):
         Search({"a": "fcfs"}, draw)

@@ -95,7 +95,7 @@ def roots_of(
                 given.d_sla,
                 share,
                 requests,
-                {name: how for name, (_, _, how) in compared.items()},
+                execution={name: how for name, (_, _, how) in compared.items()},
             )
             found = replicate(search, replications, seed=seed, workers=workers, progress=False)
             for name, (key, _, _) in compared.items():
