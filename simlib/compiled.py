@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["borrowed", "compiled", "is_compilable", "is_worthwhile", "uncounted"]
+__all__ = ["borrowed", "called", "compiled", "is_compilable", "is_worthwhile", "uncounted"]
 
 WORTHWHILE = 20_000  # requests
 
@@ -43,6 +43,15 @@ def compiled(function: Callable[..., Any], signature: Any = None) -> Callable[..
         If numba cannot compile it (see `is_compilable`).
     """
     return _compiled(function, _Held(signature), _surroundings(function))
+
+
+def called(function: Callable[..., Any], signature: Any) -> Callable[..., Any]:
+    """`compiled`, to be called from Python with arguments of exactly the signature's types.
+
+    Numba looks at the type of every argument of a call, longest at functions, which takes it more time than serving
+    ten requests. Nobody looks here: an array of another type or layout would be misread.
+    """
+    return compiled(function, signature).get_compile_result(signature).entry_point
 
 
 def is_compilable(function: Callable[..., Any], signature: Any) -> tuple[bool, str]:

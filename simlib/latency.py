@@ -130,11 +130,14 @@ class Affine(LatencyModel):
     def batch_time_s(self, size: Any, max_total_tokens: Any) -> Any:
         """T(b, L) in seconds, for numbers or arrays."""
         size, max_total_tokens = _at_least("size", size, 1.0), _at_least("max_total_tokens", max_total_tokens, 0.0)
+        return self._time_s(size, max_total_tokens)[()]
+
+    def _time_s(self, size: np.ndarray, max_total_tokens: np.ndarray) -> np.ndarray:
         company = 1.0 + self.gamma * (size - 1.0) / size
-        return np.maximum(self.floor_s, self.alpha_s + self.beta_s_per_token * max_total_tokens * company)[()]
+        return np.maximum(self.floor_s, self.alpha_s + self.beta_s_per_token * max_total_tokens * company)
 
     def first_token_s(self, shape: np.ndarray) -> np.ndarray:
-        return self.batch_time_s(shape[:, SIZE], shape[:, MAX_PROMPT] + 1.0)
+        return self._time_s(shape[:, SIZE], shape[:, MAX_PROMPT] + 1.0)
 
 
 @dataclass(frozen=True, slots=True)

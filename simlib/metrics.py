@@ -9,17 +9,18 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from simlib.checks import InputError, check_choice, check_number, check_type
 from simlib.stability import label
+from simlib.stats import check_numbers
 
 if TYPE_CHECKING:
     from simlib.run import Run, Times
 
-__all__ = ["SLA", "SUMMARY_KEYS", "request_times", "summary", "violations"]
+__all__ = ["SLA", "SUMMARY_KEYS", "percentiles", "request_times", "summary", "violations"]
 
 SUMMARY_KEYS = (
     "requests",
@@ -106,8 +107,9 @@ def request_times(run: Run) -> dict[str, np.ndarray]:
     """
     times = _times(run)
     arrival_s, outputs = run.table.arrival_s, run.table.output_tokens
-    gaps = outputs - 1.0
-    gaps[outputs < 2] = np.nan
+    gaps, short = outputs - 1.0, outputs < 2
+    if short.any():
+        gaps[short] = np.nan
     return {
         "latency": times.completion_s - arrival_s,
         "queueing": times.start_s - arrival_s,
@@ -142,36 +144,35 @@ def summary(run: Run, sla: SLA | float | str | None = None) -> dict[str, float |
     Shares count every request, rejected ones as violations; means and quantiles cover the completed ones.
     Percentiles interpolate linearly. `makespan_s` runs from the first arrival to the last completion.
     """
-    missed = violations(run, sla)
-    table = run.table
-    done = ~np.isnan(run.times.completion_s)
-    every = slice(None) if done.all() else done  # a view, where nothing was rejected
-    completion_s = run.times.completion_s[every]
-    makespan_s = float(np.max(completion_s, initial=table.arrival_s[0]) - table.arrival_s[0])
-    times = {name: values[every] for name, values in request_times(run).items()}
-    latency_p50_s, latency_p95_s, latency_p99_s = _percentiles(times["latency"], 50, 95, 99)
-    tokens = table.output_tokens[every]
+    missed = int(np.count_nonzero(violations(run, sla)))
+    table, completion_s, times = run.table, run.times.completion_s, request_times(run)
+    arrival_s, tokens, first_s = table.arrival_s, table.output_tokens, table.arrival_s[0]
+    done = ~np.isnan(completion_s)
+    completed = int(np.count_nonzero(done))
+    if completed < len(table):
+        arrival_s, completion_s, tokens = arrival_s[done], completion_s[done], tokens[done]
+        times = {name: values[done] for name, values in times.items()}
+    makespan_s = float(np.max(completion_s, initial=first_s) - first_s)
+    ttft_s, tpot_s = _present(times["ttft"]), _present(times["tpot"])
     values = (
         len(table),
-        float(np.mean(missed)),
-        _rate(np.sum(~missed), makespan_s),
+        missed / len(table),
+        _rate(len(table) - missed, makespan_s),
         _mean(times["latency"]),
-        latency_p50_s,
-        latency_p95_s,
-        latency_p99_s,
+        *_percentiles(times["latency"], 50, 95, 99),
         _mean(times["queueing"]),
         _mean(times["service"]),
-        _mean(times["ttft"]),
-        *_percentiles(times["ttft"], 99),
-        _mean(times["tpot"]),
-        *_percentiles(times["tpot"], 99),
+        _mean(ttft_s),
+        *_percentiles(ttft_s, 99),
+        _mean(tpot_s),
+        *_percentiles(tpot_s, 99),
         run.gap_p99_s(times["tpot"], tokens),
-        _rate(np.sum(done), makespan_s),
-        _rate(np.sum(tokens), makespan_s),
+        _rate(completed, makespan_s),
+        _rate(np.add.reduce(tokens), makespan_s),
         _rate(run.busy_s, run.gpus * makespan_s),
         run.batch_size_mean,
         makespan_s,
-        label(table.arrival_s[every], completion_s) if len(completion_s) else "unknown",
+        label(arrival_s, completion_s) if completed else "unknown",
     )
     return dict(zip(SUMMARY_KEYS, values, strict=True))
 
@@ -182,46 +183,77 @@ def _rate(amount: float, time_s: float) -> float:
 
 
 def _mean(values: np.ndarray) -> float:
-    present = _present(values)
-    return float(present.mean()) if len(present) else float("nan")
+    return float(np.add.reduce(values) / len(values)) if len(values) else float("nan")
 
 
 def _present(values: np.ndarray) -> np.ndarray:
-    missing = np.isnan(values)
-    return values[~missing] if np.count_nonzero(missing) else values
+    """Without what is missing; a sum says sooner than a look at each whether anything is."""
+    return values[~np.isnan(values)] if math.isnan(np.add.reduce(values)) else values
+
+
+def percentiles(values: Any, *percents: float) -> list[float]:
+    """Exact percentiles with linear interpolation: `numpy.percentile` to the last bit, in a third of its time.
+
+    Parameters
+    ----------
+    values : array_like of float, shape (n,)
+        At least one; none missing.
+    *percents : float
+        From 0 to 100.
+
+    Raises
+    ------
+    InputError
+        If there is no value, one is not a finite number, or a percent is out of range.
+
+    Examples
+    --------
+    >>> percentiles([4.0, 1.0, 2.0, 3.0], 50, 99)
+    [2.5, 3.9699999999999998]
+    """
+    percents = [check_number("percents", percent, 0.0, 100.0) for percent in percents]
+    return _percentiles(check_numbers("values", values, "value"), *percents)
 
 
 def _percentiles(values: np.ndarray, *percents: float) -> list[float]:
-    """As `numpy.percentile` interpolates them, at half its cost for a run of some thousand requests."""
-    present = _present(values)
-    if not len(present):
+    """`percentiles` of values that are known to be right; NaN of none.
+
+    numpy selects one rank with vector instructions, several with a loop of branches: so one after the other, each
+    among what is above the rank before.
+    """
+    if not len(values):
         return [float("nan")] * len(percents)
-    places = [percent / 100 * (len(present) - 1) for percent in percents]
-    below = [math.floor(place) for place in places]
-    sorted_there = np.partition(present, sorted({*below, *(min(at + 1, len(present) - 1) for at in below)}))
-    found = []
-    for place, at in zip(places, below, strict=True):
-        low, high = float(sorted_there[at]), float(sorted_there[min(at + 1, len(present) - 1)])
+    places = {percent: percent / 100 * (len(values) - 1) for percent in sorted(percents)}
+    found, below, above = {}, 0, values
+    for percent, place in places.items():
+        at = math.floor(place)
+        above, below = np.partition(above, at - below)[at - below :], at
+        low = float(above[0])
+        high = float(np.min(above[1:], initial=math.inf)) if len(above) > 1 else low
         part = place - at
-        found.append(high - (high - low) * (1 - part) if part >= 0.5 else low + (high - low) * part)
-    return found
+        found[percent] = high - (high - low) * (1 - part) if part >= 0.5 else low + (high - low) * part
+    return [found[percent] for percent in percents]
 
 
 def token_p99(tpot_s: np.ndarray, output_tokens: np.ndarray) -> float:
     """99th percentile over all gaps between tokens; a request's gaps are equal in run-to-completion."""
-    present = ~np.isnan(tpot_s)
-    if not present.any():
+    if math.isnan(np.add.reduce(tpot_s)):
+        present = ~np.isnan(tpot_s)
+        tpot_s, output_tokens = tpot_s[present], output_tokens[present]
+    if not len(tpot_s):
         return float("nan")
-    tpot_s, gaps = tpot_s[present], output_tokens[present] - 1
-    wanted, top = 0.99 * gaps.sum(), max(1, len(gaps) // 16)
+    gaps = int(np.add.reduce(output_tokens)) - len(tpot_s)
+    wanted, top = 0.99 * gaps, max(1, len(tpot_s) // 16)
     while True:  # the slowest sixteenth of the requests most often has the slowest hundredth of the gaps
-        slowest = np.argpartition(tpot_s, len(gaps) - top)[len(gaps) - top :]
-        below = gaps.sum() - gaps[slowest].sum()
-        if below < wanted or top == len(gaps):
+        least_s = np.partition(tpot_s, len(tpot_s) - top)[len(tpot_s) - top]
+        slowest = np.flatnonzero(tpot_s >= least_s)
+        gaps_of = output_tokens[slowest] - 1
+        below = gaps - int(np.add.reduce(gaps_of))
+        if below < wanted or top == len(tpot_s):
             break
-        top = min(4 * top, len(gaps))
-    order = slowest[np.argsort(tpot_s[slowest])]
-    return float(tpot_s[order][np.searchsorted(below + np.cumsum(gaps[order]), wanted)])
+        top = min(4 * top, len(tpot_s))
+    order = np.argsort(tpot_s[slowest])
+    return float(tpot_s[slowest[order[np.searchsorted(below + np.cumsum(gaps_of[order]), wanted)]]])
 
 
 def _times(run: Run) -> Times:

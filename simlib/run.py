@@ -83,8 +83,9 @@ class Run:
         end_s = served.start_s + served.service_s
         first_s = np.minimum(end_s, served.start_s + self.first_token_after_s)
         columns = (times[batch] for times in (served.start_s, first_s, end_s))
-        rejected = batch < 0
-        return Times(*(np.where(rejected, np.nan, column) for column in columns) if rejected.any() else columns)
+        if np.min(batch) < 0:
+            columns = (np.where(batch < 0, np.nan, column) for column in columns)
+        return Times(*columns)
 
     @property
     def rejected(self) -> int:
@@ -165,6 +166,7 @@ class Run:
             "edges": None if self.edges is None else self.edges.tolist(),
             "backend": self.backend,
             "settings": self.settings,
+            "index_freq": _freq(self.table.index),
         }
         aside = path.with_name(path.name + ".part")
         try:
@@ -205,10 +207,14 @@ class Run:
             }
             batch_of = stored["run:batch"].to_numpy()
             given = stored.drop_columns([name for name in stored.column_names if name.startswith("run:")])
+            frame = given.to_pandas()
+            if about.get("index_freq"):
+                with contextlib.suppress(ValueError):  # a calendar of holidays is not in a frequency's name
+                    frame.index.freq = about["index_freq"]
             first_token_after_s = batches.pop("first_token_after_s")
             notes = [batches.pop(f"note {name}") for name in about["notes"]]
             return cls(
-                table=RequestTable.of(given.to_pandas()),
+                table=RequestTable.of(frame),
                 served=Batches(
                     **batches, notes=np.array(notes).T.reshape(about["batches"], len(notes)), batch_of=batch_of
                 ),
@@ -235,6 +241,13 @@ class Run:
     @property
     def _bins(self) -> np.ndarray:
         return self.served.queue if self.binned else np.full(len(self.served.queue), -1)
+
+
+def _freq(index: Any) -> str | None:
+    """The step of an index of dates or durations, by pandas' name: Parquet keeps its values alone."""
+    import pandas as pd
+
+    return index.freqstr if isinstance(index, (pd.DatetimeIndex, pd.TimedeltaIndex)) else None
 
 
 def _checked(path: str | Path) -> Path:

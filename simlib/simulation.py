@@ -170,10 +170,10 @@ def _report_idleness(arrival_s: np.ndarray, service_s: np.ndarray) -> None:
 
 def _fitting(table: RequestTable, plan: schedulers.Plan, oversize: str) -> np.ndarray | None:
     """Positions of the requests that fit a GPU's memory, or None if all do."""
+    if table.kept("largest", lambda: int(np.max(table.prompt_tokens + table.output_tokens))) <= plan.capacity_tokens:
+        return None
     tokens = table.prompt_tokens + table.output_tokens
     fits = tokens <= plan.capacity_tokens
-    if fits.all():
-        return None
     if oversize == "error":
         row = int(np.argmin(fits))
         raise InputError(
