@@ -12,7 +12,7 @@ import numpy as np
 
 from simlib import binning, engine, latency, schedulers
 from simlib.checks import InputError, check_choice, check_integer
-from simlib.compiled import is_compilable, is_worthwhile
+from simlib.compiled import is_compilable, is_own, is_worthwhile
 from simlib.metrics import SLA
 from simlib.run import Run
 from simlib.table import RequestTable
@@ -257,12 +257,15 @@ def _way(backend: str) -> Callable[..., int]:
 
 def _answering(decide: Callable[..., Any], name: str) -> Callable[..., tuple[int, int]]:
     """A policy's plain function that answers with two integers, as its compiled twin must, or is named."""
+    if is_own(decide):
+        return decide
 
     def answer(*sees: Any) -> tuple[int, int]:
         given = decide(*sees)
         try:
-            queue, size = (int(operator.index(part)) for part in given)
-            if abs(size) < 2**62 and abs(queue) < 2**62:
+            queue, size = given
+            queue, size = int(operator.index(queue)), int(operator.index(size))
+            if -(2**62) < size < 2**62 and -(2**62) < queue < 2**62:
                 return queue, size
         except (TypeError, ValueError):
             pass
@@ -273,6 +276,8 @@ def _answering(decide: Callable[..., Any], name: str) -> Callable[..., tuple[int
 
 def _timing(law: Callable[..., Any]) -> Callable[..., float]:
     """A latency model's plain function that answers with a number, as its compiled twin must, or is named."""
+    if is_own(law):
+        return law
 
     def time_s(batch: np.ndarray, params: np.ndarray) -> float:
         given = law(batch, params)
