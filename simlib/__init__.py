@@ -106,6 +106,7 @@ _MODULES = {
     "studies",
     "sweep",
     "table",
+    "tally",
     "theory",
     "theory_batches",
     "theory_bins",

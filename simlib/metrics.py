@@ -16,6 +16,20 @@ import numpy as np
 from simlib.checks import InputError, check_choice, check_number, check_type
 from simlib.stability import label
 from simlib.stats import check_numbers
+from simlib.tally import (
+    COMPLETED,
+    LAST,
+    LATENCY,
+    MISSED,
+    QUEUEING,
+    SERVICE,
+    TOKENS,
+    TPOT,
+    TPOTS,
+    TTFT,
+    TTFTS,
+    tally,
+)
 
 if TYPE_CHECKING:
     from simlib.run import Run, Times
@@ -131,11 +145,17 @@ def violations(run: Run, sla: SLA | float | str | None = None) -> np.ndarray:
         missed |= completion_s > run.table.arrival_s + limits["latency"]
     if set(limits) - {"latency"}:
         times = request_times(run)
+        _refuse_untimed(limits, int(np.count_nonzero(np.isnan(times["ttft"]) & ~np.isnan(completion_s))))
         for metric in limits.keys() - {"latency"}:
             missed |= times[metric] > limits[metric]
-            if np.isnan(times["ttft"][~np.isnan(completion_s)]).any():
-                raise InputError(f"sla: {metric}<={limits[metric]:g} (the latency model gives no time to first token)")
     return missed
+
+
+def _refuse_untimed(limits_s: Mapping[str, float], untimed: int) -> None:
+    """Raise `InputError` if a limit is on what some completed requests do not have: a time to first token."""
+    for metric in limits_s.keys() - {"latency"}:
+        if untimed:
+            raise InputError(f"sla: {metric}<={limits_s[metric]:g} (the latency model gives no time to first token)")
 
 
 def summary(run: Run, sla: SLA | float | str | None = None) -> dict[str, float | int | str]:
@@ -144,35 +164,34 @@ def summary(run: Run, sla: SLA | float | str | None = None) -> dict[str, float |
     Shares count every request, rejected ones as violations; means and quantiles cover the completed ones.
     Percentiles interpolate linearly. `makespan_s` runs from the first arrival to the last completion.
     """
-    missed = int(np.count_nonzero(violations(run, sla)))
-    table, completion_s, times = run.table, run.times.completion_s, request_times(run)
-    arrival_s, tokens, first_s = table.arrival_s, table.output_tokens, table.arrival_s[0]
-    done = ~np.isnan(completion_s)
-    completed = int(np.count_nonzero(done))
-    if completed < len(table):
-        arrival_s, completion_s, tokens = arrival_s[done], completion_s[done], tokens[done]
-        times = {name: values[done] for name, values in times.items()}
-    makespan_s = float(np.max(completion_s, initial=first_s) - first_s)
-    ttft_s, tpot_s = _present(times["ttft"]), _present(times["tpot"])
+    _check_run(run)
+    limits_s = SLA.of(run.sla if sla is None else sla).limits_s
+    table, most_s = run.table, np.array([limits_s.get(metric, math.inf) for metric in METRICS])
+    found = tally(table.arrival_s, table.output_tokens, *run.rows, most_s)
+    sums = found.sums.tolist()
+    completed, ttfts, tpots = (int(sums[place]) for place in (COMPLETED, TTFTS, TPOTS))
+    _refuse_untimed(limits_s, completed - ttfts)
+    makespan_s = sums[LAST] - float(table.arrival_s[0])
+    arrival_s = table.arrival_s if completed == len(table) else table.arrival_s[~np.isnan(run.times.completion_s)]
     values = (
         len(table),
-        missed / len(table),
-        _rate(len(table) - missed, makespan_s),
-        _mean(times["latency"]),
-        *_percentiles(times["latency"], 50, 95, 99),
-        _mean(times["queueing"]),
-        _mean(times["service"]),
-        _mean(ttft_s),
-        *_percentiles(ttft_s, 99),
-        _mean(tpot_s),
-        *_percentiles(tpot_s, 99),
-        run.gap_p99_s(times["tpot"], tokens),
+        sums[MISSED] / len(table),
+        _rate(len(table) - sums[MISSED], makespan_s),
+        _mean(sums[LATENCY], completed),
+        *_percentiles(found.latency_s, 50, 95, 99),
+        _mean(sums[QUEUEING], completed),
+        _mean(sums[SERVICE], completed),
+        _mean(sums[TTFT], ttfts),
+        *_percentiles(found.ttft_s, 99),
+        _mean(sums[TPOT], tpots),
+        *_percentiles(found.tpot_s, 99),
+        run.gap_p99_s(found.tpot_s, found.gaps),
         _rate(completed, makespan_s),
-        _rate(np.add.reduce(tokens), makespan_s),
+        _rate(sums[TOKENS], makespan_s),
         _rate(run.busy_s, run.gpus * makespan_s),
         run.batch_size_mean,
         makespan_s,
-        label(arrival_s, completion_s) if completed else "unknown",
+        label(arrival_s, found.completion_s) if completed else "unknown",
     )
     return dict(zip(SUMMARY_KEYS, values, strict=True))
 
@@ -182,13 +201,8 @@ def _rate(amount: float, time_s: float) -> float:
     return float(amount / time_s) if time_s > 0 else (np.inf if amount > 0 else 0.0)
 
 
-def _mean(values: np.ndarray) -> float:
-    return float(np.add.reduce(values) / len(values)) if len(values) else float("nan")
-
-
-def _present(values: np.ndarray) -> np.ndarray:
-    """Without what is missing; a sum says sooner than a look at each whether anything is."""
-    return values[~np.isnan(values)] if math.isnan(np.add.reduce(values)) else values
+def _mean(total: float, count: int) -> float:
+    return total / count if count else float("nan")
 
 
 def percentiles(values: Any, *percents: float) -> list[float]:
@@ -235,28 +249,30 @@ def _percentiles(values: np.ndarray, *percents: float) -> list[float]:
     return [found[percent] for percent in percents]
 
 
-def token_p99(tpot_s: np.ndarray, output_tokens: np.ndarray) -> float:
-    """99th percentile over all gaps between tokens; a request's gaps are equal in run-to-completion."""
-    if math.isnan(np.add.reduce(tpot_s)):
-        present = ~np.isnan(tpot_s)
-        tpot_s, output_tokens = tpot_s[present], output_tokens[present]
+def token_p99(tpot_s: np.ndarray, gaps: np.ndarray) -> float:
+    """99th percentile over all gaps between tokens; a request's gaps are equal in run-to-completion.
+
+    `gaps` counts them, at least one a request.
+    """
     if not len(tpot_s):
         return float("nan")
-    gaps = int(np.add.reduce(output_tokens)) - len(tpot_s)
-    wanted, top = 0.99 * gaps, max(1, len(tpot_s) // 16)
+    total, top = int(np.add.reduce(gaps)), max(1, len(tpot_s) // 16)
     while True:  # the slowest sixteenth of the requests most often has the slowest hundredth of the gaps
         least_s = np.partition(tpot_s, len(tpot_s) - top)[len(tpot_s) - top]
         slowest = np.flatnonzero(tpot_s >= least_s)
-        gaps_of = output_tokens[slowest] - 1
-        below = gaps - int(np.add.reduce(gaps_of))
-        if below < wanted or top == len(tpot_s):
+        below = total - int(np.add.reduce(gaps[slowest]))
+        if below < 0.99 * total or top == len(tpot_s):
             break
         top = min(4 * top, len(tpot_s))
-    order = np.argsort(tpot_s[slowest])
-    return float(tpot_s[slowest[order[np.searchsorted(below + np.cumsum(gaps_of[order]), wanted)]]])
+    order = slowest[np.argsort(tpot_s[slowest])]
+    return float(tpot_s[order[np.searchsorted(below + np.cumsum(gaps[order]), 0.99 * total)]])
 
 
 def _times(run: Run) -> Times:
+    _check_run(run)
+    return run.times
+
+
+def _check_run(run: Run) -> None:
     if not hasattr(run, "served"):
         raise InputError(f"run: {run!r} (expected a run, as simulate returns it)")
-    return run.times

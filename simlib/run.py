@@ -74,15 +74,20 @@ class Run:
     backend: str = "compiled"
     settings: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def rows(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Each request's row in what follows, -1 if it was rejected; start, first token and completion by row."""
+        served = self.served
+        end_s = served.start_s + served.service_s
+        return served.batch_of, served.start_s, np.minimum(end_s, served.start_s + self.first_token_after_s), end_s
+
     @cached_property
     def times(self) -> Times:
         """When each request started, had its first token and was complete, in input order."""
-        served, batch = self.served, self.served.batch_of
-        if len(served.start_s) == 0:
-            return Times(*(np.full(len(batch), np.nan) for _ in range(3)))
-        end_s = served.start_s + served.service_s
-        first_s = np.minimum(end_s, served.start_s + self.first_token_after_s)
-        columns = (times[batch] for times in (served.start_s, first_s, end_s))
+        batch, *by_batch = self.rows
+        if len(by_batch[0]) == 0:
+            return Times(*(np.full(len(batch), np.nan) for _ in by_batch))
+        columns = (times[batch] for times in by_batch)
         if np.min(batch) < 0:
             columns = (np.where(batch < 0, np.nan, column) for column in columns)
         return Times(*columns)
@@ -102,9 +107,9 @@ class Run:
         """Requests of a batch, on average; 0 without batches."""
         return float(np.mean(self.served.size)) if len(self.served.size) else 0.0
 
-    def gap_p99_s(self, tpot_s: np.ndarray, output_tokens: np.ndarray) -> float:
+    def gap_p99_s(self, tpot_s: np.ndarray, gaps: np.ndarray) -> float:
         """99th percentile over all times between tokens, seconds; here a request's are all equal to its TPOT."""
-        return metrics.token_p99(tpot_s, output_tokens)
+        return metrics.token_p99(tpot_s, gaps)
 
     @cached_property
     def requests(self) -> pd.DataFrame:

@@ -230,25 +230,34 @@ def _dynamic_plan(
     gpus: int,
     bin_select: str,
     edges: np.ndarray | None,
-    caps: Sequence[int] | None,
+    caps: tuple[int, ...] | None,
 ) -> Plan:
     rules = _rules(policy.variant)
-    candidates = rules.candidates if rules.variant == "original" else rules.b_max
-    controller = rules.controller()
-    memory = np.zeros(((1 if rules.pooled else gpus) + 1, len(controller)))
-    memory[:-1] = controller
-    looked_at = [candidates] * len(queues.end) if caps is None else [min(candidates, cap) for cap in caps]
-    params = np.array([*rules.params(policy.d_sla).tolist(), SELECTIONS.index(bin_select), *looked_at], np.float64)
+    params, memory = _at_start(rules, policy.d_sla, gpus, bin_select, len(queues.end), caps)
     return Plan(
         queues,
         decide_dynamic,
         learn_dynamic,
-        params,
-        memory,
+        params.copy(),
+        memory.copy(),
         notes=NOTES,
         capacity_tokens=rules.memory.capacity_tokens,
         edges=edges,
     )
+
+
+@functools.lru_cache(maxsize=256)
+def _at_start(
+    rules: Rules, d_sla: float, gpus: int, bin_select: str, bins: int, caps: tuple[int, ...] | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """The kernels' numbers and their memory before the first decision; made once for the runs of a sweep."""
+    candidates = rules.candidates if rules.variant == "original" else rules.b_max
+    controller = rules.controller()
+    memory = np.zeros(((1 if rules.pooled else gpus) + 1, len(controller)))
+    memory[:-1] = controller
+    looked_at = [candidates] * bins if caps is None else [min(candidates, cap) for cap in caps]
+    params = np.array([*rules.params(d_sla).tolist(), SELECTIONS.index(bin_select), *looked_at], np.float64)
+    return params, memory
 
 
 def decide_fixed(

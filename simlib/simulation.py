@@ -195,7 +195,7 @@ def _backend(backend: str, plan: schedulers.Plan, model: latency.LatencyModel, n
         ("latency", model.law, kinds.law),
     )
     for part, function, kind in parts:
-        possible, why = is_compilable(function, kind)
+        possible, why = (True, "") if is_own(function) else is_compilable(function, kind)
         if not possible and backend == "compiled":
             raise InputError(f"backend: 'compiled' ({part} cannot be compiled: {why}; expected 'auto' or 'stepped')")
         if not possible:

@@ -19,6 +19,7 @@ import numpy as np
 from simlib.checks import InputError, check_integer, check_number, check_type
 from simlib.stats import Estimate, check_numbers, mean_interval, refuse_rows, t_quantile
 from simlib.table import TOKEN_COLUMNS, RequestTable
+from simlib.tally import windows
 
 __all__ = ["Stability", "Verdict", "looks_independent", "stability", "two_starts"]
 
@@ -104,12 +105,10 @@ def label(arrival_s: np.ndarray, completion_s: np.ndarray) -> Stability:
     """`stability` of columns that are known to be right."""
     if len(arrival_s) < SHORTEST_RUN or arrival_s[0] == arrival_s[-1]:
         return "unknown"
-    if _grows(0, _in_system(arrival_s, completion_s)):
+    in_system, delays_s = windows(arrival_s, completion_s, WINDOWS)
+    if _grows(0, in_system):
         return "unstable"
-    size = len(arrival_s) // WINDOWS
-    scored = slice(size, WINDOWS * size)
-    delays_s = (completion_s[scored] - arrival_s[scored]).reshape(-1, size).mean(axis=1)
-    return "stable" if _looks_independent(delays_s, ONE_SIDED) else "near_critical"
+    return "stable" if _looks_independent(delays_s[1:], ONE_SIDED) else "near_critical"
 
 
 def two_starts(serve: Callable[[RequestTable], Any], requests: Any, backlog: int | None = None) -> Verdict:
@@ -180,10 +179,10 @@ def two_starts(serve: Callable[[RequestTable], Any], requests: Any, backlog: int
     arrival_s, loaded = table.arrival_s, _after(table, backlog)
     completion_s, loaded_completion_s = _served(serve, table), _served(serve, loaded)
     from_empty = stability(arrival_s, completion_s)
-    in_system = _in_system(arrival_s, completion_s)
+    in_system, _ = windows(arrival_s, completion_s, WINDOWS)
     copies_s, originals_s = loaded_completion_s[:backlog], loaded_completion_s[backlog:]
     copies = (int(np.count_nonzero(copies_s > end_s)) for end_s in _window_ends_s(arrival_s))
-    left = [sum(both) for both in zip(copies, _in_system(arrival_s, originals_s), strict=True)]
+    left = [sum(both) for both in zip(copies, windows(arrival_s, originals_s, WINDOWS)[0], strict=True)]
     if left[-1] - in_system[-1] <= GONE * backlog:
         from_backlog = "drains"
     else:
@@ -225,17 +224,6 @@ def _columns(arrival_s: Any, completion_s: Any) -> tuple[np.ndarray, np.ndarray]
 def _window_ends_s(arrival_s: np.ndarray) -> np.ndarray:
     """The last arrival of each of the windows of equally many requests."""
     return arrival_s[len(arrival_s) // WINDOWS * np.arange(1, WINDOWS + 1) - 1]
-
-
-def _in_system(arrival_s: np.ndarray, completion_s: np.ndarray) -> list[int]:
-    """How many requests are in the system at the end of each window, after all that happens at that instant."""
-    ends_s = _window_ends_s(arrival_s)
-    arrived = np.searchsorted(arrival_s, ends_s, "right")
-    # Nobody is there who came earlier than the longest stay before; the margin is for rounding.
-    longest_s = float(np.max(completion_s - arrival_s))
-    first = np.searchsorted(arrival_s, ends_s - longest_s - 1e-9 * np.abs(ends_s))
-    windows = zip(first.tolist(), arrived.tolist(), ends_s.tolist(), strict=True)
-    return [int(np.count_nonzero(completion_s[since:until] > end_s)) for since, until, end_s in windows]
 
 
 def _grows(start: int, ends: list[int]) -> bool:
@@ -285,17 +273,17 @@ def looks_independent(means: Any, error: float = ONE_SIDED) -> bool:
     means = check_numbers("means", means, "batch")
     if len(means) < 3:
         raise InputError(f"means: {len(means)} (expected at least 3)")
-    return _looks_independent(means, check_number("error", error, 0.0, 1.0, open_low=True, open_high=True))
+    return _looks_independent(means.tolist(), check_number("error", error, 0.0, 1.0, open_low=True, open_high=True))
 
 
-def _looks_independent(means: np.ndarray, error: float) -> bool:
+def _looks_independent(means: list[float], error: float) -> bool:
     count = len(means)
-    apart, steps = means - np.add.reduce(means) / count, means[1:] - means[:-1]
-    spread = float(apart @ apart)
+    centre = sum(means) / count
+    spread = sum((mean - centre) ** 2 for mean in means)
     # Equal up to rounding: nothing varies, so that nothing depends.
-    if spread <= count * (1e-9 * float(np.max(np.abs(means)))) ** 2:
+    if spread <= count * (1e-9 * max(map(abs, means))) ** 2:
         return True
-    ratio = float(steps @ steps) / spread
+    ratio = sum((after - before) ** 2 for before, after in itertools.pairwise(means)) / spread
     return (1 - ratio / 2) * math.sqrt((count**2 - 1) / (count - 2)) < _critical_z(error)
 
 

@@ -13,6 +13,7 @@ from simlib.checks import InputError
 from simlib.compiled import compiled
 from simlib.stability import looks_independent, stability, two_starts
 from simlib.table import RequestTable
+from simlib.tally import windows
 
 
 def mm1(load, requests, runs, seed):
@@ -197,7 +198,7 @@ def test_who_is_in_the_system_is_counted_as_a_sort_counts():
             arrived, done = (
                 np.searchsorted(np.sort(times_s), ends_s, "right") for times_s in (arrival_s, completion_s)
             )
-            assert module._in_system(arrival_s, completion_s) == (arrived - done).tolist()
+            assert windows(arrival_s, completion_s, 20)[0] == (arrived - done).tolist()
 
 
 def test_the_critical_value_is_students():
