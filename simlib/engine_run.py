@@ -86,6 +86,11 @@ class EngineRun(Run):
         return Times(self.served.start_s, self.served.first_token_s, self.served.completion_s)
 
     @property
+    def rows(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Each request's row in what follows, its own; admission, first token and completion by row."""
+        return np.arange(len(self.table)), *self.times
+
+    @property
     def rejected(self) -> int:
         """Requests that alone exceed the cache and were rejected."""
         return len(self.table) - self.abandoned - int(np.count_nonzero(~np.isnan(self.served.completion_s)))
@@ -131,7 +136,7 @@ class EngineRun(Run):
         octave, inside = divmod(place, GAP_BINS)
         return float(np.ldexp(0.5 + 0.5 * (inside + part) / GAP_BINS, octave + GAP_LOW))
 
-    def gap_p99_s(self, tpot_s: np.ndarray, output_tokens: np.ndarray) -> float:
+    def gap_p99_s(self, tpot_s: np.ndarray, gaps: np.ndarray) -> float:
         """99th percentile over all times between tokens, seconds, as counted."""
         return self.itl_s(0.99)
 

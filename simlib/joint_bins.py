@@ -157,7 +157,7 @@ def capacity(
     if isinstance(edges, str) or not hasattr(edges, "__len__"):
         raise InputError(f"edges: {edges!r} (expected ascending edges in tokens)")
     inner = binning.edges(edges, values, len(edges) + 1)
-    sizes = sizes_of(batch_sizes, len(inner) + 1).astype(int)
+    sizes = np.array(sizes_of(batch_sizes, len(inner) + 1, "batch_sizes"))
     gpus = check_integer("gpus", gpus, 1, MAX_GPUS)
     times_s, kinds = _times(latency, values, np.unique(sizes), prompt_tokens)
     return _worth(values, counts, inner, sizes, times_s[:, np.searchsorted(kinds, sizes)], allowance_s, gpus)

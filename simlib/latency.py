@@ -129,10 +129,15 @@ class OfLongestTotal(LatencyModel):
 
     def batch_time_s(self, size: Any, max_total_tokens: Any) -> Any:
         """T(b, L) in seconds, for numbers or arrays."""
-        raise NotImplementedError
+        size, max_total_tokens = _at_least("size", size, 1.0), _at_least("max_total_tokens", max_total_tokens, 0.0)
+        return self._time_s(size, max_total_tokens)[()]
 
     def first_token_s(self, shape: np.ndarray) -> np.ndarray:
-        return self.batch_time_s(shape[:, SIZE], shape[:, MAX_PROMPT] + 1.0)
+        return self._time_s(shape[:, SIZE], shape[:, MAX_PROMPT] + 1.0)
+
+    def _time_s(self, size: np.ndarray, max_total_tokens: np.ndarray) -> np.ndarray:
+        """T(b, L) of arrays that are in range: a run's own."""
+        raise NotImplementedError
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,11 +179,9 @@ class Affine(OfLongestTotal):
     def params(self) -> np.ndarray:
         return np.array([self.alpha_s, self.beta_s_per_token, self.gamma, self.floor_s], dtype=np.float64)
 
-    def batch_time_s(self, size: Any, max_total_tokens: Any) -> Any:
-        """T(b, L) in seconds, for numbers or arrays."""
-        size, max_total_tokens = _at_least("size", size, 1.0), _at_least("max_total_tokens", max_total_tokens, 0.0)
+    def _time_s(self, size: np.ndarray, max_total_tokens: np.ndarray) -> np.ndarray:
         company = 1.0 + self.gamma * (size - 1.0) / size
-        return np.maximum(self.floor_s, self.alpha_s + self.beta_s_per_token * max_total_tokens * company)[()]
+        return np.maximum(self.floor_s, self.alpha_s + self.beta_s_per_token * max_total_tokens * company)
 
 
 @dataclass(frozen=True, slots=True)

@@ -141,7 +141,5 @@ class Power(OfLongestTotal):
     def params(self) -> np.ndarray:
         return np.array([self.alpha_s, self.beta_s_per_token, self.exponent], dtype=np.float64)
 
-    def batch_time_s(self, size: Any, max_total_tokens: Any) -> Any:
-        """T(b, L) in seconds, for numbers or arrays."""
-        power = np.power(np.asarray(size, float), self.exponent)
-        return (self.alpha_s + self.beta_s_per_token * np.asarray(max_total_tokens, float) * power)[()]
+    def _time_s(self, size: np.ndarray, max_total_tokens: np.ndarray) -> np.ndarray:
+        return self.alpha_s + self.beta_s_per_token * max_total_tokens * np.power(size, self.exponent)
