@@ -89,6 +89,7 @@ _MODULES = {
     "reading_traffic_bins",
     "recipes",
     "replications",
+    "residual_svg",
     "run",
     "schedulers",
     "selection",
