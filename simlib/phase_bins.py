@@ -1,9 +1,9 @@
 """Bins and batch sizes together, when prefill and decode take their time apart: laws of measured GPUs.
 
-Beside `joint_bins`, whose laws know a batch's size and largest total only. A padded batch of b requests with longest
-prompt M_P and longest output M_O takes T(b, M_P, M_O), and these two are of different members: with F the joint
-distribution of a bin's prompts and outputs, P(M_P <= p, M_O <= o) = F(p, o)^b, from which every expectation and every
-quantile of T follows. Requests are binned by their predicted output, and batches last as long as the truth.
+Beside `joint_bins`, whose laws know a batch's size and its largest total only. A padded batch of b requests with
+longest prompt M_P and longest output M_O takes T(b, M_P, M_O), and these two are of different members: with F the joint
+distribution of a bin's prompts and outputs, P(M_P <= p, M_O <= o) = F(p, o)^b, from which every mean and quantile of T
+follows. Requests are binned by their predicted output, and batches last as long as the truth.
 """
 
 from __future__ import annotations
