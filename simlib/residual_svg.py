@@ -1,7 +1,7 @@
 """The residual figure of a card: relative residuals of points left out by batch size, prompt and output, as plain SVG.
 
 Drawn by hand, as the page of cards has more than a hundred: a few kilobytes each, in the page's own colours. For print
-there is `figures_latency.residuals`.
+there is `figures.latency.residuals`.
 """
 
 from __future__ import annotations

@@ -58,13 +58,13 @@ def test_plans_are_chosen_for_each_model_and_face_the_same_requests(runs):
     pd.testing.assert_frame_equal(same, runs)
     differences = measured_levels.differences(with_plans)
     assert len(differences) == 5 * len(MODELS)
-    text = reading_latency.plans_answer(differences)
+    text = reading.latency.plans_answer(differences)
     assert "Level 3, load 0.8: fewer late requests than equal-mass bins under" in text and "of 3 measured" in text
-    figure = figures_latency.measured_plans(differences)
+    figure = figures.latency.measured_plans(differences)
     assert figure.axes[0].get_title() == "Level 3, load 0.8"
-    assert len(reading_latency.show_plans(table).data) == len(MODELS)
+    assert len(reading.latency.show_plans(table).data) == len(MODELS)
     low, high = (wide["joint_optimum"] / wide["equal_mass_bins"])[list(MODELS)[1:]].agg(["min", "max"])
-    assert reading_latency.plans_gain(table).endswith(f"calibrated, {low:.2f} to {high:.2f} under measured models")
+    assert reading.latency.plans_gain(table).endswith(f"calibrated, {low:.2f} to {high:.2f} under measured models")
 
 
 def test_a_deadline_that_no_plan_meets_leaves_its_model_without():

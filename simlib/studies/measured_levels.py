@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from simlib import deadline_bins, levels, phase_bins, presets, stats
+from simlib import phase_bins, presets, stats
 from simlib.checks import InputError, check_each, check_frame, check_integer, check_number
 from simlib.joint_bins import JointBins
 from simlib.latency import LatencyModel
 from simlib.schedulers import StaticFIFO
 from simlib.simulation import simulate
+from simlib.studies import deadline_bins, levels
 
 if TYPE_CHECKING:
     import pandas as pd
