@@ -11,10 +11,14 @@ from book.make.studies import Project
 __all__ = ["PICTURE", "take"]
 
 PICTURE = Path("book") / "_static" / "explorer" / "picture.png"
+ALONE = """() => {
+    document.head.append(document.querySelector('link[href$="explorer.css"]'));
+    document.body.replaceChildren(document.getElementById('explorer'));
+}"""
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
-def take(project: Project, address: str = "#d_sla=0.5&k_bins=4", width: int = 1000) -> Path:
+def take(project: Project, address: str = "#d_sla=0.5&k_bins=4", width: int = 1060) -> Path:
     """Photograph controls, sentence and curves of the built page at a position.
 
     Raises
@@ -34,7 +38,7 @@ def take(project: Project, address: str = "#d_sla=0.5&k_bins=4", width: int = 10
         tab = chromium.new_page(viewport={"width": width, "height": 1600}, color_scheme="light")
         tab.goto(page.as_uri() + address, wait_until="load")
         # The explorer alone on the page: nothing of the theme lies over it.
-        tab.evaluate("() => { const e = document.getElementById('explorer'); document.body.replaceChildren(e); }")
+        tab.evaluate(ALONE)
         tab.add_style_tag(content="body { padding: 1rem; } .explorer-numbers, .explorer .note { display: none; }")
         tab.wait_for_timeout(300)  # the views are drawn again at their new width
         tab.locator("#explorer").screenshot(path=path)

@@ -14,6 +14,7 @@ import numpy as np
 
 from simlib import metrics, shares, stats
 from simlib.checks import check_integer, check_type
+from simlib.continuous import SAMPLES
 from simlib.engine_run import EngineRun
 from simlib.explorer.state import NAMES, Position
 from simlib.run import Run
@@ -25,7 +26,7 @@ __all__ = ["CURVE_S", "OCTAVE", "REPLICATIONS", "compared", "counts", "following
 REPLICATIONS = 20
 CURVE_S = (0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0)
 OCTAVE = 4  # bins of the latency distribution in each factor of two
-BUCKETS, MOST_BLOCKS, BATCHES_SHOWN = 160, 400, 10
+BUCKETS, MOST_BLOCKS, BATCHES_SHOWN, SAMPLES_SHOWN = 160, 800, 10, 40
 DEADLINE_BLIND = ("static_fifo", "multi_bin_fixed")  # their batches do not depend on the deadline
 
 
@@ -172,7 +173,10 @@ def _window(runs: list[Run]) -> tuple[float, float]:
     arrival_s = runs[0].table.arrival_s
     middle_s = float(arrival_s[len(arrival_s) // 2])
     batches_s = [np.median(run.served.service_s) for run in runs if not isinstance(run, EngineRun) and run.busy_s]
-    width_s = BATCHES_SHOWN * float(max(batches_s)) if batches_s else float(arrival_s[-1] - arrival_s[0])
+    if batches_s:
+        width_s = BATCHES_SHOWN * float(max(batches_s))
+    else:  # continuous batching is sampled, so often in the time that it takes
+        width_s = SAMPLES_SHOWN * float(arrival_s[-1] - arrival_s[0]) / SAMPLES
     return middle_s, middle_s + max(width_s, 1e-3)
 
 
