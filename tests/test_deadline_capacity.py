@@ -54,6 +54,7 @@ def test_ratios_are_paired_and_told_with_their_sign():
     assert "On 4 GPUs bins carry more, most with K = 2" in reading.deadline_capacity.answer(table)
     assert "4.0 times the load of static_fifo" in reading.deadline_capacity.engine(table)
     assert "2 are equivalent within 2%" in reading.deadline_capacity.equivalence(table)
+    assert "2 bins carry 1.4" in reading.deadline_capacity.headline(table)
     worse = study.ratios_of(roots(factors=[1, 1, 0.5, 4, 8, 7]))
     assert "carry less" in reading.deadline_capacity.answer(worse)
     assert "0 are equivalent" in reading.deadline_capacity.equivalence(worse)
