@@ -28,6 +28,8 @@ from simlib.table import RequestTable
 if TYPE_CHECKING:
     import pandas as pd
 
+    from simlib.run import Run
+
 __all__ = ["FEWEST_LATE", "Search", "Study", "curve", "ratios", "study"]
 
 FEWEST_LATE = 20  # late requests among those scored, at the capacity: with fewer, a root is a matter of chance
@@ -55,6 +57,8 @@ class Search:
         Share of late requests that is allowed, in (0, 1).
     requests : int
         Requests in a run. A tenth of them warms up, another goes on behind; those between are scored by arrival.
+    execution
+        As for `simulate`.
 
     Raises
     ------
@@ -76,6 +80,7 @@ class Search:
     sla: Any = 1.0
     late_share: float = 0.05
     requests: int = 10_000
+    execution: Any = "run_to_completion"
     scored: slice = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -108,8 +113,13 @@ class Search:
 
     def share(self, name: str, table: RequestTable, rate_rps: float) -> float:
         """Share of late requests among those scored, under one policy at one rate."""
-        run = simulate(table.at_rate(rate_rps), self.policies[name], self.latency, self.gpus, sla=self.sla)
+        run = self.run(name, table, rate_rps)
         return float(np.mean(metrics.violations(run)[self.scored]))
+
+    def run(self, name: str, table: RequestTable, rate_rps: float) -> Run:
+        """One policy at one rate."""
+        served = table.at_rate(rate_rps)
+        return simulate(served, self.policies[name], self.latency, self.gpus, self.execution, self.sla)
 
     def root(self, name: str, table: RequestTable) -> float:
         """The largest rate, searched for from above, at which a policy meets the deadline often enough.
@@ -126,7 +136,7 @@ class Search:
             return self.share(name, table, math.exp(log_rate)) - self.late_share
 
         # All at once tells at which rate requests leave; a controller that shrinks its batches may be faster than so.
-        at_once = simulate(table.at_rate(1e9), self.policies[name], self.latency, self.gpus, sla=self.sla)
+        at_once = self.run(name, table, 1e9)
         leave_rps = len(table) / float(np.max(at_once.times.completion_s))
         high = math.log(1.1 * leave_rps)
         for _ in range(20):
@@ -208,7 +218,7 @@ def study(search: Search, replications: int, *, seed: int, workers: int = 1) -> 
 
 def _warm_up(search: Search, name: str, rate_rps: float, tables: list[RequestTable]) -> float:
     """How many requests MSER-5 would cut, for the mean of the replications at one rate; NaN if runs are too short."""
-    runs = (simulate(t.at_rate(rate_rps), search.policies[name], search.latency, search.gpus) for t in tables)
+    runs = (search.run(name, table, rate_rps) for table in tables)
     try:
         return float(steady.truncation([run.times.completion_s - run.table.arrival_s for run in runs]))
     except InputError:

@@ -45,7 +45,6 @@ from simlib.step_state import (
     OFFSETS,
     PEAK,
     PENDING,
-    PREEMPTIONS,
     PREFILL,
     REQUEST_MASK,
     REQUESTS,
@@ -265,23 +264,26 @@ def rest(n: np.ndarray, t: np.ndarray) -> None:
 
 
 def move(
-    gpu: int, until_s: float, ask: Ask, state: State, rules: StepRules, law: Callable[..., float], params: np.ndarray
+    gpu: int,
+    decodes: int,
+    joins: int,
+    preempted: int,
+    until_s: float,
+    ask: Ask,
+    state: State,
+    rules: StepRules,
+    law: Callable[..., float],
+    params: np.ndarray,
 ) -> int:
-    """Take a GPU to its next boundary at which something may change, at the latest the first one at or after a time."""
+    """Take the step that was composed, and all that follow before something may change or a time has come."""
     n, t, shape = state.numbers[gpu], state.times[gpu], state.shape
-    settle(n)
-    preempted = n[PREEMPTIONS]
-    decodes, joins = compose(gpu, ask, state, rules)
-    if decodes == 0 and shape[CHUNKS] == 0.0:
-        rest(n, t)
-        return DONE
     if rules.spread and decodes > 0:
         shape[LONGEST] = longest(gpu, ask, state) + n[STEP] + 1
     step_s, slope_s, steps = linear_law(shape, params) if rules.linear else law(shape, params), 0.0, 1
     if not 0.0 <= step_s < math.inf:
         return BAD_TIME
     # Whoever has just lost its memory may be back at the next boundary.
-    if rules.linear and shape[CHUNKS] == 0.0 and n[PREEMPTIONS] == preempted:
+    if rules.linear and shape[CHUNKS] == 0.0 and preempted == 0:
         slope_s = params[CONTEXT_SLOPE] * decodes
         steps = stretch(gpu, step_s, slope_s, horizon(gpu, until_s, state, rules), state, rules)
     total_s = steps * step_s + slope_s * (steps * (steps - 1) // 2)
@@ -382,7 +384,11 @@ def loop(ask: Ask, state: State, rules: StepRules, law: Callable[..., float], pa
         if rules.routing == ROUND_ROBIN and gpus > 1:  # the others' arrivals do not matter
             own = arrived + (gpu - arrived) % gpus
             until_s = arrival_s[own] if own < len(arrival_s) else math.inf
-        if move(gpu, until_s, ask, state, rules, law, params) != DONE:
+        settle(state.numbers[gpu])
+        decodes, joins, preempted = compose(gpu, ask, state, rules)
+        if decodes == 0 and state.shape[CHUNKS] == 0.0:
+            rest(state.numbers[gpu], state.times[gpu])
+        elif move(gpu, decodes, joins, preempted, until_s, ask, state, rules, law, params) != DONE:
             return BAD_TIME
 
 
@@ -401,7 +407,9 @@ def signatures() -> SimpleNamespace:
     ask = types.NamedTuple([floats, ints, ints, ints, ints, links], Ask)
     rules = types.NamedTuple([types.int64] * (len(StepRules._fields) - 1) + [types.float64], StepRules)
     state = types.NamedTuple(
-        [grid, table, grid, grid, ints, floats, ints, floats, ints, cube, cube, ints, ints, ints] + [links] * 4 + [floats] * 3,
+        [grid, table, grid, grid, ints, floats, ints, floats, ints, cube, cube, ints, ints, ints]
+        + [links] * 4
+        + [floats] * 3,
         State,
     )
     law = types.float64(floats, floats)
