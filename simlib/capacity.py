@@ -29,6 +29,8 @@ from simlib.table import RequestTable
 if TYPE_CHECKING:
     import pandas as pd
 
+    from simlib.run import Run
+
 __all__ = ["FEWEST_LATE", "Search", "Study", "curve", "ratios", "study"]
 
 FEWEST_LATE = 20  # late requests among those scored, at the capacity: with fewer, a root is a matter of chance

@@ -138,11 +138,24 @@ def _twin(value: Any, made: dict[FunctionType, Any]) -> Any:
     inlined = bool(made) and getattr(value, "inlined", True)
     with _cache_folder(value, inlined) if ours else nullcontext():  # numba looks at the folder when it decorates
         options = {"cache": ours, "nogil": True, "boundscheck": not ours, "forceinline": inlined}
+        if made:  # called by kernels only
+            options |= {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
         made[value] = numba.njit(**options)(twin)
+        _compile_once_a_type(made[value])
     namespace.update((name, _twin(held, made)) for name, held in _globals(value))
     for cell, original in zip(cells, value.__closure__ or (), strict=True):
         cell.cell_contents = _twin(original.cell_contents, made)
     return made[value]
+
+
+def _compile_once_a_type(twin: Any) -> None:
+    """Let a twin take constants for their types: for each 0 or -1 that is passed, numba compiles it once more."""
+    from numba.core.types import unliteral
+
+    typed = twin.get_call_template
+    twin.get_call_template = lambda args, kwargs: typed(
+        tuple(map(unliteral, args)), {name: unliteral(kind) for name, kind in kwargs.items()}
+    )
 
 
 class _Held:

@@ -309,6 +309,7 @@ def _state(
     times[:, step_state.NOW] = -math.inf
     times[:, step_state.SAMPLE] = -math.inf
     times[:, step_state.SAMPLE_GAP] = max((ask.arrival_s[-1] - ask.arrival_s[0]) / SAMPLES, 1e-3)
+    real = np.zeros(1)
     return step_state.State(
         numbers=numbers,
         times=times,
@@ -317,6 +318,8 @@ def _state(
         joined=np.empty(rules.seats + 1, np.int64),
         shape=np.zeros(len(step_state.SHAPE)),
         gaps=np.zeros(step_state.GAP_BINS * step_state.GAP_OCTAVES, np.int64),
+        real=real,
+        bits=real.view(np.int64),
         series=np.zeros((gpus, max(16, min(SAMPLES, 2**16 // gpus)), 4)),
         steps=np.zeros((gpus, log_steps, len(step_state.LOGGED))),
         first=np.zeros(lines, np.int64),
