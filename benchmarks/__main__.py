@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 RESULTS = Path(__file__).resolve().parents[1] / "data" / "results"
-SUITES = ("speed", "capacity", "sweep", "coverage")
+SUITES = ("speed", "laws", "continuous", "capacity", "sweep", "coverage")
 
 
 def main(names: list[str]) -> int:

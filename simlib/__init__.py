@@ -26,6 +26,7 @@ _HOME = {
     "GivenTimes": "latency",
     "GivenBatchTimes": "latency",
     "Continuous": "continuous",
+    "StepControl": "step_control",
     "StepLaw": "step_laws",
 }
 __all__ = list(_HOME)

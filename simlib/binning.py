@@ -182,7 +182,8 @@ def queues(queue_of: np.ndarray, count: int) -> Queues:
     array([1, 0, 2])
     """
     end = np.cumsum(np.bincount(queue_of, minlength=count))
-    order = np.argsort(queue_of.astype(np.int16), kind="stable")  # numpy sorts short integers in linear time
+    # numpy sorts short integers in linear time; one queue is in order as it is.
+    order = np.arange(len(queue_of)) if count == 1 else np.argsort(queue_of.astype(np.int16), kind="stable")
     return Queues(np.ascontiguousarray(queue_of, np.int64), order, end - np.diff(end, prepend=0), end)
 
 

@@ -165,14 +165,15 @@ def generate(
     wait = synchronise or (lambda: None)
     known = inspect.signature(model.forward).parameters
     longest = max(len(prompt) for prompt in prompts)
-    rows, device = len(prompts), model.device
-    tokens = torch.zeros(rows, longest, dtype=torch.long, device=device)
+    rows = len(prompts)
+    tokens = torch.zeros(rows, longest, dtype=torch.long)
     # One mask for the whole generation, so that no step allocates a new one.
-    mask = torch.ones(rows, longest + output_tokens, dtype=torch.long, device=device)
+    mask = torch.ones(rows, longest + output_tokens, dtype=torch.long)
     for row, prompt in enumerate(prompts):
         tokens[row, longest - len(prompt) :] = prompt
         mask[row, : longest - len(prompt)] = 0
-    positions = (mask.cumsum(-1) - 1).clamp(min=0)
+    positions = (mask.cumsum(-1) - 1).clamp(min=0)  # where every device can: Apple's sums no integers on older systems
+    tokens, mask, positions = (whole.to(model.device) for whole in (tokens, mask, positions))
     last = {"logits_to_keep": 1} if "logits_to_keep" in known else {}
     cache, begin = None, 0
     wait()
@@ -304,7 +305,7 @@ def _prompts(model: Any, size: int, prompt: int, seed: int) -> torch.Tensor:
     """Random tokens, the same for a shape in every repetition."""
     torch, _ = libraries()
     source = torch.Generator().manual_seed(seed)
-    return torch.randint(0, model.config.vocab_size, (size, prompt), generator=source).to(model.device)
+    return torch.randint(0, model.config.get_text_config().vocab_size, (size, prompt), generator=source)
 
 
 def _todo(grid: ShapeGrid, path: Path) -> dict[tuple[int, int, int], list[int]]:
@@ -357,7 +358,7 @@ def _header(model_name: str, model: Any, host: Host, seed: int) -> dict[str, str
 
 
 def _check_room(model: Any, grid: ShapeGrid) -> None:
-    room = getattr(model.config, "max_position_embeddings", None)
+    room = getattr(model.config.get_text_config(), "max_position_embeddings", None)
     prompt, output = grid.prompt_tokens[-1], grid.output_tokens[-1]
     if room is not None and prompt + output > room:
         raise InputError(f"prompt_tokens {prompt} and output_tokens {output} (expected at most {room}, the model's)")

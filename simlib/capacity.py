@@ -19,14 +19,17 @@ import numpy as np
 
 from simlib import metrics, stats, steady
 from simlib.arrivals import LOWEST_RATE_RPS
-from simlib.checks import InputError, check_integer, check_number, check_type
+from simlib.checks import InputError, check_choice, check_integer, check_number, check_type
 from simlib.metrics import SLA
 from simlib.replications import replicate
+from simlib.run import Run
 from simlib.simulation import resolve_policy, simulate
 from simlib.table import RequestTable
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from simlib.run import Run
 
 __all__ = ["FEWEST_LATE", "Search", "Study", "curve", "ratios", "study"]
 
@@ -53,6 +56,8 @@ class Search:
         The deadline.
     late_share : float
         Share of late requests that is allowed, in (0, 1).
+    execution : str or continuous.Continuous or mapping
+        As for `simulate`; or one a policy's name, the others run to completion.
     requests : int
         Requests in a run. A tenth of them warms up, another goes on behind; those between are scored by arrival.
 
@@ -76,6 +81,7 @@ class Search:
     sla: Any = 1.0
     late_share: float = 0.05
     requests: int = 10_000
+    execution: Any = "run_to_completion"
     scored: slice = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -89,7 +95,15 @@ class Search:
             late = f"at a share of {share:g} fewer than {FEWEST_LATE} of those scored could be late"
             raise InputError(f"requests: {self.requests} (expected at least {fewest}: {late})")
         put = object.__setattr__
-        put(self, "policies", {name: resolve_policy(policy) for name, policy in self.policies.items()})
+        ways = self.execution
+        if isinstance(ways, Mapping):
+            for name in ways:
+                check_choice("execution", name, self.policies)
+            ways = {name: ways.get(name, "run_to_completion") for name in self.policies}
+        else:
+            ways = dict.fromkeys(self.policies, ways)
+        put(self, "execution", ways)
+        put(self, "policies", {name: resolve_policy(policy, ways[name]) for name, policy in self.policies.items()})
         put(self, "sla", SLA.of(self.sla))
         put(self, "scored", slice(*(round(part * self.requests) for part in SCORED)))
 
@@ -108,8 +122,12 @@ class Search:
 
     def share(self, name: str, table: RequestTable, rate_rps: float) -> float:
         """Share of late requests among those scored, under one policy at one rate."""
-        run = simulate(table.at_rate(rate_rps), self.policies[name], self.latency, self.gpus, sla=self.sla)
-        return float(np.mean(metrics.violations(run)[self.scored]))
+        return float(np.mean(metrics.violations(self.run(name, table, rate_rps))[self.scored]))
+
+    def run(self, name: str, table: RequestTable, rate_rps: float) -> Run:
+        """Serve one replication's requests under one policy at one rate."""
+        way = self.execution[name]
+        return simulate(table.at_rate(rate_rps), self.policies[name], self.latency, self.gpus, way, self.sla)
 
     def root(self, name: str, table: RequestTable) -> float:
         """The largest rate, searched for from above, at which a policy meets the deadline often enough.
@@ -126,7 +144,7 @@ class Search:
             return self.share(name, table, math.exp(log_rate)) - self.late_share
 
         # All at once tells at which rate requests leave; a controller that shrinks its batches may be faster than so.
-        at_once = simulate(table.at_rate(1e9), self.policies[name], self.latency, self.gpus, sla=self.sla)
+        at_once = self.run(name, table, 1e9)
         leave_rps = len(table) / float(np.max(at_once.times.completion_s))
         high = math.log(1.1 * leave_rps)
         for _ in range(20):
@@ -208,7 +226,7 @@ def study(search: Search, replications: int, *, seed: int, workers: int = 1) -> 
 
 def _warm_up(search: Search, name: str, rate_rps: float, tables: list[RequestTable]) -> float:
     """How many requests MSER-5 would cut, for the mean of the replications at one rate; NaN if runs are too short."""
-    runs = (simulate(t.at_rate(rate_rps), search.policies[name], search.latency, search.gpus) for t in tables)
+    runs = (search.run(name, table, rate_rps) for table in tables)
     try:
         return float(steady.truncation([run.times.completion_s - run.table.arrival_s for run in runs]))
     except InputError:

@@ -6,6 +6,7 @@ cards.
 
 from __future__ import annotations
 
+import functools
 import html
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -14,7 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from simlib import fitting, presets
 from simlib.checks import InputError, check_choice
+from simlib.datasets import committed
 from simlib.latency import LatencyModel
+from simlib.residual_svg import residual_svg
 from simlib.validity import Measured, Range
 
 if TYPE_CHECKING:
@@ -28,7 +31,7 @@ GOOD, MISSES = 0.1, presets.MOST_MAPE
 
 @dataclass(frozen=True)
 class Card:
-    """What one must know of a latency model before using it; a notebook shows it as a table.
+    """What one must know of a latency model before using it; a notebook shows it as tables with a residual figure.
 
     Attributes
     ----------
@@ -63,7 +66,8 @@ class Card:
             frame.to_html(index=False, border=0, float_format="{:.4g}".format)
             for frame in (self.coefficients, self.forms)
         ]
-        return f"<b>{html.escape(self.name)}</b><table>{facts}</table>{''.join(tables)}"
+        drawn = "" if self.residuals.empty else f"<p>Points left out:</p>{residual_svg(self.residuals)}"
+        return f"<b>{html.escape(self.name)}</b><table>{facts}</table>{''.join(tables)}{drawn}"
 
 
 @dataclass(frozen=True)
@@ -171,7 +175,7 @@ def preset(name: str, residuals: pd.DataFrame | None = None) -> Card:
     name : str
         As `simlib presets` lists it.
     residuals : pandas.DataFrame, optional
-        From `presets.refit`, for the figure.
+        From `presets.refit`, for the figure; by default those of the last study, under phase5.
 
     Examples
     --------
@@ -200,7 +204,8 @@ def preset(name: str, residuals: pd.DataFrame | None = None) -> Card:
         facts["note"] = row["note"]
     names = fitting.FORMS[row["form"]].coefficients
     coefficients = [(n, row[n], row[f"{n}_low"], row[f"{n}_high"]) for n in names]
-    own = pd.DataFrame() if residuals is None else residuals.query("name == @name and form == @row.form")
+    known = _residuals() if residuals is None else residuals
+    own = known[(known["name"] == name) & (known["form"] == row["form"])]
     return Card(
         name,
         facts,
@@ -208,6 +213,13 @@ def preset(name: str, residuals: pd.DataFrame | None = None) -> Card:
         pd.DataFrame(coefficients, columns=["coefficient", "value", "low", "high"]),
         own,
     )
+
+
+@functools.lru_cache(maxsize=1)
+def _residuals() -> pd.DataFrame:
+    import pandas as pd
+
+    return pd.read_csv(committed("batch_times_residuals_fit"))
 
 
 def _limits(span: Range, mape: float, folds: str, worst: tuple[int, int, int] | None = None) -> dict[str, str]:

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["borrowed", "compiled", "is_compilable", "is_worthwhile", "uncounted"]
+__all__ = ["borrowed", "called", "compiled", "is_compilable", "is_own", "is_worthwhile", "uncounted"]
 
 WORTHWHILE = 20_000  # requests
 
@@ -45,11 +45,26 @@ def compiled(function: Callable[..., Any], signature: Any = None) -> Callable[..
     return _compiled(function, _Held(signature), _surroundings(function))
 
 
+def called(function: Callable[..., Any], signature: Any) -> Callable[..., Any]:
+    """`compiled`, to be called from Python with arguments of exactly the signature's types.
+
+    Numba looks at the type of every argument of a call, longest at functions, which takes it more time than serving
+    ten requests. Nobody looks here: an array of another type or layout would be misread.
+    """
+    return compiled(function, signature).get_compile_result(signature).entry_point
+
+
 def is_compilable(function: Callable[..., Any], signature: Any) -> tuple[bool, str]:
     """Whether `compiled(function, signature)` works, and numba's first complaint if not."""
     if not isinstance(function, FunctionType):
         return False, f"{type(function).__name__}: not a plain function"
     return _is_compilable(function, _Held(signature), _surroundings(function))
+
+
+def is_own(function: Any) -> bool:
+    """Whether it is one of the package's kernels, which never change while the process lives."""
+    of_package = isinstance(function, FunctionType) and (function.__module__ or "").startswith("simlib.")
+    return of_package and not function.__closure__
 
 
 def is_worthwhile(requests: int) -> bool:
@@ -117,22 +132,30 @@ def _twin(value: Any, made: dict[FunctionType, Any]) -> Any:
     cells = tuple(CellType() for _ in value.__closure__ or ())
     twin = FunctionType(value.__code__, namespace, value.__name__, value.__defaults__, cells or None)
     twin.__qualname__ = value.__qualname__
-    ours = _is_ours(value)
+    ours = is_own(value)
     # A user's slip must not read somebody else's memory; our own kernels are tested, and spared the check. What is
     # called from within is inlined, an array argument is seven words to pass, unless it says `inlined = False`.
     inlined = bool(made) and getattr(value, "inlined", True)
     with _cache_folder(value, inlined) if ours else nullcontext():  # numba looks at the folder when it decorates
         options = {"cache": ours, "nogil": True, "boundscheck": not ours, "forceinline": inlined}
+        if made:  # called by kernels only
+            options |= {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
         made[value] = numba.njit(**options)(twin)
+        _compile_once_a_type(made[value])
     namespace.update((name, _twin(held, made)) for name, held in _globals(value))
     for cell, original in zip(cells, value.__closure__ or (), strict=True):
         cell.cell_contents = _twin(original.cell_contents, made)
     return made[value]
 
 
-def _is_ours(function: FunctionType) -> bool:
-    """Whether it is one of the package's kernels, which never change while the process lives."""
-    return (function.__module__ or "").startswith("simlib.") and not function.__closure__
+def _compile_once_a_type(twin: Any) -> None:
+    """Let a twin take constants for their types: for each 0 or -1 that is passed, numba compiles it once more."""
+    from numba.core.types import unliteral
+
+    typed = twin.get_call_template
+    twin.get_call_template = lambda args, kwargs: typed(
+        tuple(map(unliteral, args)), {name: unliteral(kind) for name, kind in kwargs.items()}
+    )
 
 
 class _Held:
@@ -156,7 +179,7 @@ def _surroundings(function: Callable[..., Any]) -> tuple[_Held, ...]:
     """
     if not isinstance(function, FunctionType):
         raise TypeError(f"{function!r}: not a plain function")
-    if _is_ours(function):
+    if is_own(function):
         return ()
     held: list[_Held] = []
     reached, left = {function}, [function]
@@ -165,7 +188,7 @@ def _surroundings(function: Callable[..., Any]) -> tuple[_Held, ...]:
         values = [value for _, value in _globals(current)]
         values += [cell.cell_contents for cell in current.__closure__ or ()]
         held += map(_Held, values)
-        called = {value for value in values if isinstance(value, FunctionType) and not _is_ours(value)} - reached
+        called = {value for value in values if isinstance(value, FunctionType) and not is_own(value)} - reached
         reached |= called
         left += called
     return tuple(held)

@@ -13,10 +13,11 @@ from typing import Any, ClassVar
 import numpy as np
 
 from simlib import step_laws, step_state, steploop
-from simlib.checks import InputError, check_choice, check_integer, check_number
+from simlib.checks import InputError, check_choice, check_integer, check_number, check_type
 from simlib.compiled import compiled, is_compilable, is_worthwhile
 from simlib.engine_run import EngineRun, Served
 from simlib.schedulers import POLICIES, SELECTIONS, MultiBinDynamic, StaticFIFO
+from simlib.step_control import StepControl
 from simlib.table import RequestTable
 
 __all__ = ["Continuous", "logged", "serve", "simulate"]
@@ -81,6 +82,8 @@ class Continuous:
         fewest such requests.
     timeout_s : float, optional
         A client who has waited for so long, and was not admitted, is gone.
+    control : step_control.StepControl, optional
+        A controller on each GPU, which sets how many sequences run at once, or the tokens of a step, within the above.
 
     Examples
     --------
@@ -99,6 +102,7 @@ class Continuous:
     whole_prompt: bool = True
     routing: str = "shared"
     timeout_s: float | None = None
+    control: StepControl | None = None
     policies: ClassVar[dict[str, Any]] = {**POLICIES, "fcfs": FirstCome}
 
     def __post_init__(self) -> None:
@@ -115,6 +119,8 @@ class Continuous:
         check_choice("routing", self.routing, ROUTING)
         if self.timeout_s is not None:
             check_number("timeout_s", self.timeout_s, 0.0, open_low=True)
+        if self.control is not None:
+            check_type("control", self.control, StepControl, "a StepControl")
 
     @property
     def blocks(self) -> int:
@@ -151,7 +157,7 @@ def simulate(
     rules = _rules(settings, law, gpus, bins, selection, seats)
     return EngineRun(
         table=table,
-        served=_serve(table, law, gpus, rules, bin_of, backend),
+        served=_serve(table, law, gpus, rules, bin_of, backend, settings.control),
         first_token_after_s=np.zeros(0),
         gpus=gpus,
         sla=sla,
@@ -163,6 +169,7 @@ def simulate(
         law=law,
         rules=rules,
         bin_of=bin_of,
+        control=settings.control,
     )
 
 
@@ -171,12 +178,12 @@ def serve(
 ) -> Served:
     """The step loop alone, first come, first served, for tables of which every request fits; it logs so many steps."""
     rules = _rules(settings, law, gpus)
-    return _serve(table, law, gpus, rules, np.zeros(0, np.int32), backend, log_steps)
+    return _serve(table, law, gpus, rules, np.zeros(0, np.int32), backend, settings.control, log_steps)
 
 
 def logged(run: EngineRun, log_steps: int) -> Served:
     """Serve a run's requests once more, which gives the same to the last bit, and log so many steps of each GPU."""
-    return _serve(run.table, run.law, run.gpus, run.rules, run.bin_of, run.backend, log_steps)
+    return _serve(run.table, run.law, run.gpus, run.rules, run.bin_of, run.backend, run.control, log_steps)
 
 
 def _order(policy: Any, table: RequestTable, gpus: int) -> tuple[int, np.ndarray, Any, int, int | None]:
@@ -211,6 +218,8 @@ def _rules(
     seats: int | None = None,
 ) -> step_state.StepRules:
     """The settings as the loop reads them."""
+    if settings.control is not None:
+        settings.control.check(law, settings.max_seqs, settings.token_budget, settings.kv_tokens)
     return step_state.StepRules(
         seats=int(min(settings.max_seqs, settings.token_budget, settings.max_seqs if seats is None else seats)),
         blocks=settings.blocks,
@@ -226,6 +235,7 @@ def _rules(
         selection=selection,
         linear=int(law.linear),
         spread=int(law.spread),
+        control=int(settings.control is not None),
         timeout_s=math.inf if settings.timeout_s is None else settings.timeout_s,
     )
 
@@ -237,6 +247,7 @@ def _serve(
     rules: step_state.StepRules,
     bin_of: np.ndarray,
     backend: str,
+    control: StepControl | None = None,
     log_steps: int = 0,
 ) -> Served:
     """Serve all requests that a GPU's cache can hold."""
@@ -254,7 +265,7 @@ def _serve(
         cached_tokens=none if cached is None else cached,
         bin_of=bin_of if keep is None or len(bin_of) == 0 else bin_of[keep],
     )
-    state = _state(ask, rules, gpus, log_steps)
+    state = _state(ask, rules, gpus, log_steps, control)
     run = steploop.loop
     kernel = law.law
     if backend == "compiled":
@@ -267,7 +278,9 @@ def _serve(
     columns = (state.start_s, state.first_token_s, state.completion_s, state.gpu)
     if keep is not None:
         columns = tuple(_spread(column, keep, len(table)) for column in columns)
-    return Served(*columns, state.numbers, state.times, state.gaps, state.series, state.steps)
+    return Served(
+        *columns, state.numbers, state.times, state.gaps, state.series, state.steps, state.control, state.decisions
+    )
 
 
 def _needed_blocks(table: RequestTable, block_tokens: int) -> np.ndarray:
@@ -282,15 +295,21 @@ def _spread(column: np.ndarray, keep: np.ndarray, rows: int) -> np.ndarray:
     return spread
 
 
-def _state(ask: step_state.Ask, rules: step_state.StepRules, gpus: int, log_steps: int) -> step_state.State:
+def _state(
+    ask: step_state.Ask, rules: step_state.StepRules, gpus: int, log_steps: int, control: StepControl | None
+) -> step_state.State:
     requests, lines = len(ask.arrival_s), rules.bins * gpus
     numbers = np.zeros((gpus, len(step_state.NUMBERS)), np.int64)
     for column in (step_state.PARTIAL, step_state.NEWEST, step_state.RESUMED, step_state.LAST_BIN):
         numbers[:, column] = -1
+    numbers[:, step_state.CAP], numbers[:, step_state.ROOM] = rules.seats, rules.budget
+    none = np.zeros((1, 1)), np.zeros((1, 1)), np.zeros((1, 1, 1))
+    controllers = none if control is None else control.arrays(rules, gpus)
     times = np.zeros((gpus, len(step_state.TIMES)))
     times[:, step_state.NOW] = -math.inf
     times[:, step_state.SAMPLE] = -math.inf
     times[:, step_state.SAMPLE_GAP] = max((ask.arrival_s[-1] - ask.arrival_s[0]) / SAMPLES, 1e-3)
+    real = np.zeros(1)
     return step_state.State(
         numbers=numbers,
         times=times,
@@ -299,6 +318,8 @@ def _state(ask: step_state.Ask, rules: step_state.StepRules, gpus: int, log_step
         joined=np.empty(rules.seats + 1, np.int64),
         shape=np.zeros(len(step_state.SHAPE)),
         gaps=np.zeros(step_state.GAP_BINS * step_state.GAP_OCTAVES, np.int64),
+        real=real,
+        bits=real.view(np.int64),
         series=np.zeros((gpus, max(16, min(SAMPLES, 2**16 // gpus)), 4)),
         steps=np.zeros((gpus, log_steps, len(step_state.LOGGED))),
         first=np.zeros(lines, np.int64),
@@ -311,4 +332,7 @@ def _state(ask: step_state.Ask, rules: step_state.StepRules, gpus: int, log_step
         start_s=np.full(requests, np.nan),
         first_token_s=np.full(requests, np.nan),
         completion_s=np.full(requests, np.nan),
+        control=controllers[0],
+        control_rules=controllers[1],
+        decisions=controllers[2],
     )

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from simlib.compiled import borrowed, compiled, uncounted
+from simlib.compiled import borrowed, called, compiled, uncounted
 
 __all__ = [
     "BATCH_COLUMNS",
@@ -246,8 +246,17 @@ def all_compiled(
     """Run the loop, the policy and the law compiled."""
     kinds = signatures()
     kernels = (compiled(plan.decide, kinds.decide), compiled(plan.learn, kinds.learn), compiled(law, kinds.law))
-    arrays = (state, waiting, job, batches)
-    return compiled(loop, kinds.loop)(*arrays, *kernels, plan.params, plan.memory, law_params)
+    arrays, numbers = (state, waiting, job, batches), (_floats(plan.params, 1), _floats(plan.memory, 2))
+    return called(loop, kinds.loop)(*arrays, *kernels, *numbers, _floats(law_params, 1))
+
+
+def _floats(numbers: np.ndarray, dimensions: int) -> np.ndarray:
+    """What a policy or a law brings along, as the compiled loop takes it: its caller has to see to that."""
+    if not isinstance(numbers, np.ndarray) or numbers.dtype != np.float64 or numbers.ndim != dimensions:
+        raise TypeError(f"{numbers!r:.80} (expected an array of floats in {dimensions} dimension(s))")
+    if not numbers.flags.c_contiguous:
+        raise TypeError(f"{numbers!r:.80} (expected rows that lie one after the other in memory)")
+    return numbers
 
 
 def serve(

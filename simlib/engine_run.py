@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import io
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -17,6 +17,7 @@ import numpy as np
 from simlib.checks import InputError, check_probability
 from simlib.kernel_profile import ProfileLaw
 from simlib.run import Run, Times
+from simlib.step_control import DECIDED, KEPT, StepControl
 from simlib.step_laws import StepLaw
 from simlib.step_state import GAP_BINS, GAP_LOW, LOGGED, NUMBERS, TIMES, StepRules
 
@@ -25,14 +26,15 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 LAWS = {kind.__name__: kind for kind in (StepLaw, ProfileLaw)}  # that can be written to a file
-COLUMNS, ARRAYS = ("start_s", "first_token_s", "completion_s", "gpu"), ("numbers", "totals_s", "gaps", "series")
+COLUMNS = ("start_s", "first_token_s", "completion_s", "gpu")
+ARRAYS = ("numbers", "totals_s", "gaps", "series", "control", "decisions")
 MOST_STEPS = 10_000_000  # of a GPU, that are logged
 
 __all__ = ["EngineRun", "Served"]
 
 
 class Served(NamedTuple):
-    """Times and GPU of each request (NaN and -1: not served), each GPU's totals, gaps, series, steps."""
+    """Times and GPU of each request (NaN and -1: not served), each GPU's totals, gaps, series, steps, controller."""
 
     start_s: np.ndarray
     first_token_s: np.ndarray
@@ -43,6 +45,8 @@ class Served(NamedTuple):
     gaps: np.ndarray
     series: np.ndarray
     steps: np.ndarray
+    control: np.ndarray
+    decisions: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -57,11 +61,14 @@ class EngineRun(Run):
         The engine's settings as the step loop reads them.
     bin_of : ndarray of int
         The bin of each request; empty without bins.
+    control : step_control.StepControl, optional
+        Each GPU's controller.
     """
 
     law: Any = None
     rules: StepRules | None = None
     bin_of: np.ndarray | None = None
+    control: StepControl | None = None
 
     @property
     def blocks(self) -> int:
@@ -77,6 +84,11 @@ class EngineRun(Run):
     def times(self) -> Times:
         """When each request was admitted, had its first token and was complete, in input order."""
         return Times(self.served.start_s, self.served.first_token_s, self.served.completion_s)
+
+    @property
+    def rows(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Each request's row in what follows, its own; admission, first token and completion by row."""
+        return np.arange(len(self.table)), *self.times
 
     @property
     def rejected(self) -> int:
@@ -124,7 +136,7 @@ class EngineRun(Run):
         octave, inside = divmod(place, GAP_BINS)
         return float(np.ldexp(0.5 + 0.5 * (inside + part) / GAP_BINS, octave + GAP_LOW))
 
-    def gap_p99_s(self, tpot_s: np.ndarray, output_tokens: np.ndarray) -> float:
+    def gap_p99_s(self, tpot_s: np.ndarray, gaps: np.ndarray) -> float:
         """99th percentile over all times between tokens, seconds, as counted."""
         return self.itl_s(0.99)
 
@@ -157,10 +169,23 @@ class EngineRun(Run):
         """An engine forms no batches: `kv`."""
         return self.kv
 
-    @property
+    @cached_property
     def controller(self) -> pd.DataFrame:
-        """An engine has no controller: `kv`."""
-        return self.kv
+        """What each GPU's controller decided, and why: ``gpu`` and `step_control.DECIDED`; without one, `kv`.
+
+        Of a long run every so many of its decisions.
+        """
+        import pandas as pd
+
+        if self.control is None:
+            return self.kv
+        rows = []
+        for gpu, (row, decisions) in enumerate(zip(self.served.control, self.served.decisions, strict=True)):
+            frame = pd.DataFrame(decisions[: int(row[KEPT])], columns=list(DECIDED))
+            frame.insert(1, "gpu", gpu)
+            rows.append(frame)
+        whole = dict.fromkeys(("cap", "b_mem", "b_sla", "branch", "running"), int)
+        return pd.concat(rows, ignore_index=True).astype(whole)
 
     @property
     def identity(self) -> dict[str, float]:
@@ -225,6 +250,7 @@ class EngineRun(Run):
         np.savez_compressed(packed, **arrays)
         about = {
             "rules": self.rules._asdict(),
+            "control": None if self.control is None else asdict(self.control),
             "law": type(self.law).__name__,
             "arrays": base64.b64encode(packed.getvalue()).decode("ascii"),
         }
@@ -247,6 +273,7 @@ class EngineRun(Run):
             "law": law,
             "rules": StepRules(**about["rules"]),
             "bin_of": bin_of,
+            "control": None if about["control"] is None else StepControl(**about["control"]),
         }
 
     def _total(self, name: str) -> int:

@@ -49,20 +49,25 @@ def _power(b: np.ndarray, p: np.ndarray, o: np.ndarray, exponent: float) -> list
     return [np.ones_like(b), (p + o) * b**exponent]
 
 
+def _steps(o: np.ndarray) -> np.ndarray:
+    return np.maximum(o - 1, 0.0)  # prefill ends with the first token
+
+
 def _phase4(b: np.ndarray, p: np.ndarray, o: np.ndarray) -> list[np.ndarray]:
-    return [np.ones_like(b), b * p, o, b * o]
+    return [np.ones_like(b), b * p, _steps(o), b * _steps(o)]
 
 
 def _phase5(b: np.ndarray, p: np.ndarray, o: np.ndarray) -> list[np.ndarray]:
-    return [*_phase4(b, p, o), b * o * (p + o / 2)]
+    return [*_phase4(b, p, o), b * _steps(o) * (p + o / 2)]
 
 
 def _phase4_equal(b: np.ndarray, p: np.ndarray, o: np.ndarray) -> list[np.ndarray]:
-    return _phase4(b, p, o)[:3]
+    # Half-way between b P and b (O - 1): which of the two the sum of their coefficients goes with is what is not known.
+    return [np.ones_like(b), b * (p + _steps(o)) / 2, _steps(o)]
 
 
 def _phase5_equal(b: np.ndarray, p: np.ndarray, o: np.ndarray) -> list[np.ndarray]:
-    return [*_phase4_equal(b, p, o), b * o * (p + o / 2)]
+    return [*_phase4_equal(b, p, o), b * _steps(o) * (p + o / 2)]
 
 
 A, C1, D0, D1, D2 = "a_s", "c1_s_per_token", "d0_s_per_token", "d1_s_per_token", "d2_s_per_token2"
@@ -161,7 +166,8 @@ def fit(points: pd.DataFrame, form: str = "phase5", *, relative: bool = True) ->
         ``prefill_s`` and ``decode_s`` both phases are fitted together, their errors relative to the batch's time.
     form : {"affine", "power", "phase4", "phase5"}
         affine: T = alpha + beta L (1 + gamma (b-1)/b); power: T = alpha + beta L b^exponent, with L = P + O;
-        phase4: T = a + c1 b P + O (d0 + d1 b); phase5: the same + d2 b O (P + O/2), the growth of the KV cache.
+        phase4: T = a + c1 b P + (O - 1) (d0 + d1 b), as prefill ends with the first token; phase5: the same +
+        d2 b (O - 1) (P + O/2), the growth of the KV cache.
     relative : bool
         Relative errors, or errors in seconds.
 
@@ -186,7 +192,7 @@ def fit(points: pd.DataFrame, form: str = "phase5", *, relative: bool = True) ->
     >>> import pandas as pd
     >>> grid = pd.MultiIndex.from_product([(1, 4, 16), (64, 256), (32, 128)], names=COLUMNS[:3]).to_frame(index=False)
     >>> b, p, o = (grid[name] for name in COLUMNS[:3])
-    >>> found = fit(grid.assign(total_s=0.01 + 2e-5 * b * p + o * (0.02 + 1e-4 * b)), "phase4")
+    >>> found = fit(grid.assign(total_s=0.01 + 2e-5 * b * p + (o - 1) * (0.02 + 1e-4 * b)), "phase4")
     >>> {name: round(value, 8) for name, value in found.coefficients.items()}
     {'a_s': 0.01, 'c1_s_per_token': 2e-05, 'd0_s_per_token': 0.02, 'd1_s_per_token': 0.0001}
     """
@@ -225,7 +231,7 @@ def cross_validate(
     >>> import pandas as pd
     >>> grid = pd.MultiIndex.from_product([(1, 4, 16), (64, 256), (32, 128)], names=COLUMNS[:3]).to_frame(index=False)
     >>> b, p, o = (grid[name] for name in COLUMNS[:3])
-    >>> made = grid.assign(total_s=0.01 + 2e-5 * b * p + o * (0.02 + 1e-4 * b))
+    >>> made = grid.assign(total_s=0.01 + 2e-5 * b * p + (o - 1) * (0.02 + 1e-4 * b))
     >>> cross_validate(made, "phase4").mape < 1e-9 < cross_validate(made, "affine").mape
     True
     """

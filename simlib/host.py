@@ -54,7 +54,10 @@ class Host:
             torch.set_num_threads(check_integer("threads", threads, 1))
         name = torch.cuda.get_device_name() if chosen == "cuda" else _processor()
         kind = DTYPES[chosen] if dtype == "auto" else dtype
-        return cls(chosen, kind, name, _power_limit() if chosen == "cuda" else "none", torch.get_num_threads())
+        limit = (
+            _power_limit(torch.cuda.get_device_properties(torch.cuda.current_device())) if chosen == "cuda" else "none"
+        )
+        return cls(chosen, kind, name, limit, torch.get_num_threads())
 
     def synchronise(self) -> None:
         """Wait until the device has done what it was given."""
@@ -82,16 +85,26 @@ def libraries() -> tuple[Any, Any]:
 
 
 def _processor() -> str:
+    """The processor's name, which on Apple's machines is the accelerator's too."""
     with contextlib.suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
+    said = _said("sysctl", "-n", "machdep.cpu.brand_string") if platform.system() == "Darwin" else ""
+    return said or platform.processor() or platform.machine()
 
 
-def _power_limit() -> str:
-    asked = ["nvidia-smi", "--query-gpu=power.limit", "--format=csv,noheader"]
+def _power_limit(device: Any) -> str:
+    """Of the device in use, which is not the driver's first one where ``CUDA_VISIBLE_DEVICES`` hides some."""
+    uuid = getattr(device, "uuid", None)
+    which = () if uuid is None else (f"--id=GPU-{uuid}",)
+    return _said("nvidia-smi", *which, "--query-gpu=power.limit", "--format=csv,noheader") or "unknown"
+
+
+def _said(*command: str) -> str:
+    """The first line that a program prints; nothing where it fails or is not there."""
     try:
-        return subprocess.run(asked, capture_output=True, text=True, check=True).stdout.splitlines()[0].strip()
-    except (OSError, subprocess.CalledProcessError, IndexError):
-        return "unknown"
+        printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+    return printed.strip().partition("\n")[0].strip()

@@ -15,7 +15,7 @@ import numpy as np
 from simlib.checks import InputError, check_type
 from simlib.engine import MAX_OUTPUT, MAX_PROMPT, MAX_TOTAL, SIZE
 from simlib.fitting import COLUMNS, checked
-from simlib.latency import LatencyModel
+from simlib.latency import LatencyModel, times_of
 from simlib.validity import Measured, Range
 
 if TYPE_CHECKING:
@@ -27,33 +27,37 @@ HEAD = 4  # of `params`: lengths of the three axes, and whether the last one is 
 
 
 def cell(axis: np.ndarray, first: int, count: int, value: float) -> int:
-    """The last point of the axis, but for its end, that is not beyond the value."""
+    """Kernel: the last point of the axis, but for its end, that is not beyond the value."""
     place = first
-    while place < first + count - 2 and axis[place + 1] <= value:
-        place += 1
+    for point in range(first + 1, first + count - 1):  # counted, not searched: lengths are random, axes are short
+        place += 1 if axis[point] <= value else 0
     return place
+
+
+def between(params: np.ndarray, corner: int, row: int, x: float, z: float) -> float:
+    """Kernel: between four times, x of the way from one batch size to the next and z of that between outputs."""
+    near = params[corner] + z * (params[corner + 1] - params[corner])
+    far = params[corner + row] + z * (params[corner + row + 1] - params[corner + row])
+    return near + x * (far - near)
 
 
 def table_law(batch: np.ndarray, params: np.ndarray) -> float:
     """Kernel of `Table`; `params` is the axes' lengths, a flag, the axes, then the times in C order."""
     sizes, prompts, outputs = int(params[0]), int(params[1]), int(params[2])
+    size, prompt = batch[SIZE], batch[MAX_PROMPT]
     length = batch[MAX_TOTAL] if params[3] > 0.0 else batch[MAX_OUTPUT]
-    i = cell(params, HEAD, sizes, batch[SIZE])
-    j = cell(params, HEAD + sizes, prompts, batch[MAX_PROMPT])
-    k = cell(params, HEAD + sizes + prompts, outputs, length)
-    times = HEAD + sizes + prompts + outputs
-    total_s = 0.0
-    for corner in range(8):
-        di, dj, dk = corner & 1, (corner >> 1) & 1, (corner >> 2) & 1
-        if dj == 1 and prompts == 1:
-            continue
-        x = (batch[SIZE] - params[i]) / (params[i + 1] - params[i])
-        y = (batch[MAX_PROMPT] - params[j]) / (params[j + 1] - params[j]) if prompts > 1 else 0.0
-        z = (length - params[k]) / (params[k + 1] - params[k])
-        share = (x if di else 1.0 - x) * (y if dj else 1.0 - y) * (z if dk else 1.0 - z)
-        row = (i - HEAD + di) * prompts + (j - HEAD - sizes + dj)
-        total_s += share * params[times + row * outputs + (k - HEAD - sizes - prompts + dk)]
-    return max(total_s, 0.0)
+    prompts_at, outputs_at = HEAD + sizes, HEAD + sizes + prompts
+    i, k = cell(params, HEAD, sizes, size), cell(params, outputs_at, outputs, length)
+    j = cell(params, prompts_at, prompts, prompt)
+    axes = sizes + prompts + outputs
+    x = (size - params[i]) * params[i + axes]
+    z = (length - params[k]) * params[k + axes]
+    corner = HEAD + 2 * axes + ((i - HEAD) * prompts + j - prompts_at) * outputs + k - outputs_at
+    time_s = between(params, corner, prompts * outputs, x, z)
+    if prompts > 1:
+        y = (prompt - params[j]) * params[j + axes]
+        time_s += y * (between(params, corner + outputs, prompts * outputs, x, z) - time_s)
+    return max(time_s, 0.0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -115,7 +119,9 @@ class Table(LatencyModel):
             )
             raise InputError(f"latency {name}: no time at {where} (expected every combination of the grid)")
         head = [len(sizes), len(prompts), len(outputs), equal]
-        numbers = np.concatenate([head, sizes, prompts, outputs, grid.to_numpy().ravel()]).astype(float)
+        axes = [sizes, prompts, outputs]
+        per_token = [1 / np.diff(axis, append=axis[-1] + 1) for axis in axes]
+        numbers = np.concatenate([head, *axes, *per_token, grid.to_numpy().ravel()]).astype(float)
         span = Range(*((float(points[c].min()), float(points[c].max())) for c in COLUMNS[:3]), equal_lengths=equal)
         return Measured(cls(numbers), name, span)
 
@@ -129,18 +135,9 @@ class Table(LatencyModel):
 
     def batch_time_s(self, size: Any, prompt_tokens: Any, output_tokens: Any) -> Any:
         """Interpolated times in seconds, for numbers or arrays."""
-        from scipy.interpolate import RegularGridInterpolator
-
-        counts, rest = self.numbers[:3].astype(int), self.numbers[HEAD:]
-        *axes, times = np.split(rest, np.cumsum(counts))
-        shape = [np.asarray(v, float) for v in (size, prompt_tokens, output_tokens)]
-        if self.numbers[3]:
-            shape[2] = shape[1] + shape[2]
-        kept = [i for i in range(3) if counts[i] > 1]
-        found = RegularGridInterpolator(
-            [axes[i] for i in kept], times.reshape(counts[kept]), bounds_error=False, fill_value=None
-        )
-        return np.maximum(found(tuple(np.broadcast_arrays(*shape)[i] for i in kept)), 0.0)[()]
-
-    def first_token_s(self, shape: np.ndarray) -> np.ndarray:
-        return self.batch_time_s(shape[:, SIZE], shape[:, MAX_PROMPT], 1.0)
+        shape = np.broadcast_arrays(*(np.asarray(v, float) for v in (size, prompt_tokens, output_tokens)))
+        rows = np.zeros((shape[0].size, MAX_TOTAL + 1))
+        for column, values in zip((SIZE, MAX_PROMPT, MAX_OUTPUT), shape, strict=True):
+            rows[:, column] = values.ravel()
+        rows[:, MAX_TOTAL] = rows[:, MAX_PROMPT] + rows[:, MAX_OUTPUT]
+        return times_of(table_law, rows, self.numbers).reshape(shape[0].shape)[()]

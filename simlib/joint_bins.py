@@ -157,7 +157,7 @@ def capacity(
     if isinstance(edges, str) or not hasattr(edges, "__len__"):
         raise InputError(f"edges: {edges!r} (expected ascending edges in tokens)")
     inner = binning.edges(edges, values, len(edges) + 1)
-    sizes = sizes_of(batch_sizes, len(inner) + 1).astype(int)
+    sizes = np.array(sizes_of(batch_sizes, len(inner) + 1, "batch_sizes"))
     gpus = check_integer("gpus", gpus, 1, MAX_GPUS)
     times_s, kinds = _times(latency, values, np.unique(sizes), prompt_tokens)
     return _worth(values, counts, inner, sizes, times_s[:, np.searchsorted(kinds, sizes)], allowance_s, gpus)
@@ -338,7 +338,8 @@ def _times(given: Any, values: np.ndarray, sizes: np.ndarray, prompt_tokens: flo
             times_s[place] = _time(law, batch, params)
     if not (times_s >= 0).all() or not (times_s < np.inf).all():
         raise InputError(
-            f"latency: {given!r:.80} (expected seconds >= 0 from a batch's size and its largest total of tokens alone)"
+            f"latency: {given!r:.80} (expected seconds >= 0 from a batch's size and its largest total of tokens alone; "
+            "`phase_bins` takes laws of prompts and outputs apart)"
         )
     if (np.diff(times_s, axis=0) < 0).any():
         raise InputError(f"latency: {given!r:.80} (expected a time that does not fall as the length grows)")

@@ -17,14 +17,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from simlib.checks import InputError, check_number, check_type
-from simlib.engine import GIVEN, MAX_OUTPUT, MAX_PROMPT, MAX_TOTAL, NUMBER, SIZE, SUM_OUTPUT, SUM_PROMPT
+from simlib.compiled import compiled, is_compilable, is_worthwhile
+from simlib.engine import GIVEN, MAX_OUTPUT, MAX_PROMPT, MAX_TOTAL, NUMBER, SIZE, SUM_OUTPUT, SUM_PROMPT, signatures
 
 if TYPE_CHECKING:
     from simlib.engine import Batches
     from simlib.table import RequestTable
 
-__all__ = ["PRESETS", "Affine", "Function", "GivenBatchTimes", "GivenTimes", "LatencyModel", "from_grid", "resolve"]
+__all__ = ["PRESETS", "Affine", "Function", "GivenBatchTimes", "GivenTimes", "LatencyModel", "OfLongestTotal"]
+__all__ += ["from_grid", "resolve"]
 
+PIECE = 4096  # batches whose shapes stay in a processor's cache
 SHAPE = ("size", "max_prompt_tokens", "sum_prompt_tokens", "max_output_tokens", "sum_output_tokens", "max_total_tokens")
 
 
@@ -43,6 +46,12 @@ def given_law(batch: np.ndarray, params: np.ndarray) -> float:
 def given_batch_law(batch: np.ndarray, params: np.ndarray) -> float:
     """Kernel of `GivenBatchTimes`: the time given for the batch's number."""
     return params[int(batch[NUMBER])]
+
+
+def each_time(law: Callable[..., float], batches: np.ndarray, params: np.ndarray, times_s: np.ndarray) -> None:
+    """Kernel: a law's times of many batches, one a row."""
+    for i in range(len(batches)):
+        times_s[i] = law(batches[i], params)
 
 
 class LatencyModel:
@@ -72,13 +81,15 @@ class LatencyModel:
         The same batch, stopped after one output token. `shape` has one row a batch in the columns of
         `engine.BATCH_COLUMNS` that are in `SHAPE`.
         """
-        cut = np.zeros((len(shape), SUM_OUTPUT + 2))
-        cut[:, : shape.shape[1]] = shape
-        cut[:, MAX_OUTPUT] = 1.0
-        cut[:, SUM_OUTPUT] = shape[:, SIZE]
-        cut[:, MAX_TOTAL] = shape[:, MAX_PROMPT] + 1.0
-        law, params = self.law, self.params
-        times_s = np.array([law(row, params) for row in cut], dtype=np.float64)
+        each, params, times_s = _each(self.law, len(shape)), self.params, np.empty(len(shape))
+        for start in range(0, len(shape), PIECE):
+            whole = shape[start : start + PIECE]
+            cut = np.zeros((len(whole), SUM_OUTPUT + 2))
+            cut[:, : whole.shape[1]] = whole
+            cut[:, MAX_OUTPUT] = 1.0
+            cut[:, SUM_OUTPUT] = whole[:, SIZE]
+            cut[:, MAX_TOTAL] = whole[:, MAX_PROMPT] + 1.0
+            each(cut, params, times_s[start : start + PIECE])
         if not (times_s >= 0.0).all():
             batch = int(np.argmin(times_s >= 0.0))
             raise InputError(
@@ -88,8 +99,49 @@ class LatencyModel:
         return times_s
 
 
+def times_of(law: Callable[..., float], batches: np.ndarray, params: np.ndarray) -> np.ndarray:
+    """A law's times of many batches in seconds, one a row of `engine.BATCH_COLUMNS`."""
+    times_s = np.empty(len(batches))
+    _each(law, len(batches))(batches, params, times_s)
+    return times_s
+
+
+def _each(law: Callable[..., float], batches: int) -> Callable[..., None]:
+    """`each_time` of a law, compiled where that pays for so many batches and can be."""
+    if not is_worthwhile(batches) or not is_compilable(law, kind := signatures().law)[0]:
+        return functools.partial(each_time, law)
+    return functools.partial(compiled(each_time, _of_rows()), compiled(law, kind))
+
+
+@functools.cache
+def _of_rows() -> Any:
+    """Numba's signature of `each_time`: one object, or it would be compiled again in each run."""
+    from numba import types
+
+    floats = types.float64[::1]
+    return types.void(types.FunctionType(signatures().law), types.float64[:, ::1], floats, floats)
+
+
+class OfLongestTotal(LatencyModel):
+    """A model of a batch's size and of its largest prompt + output, and of nothing else: T(b, L)."""
+
+    __slots__ = ()
+
+    def batch_time_s(self, size: Any, max_total_tokens: Any) -> Any:
+        """T(b, L) in seconds, for numbers or arrays."""
+        size, max_total_tokens = _at_least("size", size, 1.0), _at_least("max_total_tokens", max_total_tokens, 0.0)
+        return self._time_s(size, max_total_tokens)[()]
+
+    def first_token_s(self, shape: np.ndarray) -> np.ndarray:
+        return self._time_s(shape[:, SIZE], shape[:, MAX_PROMPT] + 1.0)
+
+    def _time_s(self, size: np.ndarray, max_total_tokens: np.ndarray) -> np.ndarray:
+        """T(b, L) of arrays that are in range: a run's own."""
+        raise NotImplementedError
+
+
 @dataclass(frozen=True, slots=True)
-class Affine(LatencyModel):
+class Affine(OfLongestTotal):
     """T(b, L) = alpha + beta L (1 + gamma (b - 1)/b), L the batch's largest prompt + output.
 
     Parameters
@@ -127,14 +179,9 @@ class Affine(LatencyModel):
     def params(self) -> np.ndarray:
         return np.array([self.alpha_s, self.beta_s_per_token, self.gamma, self.floor_s], dtype=np.float64)
 
-    def batch_time_s(self, size: Any, max_total_tokens: Any) -> Any:
-        """T(b, L) in seconds, for numbers or arrays."""
-        size, max_total_tokens = _at_least("size", size, 1.0), _at_least("max_total_tokens", max_total_tokens, 0.0)
+    def _time_s(self, size: np.ndarray, max_total_tokens: np.ndarray) -> np.ndarray:
         company = 1.0 + self.gamma * (size - 1.0) / size
-        return np.maximum(self.floor_s, self.alpha_s + self.beta_s_per_token * max_total_tokens * company)[()]
-
-    def first_token_s(self, shape: np.ndarray) -> np.ndarray:
-        return self.batch_time_s(shape[:, SIZE], shape[:, MAX_PROMPT] + 1.0)
+        return np.maximum(self.floor_s, self.alpha_s + self.beta_s_per_token * max_total_tokens * company)
 
 
 @dataclass(frozen=True, slots=True)

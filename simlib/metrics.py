@@ -9,17 +9,32 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from simlib.checks import InputError, check_choice, check_number, check_type
 from simlib.stability import label
+from simlib.stats import check_numbers
+from simlib.tally import (
+    COMPLETED,
+    LAST,
+    LATENCY,
+    MISSED,
+    QUEUEING,
+    SERVICE,
+    TOKENS,
+    TPOT,
+    TPOTS,
+    TTFT,
+    TTFTS,
+    tally,
+)
 
 if TYPE_CHECKING:
     from simlib.run import Run, Times
 
-__all__ = ["SLA", "SUMMARY_KEYS", "request_times", "summary", "violations"]
+__all__ = ["SLA", "SUMMARY_KEYS", "percentiles", "request_times", "summary", "violations"]
 
 SUMMARY_KEYS = (
     "requests",
@@ -106,8 +121,9 @@ def request_times(run: Run) -> dict[str, np.ndarray]:
     """
     times = _times(run)
     arrival_s, outputs = run.table.arrival_s, run.table.output_tokens
-    gaps = outputs - 1.0
-    gaps[outputs < 2] = np.nan
+    gaps, short = outputs - 1.0, outputs < 2
+    if short.any():
+        gaps[short] = np.nan
     return {
         "latency": times.completion_s - arrival_s,
         "queueing": times.start_s - arrival_s,
@@ -129,11 +145,17 @@ def violations(run: Run, sla: SLA | float | str | None = None) -> np.ndarray:
         missed |= completion_s > run.table.arrival_s + limits["latency"]
     if set(limits) - {"latency"}:
         times = request_times(run)
+        _refuse_untimed(limits, int(np.count_nonzero(np.isnan(times["ttft"]) & ~np.isnan(completion_s))))
         for metric in limits.keys() - {"latency"}:
             missed |= times[metric] > limits[metric]
-            if np.isnan(times["ttft"][~np.isnan(completion_s)]).any():
-                raise InputError(f"sla: {metric}<={limits[metric]:g} (the latency model gives no time to first token)")
     return missed
+
+
+def _refuse_untimed(limits_s: Mapping[str, float], untimed: int) -> None:
+    """Raise `InputError` if a limit is on what some completed requests do not have: a time to first token."""
+    for metric in limits_s.keys() - {"latency"}:
+        if untimed:
+            raise InputError(f"sla: {metric}<={limits_s[metric]:g} (the latency model gives no time to first token)")
 
 
 def summary(run: Run, sla: SLA | float | str | None = None) -> dict[str, float | int | str]:
@@ -142,36 +164,34 @@ def summary(run: Run, sla: SLA | float | str | None = None) -> dict[str, float |
     Shares count every request, rejected ones as violations; means and quantiles cover the completed ones.
     Percentiles interpolate linearly. `makespan_s` runs from the first arrival to the last completion.
     """
-    missed = violations(run, sla)
-    table = run.table
-    done = ~np.isnan(run.times.completion_s)
-    every = slice(None) if done.all() else done  # a view, where nothing was rejected
-    completion_s = run.times.completion_s[every]
-    makespan_s = float(np.max(completion_s, initial=table.arrival_s[0]) - table.arrival_s[0])
-    times = {name: values[every] for name, values in request_times(run).items()}
-    latency_p50_s, latency_p95_s, latency_p99_s = _percentiles(times["latency"], 50, 95, 99)
-    tokens = table.output_tokens[every]
+    _check_run(run)
+    limits_s = SLA.of(run.sla if sla is None else sla).limits_s
+    table, most_s = run.table, np.array([limits_s.get(metric, math.inf) for metric in METRICS])
+    found = tally(table.arrival_s, table.output_tokens, *run.rows, most_s)
+    sums = found.sums.tolist()
+    completed, ttfts, tpots = (int(sums[place]) for place in (COMPLETED, TTFTS, TPOTS))
+    _refuse_untimed(limits_s, completed - ttfts)
+    makespan_s = sums[LAST] - float(table.arrival_s[0])
+    arrival_s = table.arrival_s if completed == len(table) else table.arrival_s[~np.isnan(run.times.completion_s)]
     values = (
         len(table),
-        float(np.mean(missed)),
-        _rate(np.sum(~missed), makespan_s),
-        _mean(times["latency"]),
-        latency_p50_s,
-        latency_p95_s,
-        latency_p99_s,
-        _mean(times["queueing"]),
-        _mean(times["service"]),
-        _mean(times["ttft"]),
-        *_percentiles(times["ttft"], 99),
-        _mean(times["tpot"]),
-        *_percentiles(times["tpot"], 99),
-        run.gap_p99_s(times["tpot"], tokens),
-        _rate(np.sum(done), makespan_s),
-        _rate(np.sum(tokens), makespan_s),
+        sums[MISSED] / len(table),
+        _rate(len(table) - sums[MISSED], makespan_s),
+        _mean(sums[LATENCY], completed),
+        *_percentiles(found.latency_s, 50, 95, 99),
+        _mean(sums[QUEUEING], completed),
+        _mean(sums[SERVICE], completed),
+        _mean(sums[TTFT], ttfts),
+        *_percentiles(found.ttft_s, 99),
+        _mean(sums[TPOT], tpots),
+        *_percentiles(found.tpot_s, 99),
+        run.gap_p99_s(found.tpot_s, found.gaps),
+        _rate(completed, makespan_s),
+        _rate(sums[TOKENS], makespan_s),
         _rate(run.busy_s, run.gpus * makespan_s),
         run.batch_size_mean,
         makespan_s,
-        label(table.arrival_s[every], completion_s) if len(completion_s) else "unknown",
+        label(arrival_s, found.completion_s) if completed else "unknown",
     )
     return dict(zip(SUMMARY_KEYS, values, strict=True))
 
@@ -181,50 +201,78 @@ def _rate(amount: float, time_s: float) -> float:
     return float(amount / time_s) if time_s > 0 else (np.inf if amount > 0 else 0.0)
 
 
-def _mean(values: np.ndarray) -> float:
-    present = _present(values)
-    return float(present.mean()) if len(present) else float("nan")
+def _mean(total: float, count: int) -> float:
+    return total / count if count else float("nan")
 
 
-def _present(values: np.ndarray) -> np.ndarray:
-    missing = np.isnan(values)
-    return values[~missing] if np.count_nonzero(missing) else values
+def percentiles(values: Any, *percents: float) -> list[float]:
+    """Exact percentiles with linear interpolation: `numpy.percentile` to the last bit, in a third of its time.
+
+    Parameters
+    ----------
+    values : array_like of float, shape (n,)
+        At least one; none missing.
+    *percents : float
+        From 0 to 100.
+
+    Raises
+    ------
+    InputError
+        If there is no value, one is not a finite number, or a percent is out of range.
+
+    Examples
+    --------
+    >>> percentiles([4.0, 1.0, 2.0, 3.0], 50, 99)
+    [2.5, 3.9699999999999998]
+    """
+    percents = [check_number("percents", percent, 0.0, 100.0) for percent in percents]
+    return _percentiles(check_numbers("values", values, "value"), *percents)
 
 
 def _percentiles(values: np.ndarray, *percents: float) -> list[float]:
-    """As `numpy.percentile` interpolates them, at half its cost for a run of some thousand requests."""
-    present = _present(values)
-    if not len(present):
+    """`percentiles` of values that are known to be right; NaN of none.
+
+    numpy selects one rank with vector instructions, several with a loop of branches: so one after the other, each
+    among what is above the rank before.
+    """
+    if not len(values):
         return [float("nan")] * len(percents)
-    places = [percent / 100 * (len(present) - 1) for percent in percents]
-    below = [math.floor(place) for place in places]
-    sorted_there = np.partition(present, sorted({*below, *(min(at + 1, len(present) - 1) for at in below)}))
-    found = []
-    for place, at in zip(places, below, strict=True):
-        low, high = float(sorted_there[at]), float(sorted_there[min(at + 1, len(present) - 1)])
+    places = {percent: percent / 100 * (len(values) - 1) for percent in sorted(percents)}
+    found, below, above = {}, 0, values
+    for percent, place in places.items():
+        at = math.floor(place)
+        above, below = np.partition(above, at - below)[at - below :], at
+        low = float(above[0])
+        high = float(np.min(above[1:], initial=math.inf)) if len(above) > 1 else low
         part = place - at
-        found.append(high - (high - low) * (1 - part) if part >= 0.5 else low + (high - low) * part)
-    return found
+        found[percent] = high - (high - low) * (1 - part) if part >= 0.5 else low + (high - low) * part
+    return [found[percent] for percent in percents]
 
 
-def token_p99(tpot_s: np.ndarray, output_tokens: np.ndarray) -> float:
-    """99th percentile over all gaps between tokens; a request's gaps are equal in run-to-completion."""
-    present = ~np.isnan(tpot_s)
-    if not present.any():
+def token_p99(tpot_s: np.ndarray, gaps: np.ndarray) -> float:
+    """99th percentile over all gaps between tokens; a request's gaps are equal in run-to-completion.
+
+    `gaps` counts them, at least one a request.
+    """
+    if not len(tpot_s):
         return float("nan")
-    tpot_s, gaps = tpot_s[present], output_tokens[present] - 1
-    wanted, top = 0.99 * gaps.sum(), max(1, len(gaps) // 16)
+    total, top = int(np.add.reduce(gaps)), max(1, len(tpot_s) // 16)
     while True:  # the slowest sixteenth of the requests most often has the slowest hundredth of the gaps
-        slowest = np.argpartition(tpot_s, len(gaps) - top)[len(gaps) - top :]
-        below = gaps.sum() - gaps[slowest].sum()
-        if below < wanted or top == len(gaps):
+        least_s = np.partition(tpot_s, len(tpot_s) - top)[len(tpot_s) - top]
+        slowest = np.flatnonzero(tpot_s >= least_s)
+        below = total - int(np.add.reduce(gaps[slowest]))
+        if below < 0.99 * total or top == len(tpot_s):
             break
-        top = min(4 * top, len(gaps))
+        top = min(4 * top, len(tpot_s))
     order = slowest[np.argsort(tpot_s[slowest])]
-    return float(tpot_s[order][np.searchsorted(below + np.cumsum(gaps[order]), wanted)])
+    return float(tpot_s[order[np.searchsorted(below + np.cumsum(gaps[order]), 0.99 * total)]])
 
 
 def _times(run: Run) -> Times:
+    _check_run(run)
+    return run.times
+
+
+def _check_run(run: Run) -> None:
     if not hasattr(run, "served"):
         raise InputError(f"run: {run!r} (expected a run, as simulate returns it)")
-    return run.times

@@ -42,6 +42,10 @@ def _integers(name: str, values: Any) -> tuple[int, ...]:
     return tuple(check_each(name, values, lambda value: check_integer(name, value, 1)))
 
 
+def _names(name: str, values: Any) -> tuple[str, ...]:
+    return tuple(check_each(name, values, lambda value: check_type(name, value, str, "names")))
+
+
 def _latency(name: str, value: Any) -> Any:
     """A latency law by its name, or as numbers or a file's name: kept as it is, so that the footer says it."""
     try:
@@ -65,6 +69,11 @@ PARAMETERS: Mapping[str, Callable[[str, Any], Any]] = {
     "LATENCY": lambda name, value: _latency(name, value),
     "SEED": lambda name, value: check_integer(name, value, 0, 2**31),
     "REPLICATIONS": lambda name, value: check_integer(name, value, 2, MAX_REPLICATIONS),
+    "PRESETS": _names,
+    "SLA": lambda name, value: check_type(name, value, str, "objectives such as ttft_p99<=1"),
+    "TRACE": lambda name, value: check_type(name, value, str, "a file's name, or nothing"),
+    "MAX_GPUS": lambda name, value: check_integer(name, value, 1, 1024),
+    "PRICE_PER_GPU_HOUR": lambda name, value: check_number(name, value, 0.0, open_low=True),
     "MODEL": lambda name, value: check_type(name, value, str, "a model's name or folder"),
     "BATCH_SIZES": _integers,
     "PROMPT_TOKENS": _integers,

@@ -116,12 +116,14 @@ def distinct(lengths_tokens: Any, name: str = "lengths_tokens") -> tuple[np.ndar
     return values, counts.astype(float)
 
 
-def sizes_of(batch_size: Any, k_bins: int) -> np.ndarray:
-    """The batch size of each bin, from one for all or one each, shape (k_bins,)."""
-    given = batch_size if isinstance(batch_size, (list, tuple, np.ndarray)) else [batch_size] * k_bins
+def sizes_of(given: Any, k_bins: int, name: str = "batch_size") -> tuple[int, ...]:
+    """The batch size of each bin, from one for all or one each; an error calls them by `name`."""
+    given = given.tolist() if isinstance(given, np.ndarray) else given
+    if not isinstance(given, (list, tuple)):
+        return (check_integer(name, given, 1, MAX_BATCH),) * k_bins
     if len(given) != k_bins:
-        raise InputError(f"batch_size: {batch_size!r} (expected {k_bins} of them for k_bins = {k_bins}, or one)")
-    return np.array([check_integer("batch_size", size, 1, MAX_BATCH) for size in given], dtype=float)
+        raise InputError(f"{name}: {given!r} (expected an integer >= 1, or {k_bins} of them for k_bins = {k_bins})")
+    return tuple(check_integer(f"{name}, bin {i}", size, 1, MAX_BATCH) for i, size in enumerate(given))
 
 
 def check_distinct(k_bins: Any, values: np.ndarray) -> int:
@@ -141,7 +143,7 @@ def cut(lengths_tokens: Any, k_bins: int, batch_size: int | Sequence[int], tail:
     """
     values, counts = distinct(lengths_tokens)
     k_bins = check_distinct(k_bins, values)
-    sizes = sizes_of(batch_size, k_bins)
+    sizes = np.array(sizes_of(batch_size, k_bins), float)
     _check_rows(counts, sizes, tail)
     return _cut(*_population(values, counts, tail), sizes, 0.0 if tail is not None else BATCHES_A_BIN)[0]
 
@@ -259,7 +261,7 @@ def optimal(
     """
     values, counts = distinct(lengths_tokens)
     k_bins = check_distinct(k_bins, values)
-    sizes = sizes_of(batch_size, k_bins)
+    sizes = np.array(sizes_of(batch_size, k_bins), float)
     confidence = check_number("confidence", confidence, 0.0, 1.0, open_low=True, open_high=True)
     rng = np.random.default_rng(check_integer("seed", seed, 0))
     _check_rows(counts, sizes, tail)

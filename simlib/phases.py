@@ -13,7 +13,7 @@ import numpy as np
 
 from simlib.checks import check_choice, check_number
 from simlib.engine import MAX_OUTPUT, MAX_PROMPT, MAX_TOTAL, SIZE, SUM_OUTPUT, SUM_PROMPT
-from simlib.latency import LatencyModel
+from simlib.latency import LatencyModel, OfLongestTotal
 from simlib.step_laws import StepLaw
 
 __all__ = ["Phases", "Power"]
@@ -23,14 +23,15 @@ def padded_law(batch: np.ndarray, params: np.ndarray) -> float:
     """Kernel of padded `Phases`; `params` is (a, c1, d0, d1, d2)."""
     size, prompt, output = batch[SIZE], batch[MAX_PROMPT], batch[MAX_OUTPUT]
     step_s = params[2] + size * (params[3] + params[4] * (prompt + 0.5 * output))
-    return params[0] + params[1] * size * prompt + output * step_s
+    return params[0] + params[1] * size * prompt + max(output - 1.0, 0.0) * step_s
 
 
 def packed_law(batch: np.ndarray, params: np.ndarray) -> float:
     """Kernel of packed `Phases`; `params` is (a, c1, d0, d1, d2)."""
     prompts, outputs = batch[SUM_PROMPT], batch[SUM_OUTPUT]
     context = (prompts + 0.5 * outputs) / batch[SIZE]
-    steps_s = batch[MAX_OUTPUT] * params[2] + outputs * (params[3] + params[4] * context)
+    decoded = max(outputs - batch[SIZE], 0.0)
+    steps_s = max(batch[MAX_OUTPUT] - 1.0, 0.0) * params[2] + decoded * (params[3] + params[4] * context)
     return params[0] + params[1] * prompts + steps_s
 
 
@@ -41,7 +42,7 @@ def power_law(batch: np.ndarray, params: np.ndarray) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Phases(LatencyModel):
-    """T = a + c1 b P + O (d0 + d1 b) + d2 b O (P + O/2): prefill, decode, and the reading of a growing KV cache.
+    """T = a + c1 b P + (O - 1) (d0 + d1 b + d2 b (P + O/2)): prefill, decode, and the reading of a growing KV cache.
 
     Parameters
     ----------
@@ -61,13 +62,14 @@ class Phases(LatencyModel):
     Notes
     -----
     Prefill is compute-bound and takes all prompts of a batch at once; a decode step is memory-bound, so that its time
-    grows with output and barely with b. The first token comes at the end of prefill.
+    grows with output and barely with b. Prefill ends with the first token, so that O tokens take O - 1 decode steps, in
+    which a member's cache holds P + 1, ..., P + O - 1 tokens: (O - 1) (P + O/2) in all.
 
     Examples
     --------
     >>> model = Phases(0.01, 1e-4, 0.015, 1e-4, 1e-8)
     >>> round(float(model.batch_time_s(8, 500, 100)), 6)
-    1.9944
+    1.978556
     """
 
     a_s: float
@@ -94,13 +96,13 @@ class Phases(LatencyModel):
         """T(b, P, O) in seconds, for numbers or arrays."""
         b, p, o = (np.asarray(value, float) for value in (size, prompt_tokens, output_tokens))
         a, c1, d0, d1, d2 = self.params
-        return (a + c1 * b * p + o * (d0 + b * (d1 + d2 * (p + 0.5 * o))))[()]
+        return (a + c1 * b * p + np.maximum(o - 1.0, 0.0) * (d0 + b * (d1 + d2 * (p + 0.5 * o))))[()]
 
     def step_law(self) -> StepLaw:
         """The same coefficients as a law of steps: tau = d0 + d1 decodes + c1 prefill tokens + d2 context tokens.
 
-        A request alone then takes as long step by step as in a batch of its own, but for a batch's fixed time, which
-        no step has, and the growth (d1 and d2) of one step: the step that prefills gives the first token.
+        A request alone then takes as long step by step as in a batch of its own, but for a batch's fixed time, in
+        whose place the step that prefills has that of a step, d0.
         """
         return StepLaw(self.d0_s_per_token, self.d1_s_per_token, self.c1_s_per_token, self.d2_s_per_token2)
 
@@ -110,7 +112,7 @@ class Phases(LatencyModel):
 
 
 @dataclass(frozen=True, slots=True)
-class Power(LatencyModel):
+class Power(OfLongestTotal):
     """T(b, L) = alpha + beta L b^exponent, L the batch's largest prompt + output.
 
     Parameters
@@ -139,10 +141,5 @@ class Power(LatencyModel):
     def params(self) -> np.ndarray:
         return np.array([self.alpha_s, self.beta_s_per_token, self.exponent], dtype=np.float64)
 
-    def batch_time_s(self, size: Any, max_total_tokens: Any) -> Any:
-        """T(b, L) in seconds, for numbers or arrays."""
-        power = np.power(np.asarray(size, float), self.exponent)
-        return (self.alpha_s + self.beta_s_per_token * np.asarray(max_total_tokens, float) * power)[()]
-
-    def first_token_s(self, shape: np.ndarray) -> np.ndarray:
-        return self.batch_time_s(shape[:, SIZE], shape[:, MAX_PROMPT] + 1.0)
+    def _time_s(self, size: np.ndarray, max_total_tokens: np.ndarray) -> np.ndarray:
+        return self.alpha_s + self.beta_s_per_token * max_total_tokens * np.power(size, self.exponent)

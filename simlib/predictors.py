@@ -412,7 +412,8 @@ def _columns(prompt_tokens: Any, output_tokens: Any) -> tuple[np.ndarray, np.nda
     rows = length_hint(prompt_tokens, 1)
     if rows == 0:
         raise InputError("prompt_tokens: no rows (expected at least 1)")
-    return token_column("prompt_tokens", prompt_tokens, rows), token_column("output_tokens", output_tokens, rows)
+    columns = (("prompt_tokens", prompt_tokens), ("output_tokens", output_tokens))
+    return tuple(token_column(name, given, rows, copy=False) for name, given in columns)
 
 
 def _confusion_matrix(given: Any, name: str = "matrix") -> np.ndarray:

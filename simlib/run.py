@@ -75,17 +75,23 @@ class Run:
     backend: str = "compiled"
     settings: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def rows(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Each request's row in what follows, -1 if it was rejected; start, first token and completion by row."""
+        served = self.served
+        end_s = served.start_s + served.service_s
+        return served.batch_of, served.start_s, np.minimum(end_s, served.start_s + self.first_token_after_s), end_s
+
     @cached_property
     def times(self) -> Times:
         """When each request started, had its first token and was complete, in input order."""
-        served, batch = self.served, self.served.batch_of
-        if len(served.start_s) == 0:
-            return Times(*(np.full(len(batch), np.nan) for _ in range(3)))
-        end_s = served.start_s + served.service_s
-        first_s = np.minimum(end_s, served.start_s + self.first_token_after_s)
-        columns = (times[batch] for times in (served.start_s, first_s, end_s))
-        rejected = batch < 0
-        return Times(*(np.where(rejected, np.nan, column) for column in columns) if rejected.any() else columns)
+        batch, *by_batch = self.rows
+        if len(by_batch[0]) == 0:
+            return Times(*(np.full(len(batch), np.nan) for _ in by_batch))
+        columns = (times[batch] for times in by_batch)
+        if np.min(batch) < 0:
+            columns = (np.where(batch < 0, np.nan, column) for column in columns)
+        return Times(*columns)
 
     @property
     def rejected(self) -> int:
@@ -102,9 +108,9 @@ class Run:
         """Requests of a batch, on average; 0 without batches."""
         return float(np.mean(self.served.size)) if len(self.served.size) else 0.0
 
-    def gap_p99_s(self, tpot_s: np.ndarray, output_tokens: np.ndarray) -> float:
+    def gap_p99_s(self, tpot_s: np.ndarray, gaps: np.ndarray) -> float:
         """99th percentile over all times between tokens, seconds; here a request's are all equal to its TPOT."""
-        return metrics.token_p99(tpot_s, output_tokens)
+        return metrics.token_p99(tpot_s, gaps)
 
     @cached_property
     def requests(self) -> pd.DataFrame:
@@ -163,6 +169,7 @@ class Run:
             "edges": None if self.edges is None else self.edges.tolist(),
             "backend": self.backend,
             "settings": self.settings,
+            "index_freq": _freq(self.table.index),
         }
         aside = path.with_name(path.name + ".part")
         try:
@@ -199,8 +206,12 @@ class Run:
             own = [name for name in stored.column_names if name.startswith("run:")]
             columns = {name.removeprefix("run:"): stored[name] for name in own}
             kind = _engine_run() if "rules" in about else Run
+            frame = stored.drop_columns(own).to_pandas()
+            if about.get("index_freq"):
+                with contextlib.suppress(ValueError):  # a calendar of holidays is not in a frequency's name
+                    frame.index.freq = about["index_freq"]
             return kind(
-                table=RequestTable.of(stored.drop_columns(own).to_pandas()),
+                table=RequestTable.of(frame),
                 gpus=about["gpus"],
                 sla=metrics.SLA(about["sla"]),
                 policy=about["policy"],
@@ -252,6 +263,13 @@ def _engine_run() -> type[Run]:
     from simlib.engine_run import EngineRun  # which imports this module
 
     return EngineRun
+
+
+def _freq(index: Any) -> str | None:
+    """The step of an index of dates or durations, by pandas' name: Parquet keeps its values alone."""
+    import pandas as pd
+
+    return index.freqstr if isinstance(index, (pd.DatetimeIndex, pd.TimedeltaIndex)) else None
 
 
 def _checked(path: str | Path) -> Path:

@@ -19,6 +19,7 @@ from simlib import binning
 from simlib.batching import MAX_BATCH, NOTES, PARAMS, Rules, observe, target
 from simlib.checks import InputError, check_choice, check_integer, check_number, check_type
 from simlib.engine import Waiting
+from simlib.optimal_bins import sizes_of
 from simlib.table import RequestTable
 
 __all__ = [
@@ -212,13 +213,13 @@ class MultiBinDynamic:
         _check_bounds(self.bounds, self.k_bins)
         _rules(self.variant)
         if self.batch_sizes is not None:
-            _sizes("batch_sizes", self.batch_sizes, self.k_bins)
+            sizes_of(self.batch_sizes, self.k_bins, "batch_sizes")
 
     def plan(self, table: RequestTable, gpus: int) -> Plan:
         """Prepare a run: bins from the table's own predictions."""
         as_original = isinstance(self.bounds, str) and _rules(self.variant).variant == "original"
         rule = "equal_mass_integer" if as_original and self.bounds == "equal_mass" else self.bounds
-        caps = None if self.batch_sizes is None else _sizes("batch_sizes", self.batch_sizes, self.k_bins)
+        caps = None if self.batch_sizes is None else sizes_of(self.batch_sizes, self.k_bins, "batch_sizes")
         edges, queues = _bins(table, rule, self.k_bins, caps)
         return _dynamic_plan(self, queues, gpus, self.bin_select, edges, caps)
 
@@ -229,24 +230,34 @@ def _dynamic_plan(
     gpus: int,
     bin_select: str,
     edges: np.ndarray | None,
-    caps: Sequence[int] | None,
+    caps: tuple[int, ...] | None,
 ) -> Plan:
     rules = _rules(policy.variant)
-    candidates = rules.candidates if rules.variant == "original" else rules.b_max
-    controller = rules.controller()
-    memory = np.vstack([*([controller] * (1 if rules.pooled else gpus)), np.zeros_like(controller)])
-    looked_at = np.minimum(candidates, [MAX_BATCH] * len(queues.end) if caps is None else caps)
-    params = np.array([*rules.params(policy.d_sla), SELECTIONS.index(bin_select), *looked_at])
+    params, memory = _at_start(rules, policy.d_sla, gpus, bin_select, len(queues.end), caps)
     return Plan(
         queues,
         decide_dynamic,
         learn_dynamic,
-        params,
-        memory,
+        params.copy(),
+        memory.copy(),
         notes=NOTES,
         capacity_tokens=rules.memory.capacity_tokens,
         edges=edges,
     )
+
+
+@functools.lru_cache(maxsize=256)
+def _at_start(
+    rules: Rules, d_sla: float, gpus: int, bin_select: str, bins: int, caps: tuple[int, ...] | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """The kernels' numbers and their memory before the first decision; made once for the runs of a sweep."""
+    candidates = rules.candidates if rules.variant == "original" else rules.b_max
+    controller = rules.controller()
+    memory = np.zeros(((1 if rules.pooled else gpus) + 1, len(controller)))
+    memory[:-1] = controller
+    looked_at = [candidates] * bins if caps is None else [min(candidates, cap) for cap in caps]
+    params = np.array([*rules.params(d_sla).tolist(), SELECTIONS.index(bin_select), *looked_at], np.float64)
+    return params, memory
 
 
 def decide_fixed(
@@ -295,12 +306,12 @@ class MultiBinFixed:
 
     def __post_init__(self) -> None:
         check_integer("k_bins", self.k_bins, 1, binning.MAX_BINS)
-        _sizes("batch_size", self.batch_size, self.k_bins)
+        sizes_of(self.batch_size, self.k_bins)
         _check_bounds(self.bounds, self.k_bins)
 
     def plan(self, table: RequestTable, gpus: int) -> Plan:
         """Prepare a run: bins from the table's own predictions."""
-        sizes = _sizes("batch_size", self.batch_size, self.k_bins)
+        sizes = sizes_of(self.batch_size, self.k_bins)
         edges, queues = _bins(table, self.bounds, self.k_bins, sizes)
         params = np.array(sizes, dtype=np.float64)
         return Plan(queues, decide_fixed, learn_nothing, params, np.zeros((1, 1)), edges=edges)
@@ -420,16 +431,6 @@ def _bins(
         return edges, binning.queues(binning.assign(table.predicted_output_tokens, edges), k_bins)
 
     return table.kept(("bins", rule if isinstance(rule, str) else tuple(rule), k_bins, sizes), cut)
-
-
-def _sizes(name: str, given: int | Sequence[int], k_bins: int) -> tuple[int, ...]:
-    """The batch size of each bin, from one for all or one each."""
-    given = given.tolist() if isinstance(given, np.ndarray) else given
-    if not isinstance(given, (list, tuple)):
-        return (check_integer(name, given, 1, MAX_BATCH),) * k_bins
-    if len(given) != k_bins:
-        raise InputError(f"{name}: {given!r} (expected an integer >= 1, or {k_bins} of them for k_bins = {k_bins})")
-    return tuple(check_integer(f"{name}, bin {i}", size, 1, MAX_BATCH) for i, size in enumerate(given))
 
 
 def _rules(variant: str | Rules) -> Rules:

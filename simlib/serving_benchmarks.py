@@ -30,6 +30,7 @@ BLOCKS = 10  # stretches of time that are left out in turn
 JITTER = 0.25  # of the median gap: two tokens nearer to each other than this came with one step
 ILL_CONDITIONED = 300.0  # of the scaled columns: beyond it, terms rise and fall together
 CONFIDENCE = 0.95
+SEVERAL = 0.1  # share of the tokens that may come in one message with another before it is said
 ROUNDS = 4  # of weighting by what the last round expects
 
 ASSUMPTIONS = (
@@ -336,7 +337,7 @@ def _results(path: str | Path) -> list[dict[str, Any]]:
         results = [json.loads(text)]
     except ValueError:
         try:
-            results = [json.loads(line) for line in text.splitlines() if line.strip()]
+            results = [json.loads(line) for line in text.split("\n") if line.strip()]
         except ValueError as problem:
             raise InputError(f"benchmark file {path}: {problem} (expected JSON, or one JSON object a line)") from None
     if not results or not all(isinstance(result, dict) for result in results):
@@ -367,7 +368,21 @@ def _requests(source: str, result: Mapping[str, Any]) -> tuple[pd.DataFrame, str
     frame = pd.DataFrame({"start_s": start_s, "prompt_tokens": prompts, "ttft_s": ttfts, "itl_s": itls})
     if not served.any():
         raise InputError(f"{place}, ttfts: no request was served (expected times to the first token > 0)")
+    _warn_of_messages(place, itls, np.maximum(outputs - 1, 0)[served].sum())
     return frame[served].reset_index(drop=True), starts
+
+
+def _warn_of_messages(place: str, itls: Sequence[np.ndarray], tokens: float) -> None:
+    """Warn where messages carried several tokens: vLLM then records fewer gaps, SGLang cuts one into equal parts."""
+    gaps = sum(map(len, itls))
+    parts = sum(int((np.diff(times) == 0.0).sum()) for times in itls)
+    told = f"{parts} equal the one before" if parts > SEVERAL * gaps else f"for {tokens:.0f} tokens after the first"
+    if gaps and (parts > SEVERAL * gaps or gaps < (1 - SEVERAL) * tokens):
+        warnings.warn(
+            f"{place}, itls: {gaps} gaps, {told}: several tokens came in one message, and a gap is not a step "
+            "(expected one token a message: no speculation, SGLang's --stream-interval 1)",
+            stacklevel=4,
+        )
 
 
 def _starts(place: str, result: Mapping[str, Any], latency_s: np.ndarray) -> tuple[np.ndarray, str]:

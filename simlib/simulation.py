@@ -5,14 +5,14 @@ from __future__ import annotations
 import numbers
 import operator
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from simlib import binning, engine, latency, schedulers
 from simlib.checks import InputError, check_choice, check_integer
-from simlib.compiled import is_compilable, is_worthwhile
+from simlib.compiled import is_compilable, is_own, is_worthwhile
 from simlib.metrics import SLA
 from simlib.run import Run
 from simlib.table import RequestTable
@@ -88,7 +88,7 @@ def simulate(
     """
     table = RequestTable.of(requests)
     engine_settings = _continuous(execution)
-    policy = resolve_policy(policy, engine_settings.policies if engine_settings else schedulers.POLICIES)
+    policy = resolve_policy(policy, execution)
     gpus = check_integer("gpus", gpus, 1, MAX_GPUS)
     check_choice("backend", backend, BACKENDS)
     check_choice("oversize", oversize, OVERSIZE)
@@ -140,8 +140,10 @@ def _continuous(execution: Any) -> Any:
     return Continuous()
 
 
-def resolve_policy(policy: Any, known: Mapping[str, Any] = schedulers.POLICIES) -> Any:
+def resolve_policy(policy: Any, execution: Any = "run_to_completion") -> Any:
     """The policy that a user means: an object, or a known name with its defaults."""
+    settings = _continuous(execution)
+    known = settings.policies if settings else schedulers.POLICIES
     if isinstance(policy, str):
         return known[check_choice("policy", policy, known)]()
     if isinstance(policy, type) or not all(hasattr(policy, part) for part in ("plan", "name", "needs_predictions")):
@@ -170,10 +172,10 @@ def _report_idleness(arrival_s: np.ndarray, service_s: np.ndarray) -> None:
 
 def _fitting(table: RequestTable, plan: schedulers.Plan, oversize: str) -> np.ndarray | None:
     """Positions of the requests that fit a GPU's memory, or None if all do."""
+    if table.kept("largest", lambda: int(np.max(table.prompt_tokens + table.output_tokens))) <= plan.capacity_tokens:
+        return None
     tokens = table.prompt_tokens + table.output_tokens
     fits = tokens <= plan.capacity_tokens
-    if fits.all():
-        return None
     if oversize == "error":
         row = int(np.argmin(fits))
         raise InputError(
@@ -195,7 +197,7 @@ def _backend(backend: str, plan: schedulers.Plan, model: latency.LatencyModel, n
         ("latency", model.law, kinds.law),
     )
     for part, function, kind in parts:
-        possible, why = is_compilable(function, kind)
+        possible, why = (True, "") if is_own(function) else is_compilable(function, kind)
         if not possible and backend == "compiled":
             raise InputError(f"backend: 'compiled' ({part} cannot be compiled: {why}; expected 'auto' or 'stepped')")
         if not possible:
@@ -257,12 +259,15 @@ def _way(backend: str) -> Callable[..., int]:
 
 def _answering(decide: Callable[..., Any], name: str) -> Callable[..., tuple[int, int]]:
     """A policy's plain function that answers with two integers, as its compiled twin must, or is named."""
+    if is_own(decide):
+        return decide
 
     def answer(*sees: Any) -> tuple[int, int]:
         given = decide(*sees)
         try:
-            queue, size = (int(operator.index(part)) for part in given)
-            if abs(size) < 2**62 and abs(queue) < 2**62:
+            queue, size = given
+            queue, size = int(operator.index(queue)), int(operator.index(size))
+            if -(2**62) < size < 2**62 and -(2**62) < queue < 2**62:
                 return queue, size
         except (TypeError, ValueError):
             pass
@@ -273,6 +278,8 @@ def _answering(decide: Callable[..., Any], name: str) -> Callable[..., tuple[int
 
 def _timing(law: Callable[..., Any]) -> Callable[..., float]:
     """A latency model's plain function that answers with a number, as its compiled twin must, or is named."""
+    if is_own(law):
+        return law
 
     def time_s(batch: np.ndarray, params: np.ndarray) -> float:
         given = law(batch, params)

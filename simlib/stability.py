@@ -7,21 +7,25 @@ visit, so `two_starts` asks again from a large backlog, and asks for the load as
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Any, Literal
 
 import numpy as np
 
-from simlib.checks import InputError, check_integer, check_type
+from simlib.checks import InputError, check_integer, check_number, check_type
 from simlib.stats import Estimate, check_numbers, mean_interval, refuse_rows, t_quantile
 from simlib.table import TOKEN_COLUMNS, RequestTable
+from simlib.tally import windows
 
 __all__ = ["Stability", "Verdict", "looks_independent", "stability", "two_starts"]
 
 Stability = Literal["stable", "near_critical", "unstable", "unknown"]
 SHORTEST_RUN, WINDOWS, ONE_SIDED = 5000, 20, 0.05  # of `stability`: requests, batches of them, error of its two tests
+CRITICAL_T = 1.7291328115213687  # Student's t of the one, 19 degrees of freedom: scipy is a third of a second to load
 SATURATED, GONE = 0.9, 0.05  # share of a saturated run that is scored; share of a backlog that counts as none
 
 
@@ -101,11 +105,10 @@ def label(arrival_s: np.ndarray, completion_s: np.ndarray) -> Stability:
     """`stability` of columns that are known to be right."""
     if len(arrival_s) < SHORTEST_RUN or arrival_s[0] == arrival_s[-1]:
         return "unknown"
-    if _grows(np.diff([0, *_in_system(arrival_s, completion_s)])):
+    in_system, delays_s = windows(arrival_s, completion_s, WINDOWS)
+    if _grows(0, in_system):
         return "unstable"
-    size = len(arrival_s) // WINDOWS
-    delays_s = (completion_s - arrival_s)[size : WINDOWS * size].reshape(-1, size).mean(axis=1)
-    return "stable" if looks_independent(delays_s) else "near_critical"
+    return "stable" if _looks_independent(delays_s[1:], ONE_SIDED) else "near_critical"
 
 
 def two_starts(serve: Callable[[RequestTable], Any], requests: Any, backlog: int | None = None) -> Verdict:
@@ -176,13 +179,14 @@ def two_starts(serve: Callable[[RequestTable], Any], requests: Any, backlog: int
     arrival_s, loaded = table.arrival_s, _after(table, backlog)
     completion_s, loaded_completion_s = _served(serve, table), _served(serve, loaded)
     from_empty = stability(arrival_s, completion_s)
-    in_system = _in_system(arrival_s, completion_s)
-    left = _in_system(arrival_s, loaded_completion_s[backlog:])
-    left += [np.count_nonzero(loaded_completion_s[:backlog] > end_s) for end_s in _window_ends_s(arrival_s)]
+    in_system, _ = windows(arrival_s, completion_s, WINDOWS)
+    copies_s, originals_s = loaded_completion_s[:backlog], loaded_completion_s[backlog:]
+    copies = (int(np.count_nonzero(copies_s > end_s)) for end_s in _window_ends_s(arrival_s))
+    left = [sum(both) for both in zip(copies, windows(arrival_s, originals_s, WINDOWS)[0], strict=True)]
     if left[-1] - in_system[-1] <= GONE * backlog:
         from_backlog = "drains"
     else:
-        from_backlog = "grows" if left[-1] > backlog and _grows(np.diff([backlog, *left])) else "unclear"
+        from_backlog = "grows" if left[-1] > backlog and _grows(backlog, left) else "unclear"
     below, above = load.ci_high < 1, load.ci_low > 1
     label = "near_critical"
     if below and from_empty != "unstable" and from_backlog == "drains":
@@ -222,21 +226,11 @@ def _window_ends_s(arrival_s: np.ndarray) -> np.ndarray:
     return arrival_s[len(arrival_s) // WINDOWS * np.arange(1, WINDOWS + 1) - 1]
 
 
-def _in_system(arrival_s: np.ndarray, completion_s: np.ndarray) -> np.ndarray:
-    """How many requests are in the system at the end of each window, after all that happens at that instant."""
-    ends_s = _window_ends_s(arrival_s)
-    arrived, done = (np.searchsorted(times_s, ends_s, "right") for times_s in (arrival_s, np.sort(completion_s)))
-    return arrived - done
-
-
-def _grows(changes: np.ndarray) -> bool:
-    """Whether a number rises from window to window: one-sided t test of its changes."""
-    return changes.mean() * math.sqrt(len(changes)) > _critical_t(len(changes) - 1) * changes.std(ddof=1)
-
-
-@functools.cache
-def _critical_t(degrees: int) -> float:
-    return t_quantile(degrees, 1 - 2 * ONE_SIDED)
+def _grows(start: int, ends: list[int]) -> bool:
+    """Whether a number rises from window to window: one-sided t test of its 20 changes."""
+    mean = (ends[-1] - start) / WINDOWS
+    squares = sum((end - begin - mean) ** 2 for begin, end in itertools.pairwise((start, *ends)))
+    return mean * math.sqrt(WINDOWS) > CRITICAL_T * math.sqrt(squares / (WINDOWS - 1))
 
 
 def _load(table: RequestTable, completion_s: np.ndarray) -> Estimate:
@@ -256,16 +250,43 @@ def _load(table: RequestTable, completion_s: np.ndarray) -> Estimate:
     return Estimate(load, load / factor, load * factor, "windows", WINDOWS)
 
 
-def looks_independent(means: np.ndarray, error: float = ONE_SIDED) -> bool:
+def looks_independent(means: Any, error: float = ONE_SIDED) -> bool:
     """Whether neighbours differ as much as others do: von Neumann's ratio, which is 2 for independent values.
 
-    `error` is the probability that independent values do not look so.
-    """
-    from scipy.special import ndtri
+    Parameters
+    ----------
+    means : array_like of float, shape (batches,)
+        At least three, in order of time.
+    error : float
+        Probability, in (0, 1), that independent values do not look so.
 
-    count, spread = len(means), float(np.sum((means - means.mean()) ** 2))
+    Raises
+    ------
+    InputError
+        If a mean is not a finite number, there are too few, or the error is out of range.
+
+    Examples
+    --------
+    >>> looks_independent([1.0, 3.0, 2.0, 4.0, 1.0]), looks_independent(range(9))
+    (True, False)
+    """
+    means = check_numbers("means", means, "batch")
+    if len(means) < 3:
+        raise InputError(f"means: {len(means)} (expected at least 3)")
+    return _looks_independent(means.tolist(), check_number("error", error, 0.0, 1.0, open_low=True, open_high=True))
+
+
+def _looks_independent(means: list[float], error: float) -> bool:
+    count = len(means)
+    centre = sum(means) / count
+    spread = sum((mean - centre) ** 2 for mean in means)
     # Equal up to rounding: nothing varies, so that nothing depends.
-    if spread <= count * (1e-9 * float(np.max(np.abs(means)))) ** 2:
+    if spread <= count * (1e-9 * max(map(abs, means))) ** 2:
         return True
-    ratio = float(np.sum(np.diff(means) ** 2)) / spread
-    return (1 - ratio / 2) * math.sqrt((count**2 - 1) / (count - 2)) < -ndtri(error)
+    ratio = sum((after - before) ** 2 for before, after in itertools.pairwise(means)) / spread
+    return (1 - ratio / 2) * math.sqrt((count**2 - 1) / (count - 2)) < _critical_z(error)
+
+
+@functools.cache
+def _critical_z(error: float) -> float:
+    return -NormalDist().inv_cdf(error)

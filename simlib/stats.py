@@ -388,8 +388,10 @@ def p_value(interval: Interval) -> float | None:
     return float(2 * stdtr(interval.replications - 1, -abs(t)))
 
 
-def check_numbers(name: str, values: Any, row: str, low: float = -LARGEST, high: float = LARGEST) -> np.ndarray:
-    """Finite numbers in one dimension, at least one; the first bad one is named."""
+def check_numbers(
+    name: str, values: Any, row: str, low: float = -LARGEST, high: float = LARGEST, *, missing: bool = False
+) -> np.ndarray:
+    """Finite numbers in one dimension, at least one; the first bad one is named. NaN may be allowed, as `missing`."""
     try:
         array = np.asarray(values)
     except ValueError:  # a ragged list
@@ -398,7 +400,8 @@ def check_numbers(name: str, values: Any, row: str, low: float = -LARGEST, high:
         raise InputError(f"{name}: {values!r:.80} (expected a list of at least one number)")
     if array.dtype.kind not in "iuf":
         array = np.array([check_number(f"{name}, {row} {i}", value, low, high) for i, value in enumerate(array)])
-    refuse_rows(name, array, np.flatnonzero(~((array >= low) & (array <= high))), f"in [{low:g}, {high:g}]", row)
+    good = (array >= low) & (array <= high) | (missing & np.isnan(array))
+    refuse_rows(name, array, np.flatnonzero(~good), f"in [{low:g}, {high:g}]", row)
     return array.astype(float, copy=False)
 
 

@@ -144,7 +144,7 @@ def window(arrival_s: Any, completion_s: Any, start_s: float, end_s: float) -> W
     (80, 1.0)
     """
     arrival_s = check_numbers("arrival_s", arrival_s, "row")
-    completion_s = np.asarray(completion_s, float)
+    completion_s = check_numbers("completion_s", completion_s, "row", missing=True)
     if completion_s.shape != arrival_s.shape:
         raise InputError(f"completion_s: shape {completion_s.shape} (expected {arrival_s.shape}, as arrival_s)")
     refuse_rows("arrival_s", arrival_s, 1 + np.flatnonzero(np.diff(arrival_s) < 0), "no earlier than the row before")

@@ -8,6 +8,7 @@ import numpy as np
 
 from simlib.step_state import (
     ABANDONED,
+    CAP,
     CHUNKED,
     CHUNKS,
     COMPUTED,
@@ -31,6 +32,7 @@ from simlib.step_state import (
     REQUEST_MASK,
     REQUESTS,
     RESUMED,
+    ROOM,
     SEATS,
     SHARED,
     SQUARES,
@@ -164,7 +166,7 @@ def chunk(computed: int, tokens: int, shape: np.ndarray) -> None:
 def prefill(gpu: int, now_s: float, decodes: int, admit: bool, ask: Ask, state: State, rules: StepRules) -> int:
     """Fill the step with prompts: the one begun, then those that wait; how many are complete (`joined`)."""
     n, shape, complete = state.numbers[gpu], state.shape, 0
-    budget = rules.budget - decodes
+    budget = n[ROOM] - decodes
     if n[PARTIAL] >= 0 and budget > 0:
         request, computed = n[PARTIAL], n[COMPUTED]
         total = ask.prompt_tokens[request] + state.done[request]
@@ -181,7 +183,7 @@ def prefill(gpu: int, now_s: float, decodes: int, admit: bool, ask: Ask, state: 
             n[PARTIAL] = -1
             state.joined[complete] = request
             complete += 1
-    while admit and budget > 0 and n[SEATS] < rules.seats and n[PARTIAL] < 0:
+    while admit and budget > 0 and n[SEATS] < n[CAP] and n[PARTIAL] < 0:
         line = choose(gpu, now_s, ask, state, rules)
         if line == -2:
             break
@@ -212,22 +214,23 @@ def prefill(gpu: int, now_s: float, decodes: int, admit: bool, ask: Ask, state: 
     return complete
 
 
-def compose(gpu: int, ask: Ask, state: State, rules: StepRules) -> tuple[int, int]:
-    """Compose a GPU's next step in `shape`; how many sequences decode in it, how many prompts end in it."""
+def compose(gpu: int, ask: Ask, state: State, rules: StepRules) -> tuple[int, int, int]:
+    """Compose a GPU's next step in `shape`; how many decode in it, prompts end in it, lost their memory for it."""
     n, shape, now_s = state.numbers[gpu], state.shape, state.times[gpu, NOW]
+    before = n[PREEMPTIONS]
     for column in range(len(shape)):
         shape[column] = 0.0
-    joins = decodes = 0
-    if rules.prefill == FIRST:
-        joins = prefill(gpu, now_s, 0, True, ask, state, rules)
-    if shape[CHUNKS] == 0.0:
-        preempted = n[DECODES] > 0 and grow(gpu, now_s, ask, state, rules)
+    preempted, first, decodes = False, rules.prefill == FIRST, 0
+    if not first:
+        preempted = grow(gpu, now_s, ask, state, rules)
         decodes = n[DECODES]
-        if rules.prefill != FIRST:
-            joins = prefill(gpu, now_s, decodes, not preempted, ask, state, rules)
+    joins = prefill(gpu, now_s, decodes, not preempted, ask, state, rules)
+    if first and shape[CHUNKS] == 0.0:
+        grow(gpu, now_s, ask, state, rules)
+        decodes = n[DECODES]
     shape[N_DECODES] = decodes
     shape[CONTEXT] = n[OFFSETS] + decodes * (n[STEP] + 1) if decodes > 0 else 0
-    return decodes, joins
+    return decodes, joins, n[PREEMPTIONS] - before
 
 
 for _rare in (preempt, expire):

@@ -5,7 +5,6 @@ A binary heap, a histogram of gaps, waiting lines and the list of those that run
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 import numpy as np
@@ -42,6 +41,7 @@ class StepRules(NamedTuple):
     selection: int
     linear: int
     spread: int
+    control: int
     timeout_s: float
 
 
@@ -55,7 +55,8 @@ class State(NamedTuple):
 
     `follows` links the requests of a waiting list and, with `precedes`, those that run, by admission. `heap` holds
     ``decode step of the end << 32 | request``. `growth[gpu, r]` counts sequences that need a block at the decode
-    steps r modulo a block. `gaps` is a histogram of the times between tokens.
+    steps r modulo a block. `gaps` is a histogram of the times between tokens; `real` and `bits` are one number, as a
+    float and as its bits. The last three are `step_control`'s.
     """
 
     numbers: np.ndarray
@@ -65,6 +66,8 @@ class State(NamedTuple):
     joined: np.ndarray
     shape: np.ndarray
     gaps: np.ndarray
+    real: np.ndarray
+    bits: np.ndarray
     series: np.ndarray
     steps: np.ndarray
     first: np.ndarray
@@ -77,6 +80,9 @@ class State(NamedTuple):
     start_s: np.ndarray
     first_token_s: np.ndarray
     completion_s: np.ndarray
+    control: np.ndarray
+    control_rules: np.ndarray
+    decisions: np.ndarray
 
 
 NUMBERS = (
@@ -110,6 +116,9 @@ NUMBERS = (
     "recomputed",
     "peak",
     "abandoned",
+    "cap",
+    "room",
+    "tick",
 )
 (
     DECODES,
@@ -142,6 +151,9 @@ NUMBERS = (
     RECOMPUTED,
     PEAK,
     ABANDONED,
+    CAP,
+    ROOM,
+    TICK,
 ) = range(len(NUMBERS))
 TIMES = ("now_s", "pending_s", "since_s", "busy_s", "seat_s", "spread_tokens", "sample_s", "sample_gap_s")
 NOW, PENDING, SINCE, BUSY, SEAT_TIME, SPREAD, SAMPLE, SAMPLE_GAP = range(len(TIMES))
@@ -151,7 +163,10 @@ N_DECODES, CONTEXT, LONGEST, PREFILL, CHUNKS, SQUARES, PREFILL_CONTEXT = range(l
 CONTEXT_SLOPE = 3  # where a linear law keeps the time that a token of context takes
 
 REQUEST_MASK = (1 << 32) - 1
-GAP_BINS, GAP_LOW, GAP_OCTAVES = 512, -20, 32  # bins an octave, from 2 ** -20 s
+GAP_BITS, GAP_LOW, GAP_OCTAVES = 9, -20, 32
+GAP_BINS = 1 << GAP_BITS  # an octave, from 2 ** (GAP_LOW - 1) s
+GAP_SHIFT = 52 - GAP_BITS  # a float: sign, 11 bits of exponent, 52 of fraction
+GAP_FIRST = (1022 + GAP_LOW) << GAP_BITS
 DONE, BAD_TIME = range(2)
 
 
@@ -189,8 +204,7 @@ def take(heap: np.ndarray, size: int, place: int) -> None:
         place = (place - 1) >> 1
     child = 2 * place + 1
     while child < size - 1:
-        if child + 1 < size - 1 and heap[child + 1] < heap[child]:
-            child += 1
+        child += int(heap[child + 1] < heap[child])  # beyond the last child lies the value itself
         if heap[child] >= value:
             break
         heap[place] = heap[child]
@@ -198,16 +212,33 @@ def take(heap: np.ndarray, size: int, place: int) -> None:
     heap[place] = value
 
 
-def add_gaps(gaps: np.ndarray, gap_s: float, slope_s: float, count: int, weight: int) -> None:
+def gap_bin(gap_s: float, state: State) -> int:
+    """The histogram's bin of a gap: floats are ordered as their bits are, the first of which are octave and bin."""
+    state.real[0] = gap_s
+    return min(max((state.bits[0] >> GAP_SHIFT) - GAP_FIRST, 0), len(state.gaps) - 1)
+
+
+def add_gaps(gap_s: float, slope_s: float, count: int, weight: int, state: State) -> None:
     """Count gaps of ``gap_s, gap_s + slope_s, …`` between tokens, `weight` times each."""
+    if count <= 0:
+        return
+    first = gap_bin(gap_s, state)
+    if slope_s == 0.0 or gap_bin(gap_s + slope_s * (count - 1), state) == first:
+        state.gaps[first] += count * weight
+    else:
+        spread_gaps(gap_s, slope_s, count, weight, state.gaps, state.real, state.bits)
+
+
+def spread_gaps(
+    gap_s: float, slope_s: float, count: int, weight: int, gaps: np.ndarray, real: np.ndarray, bits: np.ndarray
+) -> None:
+    """The same for gaps of several bins."""
     while count > 0:
-        part, octave = math.frexp(gap_s)
-        place = (octave - GAP_LOW) * GAP_BINS + int((2.0 * part - 1.0) * GAP_BINS)
-        inside = count
-        if slope_s > 0.0:
-            upper_s = math.ldexp(0.5 + 0.5 * (int((2.0 * part - 1.0) * GAP_BINS) + 1) / GAP_BINS, octave)
-            inside = int(min(float(count), (upper_s - gap_s) / slope_s + 1.0))
-        gaps[min(max(place, 0), len(gaps) - 1)] += inside * weight
+        real[0] = gap_s
+        place = bits[0] >> GAP_SHIFT
+        bits[0] = (place + 1) << GAP_SHIFT  # where the next bin begins
+        inside = int(min(float(count), (real[0] - gap_s) / slope_s + 1.0))
+        gaps[min(max(place - GAP_FIRST, 0), len(gaps) - 1)] += inside * weight
         gap_s += inside * slope_s
         count -= inside
 
@@ -249,5 +280,5 @@ def settle(n: np.ndarray) -> None:
     n[DUE_SEATS] = n[DUE_BLOCKS] = n[DUE_TOKENS] = 0
 
 
-for _rare_or_long in (push, take, add_gaps):  # copies would be compiled for minutes, and gain nothing
+for _rare_or_long in (push, take, spread_gaps):  # copies would be compiled for minutes, and gain nothing
     _rare_or_long.inlined = False

@@ -20,10 +20,13 @@ import numpy as np
 
 from simlib.compiled import uncounted
 from simlib.step_compose import compose
+from simlib.step_control import finish, tick, watch
+from simlib.step_laws import linear_law
 from simlib.step_state import (
     ACTIVE,
     BAD_TIME,
     BUSY,
+    CAP,
     CHUNKS,
     CONTEXT,
     CONTEXT_SLOPE,
@@ -44,7 +47,6 @@ from simlib.step_state import (
     OFFSETS,
     PEAK,
     PENDING,
-    PREEMPTIONS,
     PREFILL,
     REQUEST_MASK,
     REQUESTS,
@@ -64,6 +66,7 @@ from simlib.step_state import (
     SUM_CONTEXT,
     SUM_DECODES,
     SUM_PREFILL,
+    TICK,
     TOKENS,
     USED,
     Ask,
@@ -128,6 +131,8 @@ def stretch(gpu: int, step_s: float, slope_s: float, horizon_s: float, state: St
     """Decode steps that nothing changes, this one included; their blocks are taken."""
     n, growth, block = state.numbers[gpu], state.growth[gpu], 1 << rules.bits
     most = (state.heap[gpu, 0] >> 32) - n[STEP]
+    if rules.control:
+        most = min(most, n[TICK] - n[STEP])
     if most <= 1 or (rules.two and n[LATER_SEATS] > 0):
         return 1
     if not rules.reserve:
@@ -158,7 +163,7 @@ def horizon(gpu: int, horizon_s: float, state: State, rules: StepRules) -> float
         return horizon_s
     if rules.timeout_s < math.inf:
         return -math.inf
-    if n[SEATS] >= rules.seats or n[RESUMED] >= 0:
+    if n[SEATS] >= n[CAP] or n[RESUMED] >= 0:
         return math.inf
     if rules.routing == SHARED:  # another GPU may take the head, and the next one may fit
         return -math.inf
@@ -179,6 +184,8 @@ def complete(gpu: int, complete_s: float, joins: int, ask: Ask, state: State, ru
             growth[(n[STEP] - total) & mask] -= 1
         unlink(request, n, state)
         state.completion_s[request] = complete_s
+        if rules.control:
+            finish(request, gpu, complete_s, ask, state)
         seats += 1
         blocks += held(request, total, ask, rules)
         tokens += routed(request, ask) if rules.routing == LEAST_TOKENS else 0
@@ -188,11 +195,13 @@ def complete(gpu: int, complete_s: float, joins: int, ask: Ask, state: State, ru
         if state.done[request] == 0:
             state.first_token_s[request] = complete_s
         else:
-            add_gaps(state.gaps, complete_s - state.completion_s[request], 0.0, 1, 1)
+            add_gaps(complete_s - state.completion_s[request], 0.0, 1, 1, state)
         left = ask.output_tokens[request] - state.done[request] - 1
         state.completion_s[request] = complete_s
         if left <= 0:
             unlink(request, n, state)
+            if rules.control:
+                finish(request, gpu, complete_s, ask, state)
             seats += 1
             blocks += held(request, total, ask, rules)
             tokens += routed(request, ask) if rules.routing == LEAST_TOKENS else 0
@@ -215,12 +224,12 @@ def count_gaps(
         first_s = t[NOW] + t[PENDING] + step_s
         request = n[NEWEST]
         for _ in range(n[FRESH]):
-            add_gaps(state.gaps, first_s - state.completion_s[request], 0.0, 1, 1)
+            add_gaps(first_s - state.completion_s[request], 0.0, 1, 1, state)
             request = state.precedes[request]
-        add_gaps(state.gaps, first_s - t[SINCE], 0.0, 1 if decodes > n[FRESH] else 0, decodes - n[FRESH])
-        add_gaps(state.gaps, step_s + slope_s, slope_s, steps - 1, decodes)
+        add_gaps(first_s - t[SINCE], 0.0, 1 if decodes > n[FRESH] else 0, decodes - n[FRESH], state)
+        add_gaps(step_s + slope_s, slope_s, steps - 1, decodes, state)
     else:
-        add_gaps(state.gaps, step_s, slope_s, steps, decodes)
+        add_gaps(step_s, slope_s, steps, decodes, state)
     n[FRESH] = 0
 
 
@@ -264,29 +273,34 @@ def rest(n: np.ndarray, t: np.ndarray) -> None:
 
 
 def move(
-    gpu: int, until_s: float, ask: Ask, state: State, rules: StepRules, law: Callable[..., float], params: np.ndarray
+    gpu: int,
+    decodes: int,
+    joins: int,
+    preempted: int,
+    until_s: float,
+    ask: Ask,
+    state: State,
+    rules: StepRules,
+    law: Callable[..., float],
+    params: np.ndarray,
 ) -> int:
-    """Take a GPU to its next boundary at which something may change, at the latest the first one at or after a time."""
+    """Take the step that was composed, and all that follow before something may change or a time has come."""
     n, t, shape = state.numbers[gpu], state.times[gpu], state.shape
-    settle(n)
-    preempted = n[PREEMPTIONS]
-    decodes, joins = compose(gpu, ask, state, rules)
-    if decodes == 0 and shape[CHUNKS] == 0.0:
-        rest(n, t)
-        return DONE
     if rules.spread and decodes > 0:
         shape[LONGEST] = longest(gpu, ask, state) + n[STEP] + 1
-    step_s, slope_s, steps = law(shape, params), 0.0, 1
+    step_s, slope_s, steps = linear_law(shape, params) if rules.linear else law(shape, params), 0.0, 1
     if not 0.0 <= step_s < math.inf:
         return BAD_TIME
     # Whoever has just lost its memory may be back at the next boundary.
-    if rules.linear and shape[CHUNKS] == 0.0 and n[PREEMPTIONS] == preempted:
+    if rules.linear and shape[CHUNKS] == 0.0 and preempted == 0:
         slope_s = params[CONTEXT_SLOPE] * decodes
         steps = stretch(gpu, step_s, slope_s, horizon(gpu, until_s, state, rules), state, rules)
     total_s = steps * step_s + slope_s * (steps * (steps - 1) // 2)
     last_s = step_s + slope_s * (steps - 1)
     start_s = t[NOW] + t[PENDING]
     note(gpu, steps, start_s, total_s, state, rules)
+    if rules.control:
+        watch(gpu, step_s, slope_s, steps, decodes, state)
     n[STEPS] += steps
     n[SUM_DECODES] += steps * decodes
     n[SUM_PREFILL] += int(shape[PREFILL])
@@ -340,13 +354,15 @@ def least(state: State, column: int) -> int:
 
 def route(request: int, idle: int, ask: Ask, state: State, rules: StepRules) -> None:
     """A request arrives: for any GPU, and the first idle one looks; or for the one that the router finds."""
-    now_s, gpu = ask.arrival_s[request], request % len(state.numbers)
+    now_s, gpu = ask.arrival_s[request], 0
     if rules.routing == SHARED:
         arrive(request, -1, ask, state, rules)
         if idle >= 0:
             wake(idle, now_s, state)
         return
-    if rules.routing != ROUND_ROBIN:
+    if rules.routing == ROUND_ROBIN:
+        gpu = request % len(state.numbers) if len(state.numbers) > 1 else 0
+    else:
         for other in range(len(state.numbers)):
             if state.times[other, NOW] <= now_s:
                 settle(state.numbers[other])
@@ -379,7 +395,13 @@ def loop(ask: Ask, state: State, rules: StepRules, law: Callable[..., float], pa
         if rules.routing == ROUND_ROBIN and gpus > 1:  # the others' arrivals do not matter
             own = arrived + (gpu - arrived) % gpus
             until_s = arrival_s[own] if own < len(arrival_s) else math.inf
-        if move(gpu, until_s, ask, state, rules, law, params) != DONE:
+        settle(state.numbers[gpu])
+        if rules.control and state.numbers[gpu, STEP] >= state.numbers[gpu, TICK]:
+            tick(gpu, state, rules)
+        decodes, joins, preempted = compose(gpu, ask, state, rules)
+        if decodes == 0 and state.shape[CHUNKS] == 0.0:
+            rest(state.numbers[gpu], state.times[gpu])
+        elif move(gpu, decodes, joins, preempted, until_s, ask, state, rules, law, params) != DONE:
             return BAD_TIME
 
 
@@ -398,7 +420,10 @@ def signatures() -> SimpleNamespace:
     ask = types.NamedTuple([floats, ints, ints, ints, ints, links], Ask)
     rules = types.NamedTuple([types.int64] * (len(StepRules._fields) - 1) + [types.float64], StepRules)
     state = types.NamedTuple(
-        [grid, table, grid, grid, ints, floats, ints, cube, cube, ints, ints, ints] + [links] * 4 + [floats] * 3,
+        [grid, table, grid, grid, ints, floats, ints, floats, ints, cube, cube, ints, ints, ints]
+        + [links] * 4
+        + [floats] * 3
+        + [table, table, cube],
         State,
     )
     law = types.float64(floats, floats)

@@ -1,7 +1,8 @@
 """A policy or a latency function in plain Python, called step by step from the compiled event loop.
 
 For what numba cannot compile: closures over objects, prints, a debugger's breakpoint. The loop calls a compiled
-bridge, the bridge calls back here, and the arrays never cross: this side holds the same ones.
+bridge, the bridge calls back here, and the arrays never cross: this side holds the same ones. Every bridge is a
+microsecond and more, so that a law or a `learn` of the package's own stays compiled.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any
 import numba
 from numba import objmode
 
-from simlib.compiled import compiled
+from simlib.compiled import compiled, is_own
 from simlib.engine import GPU, loop, signatures
 
 __all__ = ["Session", "bridges", "stepped"]
@@ -38,7 +39,7 @@ class Session:
         if self.error is not None:
             raise self.error
 
-    def guarded(self, call: Callable[..., Any], *arguments: Any, otherwise: Any) -> Any:
+    def guarded(self, call: Callable[..., Any], arguments: tuple, otherwise: Any) -> Any:
         """The call's result, or `otherwise` once anything went wrong (no exception crosses compiled code)."""
         try:
             return call(*arguments) if self.error is None else otherwise
@@ -48,27 +49,28 @@ class Session:
 
 
 ACTIVE = threading.local()  # a run's callbacks come in the thread that runs it
+REFUSED = (-1, -1)  # a decision out of range, which ends the run
 
 
 def ask(now_s: float, gpu: int) -> tuple[int, int]:
-    """The active policy's decision; out of range, which ends the run, once anything went wrong."""
+    """The active policy's decision; `REFUSED` once anything went wrong."""
     session = ACTIVE.session
     plan = session.plan
-    decide = functools.partial(plan.decide, now_s, gpu, session.waiting, plan.params, plan.memory, session.state.note)
-    return session.guarded(decide, otherwise=(-1, -1))
+    sees = (now_s, gpu, session.waiting, plan.params, plan.memory, session.state.note)
+    return session.guarded(plan.decide, sees, REFUSED)
 
 
 def tell(now_s: float, gpu: int) -> None:
     """Show the active policy the batch that its GPU has finished."""
     session = ACTIVE.session
     plan = session.plan
-    session.guarded(plan.learn, now_s, gpu, session.state.running[gpu], plan.params, plan.memory, otherwise=None)
+    session.guarded(plan.learn, (now_s, gpu, session.state.running[gpu], plan.params, plan.memory), None)
 
 
 def measure(gpu: int) -> float:
     """The active law's time for the batch that this GPU is about to run."""
     session = ACTIVE.session
-    return session.guarded(session.law, session.state.running[gpu], session.law_params, otherwise=-1.0)
+    return session.guarded(session.law, (session.state.running[gpu], session.law_params), -1.0)
 
 
 def decide(now_s, gpu, waiting, params, memory, note):
@@ -101,7 +103,9 @@ def bridges() -> SimpleNamespace:
 
 def stepped(state: Any, waiting: Any, job: Any, batches: Any, plan: Any, law: Any, law_params: Any) -> tuple:
     """Run the loop compiled, the policy and the law in plain Python between its steps."""
-    bridge = bridges()
-    arrays, kernels = (state, waiting, job, batches), (bridge.decide, bridge.learn, bridge.law)
+    bridge, kinds = bridges(), signatures()
+    learns = compiled(plan.learn, kinds.learn) if is_own(plan.learn) else bridge.learn
+    times = compiled(law, kinds.law) if is_own(law) else bridge.law
+    arrays, kernels = (state, waiting, job, batches), (bridge.decide, learns, times)
     with Session(plan, law, state, waiting, law_params):
-        return compiled(loop, signatures().loop)(*arrays, *kernels, plan.params, plan.memory, law_params)
+        return compiled(loop, kinds.loop)(*arrays, *kernels, plan.params, plan.memory, law_params)

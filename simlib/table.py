@@ -205,13 +205,14 @@ def _arrivals(given: Any) -> np.ndarray:
     return times
 
 
-def token_column(column: str, given: Any, rows: int) -> np.ndarray:
-    """A column of lengths by the table's rules, a copy, or `InputError`."""
+def token_column(column: str, given: Any, rows: int, *, copy: bool = True) -> np.ndarray:
+    """A column of lengths by the table's rules, or `InputError`; whoever only reads it needs no `copy`."""
     values = _one_dimensional(column, given)
     if len(values) != rows:
         raise InputError(f"{column}: {len(values)} rows (expected {rows}, as in arrival_s)")
     if values.dtype.kind in "iu" and len(values) and values.min() >= 0 and values.max() <= MAX_TOKENS:
-        return np.array(values, dtype=np.int64)  # the common case: nothing to look for row by row
+        # The common case: nothing to look for row by row.
+        return np.array(values, dtype=np.int64) if copy else np.asarray(values, dtype=np.int64)
     numbers = _numbers(column, values)
     bad = (numbers < 0) | (numbers != np.floor(numbers)) | (numbers > MAX_TOKENS)
     _refuse_first(column, numbers, bad, "expected an integer >= 0")

@@ -92,7 +92,7 @@ def occupancy(run: Run) -> pd.DataFrame:
     >>> table = simlib.RequestTable([0.0, 0.0], [10, 10], [2, 3])
     >>> run = simlib.simulate(table, simlib.StaticFIFO(2), simlib.Phases(0.0, 0.0, 1.0, 0.0), backend="interpreted")
     >>> occupancy(run)[["start_s", "time_s", "size", "finished"]].to_numpy().tolist()
-    [[0.0, 1.5, 2.0, 0.0], [1.5, 1.5, 2.0, 1.0]]
+    [[0.0, 1.0, 2.0, 0.0], [1.0, 1.0, 2.0, 1.0]]
     """
     import pandas as pd
 

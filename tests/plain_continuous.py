@@ -1,7 +1,8 @@
 """Continuous batching token by token: the plain version of the step loop, to compare with.
 
 No heap, no keys, no closed form: at each step every running sequence is looked at, its tokens are counted one by one.
-Plain functions over arrays, so that the benchmark can compile it.
+Plain functions over arrays, so that the benchmark can compile it; a controller's twin (`plain_control`) is no part of
+that.
 """
 
 import math
@@ -35,8 +36,10 @@ class Plain(NamedTuple):
     tokens_made: int
 
 
-def serve(table, law: step_laws.StepLaw, settings: Continuous, gpus: int = 1, gaps: bool = True, way=None) -> Plain:
-    """Serve a table of which every request fits, first come, first served."""
+def serve(
+    table, law: step_laws.StepLaw, settings: Continuous, gpus: int = 1, gaps: bool = True, way=None, control=None
+) -> Plain:
+    """Serve a table of which every request fits, first come, first served; `control`: a `plain_control.Controllers`."""
     n = len(table)
     none = np.zeros(n, np.int64)
     cached = none if table.cached_prompt_tokens is None else table.cached_prompt_tokens
@@ -57,12 +60,14 @@ def serve(table, law: step_laws.StepLaw, settings: Continuous, gpus: int = 1, ga
     )
     timeout_s = math.inf if settings.timeout_s is None else settings.timeout_s
     columns = (table.arrival_s, table.prompt_tokens, table.output_tokens, expected, cached)
-    ints, floats = (way or token_by_token)(*columns, gpus, whole, timeout_s, law.params, *out, gaps_s)
+    more = () if control is None else (control,)
+    ints, floats = (way or token_by_token)(*columns, gpus, whole, timeout_s, law.params, *out, gaps_s, *more)
     return Plain(*out, gaps_s[~np.isnan(gaps_s)], *floats, *ints)
 
 
 def token_by_token(
-    arrival_s, prompt, output, expected, cached, gpus, whole, timeout_s, law, start_s, first_s, end_s_of, gpu_of, gaps_s
+    arrival_s, prompt, output, expected, cached, gpus, whole, timeout_s, law, start_s, first_s, end_s_of, gpu_of,
+    gaps_s, control=None,
 ):  # fmt: skip
     seats, blocks, block, watermark, budget, prefill, two, reserve, all_fits, routing = whole
     n = len(arrival_s)
@@ -127,17 +132,26 @@ def token_by_token(
                 running[g, left] = i
                 left += 1
         count[g] = left
+        cap, tokens_most = seats, budget
+        if control is not None:
+            waiting = tail[0 if routing == SHARED else g] > head[0 if routing == SHARED else g] or resumes[g] > 0
+            decoding = 0
+            for k in range(count[g]):
+                i = running[g, k]
+                decoding += stage[i] == 1
+                waiting = waiting or (stage[i] == 0 and kv[i] < target[i])
+            cap, tokens_most = control.limits(g, now, pending_s[g], decoding, count[g], used[g], waiting)
         prefill_tokens = chunks = decodes = context = longest = 0
         preempted = False
         for turn in range(2):
             if (turn == 0) == (prefill == FIRST):  # prompts
-                room = budget - decodes
+                room = tokens_most - decodes
                 while room > 0:
                     from_line = 0 if routing == SHARED else g
                     i = running[g, count[g] - 1] if count[g] > 0 else 0
                     begun = count[g] > 0 and stage[i] == 0 and kv[i] < target[i]
                     if not begun:
-                        if preempted or count[g] == seats:
+                        if preempted or count[g] >= cap:
                             break
                         while head[from_line] < tail[from_line] and resumes[g] == 0:
                             i = line[from_line, head[from_line]]
@@ -244,6 +258,10 @@ def token_by_token(
             stage[i] = 1
             if made[i] >= output[i]:
                 stage[i], end_s_of[i] = 2, end_s
+                if control is not None:
+                    control.finished(g, prompt[i], output[i], end_s - start_s[i], end_s - arrival_s[i])
+        if control is not None:
+            control.stepped(g, step_s, decodes, prefill_tokens, chunks)
         steps += 1
         decodes_sum += decodes
         prefill_sum += prefill_tokens

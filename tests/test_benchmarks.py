@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 import simlib
-from benchmarks import peers, speed, timing
+from benchmarks import laws, peers, speed, timing
 from simlib import datasets
 
 COMPILER = shutil.which("cc") or shutil.which("gcc")
@@ -68,6 +68,22 @@ def test_the_committed_tables_say_which_goals_are_met():
     assert tuple(measured.columns) == timing.COLUMNS
     assert ((goals["measured"] <= goals["limit"]) == goals["at_most"]).equals(goals["met"])
     assert {"event loop", "whole pipeline", "growth", "fresh process"} <= set(measured["case"])
+
+
+@pytest.mark.filterwarnings("ignore:latency")
+def test_every_law_of_the_benchmark_serves_as_many_batches_compiled():
+    table = speed.table_of(300).at_rate(1e9)
+    for name, model in laws.models().items():
+        run = simlib.simulate(table, simlib.StaticFIFO(1), model, 4, backend="compiled")
+        assert run.backend == "compiled" and len(run.served.size) == 300, name
+        assert np.isfinite(run.times.first_token_s).all(), name
+
+
+def test_the_committed_ratios_of_laws_are_of_the_laws_that_there_are():
+    measured, goals = (pd.read_csv(datasets.committed(name)) for name in ("benchmarks_laws", "benchmarks_laws_goals"))
+    assert measured["engine"].tolist() == list(laws.models())
+    assert goals["measured"].tolist() == pytest.approx(measured["ratio"].dropna().tolist())
+    assert ((goals["measured"] <= goals["limit"]) == goals["at_most"]).equals(goals["met"])
 
 
 def test_peers_serve_every_request():

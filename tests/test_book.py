@@ -8,8 +8,10 @@ import sys
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+import pandas as pd
 import pytest
 import yaml
+from axe import violations
 from browser import References, chromium, opened
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -122,3 +124,22 @@ def test_no_page_is_wider_than_a_phone_or_complains_in_the_dark(pages):
                 if complaints:
                     complained[name] = complaints
     assert wide == {} and complained == {}
+
+
+def test_the_explorers_page_answers_from_the_grid_that_was_executed_for_it(pages, site):
+    grid = pd.read_csv(site.parent / "results" / "explorer_grid.csv")
+    place = {"level": 1, "gpus": 2, "load": 1.0, "d_sla": 1.5, "scheduler": "dynamic_no_bins"}
+    (expected,) = grid.loc[(grid[list(place)] == list(place.values())).all(axis=1), "violation_share"]
+    with chromium() as browser, opened(browser, pages["explorer_grid"]) as (tab, complaints):
+        tab.locator('.explorer input[type="range"][name="d_sla"]').press("ArrowRight")
+        cell = tab.locator('.explorer td[data-key="sla_violation_share"][data-scheduler="dynamic_no_bins"]')
+        assert float(cell.get_attribute("data-value")) == expected
+        assert "d_sla=1.5" in tab.url and complaints == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_explorers_pages_have_no_serious_fault_for_whoever_cannot_see_or_point(pages, scheme):
+    with chromium() as browser:
+        for name in ("explorer_grid", "explorer"):
+            with opened(browser, pages[name], scheme=scheme) as (tab, _):
+                assert violations(tab) == []

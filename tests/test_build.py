@@ -261,20 +261,20 @@ def test_tables_agree_to_their_tolerance_and_what_differs_is_listed(tmp_path):
     for folder, value, fit, seconds in ((old, "0.5", "0.5", "1"), (new, "0.5000000000001", "0.50001", "2")):
         folder.mkdir()
         (folder / "shares.csv").write_text(f"name,share\na,{value}\nb,\n")
-        (folder / "latency_fit.csv").write_text(f"alpha\n{fit}\n")
+        (folder / "batch_times_fit.csv").write_text(f"alpha\n{fit}\n")
         (folder / "levels_times.csv").write_text(f"time_s\n{seconds}\n")
     assert tables.changes(old, new) == {}
     (new / "shares.csv").write_text("name,share\na,0.500001\nc,1\n")
-    (new / "latency_fit.csv").write_text("alpha\n0.501\n")
+    (new / "batch_times_fit.csv").write_text("alpha\n0.501\n")
     (new / "more.csv").write_text("a\n")
     (old / "gone.csv").write_text("a\n")
     assert tables.changes(old, new) == {
         "gone.csv": "committed, but no study writes it",
-        "latency_fit.csv": "1 cell, first in row 0, alpha: 0.5 -> 0.501",
+        "batch_times_fit.csv": "1 cell, first in row 0, alpha: 0.5 -> 0.501",
         "more.csv": "new",
         "shares.csv": "3 cells, first in row 0, share: 0.5 -> 0.500001",
     }
     (old / "benchmarks_gone.csv").write_text("a\n")  # of `make bench`, which no study repeats
     assert "benchmarks_gone.csv" not in tables.changes(old, new)
     assert tables.take_over(new, old, ["shares.csv", "gone.csv"]) == ["shares.csv"]
-    assert tables.changes(old, new).keys() == {"gone.csv", "latency_fit.csv", "more.csv"}
+    assert tables.changes(old, new).keys() == {"batch_times_fit.csv", "gone.csv", "more.csv"}

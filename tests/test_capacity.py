@@ -151,3 +151,29 @@ def test_a_question_without_an_answer_says_so():
         )(0)
     with pytest.raises(InputError, match="rates_rps"):
         capacity.curve(MM1, [2.0, 1.0], 2, seed=0)
+
+
+def test_policies_of_both_execution_models_are_searched_side_by_side():
+    """One GPU, two tokens a request: an engine with 8 seats and steps of 0.1 s bears nearly 40 a second."""
+    law = simlib.Phases(0.0, 0.0, 0.1, 0.0)
+
+    def draw(requests: int, seed: int) -> simlib.RequestTable:
+        return workload.generate(
+            requests, workload.Poisson(1.0), workload.Fixed(1), workload.Fixed(2), replication=seed
+        )
+
+    search = Search(
+        {"batches": simlib.StaticFIFO(8), "engine": "fcfs"},
+        draw,
+        law,
+        sla=1.0,
+        requests=2000,
+        execution={"engine": simlib.Continuous(max_seqs=8)},
+    )
+    found = search(1)
+    assert 0.8 * 40 < found["engine"] < 1.1 * 40
+    assert found["batches"] > 0
+    with pytest.raises(simlib.InputError, match="execution"):
+        Search({"a": simlib.StaticFIFO()}, draw, execution={"b": "continuous"})
+    with pytest.raises(simlib.InputError, match="policy"):
+        Search({"a": "fcfs"}, draw)

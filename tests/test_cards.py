@@ -37,6 +37,7 @@ def test_a_card_says_what_was_measured_and_how_well_it_fits(path):
     page = card._repr_html_()
     assert "A GPU" in page and "mine.csv" in page and "c1_s_per_token" in page
     assert len(card.figure().axes) == 3
+    assert page.count("<circle") == 3 * len(measured()) and "Points left out" in page
 
 
 def test_a_measurement_file_is_a_latency_model(path):
@@ -80,6 +81,20 @@ def test_every_preset_has_a_card(name):
     assert {"original-synthetic": "assumed", "gh200-vllm-opt-6.7b": "stopped early"}.get(name, "") in card.facts.get(
         "note", ""
     )
+
+
+def test_every_card_of_measurements_has_its_own_residuals():
+    table = presets.table().query("n_points > 0")
+    for name, rows in table.groupby("name"):
+        card = cards.preset(name)
+        assert card._repr_html_().count("<circle") == 3 * len(card.residuals) >= 3 * rows["n_points"].iloc[-1]
+        error = card.residuals["residual"].abs().mean()
+        assert error == pytest.approx(rows["cv_mape"].iloc[-1], rel=1e-4)
+
+
+def test_a_card_of_what_was_assumed_has_no_residuals():
+    card = cards.preset("original-synthetic")
+    assert "<svg" not in card._repr_html_()
     with pytest.raises(simlib.InputError, match="no residuals"):
         card.figure()
 

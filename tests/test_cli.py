@@ -288,3 +288,17 @@ def test_an_overloaded_engine_is_called_unstable_in_place_of_means(tmp_path, cap
         assert summary["stability"] == "unstable" and means == [None] * 3
     else:
         assert summary["stability"] == "stable" and None not in means
+
+
+def test_an_engines_settings_in_a_terminal(capsys):
+    sample = str(traces.sample())
+    common = ["simulate", sample, "--policy", "fcfs", "--latency", "0.01,0.0001,0.0001,0"]
+    assert main([*common, "--execution", "continuous"]) == 0
+    free = json.loads(capsys.readouterr().out)
+    assert main([*common, "--execution", "continuous", "--max-num-seqs", "1", "--kv-tokens", "8192"]) == 0
+    tight = json.loads(capsys.readouterr().out)
+    assert tight["latency_mean_s"] > free["latency_mean_s"]
+    assert tight["batch_size_mean"] == 1.0
+    static = ["simulate", sample, "--policy", "static_fifo", "--max-num-seqs", "4"]
+    assert main(static) == 2
+    assert "--max-num-seqs: 4 (expected --execution continuous" in capsys.readouterr().err

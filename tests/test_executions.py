@@ -122,9 +122,9 @@ def test_an_engine_at_rest_answers_at_once_and_nobody_is_done_and_stays(contest)
 
 
 def test_a_batchs_occupancy_by_hand():
-    """Prefill 1 s, then a second a token for the longest: outputs of 1, 3 and 5 end at 1, 3 and 5 s."""
+    """Prefill 1 s, then a second a token: outputs of 1, 3 and 5 end at 1, 3 and 5 s."""
     table = simlib.RequestTable([0.0] * 3, [10] * 3, [3, 1, 5])
-    run = simlib.simulate(table, simlib.StaticFIFO(3), simlib.Phases(0.0, 1 / 30, 0.8, 0.0), backend="interpreted")
+    run = simlib.simulate(table, simlib.StaticFIFO(3), simlib.Phases(0.0, 1 / 30, 1.0, 0.0), backend="interpreted")
     found = timeline.occupancy(run)
     assert found["start_s"].tolist() == pytest.approx([0.0, 1.0, 3.0]) and found["finished"].tolist() == [0, 1, 2]
     assert found["time_s"].sum() == pytest.approx(5.0)

@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.interpolate import RegularGridInterpolator
 
 import simlib
 from simlib import latency
@@ -82,8 +83,20 @@ def test_a_table_that_cannot_be_used_is_named(points, says):
         Table.of(points)
 
 
-def test_the_kernel_and_the_vectors_agree():
+def test_any_times_are_interpolated_as_scipy_does():
+    axes = [np.array(axis, float) for axis in ((1, 2, 4, 8, 64), (64, 256, 300, 512), (1, 32, 128))]
+    rng = np.random.default_rng(2)
+    points = pd.DataFrame(list(itertools.product(*axes)), columns=COLUMNS[:3])
+    points["total_s"] = 50 + rng.random(len(points))
+    model = Table.of(points).model
+    reference = RegularGridInterpolator(
+        axes, points["total_s"].to_numpy().reshape(5, 4, 3), bounds_error=False, fill_value=None
+    )
+    shapes = np.vstack([rng.uniform(1, 70, (400, 3)) * [1, 8, 2], points[list(COLUMNS[:3])]])
+    assert model.batch_time_s(*shapes.T) == pytest.approx(reference(shapes), rel=1e-9)
+
+
+def test_the_first_token_comes_with_the_batch_that_stops_there():
     model = Table.of(frame()).model
-    shapes = np.random.default_rng(2).integers(1, 700, (50, 3)).astype(float)
-    rows = [np.array([b, p, 0, o, 0, p + o]) for b, p, o in shapes]
-    assert [model.law(row, model.params) for row in rows] == pytest.approx(model.batch_time_s(*shapes.T), rel=1e-9)
+    run = simlib.simulate(simlib.RequestTable([0, 0], [300, 100], [60, 20]), simlib.StaticFIFO(2), model)
+    assert run.times.first_token_s == pytest.approx([linear(2, 300, 1)] * 2, rel=1e-12)

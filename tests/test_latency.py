@@ -284,6 +284,18 @@ def test_infinite_or_missing_times_are_refused_with_their_row():
             model([1.0, 0.0, -1.0])
 
 
+def test_first_tokens_of_many_batches_are_those_of_each(monkeypatch):
+    def padded(size, max_prompt, sum_prompt, max_output, sum_output, max_total):
+        return 0.1 + size * max_prompt + 1e3 * max_output + 1e6 * sum_output + 1e9 * max_total + 1e-3 * sum_prompt
+
+    prompts = np.arange(1, 51)
+    table = simlib.RequestTable(np.zeros(50), prompts, np.full(50, 9))
+    monkeypatch.setattr(latency, "PIECE", 7)
+    run = simlib.simulate(table, simlib.StaticFIFO(1), padded)
+    expected = [padded(1, p, p, 1, 1, p + 1) for p in prompts.tolist()]
+    assert run.first_token_after_s.tolist() == pytest.approx(expected, rel=1e-12)
+
+
 def test_a_first_token_before_the_batch_starts_is_refused_not_shown():
     """The function is right for whole batches, and below zero for one output token each."""
 

@@ -1,6 +1,7 @@
 """Levels under measured batch times: matched load, both ends of the split, paired differences."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import simlib
@@ -44,6 +45,34 @@ def test_one_row_a_model_and_scheduler_and_three_pairs_each(runs):
     assert len(figures.latency.measured_levels(table).axes) == 1
 
 
+@pytest.mark.filterwarnings("ignore:latency")
+def test_plans_are_chosen_for_each_model_and_face_the_same_requests(runs):
+    plans = measured_levels.plans_of(3, MODELS, requests=200, fitted=1000)
+    assert plans.keys() == MODELS.keys() and all(list(found) == list(measured_levels.PLANS) for found in plans.values())
+    table = measured_levels.plans_table(3, MODELS, plans)
+    wide = table.pivot_table("capacity_rps", "latency", "plan")
+    # The best of all bins carries more than bins of equal mass, but for cuts at the quantiles of a list: 2 %.
+    assert (wide["joint_optimum"] > 0.98 * wide["equal_mass_bins"]).all()
+    with_plans = measured_levels.runs_of(3, MODELS, requests=200, replications=3, plans=plans)
+    same = with_plans[with_plans["scheduler"].isin(runs["scheduler"])].reset_index(drop=True)
+    pd.testing.assert_frame_equal(same, runs)
+    differences = measured_levels.differences(with_plans)
+    assert len(differences) == 5 * len(MODELS)
+    text = reading.latency.plans_answer(differences)
+    assert "Level 3, load 0.8: fewer late requests than equal-mass bins under" in text and "of 3 measured" in text
+    figure = figures.latency.measured_plans(differences)
+    assert figure.axes[0].get_title() == "Level 3, load 0.8"
+    assert len(reading.latency.show_plans(table).data) == len(MODELS)
+    low, high = (wide["joint_optimum"] / wide["equal_mass_bins"])[list(MODELS)[1:]].agg(["min", "max"])
+    assert reading.latency.plans_gain(table).endswith(f"calibrated, {low:.2f} to {high:.2f} under measured models")
+
+
+def test_a_deadline_that_no_plan_meets_leaves_its_model_without():
+    plans = measured_levels.plans_of(3, {"mine": MODELS["original-calibrated"]}, requests=200, fitted=500, slack=0.1)
+    assert plans == {"mine": {}}
+    assert measured_levels.plans_table(3, MODELS, plans).empty
+
+
 @pytest.mark.parametrize(
     ("call", "word"),
     [
@@ -53,6 +82,10 @@ def test_one_row_a_model_and_scheduler_and_three_pairs_each(runs):
         (lambda: measured_levels.runs_of(3, MODELS, slack=-1), "slack"),
         (lambda: measured_levels.runs_of(3, MODELS, replications=1), "replications"),
         (lambda: measured_levels.runs_of(9, MODELS), "level"),
+        (lambda: measured_levels.plans_of(9, MODELS), "level"),
+        (lambda: measured_levels.plans_of(3, MODELS, late_share=1.0), "late_share"),
+        (lambda: measured_levels.plans_of(3, MODELS, slack=0), "slack"),
+        (lambda: measured_levels.plans_of(3, MODELS, k_bins=0), "k_bins"),
         (lambda: measured_levels.table_of(None), "runs"),
         (lambda: measured_levels.differences(None), "runs"),
     ],

@@ -1,11 +1,13 @@
 """CSVs of measured times: what is read, what is refused with row and column, what is warned of."""
 
+import itertools
 import warnings
 
 import pytest
 
 import simlib
 from simlib import measurements
+from simlib.cli import main
 
 HEADER = ",".join(measurements.COLUMNS)
 GOOD = "1,16,1,0,0.02,0,0.02,ok\n1,16,8,0,0.02,0.08,0.1,ok\n4,16,8,0,0.03,0.1,0.13,ok\n"
@@ -119,3 +121,59 @@ def test_what_can_be_used_but_looks_wrong_is_warned_of(write, text, says):
 def test_an_absent_file_is_named():
     with pytest.raises(simlib.InputError, match=r"latency file absent\.csv"):
         measurements.read("absent.csv")
+
+
+# In the terminal, as `--latency FILE.csv`: one bad file of each kind, of a good one
+
+
+GRID = [
+    [b, p, o, r, 0.01 + 1e-4 * b * p, (o - 1) * (0.02 + 1e-3 * b)]
+    for r in (0, 1)
+    for b, p, o in itertools.product((1, 4, 8), (64, 256), (8, 32))
+]
+
+
+UP_TO_TOTAL = HEADER.removesuffix(",status")
+
+
+def text_of(rows=GRID, header=UP_TO_TOTAL, scale=1.0) -> str:
+    lines = [[*row[:4], row[4] * scale, row[5] * scale, (row[4] + row[5]) * scale, *row[6:]] for row in rows]
+    return "\n".join([header, *(",".join(map(str, line)) for line in lines)]) + "\n"
+
+
+def changed(row, total_s) -> str:
+    lines = text_of().splitlines()
+    lines[1 + row] = ",".join([*lines[1 + row].split(",")[:6], total_s])
+    return "\n".join(lines) + "\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "says"),
+    [
+        (text_of(), 0, ""),
+        (text_of(header=text_of().splitlines()[0].replace("total_s", "seconds")), 2, "bad.csv: no column total_s"),
+        (text_of([[*row, "a100"] for row in GRID], text_of().splitlines()[0] + ",gpu"), 0, "column gpu is not read"),
+        (changed(2, "-1"), 2, "bad.csv, row 2, total_s: -1 (expected seconds > 0)"),
+        (changed(3, "0"), 2, "bad.csv, row 3, total_s: 0 (expected seconds > 0)"),
+        (changed(4, "nan"), 2, "bad.csv, row 4, total_s: nan (expected seconds > 0)"),
+        (text_of(GRID[:1]), 2, "too few batch sizes or lengths (batch_size with times: 1"),
+        (text_of([[8, *row[1:]] for row in GRID]), 2, "too few batch sizes or lengths (batch_size with times: 8"),
+        (text_of([*GRID, [1, 64, 8, 2, 0.4, 3.0]]), 0, "total_s: 0.1634 and 3.4 s at batch_size 1, prompt_tokens 64"),
+        (text_of(scale=1000.0), 0, "seconds look like milliseconds"),
+    ],
+)
+def test_a_bad_file_stops_the_terminal_or_warns_with_its_place(tmp_path, capsys, text, code, says):
+    path, requests = tmp_path / "bad.csv", tmp_path / "requests.csv"
+    path.write_text(text)
+    requests.write_text("arrival_s,prompt_tokens,output_tokens\n0,100,20\n0.1,90,10\n")
+    out = str(tmp_path / "run.csv")
+    assert main(["simulate", str(requests), "--policy", "static_fifo", "--latency", str(path), "--out", out]) == code
+    printed = capsys.readouterr()
+    assert says in printed.err and printed.out == "" and bool(printed.err) == bool(says)
+
+
+def test_a_benchmark_without_requests_stops_the_terminal_with_its_place(tmp_path, capsys):
+    path = tmp_path / "bench.json"
+    path.write_text('{"duration": 1.0, "request_throughput": 2.0, "mean_ttft_ms": 5.0}')
+    assert main(["calibrate", "--from-bench", str(path)]) == 2
+    assert "bench.json: no input_lens, output_lens, ttfts, itls" in capsys.readouterr().err

@@ -245,3 +245,32 @@ def test_a_long_stable_run_is_called_stable_and_an_overloaded_one_unstable():
     assert simlib.simulate(requests, simlib.StaticFIFO(64), gpus=2).summary()["stability"] == "stable"
     overloaded = simlib.simulate(requests, simlib.StaticFIFO(2), "original-calibrated").summary()
     assert overloaded["stability"] == "unstable"
+
+
+# Percentiles
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 7, 100, 101, 1000])
+@pytest.mark.parametrize("ties", [False, True])
+def test_percentiles_are_those_of_numpy_to_the_last_bit(count, ties):
+    values = np.random.default_rng(count).exponential(1.0, count)
+    values = np.floor(3 * values) if ties else values
+    before, percents = values.copy(), (99, 50, 0, 95, 99.9, 100, 33.3, 50)
+    assert metrics.percentiles(values, *percents) == np.percentile(values, percents).tolist()
+    assert (values == before).all()
+
+
+def test_percentiles_of_what_is_no_number_are_refused():
+    for values, percents in (([], (50,)), (["x"], (50,)), ([1.0, math.nan], (50,)), ([1.0], (101,)), ([1.0], ("x",))):
+        with pytest.raises(simlib.InputError, match=r"^(values|percents)"):
+            metrics.percentiles(values, *percents)
+
+
+def test_the_time_between_tokens_is_the_weighted_quantile_of_a_plain_sort():
+    # Weights that lie with the fast requests (the selection must widen), ties, and requests without a gap.
+    rng = np.random.default_rng(3)
+    for fast in (0.0, 3.0):
+        tpot_s = np.round(rng.exponential(1.0, 5000), 2)
+        tokens = 2 + rng.poisson(100 * np.exp(-fast * tpot_s))
+        each = np.sort(np.repeat(tpot_s, tokens))
+        assert metrics.token_p99(tpot_s, tokens) == each[math.ceil(0.99 * len(each)) - 1]

@@ -16,7 +16,7 @@ TABLE = simlib.RequestTable([0, 0], [300, 100], [50, 20])
 def test_a_padded_batch_costs_its_size_times_its_longest_member():
     run = simlib.simulate(TABLE, simlib.StaticFIFO(2), MODEL)
     prefill_s = 0.01 + 1e-4 * 2 * 300
-    time_s = prefill_s + 50 * (0.015 + 1e-3 * 2) + 1e-6 * 2 * 50 * (300 + 25)
+    time_s = prefill_s + 49 * (0.015 + 1e-3 * 2) + 1e-6 * 2 * 49 * (300 + 25)
     assert run.served.service_s == pytest.approx([time_s], rel=1e-14)
     assert MODEL.batch_time_s(2, 300, 50) == pytest.approx(time_s, rel=1e-14)
     assert run.times.first_token_s == pytest.approx([prefill_s] * 2, rel=1e-14)  # the first token ends prefill
@@ -25,9 +25,17 @@ def test_a_padded_batch_costs_its_size_times_its_longest_member():
 def test_a_packed_batch_costs_the_tokens_that_it_has():
     run = simlib.simulate(TABLE, simlib.StaticFIFO(2), Phases(0.01, 1e-4, 0.015, 1e-3, 1e-6, "packed"))
     prefill_s = 0.01 + 1e-4 * 400
-    time_s = prefill_s + 50 * 0.015 + 1e-3 * 70 + 1e-6 * 70 * (400 + 35) / 2
+    time_s = prefill_s + 49 * 0.015 + 1e-3 * 68 + 1e-6 * 68 * (400 + 35) / 2
     assert run.served.service_s == pytest.approx([time_s], rel=1e-14)
     assert run.times.first_token_s == pytest.approx([prefill_s] * 2, rel=1e-14)
+
+
+@pytest.mark.parametrize("tokens", ["padded", "packed"])
+def test_one_token_or_none_ends_with_prefill(tokens):
+    for output in (1, 0):
+        run = simlib.simulate(simlib.RequestTable([0], [300], [output]), "static_fifo", Phases(*MODEL.params, tokens))
+        assert run.times.completion_s.tolist() == pytest.approx([0.01 + 1e-4 * 300], rel=1e-14)
+    assert MODEL.batch_time_s(1, 300, [0, 1]) == pytest.approx([0.04, 0.04], rel=1e-14)
 
 
 def test_packed_and_padded_agree_where_all_members_are_alike():
@@ -71,18 +79,13 @@ def test_a_bad_coefficient_is_named(make, word):
 
 
 def test_step_by_step_a_request_alone_takes_as_long_as_in_a_batch():
-    """But for the batch's fixed time and what one decode step grows by: the prefill's step gives the first token."""
+    """But for the batch's fixed time, in whose place the step that prefills has that of a step."""
     model = Phases(0.05, 1e-4, 0.03, 2e-4, 2e-7)
     prompt, output = 500, 200
     table = simlib.RequestTable([0.0], [prompt], [output])
     batch = simlib.simulate(table, "static_fifo", model).times.completion_s[0]
     steps = simlib.simulate(table, "fcfs", model, 1, simlib.Continuous(token_budget=4096)).times.completion_s[0]
-    # Contexts grow from prompt + 1 by one a step; the batch's formula has their middle, prompt + output / 2, as often
-    # as there are outputs.
-    contexts = sum(prompt + k for k in range(1, output))
-    step_growth = 2e-4 + 2e-7 * (output * (prompt + output / 2) - contexts)
-    assert batch - steps == pytest.approx(0.05 + step_growth, rel=1e-9)
-    assert step_growth < 0.0005
+    assert batch - steps == pytest.approx(0.05 - 0.03, rel=1e-9)
 
 
 def test_a_measured_model_steps_as_what_it_measured():

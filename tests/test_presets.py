@@ -21,8 +21,8 @@ def test_every_form_of_a_preset_gives_the_time_of_its_row():
     rows = TABLE[TABLE["name"] == "h100x8-splitwise-llama2-70b"].set_index("form")
     assert list(rows.index) == list(presets.FORMS)
     row, model = rows.loc["phase5"], presets.load("h100x8-splitwise-llama2-70b")
-    time_s = row["a_s"] + row["c1_s_per_token"] * 8 * 512 + 128 * (row["d0_s_per_token"] + 8 * row["d1_s_per_token"])
-    assert model.batch_time_s(8, 512, 128) == pytest.approx(time_s + row["d2_s_per_token2"] * 8 * 128 * (512 + 64))
+    time_s = row["a_s"] + row["c1_s_per_token"] * 8 * 512 + 127 * (row["d0_s_per_token"] + 8 * row["d1_s_per_token"])
+    assert model.batch_time_s(8, 512, 128) == pytest.approx(time_s + row["d2_s_per_token2"] * 8 * 127 * (512 + 64))
     affine = presets.load("h100x8-splitwise-llama2-70b", "affine")
     assert affine.batch_time_s(1, 1000) == pytest.approx(
         rows.loc["affine", "alpha_s"] + 1000 * rows.loc["affine", "beta_s_per_token"]
@@ -31,7 +31,8 @@ def test_every_form_of_a_preset_gives_the_time_of_its_row():
 
 def test_a_split_moves_time_between_the_phases_and_none_where_lengths_are_equal():
     low, high = (presets.load("a100-vllm-llama3-8b", split=share) for share in presets.SPLIT_RANGE)
-    assert low.batch_time_s(16, 512, 512) == pytest.approx(high.batch_time_s(16, 512, 512))
+    # Equal lengths differ by the one decode step that prefill saves.
+    assert low.batch_time_s(16, 512, 512) == pytest.approx(high.batch_time_s(16, 512, 512), rel=1e-3)
     assert low.batch_time_s(16, 2048, 128) < high.batch_time_s(16, 2048, 128)
     assert low.measured.equal_lengths and not presets.load("h100x8-splitwise-llama2-70b").measured.equal_lengths
 

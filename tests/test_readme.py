@@ -18,6 +18,8 @@ def test_table_and_sentences_are_those_of_the_committed_results():
     assert reading.markdown_table(table) in readme
     assert reading.headline(table, differences) in readme
     assert reading.cross_level_answer(rankings, differences) in readme
+    ratios = pd.read_csv(RESULTS / "deadline_capacity_ratios.csv")
+    assert reading.deadline_capacity.headline(ratios) in readme
 
 
 def test_every_path_that_it_names_is_there():

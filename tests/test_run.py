@@ -148,6 +148,23 @@ def test_the_index_comes_back(index, tmp_path):
 
 
 @pytest.mark.parametrize(
+    "index",
+    [
+        pd.date_range("2024-01-01", periods=12, freq="2h", tz="UTC"),
+        pd.timedelta_range("0s", periods=12, freq="5s"),
+        pd.bdate_range("2024-01-01", periods=12, freq="C", holidays=["2024-01-02"]),
+        pd.DatetimeIndex(["2024-01-01"] * 12),
+    ],
+    ids=["dates", "durations", "working days", "no step"],
+)
+def test_the_step_of_an_index_comes_back_where_it_has_a_name(index, tmp_path):
+    run = simlib.simulate(frame().set_axis(index), simlib.StaticFIFO())
+    back = round_trip(run, tmp_path).requests.index
+    assert back.equals(index)
+    assert back.freq == (None if "C" in str(index.freqstr) else index.freq)
+
+
+@pytest.mark.parametrize(
     "labels",
     [["a", "b"] * 6, [1, 2] * 6, [None, "a"] * 6, [1.5, None] * 6],
     ids=["text", "numbers", "missing", "fractions"],

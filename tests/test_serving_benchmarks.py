@@ -148,6 +148,101 @@ def test_a_card_says_what_was_fitted_and_assumed(write):
         assert words in card
 
 
+# Files as the two benchmarks write them: every key, in their order (vLLM: vllm/benchmarks/serve.py; SGLang:
+# python/sglang/bench_serving.py and its guide). A failed request has no times and no tokens, and says why.
+
+FAILED = {"input_lens": 50, "output_lens": 0, "ttfts": 0.0, "itls": [], "generated_texts": "", "errors": "Bad Gateway"}
+
+
+def details(result, failed=1) -> dict:
+    """The per-request arrays, with requests that failed at the end."""
+    rows = len(result["ttfts"])
+    arrays = {name: result[name] for name in ("input_lens", "output_lens", "ttfts", "itls")}
+    arrays |= {"generated_texts": ["a\u2028b\n"] * rows, "errors": [""] * rows}
+    return {name: values + [FAILED[name]] * failed for name, values in arrays.items()}
+
+
+def vllm_result(result, **changed) -> dict:
+    """What ``vllm bench serve --save-result --save-detailed`` saves."""
+    rows, arrays = len(result["ttfts"]), details(result)
+    texts = {name: arrays.pop(name) for name in ("generated_texts", "errors")}
+    head = {"date": "20260131-120000", "endpoint_type": "openai", "backend": "openai", "label": None}
+    head |= {"model_id": "meta-llama/Llama-3.1-8B-Instruct", "tokenizer_id": "meta-llama/Llama-3.1-8B-Instruct"}
+    head |= {"num_prompts": rows + 1, "tp": "1", "request_rate": 4.0, "burstiness": 1.0, "max_concurrency": None}
+    totals = {"duration": result["duration"], "completed": rows, "failed": 1}
+    totals |= {"total_input_tokens": sum(result["input_lens"]), "total_output_tokens": sum(result["output_lens"])}
+    totals |= {"request_throughput": 3.9, "request_goodput": None, "output_throughput": 400.0}
+    totals |= {"total_token_throughput": 3000.0}
+    tail = {"max_output_tokens_per_s": 900.0, "max_concurrent_requests": 20, "rtfx": 0.0}
+    tail |= {f"{kind}_{name}_ms": 1.0 for name in ("ttft", "tpot", "itl") for kind in ("mean", "median", "std", "p99")}
+    starts = {"start_times": [51_000.5 + start_s for start_s in result["start_times"]] + [51_003.0]}
+    return head | totals | arrays | starts | texts | tail | changed
+
+
+def sglang_result(result, **changed) -> dict:
+    """A line of what ``sglang.bench_serving --output-file FILE --output-details`` appends."""
+    rows = len(result["ttfts"])
+    head = {"tag": None, "backend": "sglang", "dataset_name": "random", "request_rate": float("inf")}
+    head |= {"max_concurrency": result["max_concurrency"], "sharegpt_output_len": None, "random_input_len": 1024}
+    head |= {"random_output_len": 1024, "random_range_ratio": 0.0, "duration": result["duration"], "completed": rows}
+    head |= {"total_input_tokens": sum(result["input_lens"]), "total_output_tokens": sum(result["output_lens"])}
+    head |= {"total_output_tokens_retokenized": 1, "request_throughput": 2.0, "mean_e2e_latency_ms": 1.0}
+    head |= {"mean_ttft_ms": 1.0, "p99_itl_ms": 1.0, "concurrency": 7.9, "accept_length": None}
+    return head | details(result) | changed
+
+
+def closed_loop(seed=3, limit=8) -> dict:
+    rng = np.random.default_rng(seed)
+    prompts, outputs = rng.integers(20, 1500, 60), rng.integers(5, 100, 60)
+    return serve(np.where(np.arange(60) < limit, 0.0, np.inf), prompts, outputs, limit=limit)
+
+
+@pytest.mark.parametrize("append", [False, True])
+def test_the_file_that_vllm_saves_is_read(tmp_path, append):
+    path = tmp_path / "openai-4.0qps-Llama-3.1-8B-Instruct-20260131-120000.json"
+    runs = [vllm_result(poisson(seed=seed)) for seed in ((1, 2) if append else (1,))]
+    path.write_text("\n".join(json.dumps(run) for run in runs))  # --append-result puts a line's end between two
+    law = serving_benchmarks.from_bench(path)
+    assert values(law) == pytest.approx(LAW, rel=1e-4) and law.starts == "recorded" and not law.unidentified
+
+
+def test_the_lines_that_sglang_appends_are_read(tmp_path):
+    path = tmp_path / "sglang_0131_60_1024_1024.jsonl"
+    for limit in (4, 16):
+        with path.open("a") as file:
+            file.write(json.dumps(sglang_result(closed_loop(limit=limit))) + "\n")
+    assert '"request_rate": Infinity' in path.read_text()
+    law = serving_benchmarks.from_bench(path)
+    assert values(law) == pytest.approx(LAW, rel=1e-6)
+    assert law.starts == "rebuilt: each when one of 16 in flight had ended"
+
+
+@pytest.mark.parametrize(
+    ("result", "says"),
+    [
+        (
+            vllm_result(poisson(n=20), **dict.fromkeys(("input_lens", "output_lens", "ttfts", "itls"))),
+            "--save-detailed",
+        ),
+        (sglang_result(closed_loop(), request_rate=4.0), "no start_times, and request_rate 4.0 does not say"),
+        (sglang_result(closed_loop(), request_rate="trace"), "request_rate trace does not say"),
+    ],
+)
+def test_a_real_file_without_what_is_needed_says_which_option_records_it(write, result, says):
+    with pytest.raises(simlib.InputError, match=says):
+        serving_benchmarks.from_bench(write(result))
+
+
+@pytest.mark.filterwarnings("ignore:.*cannot be told")
+def test_messages_of_several_tokens_are_no_steps_and_are_told(write):
+    result = poisson(n=60)
+    cut = [[part for gap in gaps[::2] for part in (gap / 2, gap / 2)] for gaps in result["itls"]]  # as SGLang does
+    with pytest.warns(UserWarning, match=r"itls: \d+ gaps, \d+ equal the one before: several tokens"):
+        serving_benchmarks.from_bench(write(result | {"itls": cut}))
+    with pytest.warns(UserWarning, match=r"itls: \d+ gaps, for \d+ tokens after the first: several"):
+        serving_benchmarks.from_bench(write(result | {"itls": [gaps[::2] for gaps in result["itls"]]}))
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [

@@ -37,14 +37,22 @@ def test_the_memory_rule_holds_per_request_and_not_as_printed(tmp_path):
     assert found.loc[slack, "verdict"] == "erratum" and found.loc[slack, "ours"] == pytest.approx(0.5)
 
 
-@pytest.mark.parametrize(("gain", "verdict"), [(0.222, "reproduced"), (0.10, "reproduced in sign only")])
-def test_the_gains_are_judged_once_their_table_is_there(tmp_path, gain, verdict):
-    claim = "LLaMA3-70B: gain of capacity (6.6/5.4)"
-    assert verdicts(tmp_path)["verdict"][claim] == "not yet tested here"
-    row = {"setting": "LLaMA3-70B", "quantity": "capacity", "gain": gain}
-    limits = {"ci_low": gain - 0.003, "ci_high": gain + 0.003, "replications": 10}
-    pd.DataFrame([row | limits]).to_csv(tmp_path / "sla_capacity.csv", index=False)
-    assert verdicts(tmp_path)["verdict"][claim] == verdict
+@pytest.mark.parametrize(("gain", "verdict"), [(1.222, "reproduced"), (1.10, "reproduced in sign only")])
+def test_the_gains_are_judged_once_their_tables_are_there(tmp_path, gain, verdict):
+    capacity, throughput = "LLaMA3-70B: gain of capacity (6.6/5.4)", "PanGu-7B: gain of throughput (2956/2305)"
+    before = verdicts(tmp_path)["verdict"]
+    assert before[capacity] == before[throughput] == "not yet tested here"
+    found = {"gain": gain, "gain_ci_low": gain - 0.003, "gain_ci_high": gain + 0.003, "replications": 5}
+    over = {"engine": "static 256", **found}
+    pd.DataFrame([{"outputs": "geometric", **over}]).to_csv(tmp_path / "sla_capacity.csv", index=False)
+    rows = [
+        {"prompt_tokens": 128.0, "output_tokens": 128.0, "lengths": kind, **over} for kind in ("fixed", "geometric")
+    ]
+    rows[1] |= {"gain": 0.5, "gain_ci_low": 0.4, "gain_ci_high": 0.6}  # not asked for: PanGu's lengths are all alike
+    pd.DataFrame(rows).to_csv(tmp_path / "sla_throughput.csv", index=False)
+    after = verdicts(tmp_path)
+    assert after["verdict"][capacity] == verdict and after["chapter"][capacity] == "sla_capacity"
+    assert after["ours"][throughput] == pytest.approx(gain - 1)
 
 
 def test_the_promises_of_equations_are_judged_once_their_tables_are_there(tmp_path):
@@ -65,5 +73,5 @@ def test_the_promises_of_equations_are_judged_once_their_tables_are_there(tmp_pa
 
 
 def test_a_table_of_other_columns_changes_nothing(tmp_path):
-    pd.DataFrame({"setting": ["LLaMA3-70B"], "gpus": [1]}).to_csv(tmp_path / "sla_capacity.csv", index=False)
+    pd.DataFrame({"outputs": ["geometric"], "gpus": [1]}).to_csv(tmp_path / "sla_capacity.csv", index=False)
     assert "not yet tested here" in set(verdicts(tmp_path)["verdict"])

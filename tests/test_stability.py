@@ -5,12 +5,15 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from scipy.stats import t as student
 
 import simlib
+from simlib import stability as module
 from simlib.checks import InputError
 from simlib.compiled import compiled
-from simlib.stability import stability, two_starts
+from simlib.stability import looks_independent, stability, two_starts
 from simlib.table import RequestTable
+from simlib.tally import windows
 
 
 def mm1(load, requests, runs, seed):
@@ -185,3 +188,44 @@ def test_a_bad_column_is_named(argument, value):
 def test_the_first_bad_row_is_named_with_its_value(arrival_s, completion_s, message):
     with pytest.raises(InputError, match=message):
         stability(arrival_s, completion_s)
+
+
+def test_who_is_in_the_system_is_counted_as_a_sort_counts():
+    for load, start_s in ((0.5, 0.0), (1.2, 0.0), (0.8, 1e7)):
+        for arrival_s, completion_s in mm1(load, 1000, 5, seed=7):
+            arrival_s, completion_s = np.floor(arrival_s) + start_s, np.ceil(completion_s) + start_s  # many ties
+            ends_s = arrival_s[49::50]
+            arrived, done = (
+                np.searchsorted(np.sort(times_s), ends_s, "right") for times_s in (arrival_s, completion_s)
+            )
+            assert windows(arrival_s, completion_s, 20)[0] == (arrived - done).tolist()
+
+
+def test_the_critical_value_is_students():
+    assert pytest.approx(student.ppf(0.95, 19), rel=1e-14) == module.CRITICAL_T
+
+
+def test_neighbours_that_depend_do_not_look_independent():
+    rng = np.random.default_rng(5)
+    free = rng.normal(size=(2000, 19))
+    share = np.mean([looks_independent(values) for values in free])
+    assert share == pytest.approx(0.95, abs=5 * math.sqrt(0.95 * 0.05 / 2000))  # fails by chance once in 10^6
+    assert not looks_independent(np.cumsum(free[0]))
+    assert looks_independent([3.0, 3.0, 3.0])
+
+
+@pytest.mark.parametrize(
+    ("means", "error", "message"),
+    [
+        (None, 0.05, "means"),
+        ("abc", 0.05, "means"),
+        ([1.0, None, 2.0], 0.05, "means, batch 1: None"),
+        ([1.0, math.nan, 2.0], 0.05, "means, batch 1: nan"),
+        ([1.0, 2.0], 0.05, "means: 2"),
+        ([1.0, 2.0, 1.0], 0.0, "error"),
+        ([1.0, 2.0, 1.0], "x", "error"),
+    ],
+)
+def test_bad_input_to_the_test_of_independence_is_named(means, error, message):
+    with pytest.raises(InputError, match=message):
+        looks_independent(means, error)

@@ -183,7 +183,7 @@ BAD = {
     ("welch", 0): NO_SERIES[1:2] + NO_SERIES[3:],
     ("welch", 1): [-1, 501, 1.5, None],
     ("window", 0): [*NO_SERIES, np.arange(1000.0)[::-1]],
-    ("window", 1): [3.0, np.arange(999.0), np.arange(1000.0) - 1],
+    ("window", 1): [None, "1", ["a"] * 1000, [None] * 1000, 3.0, np.arange(999.0), np.arange(1000.0) - 1],
     ("batch_means", 0): [*NO_SERIES, SERIES[:39]],
     ("batch_means", 1): [19, 0, 20.5, None],
     ("batch_means", 2): NO_SHARE,

@@ -1,11 +1,15 @@
-"""Execute what changed and build the pages: ``python -m book.make``. With the verb ``results``, take results over."""
+"""Execute what changed and build the pages: ``python -m book.make``.
+
+With the verb ``results``, take results over; with ``picture``, photograph the built explorer for README and front page.
+"""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
 
-from book.make import graph, tables
+from book.make import graph, picture, tables
+from book.make.execute import StudyError
 from book.make.studies import Project, load
 from simlib.checks import InputError
 
@@ -26,16 +30,19 @@ def main(verb: str = "book") -> int:
         return 0
     if verb == "results":
         figures = [file for study in studies.values() for file in study.figure_files()]
-        times = [file for study in studies.values() for file in study.table_files() if "times" in file]
+        times = [file for study in studies.values() for file in study.table_files() if tables.is_of_times(file)]
         taken = tables.take_over(project.results, committed, [*tables.changes(committed, project.results), *times])
         taken += tables.take_over(project.figures, project.root / "figures", figures)
         print(f"{len(taken)} files taken over into data/results and figures")
         return 0
-    raise InputError(f"verb: {verb!r} (expected book or results)")
+    if verb == "picture":
+        print(f"{picture.take(project)}: taken")
+        return 0
+    raise InputError(f"verb: {verb!r} (expected book, results or picture)")
 
 
 if __name__ == "__main__":
     try:
         sys.exit(main(*sys.argv[1:2]))
-    except InputError as problem:
+    except (InputError, StudyError) as problem:
         sys.exit(f"book: {problem}")

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from itertools import chain
 from pathlib import Path
 
-__all__ = ["changes", "difference", "take_over"]
+__all__ = ["changes", "difference", "is_of_times", "take_over"]
 
 SIMULATED, FITTED = 1e-9, 1e-4
 NEGLIGIBLE = 1e-12  # differences of equal numbers
@@ -22,7 +22,7 @@ def changes(committed: Path, fresh: Path) -> dict[str, str]:
     ----------
     committed, fresh : Path
         Folders of CSV files. Numbers agree to 1e-9, relative, and to 1e-4 in tables with ``fit`` in their names;
-        execution times, in tables with ``times`` in their names, are never compared; nor are those of `make bench`,
+        execution times, in tables whose names end in ``_times``, are never compared; nor are those of `make bench`,
         whose names begin with ``benchmarks``.
     """
     found = {}
@@ -33,11 +33,22 @@ def changes(committed: Path, fresh: Path) -> dict[str, str]:
         elif not (fresh / name).is_file():
             if not name.startswith("benchmarks"):
                 found[name] = "committed, but no study writes it"
-        elif "times" not in name:
+        elif not is_of_times(name):
             tolerance = FITTED if "fit" in name else SIMULATED
             if text := difference(_rows(committed / name), _rows(fresh / name), tolerance):
                 found[name] = text
     return found
+
+
+def is_of_times(name: str) -> bool:
+    """Whether a table is of execution times, which no two executions share.
+
+    Examples
+    --------
+    >>> is_of_times("levels_times.csv"), is_of_times("batch_times_fit.csv")
+    (True, False)
+    """
+    return Path(name).stem.endswith("_times")
 
 
 def difference(old: list[list[str]], new: list[list[str]], tolerance: float = SIMULATED) -> str:

@@ -27,6 +27,11 @@ __all__ = ["main"]
 POLICIES = ("static_fifo", "dynamic_no_bins", "multi_bin_dynamic", "multi_bin_fixed")
 FAILURES_SHOWN = 20
 LATENCY = "a preset (`simlib presets`), alpha,beta,gamma in s, a CSV of measurements, or table:FILE.csv"
+ENGINE = {
+    "max-num-seqs": "sequences that run at once (default 256)",
+    "kv-tokens": "tokens that a GPU's cache holds (default: no limit)",
+    "token-budget": "tokens of a step (default 2048)",
+}
 PREDICTORS = ("column", "original", "oracle")
 
 
@@ -66,6 +71,8 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--gpus", type=int, default=1)
     one.add_argument("--latency", default="original-synthetic", help=LATENCY)
     one.add_argument("--execution", default="run_to_completion", help="run_to_completion or continuous")
+    for option, what in ENGINE.items():
+        one.add_argument(f"--{option}", type=int, metavar="N", help=f"continuous: {what}")
     one.add_argument("--predictor", help=f"{', '.join(PREDICTORS)} (default: the table's column, else original)")
     one.add_argument("--seed", type=int, default=42, help="seed of the predictor (default 42)")
     one.add_argument("--oversize", default="error", help="error or reject: requests larger than a GPU's memory")
@@ -126,21 +133,34 @@ def _simulate(options: argparse.Namespace) -> None:
     from simlib import traces
     from simlib.simulation import simulate
 
-    policy = _policy(options)
+    policy, way = _policy(options), _execution(options)
     check_places(files=[options.out, options.trace])
     trace = traces.read(options.requests, failed="keep")
     table = _predicted(trace.requests, options, needed=policy.needs_predictions)
     if trace.format == "plain":  # its clock is the user's word, and is looked at as a data frame's
         table = table.frame()
-    run = simulate(
-        table, policy, options.latency, options.gpus, options.execution, options.d_sla, oversize=options.oversize
-    )
+    run = simulate(table, policy, options.latency, options.gpus, way, options.d_sla, oversize=options.oversize)
     if options.trace is not None:
         run.trace(options.trace)
     if options.out is None:
         print(json.dumps(plain({**run.summary(), "rejected": run.rejected}), indent=2))
     else:
         write(options.out, run.requests.to_csv(index=False))
+
+
+def _execution(options: argparse.Namespace) -> Any:
+    """The execution that the options describe; an engine's settings are refused without an engine."""
+    names = {"max-num-seqs": "max_seqs", "kv-tokens": "kv_tokens", "token-budget": "token_budget"}
+    given = {option: getattr(options, option.replace("-", "_")) for option in ENGINE}
+    given = {names[option]: value for option, value in given.items() if value is not None}
+    if not given or options.execution != "continuous":
+        for option, name in names.items():
+            if name in given:
+                raise InputError(f"--{option}: {given[name]} (expected --execution continuous beside it)")
+        return options.execution
+    from simlib.continuous import Continuous
+
+    return Continuous(**given)
 
 
 def _policy(options: argparse.Namespace) -> Any:

@@ -12,11 +12,14 @@ from simlib.checks import reads_tables
 from simlib.figures import COLORS, FAINT, INK, MARKERS, PERCENT
 from simlib.schedulers import short_name
 
-__all__ = ["batch_times", "held_out_errors", "measured_levels", "phases", "residuals"]
+__all__ = ["batch_times", "held_out_errors", "measured_levels", "measured_plans", "phases", "residuals"]
 
 MANY = 50  # points that are drawn as pixels, or the page weighs megabytes
 AXES = {"batch_size": "Batch size", "prompt_tokens": "Prompt (tokens)", "output_tokens": "Output (tokens)"}
 FORM_COLORS = {"affine": "#D55E00", "power": "#E69F00", "phase4": "#56B4E9", "phase5": "#0072B2"}
+PLAN_NAMES = {"equal_mass_bins": "equal-mass bins with sizes of their own", "dynamic_no_bins": "dynamic batching"}
+PLAN_COLORS = {"equal_mass_bins": "#CC79A7", "dynamic_no_bins": COLORS["dynamic_no_bins"]}
+PLAN_MARKERS = {"equal_mass_bins": "v", "dynamic_no_bins": MARKERS["dynamic_no_bins"]}
 FORM_STYLES = {"affine": "--", "power": "-.", "phase4": ":", "phase5": "-"}
 
 
@@ -103,6 +106,7 @@ def held_out_errors(table: pd.DataFrame) -> Figure:
 @reads_tables
 def measured_levels(table: pd.DataFrame) -> Figure:
     """Late requests of three schedulers under each model, a row of panels a level, a column a load."""
+    table = table[table["scheduler"].isin(COLORS)]
     levels, loads = (list(dict.fromkeys(table[name])) for name in ("level", "load"))
     places = list(dict.fromkeys(table["latency"]))
     shape = {"nrows": len(levels), "ncols": len(loads), "sharex": True, "sharey": True, "squeeze": False}
@@ -121,6 +125,35 @@ def measured_levels(table: pd.DataFrame) -> Figure:
     for axis in axes[-1]:
         axis.set_xlabel("Late requests")
     figure.legend(*axes[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    return figure
+
+
+@reads_tables
+def measured_plans(table: pd.DataFrame) -> Figure:
+    """Late requests under the joint optimum less those under two rivals, by model: a row of panels a level.
+
+    `table`: as `measured_levels.differences` gives it, with plans.
+    """
+    rows = table[table["scheduler_a"] == "joint_optimum"]
+    levels, loads, places = (list(dict.fromkeys(rows[name])) for name in ("level", "load", "latency"))
+    shape = {"nrows": len(levels), "ncols": len(loads), "sharex": True, "sharey": True, "squeeze": False}
+    figure, axes = plt.subplots(figsize=(8.0, 0.6 + 3.0 * len(levels)), **shape)
+    for (level, load), panel in rows.groupby(["level", "load"], sort=False):
+        axis = axes[levels.index(level)][loads.index(load)]
+        for rival, shift in (("equal_mass_bins", -0.14), ("dynamic_no_bins", 0.14)):
+            own = panel[panel["scheduler_b"] == rival]
+            points = 100 * own["difference"]
+            bars = [points - 100 * own["ci_low"], 100 * own["ci_high"] - points]
+            y = [places.index(one) + shift for one in own["latency"]]
+            axis.errorbar(points, y, xerr=bars, fmt=PLAN_MARKERS[rival], color=PLAN_COLORS[rival], ms=5,
+                          label=f"less {PLAN_NAMES[rival]}")  # fmt: skip
+        axis.axvline(0, color=INK, lw=0.8)
+        axis.set_title(f"Level {level}, load {load:g}")
+        axis.set_yticks(range(len(places)), places, fontsize=9)
+    axes[0][0].invert_yaxis()
+    for axis in axes[-1]:
+        axis.set_xlabel("Late requests, difference (points)", fontsize=10)
+    figure.legend(*axes[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return figure
 
 

@@ -10,9 +10,14 @@ from simlib.planning.objectives import Objective
 from simlib.stats import Interval
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from simlib.planning.planner import Planner
 
 __all__ = ["Configuration", "Plan", "Risk"]
+
+LOADS = tuple(tenths / 10 for tenths in range(5, 21))
+CURVE_DRAWS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,3 +120,24 @@ class Plan:
     def binding(self) -> Objective:
         """The objective that is nearest to its limit, or furthest beyond it."""
         return max(self.planner.objectives, key=lambda one: self.values_s[one.name].mean / one.limit_s)
+
+    def curve(self) -> pd.DataFrame:
+        """How near each objective is to its limit as the load grows: ``load, objective, draw, share_of_limit``."""
+        import pandas as pd
+
+        planner = self.planner
+        most = LOADS[-1] if self.headroom is None else max(self.headroom.mean + 0.25, 0.75)
+        rows = []
+        for load in (each for each in LOADS if each <= most):
+            for draw in range(CURVE_DRAWS):
+                values_s = planner.values_s(self.nearest, planner.seed + draw, load)
+                rows += [
+                    {
+                        "load": load,
+                        "objective": one.name,
+                        "draw": draw,
+                        "share_of_limit": values_s[one.name] / one.limit_s,
+                    }
+                    for one in planner.objectives
+                ]
+        return pd.DataFrame(rows)

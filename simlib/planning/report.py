@@ -6,8 +6,6 @@ import html
 import io
 from typing import Any
 
-import numpy as np
-
 from simlib.planning.fleet import KV_SHARE
 from simlib.planning.plan import Configuration, Plan
 from simlib.planning.planner import HEADROOM, Planner
@@ -16,8 +14,6 @@ from simlib.stats import Interval
 
 __all__ = ["answer", "document", "flags", "page", "rows", "text"]
 
-LOADS = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.3, 1.4, 1.5)
-DRAWS = 5  # for the figure
 STYLE = """
 :root { color-scheme: light dark; }
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 46rem; margin: 2rem auto; padding: 0 1rem; }
@@ -133,29 +129,13 @@ latency model, which is why the line "Measure again" is there.</p>
 
 def _figure(plan: Plan) -> str:
     """Each objective's value over its limit against the load, as inline SVG."""
-    from matplotlib.figure import Figure
+    import matplotlib.pyplot as plt
 
-    planner = plan.planner
-    loads = [load for load in LOADS if plan.headroom is None or load < max(plan.headroom.mean + 0.25, 0.75)]
-    figure = Figure(figsize=(7, 3.2), layout="constrained")
-    axis = figure.subplots()
-    seeds = range(planner.seed, planner.seed + DRAWS)
-    values = [[planner.values_s(plan.nearest, seed, load) for seed in seeds] for load in loads]
-    for one, color in zip(planner.objectives, ("#0072B2", "#D55E00", "#009E73", "#CC79A7") * 3, strict=False):
-        ratio = np.array([[each[one.name] / one.limit_s for each in row] for row in values])
-        axis.plot(loads, ratio.mean(axis=1), color=color, marker="o", markersize=4)
-        axis.fill_between(loads, ratio.min(axis=1), ratio.max(axis=1), color=color, alpha=0.2, linewidth=0)
-        mean = ratio.mean(axis=1)
-        last = int(np.flatnonzero(mean <= 2.0)[-1]) if (mean <= 2.0).any() else 0  # where the curve leaves the picture
-        axis.annotate(f" {one.name}", (loads[last], min(mean[last], 2.0)), color=color, va="bottom")
-    axis.axhline(1, color="#222222", linewidth=1)
-    axis.axvline(1, color="#B8B8B8", linewidth=1, linestyle="--")
-    axis.set(
-        ylim=(0, 2.1), xlim=(loads[0], loads[-1] + 0.2), xlabel="Load (1: the demand)", ylabel="Share of its limit"
-    )
-    axis.spines[["top", "right"]].set_visible(False)
-    out = io.StringIO()
+    from simlib.figures.planning import by_load
+
+    figure, out = by_load(plan.curve()), io.StringIO()
     figure.savefig(out, format="svg", metadata={"Date": None})
+    plt.close(figure)
     return out.getvalue()[out.getvalue().index("<svg") :]
 
 

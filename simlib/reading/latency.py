@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from pandas.io.formats.style import Styler
 
 __all__ = ["computed_answer", "errors_answer", "errors_numbers", "levels_answer", "show_errors", "show_evidence"]
-__all__ += ["show_left_out", "show_measured_differences", "show_unfitted"]
+__all__ += ["plans_answer", "plans_gain", "show_left_out", "show_measured_differences", "show_plans", "show_unfitted"]
 
+RIVALS = {"equal_mass_bins": "equal-mass bins", "dynamic_no_bins": "dynamic batching"}
 PAIR = "scheduler_a == 'multi_bin_dynamic' and scheduler_b == 'dynamic_no_bins'"
 
 
@@ -84,6 +85,32 @@ def levels_answer(differences: pd.DataFrame) -> str:
             f"Level {level}, load {load:g}: multi-bin batching has {', '.join(texts)}, an established difference under "
             f"none of the other {len(measured) - len(fewer) - len(more)}{f' ({own})' if own else ''}."
         )
+    return " ".join(sentences)
+
+
+@reads_tables
+def plans_answer(differences: pd.DataFrame) -> str:
+    """Whether the joint optimum's gain survives measured batch times, by level, load and rival."""
+    plans = differences[differences["scheduler_a"] == "joint_optimum"]
+    sentences = []
+    for (level, load), rows in plans.groupby(["level", "load"], sort=False):
+        texts = []
+        for rival, name in RIVALS.items():
+            measured = rows[(rows["scheduler_b"] == rival) & ~rows["preset"].str.startswith("original")]
+            fewer, more = (
+                [row for row in measured.itertuples() if _sure(row) and sign * row.difference < 0] for sign in (1, -1)
+            )
+            texts.append(
+                f"than {name} under {len(fewer)} of {len(measured)} measured models{_reach(fewer)}, more under "
+                f"{len(more)}{_reach(more)}"
+            )
+        formula = rows[rows["preset"].str.startswith("original")]
+        own = "; ".join(
+            f"{interval(row.ci_low, row.ci_high, points=True)} against {RIVALS[row.scheduler_b]}"
+            for row in formula.itertuples()
+        )
+        beside = f" (under the formula called calibrated {own})" if own else ""
+        sentences.append(f"Level {level}, load {load:g}: fewer late requests {'; '.join(texts)}{beside}.")
     return " ".join(sentences)
 
 
@@ -168,6 +195,43 @@ def show_measured_differences(differences: pd.DataFrame) -> Styler:
                 for row in rows.itertuples()
             ],
             "p (Holm)": rows["p_holm"].map(_p),
+        }
+    )
+    return shown.style.hide()
+
+
+@reads_tables
+def plans_gain(plans: pd.DataFrame) -> str:
+    """What the formula for full batches says that the joint optimum carries over equal-mass bins, by level."""
+    sentences = []
+    for level, rows in plans.groupby("level", sort=False):
+        ratio = _over_equal_mass(rows)
+        formula = ratio.index.get_level_values("latency").str.startswith("original")
+        measured = ratio[~formula].dropna()
+        own = "".join(f"{value:.2f} times under the formula called calibrated, " for value in ratio[formula].dropna())
+        if len(measured):
+            sentences.append(f"level {level}: {own}{measured.min():.2f} to {measured.max():.2f} under measured models")
+    return "; ".join(sentences)
+
+
+def _over_equal_mass(plans: pd.DataFrame) -> pd.Series:
+    wide = plans.pivot_table("capacity_rps", ["level", "latency"], "plan", sort=False)
+    return wide["joint_optimum"] / wide["equal_mass_bins"]
+
+
+@reads_tables
+def show_plans(plans: pd.DataFrame) -> Styler:
+    """The plans for one's own use: where to cut, how large batches, and what the formula says that they carry."""
+    own = plans[plans["plan"] == "joint_optimum"].set_index(["level", "latency"])
+    ratio = _over_equal_mass(plans).reindex(own.index)
+    shown = pd.DataFrame(
+        {
+            "level": own.index.get_level_values("level"),
+            "batch times": own.index.get_level_values("latency"),
+            "cut at, tokens": own["edges"].to_numpy(),
+            "batch sizes": own["batch_sizes"].to_numpy(),
+            "requests/s, full batches": [f"{rate:.3g}" for rate in own["capacity_rps"]],
+            "times equal mass": ["–" if pd.isna(value) else f"{value:.2f}" for value in ratio],
         }
     )
     return shown.style.hide()

@@ -2,8 +2,9 @@
 
 Reads `levels` for the requests and the schedulers. A GPU that is three times as fast bears three times the load, so
 neither the rate nor the deadline of the original's tables means the same on two of them: both are set by the preset.
-The rate is a share of what static batches of 8 can serve, the deadline a multiple of what such a batch takes.
-Terminating: n requests from an empty system.
+The rate is a share of what static batches of 8 can serve, the deadline a multiple of what such a batch takes. Beside
+the schedulers stand plans: bins with batch sizes of their own, chosen for each preset by `phase_bins`. Terminating: n
+requests from an empty system.
 """
 
 from __future__ import annotations
@@ -13,18 +14,31 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from simlib import presets, stats
-from simlib.checks import check_each, check_frame, check_integer, check_number
+from simlib import phase_bins, presets, stats
+from simlib.checks import InputError, check_each, check_frame, check_integer, check_number
+from simlib.joint_bins import JointBins
 from simlib.latency import LatencyModel
 from simlib.schedulers import StaticFIFO
 from simlib.simulation import simulate
-from simlib.studies import levels
+from simlib.studies import deadline_bins, levels
 from simlib.table import RequestTable
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["METRICS", "PRESETS", "WORK", "differences", "models", "runs_of", "saturation", "table_of"]
+__all__ = [
+    "METRICS",
+    "PLANS",
+    "PRESETS",
+    "WORK",
+    "differences",
+    "models",
+    "plans_of",
+    "plans_table",
+    "runs_of",
+    "saturation",
+    "table_of",
+]
 
 PRESETS = (
     "original-calibrated",
@@ -34,6 +48,10 @@ PRESETS = (
 KEYS = ["level", "load", "latency", "preset", "split"]
 METRICS = ("sla_violation_share", "latency_mean_s", "queueing_mean_s", "service_mean_s", "batch_size_mean")
 WORK = "gpu_s_per_request"
+# Bins with batch sizes of their own, by name, and where they are cut; and what the second is held against.
+PLANS = {"equal_mass_bins": "equal_mass", "joint_optimum": "optimal"}
+PLAN_PAIRS = (("joint_optimum", "equal_mass_bins"), ("joint_optimum", "dynamic_no_bins"))
+FITTED_SEED = levels.MOST_REPLICATIONS  # added to the seed: plans are fitted to requests of no replication
 
 
 def models(names: Iterable[str] = PRESETS) -> dict[str, tuple[str, float, LatencyModel]]:
@@ -55,6 +73,81 @@ def models(names: Iterable[str] = PRESETS) -> dict[str, tuple[str, float, Latenc
     return found
 
 
+def plans_of(
+    level: int,
+    latencies: Mapping[str, tuple[str, float, LatencyModel]],
+    *,
+    requests: int = 1000,
+    fitted: int = 4000,
+    gpus: int = 2,
+    k_bins: int = 4,
+    slack: float = 2.0,
+    late_share: float = 0.1,
+    seed: int = 42,
+) -> dict[str, dict[str, JointBins]]:
+    """Bins with batch sizes of their own, by model and name in `PLANS`.
+
+    Parameters
+    ----------
+    level, latencies, requests, gpus, k_bins, slack, seed
+        As for `runs_of`.
+    fitted : int
+        Requests of the level that plans are fitted to; none of them is simulated.
+    late_share : float
+        Share of each bin's batches whose service alone may take longer than the deadline. Nothing of the deadline is
+        kept for waiting, as the controllers keep nothing.
+
+    Returns
+    -------
+    dict
+        Without the plans of a model whose deadline so many of the requests miss even alone.
+    """
+    source = levels.of(level).sources[-1]
+    known = levels.requests_of(level, fitted, seed + FITTED_SEED, requests_from=source)[0]
+    share = check_number("late_share", late_share, 0.0, 1.0, open_low=True, open_high=True)
+    found: dict[str, dict[str, JointBins]] = {label: {} for label in latencies}
+    for label, (_, _, model) in latencies.items():
+        _, d_sla = _scale(level, model, requests, gpus, slack, seed)
+        for name, bounds in PLANS.items():
+            try:
+                found[label][name] = phase_bins.joint_optimum(
+                    known, k_bins, model, d_sla, quantile=1 - share, bounds=bounds, gpus=gpus
+                )
+            except InputError as problem:
+                if not str(problem).startswith("deadline_s"):
+                    raise
+    return found
+
+
+def plans_table(
+    level: int,
+    latencies: Mapping[str, tuple[str, float, LatencyModel]],
+    plans: Mapping[str, Mapping[str, JointBins]],
+) -> pd.DataFrame:
+    """One row a plan: ``level, latency, preset, split, plan, edges, batch_sizes`` (texts), ``capacity_rps``.
+
+    The capacity is that of servers that never lack a full batch, by formula, of the requests that were cut.
+    """
+    import pandas as pd
+
+    rows = []
+    for label, (preset, split, _) in latencies.items():
+        for name, plan in plans.get(label, {}).items():
+            rows.append(
+                {"level": level, "latency": label, "preset": preset, "split": split, "plan": name}
+                | {"edges": " ".join(f"{edge:.0f}" for edge in plan.edges)}
+                | {"batch_sizes": " ".join(map(str, plan.batch_sizes)), "capacity_rps": plan.capacity_rps}
+            )
+    return pd.DataFrame(rows)
+
+
+def _scale(level: int, model: LatencyModel, requests: int, gpus: int, slack: float, seed: int) -> tuple[float, float]:
+    """What static batches of 8 serve of a level's requests all at once, per second; and the deadline."""
+    first = levels.requests_of(level, requests, seed, requests_from=levels.of(level).sources[-1])[0]
+    saturated_rps, batch_s = saturation(first, model, gpus)
+    return saturated_rps, check_number("slack", slack, 0.0, open_low=True) * batch_s
+
+
 def runs_of(
     level: int,
     latencies: Mapping[str, tuple[str, float, LatencyModel]],
@@ -66,6 +159,7 @@ def runs_of(
     slack: float = 2.0,
     seed: int = 42,
     replications: int = 30,
+    plans: Mapping[str, Mapping[str, JointBins]] | None = None,
 ) -> pd.DataFrame:
     """Simulate a level under each model: every scheduler on the same requests, replication r with seed + r.
 
@@ -79,6 +173,8 @@ def runs_of(
         Arrival rate over the rate at which static batches of 8 serve the same requests all at once, > 0.
     slack : float
         Deadline over the mean time of those batches, > 0; also the deadline that the controllers aim at.
+    plans : mapping, optional
+        From `plans_of`: more policies, which take what waits up to each bin's batch size, oldest bin first.
 
     Returns
     -------
@@ -90,19 +186,18 @@ def runs_of(
     import pandas as pd
 
     check_number("load", load, 0.0, open_low=True)
-    check_number("slack", slack, 0.0, open_low=True)
     replications = check_integer("replications", replications, 2, levels.MOST_REPLICATIONS)
-    source = levels.of(level).sources[-1]
-    first = levels.requests_of(level, requests, seed, requests_from=source)[0]
-    rows = []
+    source, rows = levels.of(level).sources[-1], []
     for label, (preset, split, model) in latencies.items():
-        saturated_rps, batch_s = saturation(first, model, gpus)
-        d_sla = slack * batch_s
+        saturated_rps, d_sla = _scale(level, model, requests, gpus, slack, seed)
+        policies = levels.policies(k_bins, d_sla)
+        for name, plan in (plans or {}).get(label, {}).items():
+            policies[name] = deadline_bins.policy(deadline_bins.Plan(plan.edges, plan.batch_sizes), "greedy")
         for replication in levels.progress(replications, f"level {level}, {label}"):
             table = levels.requests_of(level, requests, seed + replication, requests_from=source)[0]
             span_s = float(table.arrival_s[-1] - table.arrival_s[0])
             table = table.at_rate(load * saturated_rps * span_s / (len(table) - 1))
-            for name, policy in levels.policies(k_bins, d_sla).items():
+            for name, policy in policies.items():
                 run = simulate(table, policy, model, gpus, sla=d_sla)
                 summary = run.summary() | {WORK: float(run.served.service_s.sum()) / len(table)}
                 rows.append(
@@ -150,7 +245,7 @@ def differences(runs: pd.DataFrame) -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
     for key, group in runs.groupby(KEYS, sort=False, dropna=False):
         wide = group.pivot_table(index="replication", columns="scheduler", values="sla_violation_share")
-        for a, b in levels.PAIRS:
+        for a, b in [pair for pair in (*levels.PAIRS, *PLAN_PAIRS) if set(pair) <= set(wide)]:
             pair = stats.difference(wide[a], wide[b])
             rows.append(
                 dict(zip(KEYS, key, strict=True))

@@ -282,7 +282,7 @@ def _edges(predicted: np.ndarray, rule: str, k_bins: int, size: int, halved: int
     if rule != "optimal":
         return binning.edges(rule, predicted, k_bins, size)
     values, counts = optimal_bins.distinct(predicted)
-    sizes = optimal_bins.sizes_of(size, k_bins)
+    sizes = np.full(k_bins, float(size))
     return optimal_bins._cut(values, counts, sizes, optimal_bins.BATCHES_A_BIN / halved)[0]
 
 
@@ -341,7 +341,7 @@ def condition(batch_sizes: Iterable[int] = (8, 32, 128, 512), points: int = 4000
         edges = large_batches.large_batch_edges(laws[law], 4, None if bounded else size)
         special = {"uniform": np.linspace(1, 20, 5)[1:-1], "exponential": binning.lemma_a1(10.0, 4, size)}.get(law)
         values = laws[law].ppf((np.arange(points) + 0.5) / points)
-        best, _ = optimal_bins._cut(values, np.ones(points), optimal_bins.sizes_of(size, 4), 0.0)
+        best, _ = optimal_bins._cut(values, np.ones(points), np.full(4, float(size)), 0.0)
         gap = np.nan if special is None else np.abs(special / edges - 1).max()
         found.append(
             {"law": law, "batch_size": size}

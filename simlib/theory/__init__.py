@@ -7,6 +7,7 @@ time), `theory.bins` (the Multi-Bin paper's theorems) and `theory.maxima` (any s
 
 from __future__ import annotations
 
+from simlib.lazy import getter
 from simlib.theory.batches import BatchChain, batch_chain, longest_member, take_all_bounds_s
 from simlib.theory.bins import (
     bins_needed,
@@ -71,3 +72,5 @@ __all__ = [
     "take_all_bounds_s",
     "uniform_max_s",
 ]
+
+__getattr__ = getter(__name__)

@@ -1,0 +1,77 @@
+"""From plans to tables and sentences."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from simlib.checks import reads_tables
+from simlib.notebook import interval, percent
+from simlib.planning import report
+from simlib.planning.plan import Plan
+
+if TYPE_CHECKING:
+    from pandas.io.formats.style import Styler
+
+__all__ = ["regret_answer", "show", "show_regret", "table_of"]
+
+MOST_LOST = 0.05  # what a plan may cost against the best
+
+
+def table_of(plan: Plan) -> pd.DataFrame:
+    """A plan as a tidy table, one row an objective and one for the headroom."""
+    chosen = plan.nearest
+    rows = [
+        {"quantity": one.name, "limit_s": one.limit_s, **_numbers(plan.values_s[one.name])}
+        for one in plan.planner.objectives
+    ]
+    if plan.headroom is not None:
+        rows.append({"quantity": "headroom", **_numbers(plan.headroom)})
+    columns = {
+        "engine": chosen.engine.name,
+        "replicas": chosen.replicas,
+        "gpus": chosen.gpus,
+        "max_num_seqs": chosen.max_seqs,
+        "max_num_batched_tokens": chosen.token_budget,
+        "k_bins": chosen.k_bins,
+        "met": plan.best is not None,
+    }
+    return pd.DataFrame(rows).assign(**columns)
+
+
+def show(plan: Plan) -> Styler:
+    """The plan, one row a matter."""
+    return pd.DataFrame(report.rows(plan), columns=["", "plan"]).style.hide(axis="index")
+
+
+@reads_tables
+def show_regret(table: pd.DataFrame) -> Styler:
+    """What each plan bears, against the best of as many GPUs."""
+    shown = pd.DataFrame(
+        {
+            "Demand": table["demand"],
+            "GPUs": table["gpus"],
+            "Configurations": table["configurations"],
+            "Plan bears": [f"{load:.2f}" for load in table["chosen_load"]],
+            "Best bears": [f"{load:.2f}" for load in table["best_load"]],
+            "Lost": [f"{percent(row.lost_share)} ({interval(row.ci_low, row.ci_high)})" for row in table.itertuples()],
+        }
+    )
+    return shown.style.hide(axis="index")
+
+
+@reads_tables
+def regret_answer(table: pd.DataFrame) -> str:
+    """How much capacity the plans lose, and whether that is little."""
+    worst = table.loc[table["lost_share"].idxmax()]
+    kept = int((table["lost_share"] <= MOST_LOST).sum())
+    return (
+        f"Of {len(table)} plans {kept} lose at most {MOST_LOST:.0%} of the load that the best configuration bears; "
+        f"the most is lost for {worst['demand']}: {percent(worst['lost_share'])} "
+        f"({interval(worst['ci_low'], worst['ci_high'])})."
+    )
+
+
+def _numbers(value: object) -> dict[str, float]:
+    return {"mean": value.mean, "ci_low": value.ci_low, "ci_high": value.ci_high, "replications": value.replications}

@@ -1,0 +1,87 @@
+"""Capacities under a deadline: their table and ratios by hand, and one small search of every system."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from simlib import InputError, figures, reading
+from simlib.studies import deadline_capacity as study
+from simlib.studies import executions
+from simlib.studies.executions import BATCHES, STEPS
+
+SYSTEMS = [
+    (BATCHES, "static_fifo", 1),
+    (BATCHES, "dynamic_no_bins", 1),
+    (BATCHES, "multi_bin_dynamic", 2),
+    (STEPS, "static_fifo", 1),
+    (STEPS, "fcfs", 1),
+    (STEPS, "multi_bin_dynamic", 2),
+]
+FACTORS = [1.0, 1.0, 1.5, 4.0, 8.0, 8.04]
+
+
+def roots(noise: float = 0.003, gpus=(1, 4), factors=FACTORS) -> pd.DataFrame:
+    """Replications that share their luck: the systems differ by given factors, but for a little noise."""
+    rng, rows = np.random.default_rng(5), []
+    for count in gpus:
+        luck = count * np.exp(0.3 * rng.standard_normal(10))
+        for key, factor in zip(SYSTEMS, factors, strict=True):
+            for replication, base in enumerate(luck):
+                place = dict(zip(study.KEYS, (count, 0.05, *key), strict=True))
+                own = factor * base * np.exp(noise * rng.standard_normal())
+                rows.append(place | {"replication": replication, "capacity_rps": own})
+    return pd.DataFrame(rows)
+
+
+def test_the_systems_have_every_number_of_bins_in_both_worlds():
+    given = executions.contest(400)
+    found = study.systems(given, (2, 4))
+    assert [key for key in found if key[2] == 4] == [(BATCHES, "multi_bin_dynamic", 4), (STEPS, "multi_bin_dynamic", 4)]
+    assert len(found) == 4 + 4
+    assert all(policy.k_bins == k for (_, _, k), (policy, _) in found.items() if k > 1)
+    with pytest.raises(InputError, match="k_bins"):
+        study.systems(given, (1,))
+
+
+def test_ratios_are_paired_and_told_with_their_sign():
+    table = study.ratios_of(roots())
+    bins = table[(table["execution"] == BATCHES) & (table["k_bins"] == 2)]
+    assert bins["ratio"].to_numpy() == pytest.approx([1.5, 1.5], rel=0.02)
+    assert (bins["ci_high"] / bins["ci_low"] < 1.05).all()  # far narrower than the luck that they share
+    assert len(table) == 2 * 4
+    assert "On 4 GPUs bins carry more, most with K = 2" in reading.deadline_capacity.answer(table)
+    assert "4.0 times the load of static_fifo" in reading.deadline_capacity.engine(table)
+    assert "2 are equivalent within 2%" in reading.deadline_capacity.equivalence(table)
+    assert "2 bins carry 1.4" in reading.deadline_capacity.headline(table)
+    worse = study.ratios_of(roots(factors=[1, 1, 0.5, 4, 8, 7]))
+    assert "carry less" in reading.deadline_capacity.answer(worse)
+    assert "0 are equivalent" in reading.deadline_capacity.equivalence(worse)
+    nothing = study.ratios_of(roots(noise=0.5, factors=[1, 1, 1, 4, 8, 8]))
+    assert "are not shown to matter" in reading.deadline_capacity.answer(nothing)
+    assert "K = 2" in reading.deadline_capacity.show_ratios(table).to_html()
+    assert len(figures.deadline_capacity.bins_by_gpus(table).axes) == 1
+
+
+def test_capacities_are_means_over_replications():
+    table = study.capacities(roots(gpus=(4,)))
+    row = table.iloc[2]
+    own = roots(gpus=(4,)).query("k_bins == 2 and execution == @BATCHES")["capacity_rps"]
+    assert row["capacity_rps"] == pytest.approx(own.mean())
+    assert row["per_gpu_rps"] == pytest.approx(own.mean() / 4)
+    assert row["ci_low"] < row["capacity_rps"] < row["ci_high"]
+    assert "K = 2" in reading.deadline_capacity.show_capacities(table).to_html()
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_small_search_finds_a_root_of_every_system():
+    given = executions.contest(400)
+    found = study.roots_of(given, 600, gpus=(2,), late_shares=(0.05,), k_bins=(2,), replications=2)
+    assert len(found) == 2 * len(SYSTEMS)
+    assert (found["capacity_rps"] > 0).all()
+    engine, batches = (found[found["execution"] == way]["capacity_rps"].min() for way in (STEPS, BATCHES))
+    assert engine > batches
+    for bad in ({"gpus": (0,)}, {"late_shares": (1.5,)}, {"k_bins": (1,)}):
+        with pytest.raises(InputError, match=next(iter(bad))):
+            study.roots_of(given, 600, **bad)

@@ -1,0 +1,44 @@
+"""Capacity under a deadline between tokens: its fluid limit, and what a capacity search says of an impossible one."""
+
+import pytest
+
+import simlib
+from simlib import figures, reading
+from simlib.studies import sla_capacity
+
+
+@pytest.fixture(scope="module")
+def table():
+    return sla_capacity.capacities(
+        caps=(32, 256), rules=("paper",), kinds=("fixed",), requests=800, mean_output=100.0, replications=2
+    )
+
+
+def test_a_small_cap_carries_what_the_fluid_limit_says_and_the_rule_more(table):
+    """Finite runs of 800 requests: within 15 %."""
+    rows = table.set_index("engine")
+    assert rows.loc["static 32", "capacity_rps"] == pytest.approx(rows.loc["static 32", "expected_rps"], rel=0.15)
+    assert rows.loc["static 32", "gain"] > 1.5 and rows.loc["paper", "gain"] == 1.0
+    assert 0.95 < rows.loc["static 256", "gain"] < rows.loc["static 32", "gain"]
+    assert "over static 32" in reading.control.capacity_answer(table)
+    assert "paper" in reading.control.show_capacities(table).to_html()
+    assert len(figures.control.capacity_gains(table, {"a": 1.2}).axes[0].lines) >= 3
+
+
+@pytest.mark.parametrize("gain", [1.0, 1.1, 1.5])
+def test_the_cap_of_a_gain_gives_that_gain(gain):
+    cap = sla_capacity.static_cap_of_gain(gain)
+    assert sla_capacity.expected_rps(256, 100.0) / sla_capacity.expected_rps(cap, 100.0) == pytest.approx(gain)
+
+
+def test_bad_input_is_named():
+    with pytest.raises(simlib.InputError, match="gain"):
+        sla_capacity.static_cap_of_gain(0.5)
+    with pytest.raises(simlib.InputError, match="late_share: 0"):
+        sla_capacity.capacities(late_share=0.0)
+
+
+def test_the_printed_gains_are_those_of_the_papers_numbers():
+    gains = list(sla_capacity.PRINTED_THROUGHPUT_GAINS.values())
+    assert [round(100 * gain - 100, 2) for gain in gains] == [8.22, 6.47, 12.15, 28.24, 15.98, 7.97]
+    assert [round(100 * gain - 100, 1) for gain in sla_capacity.PRINTED_CAPACITY_GAINS.values()] == [10.0, 22.2, 26.7]
