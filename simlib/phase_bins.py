@@ -99,7 +99,7 @@ def capacity(
     if isinstance(edges, str) or not hasattr(edges, "__len__"):
         raise InputError(f"edges: {edges!r} (expected ascending edges in tokens)")
     inner = binning.edges(edges, predicted, len(edges) + 1)
-    sizes = sizes_of(batch_sizes, len(inner) + 1).astype(int)
+    sizes = np.array(sizes_of(batch_sizes, len(inner) + 1, "batch_sizes"))
     return _worth(requests, inner, sizes, latency, allowance_s, check_integer("gpus", gpus, 1, MAX_GPUS))
 
 
