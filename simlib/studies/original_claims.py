@@ -52,7 +52,7 @@ NO_LIMITS = "they are on different quantities, and no two limits are given that 
 EXAMPLES = {"synthetic": 1, "calibrated": 3}  # the example's two models, by the level that has the same
 
 
-class Tested(NamedTuple):
+class Held(NamedTuple):
     """One claim's text, the chapter with the evidence, the evidence; and what the document's own figures say.
 
     `own` is the figure that follows from them, `against` a sentence that contradicts a claim in words, `claimed` the
@@ -148,41 +148,41 @@ class Chapters:
         return len(self.values(level, STATIC, LATE))
 
 
-def _tested(found: Chapters) -> dict[str, Tested]:
+def _tested(found: Chapters) -> dict[str, Held]:
     """All claims by their keys in ``data/original_statements.csv``."""
     tested = _across(found) | _on_level_4(found) | _fit(found) | _examples(found)
     for level in levels.LEVELS:
         tested |= _on_level(found, level)
     tested["l2_dynamic_static_late"] = _equal(found, 2, "relative difference of late requests, dynamic to static: none")
     tested["l4_equal"] = _equal(found, 4, "dynamic_no_bins has about as many late requests as static_fifo")
-    tested["all_time"] = Tested("execution time of all levels, s: less than half a second", "", Unfounded(ELSEWHERE))
+    tested["all_time"] = Held("execution time of all levels, s: less than half a second", "", Unfounded(ELSEWHERE))
     change = found.change(2, MULTI, DYNAMIC, LATENCY, -1)
-    tested["l2_best_latency"] = Tested("level 2: multi_bin_dynamic has the least mean latency", "level_2", change)
+    tested["l2_best_latency"] = Held("level 2: multi_bin_dynamic has the least mean latency", "level_2", change)
     stricter = "a deadline from arrival to completion is stricter than one on decode steps"
-    tested["sla_stricter"] = Tested(stricter, "", Unfounded(NO_LIMITS))
+    tested["sla_stricter"] = Held(stricter, "", Unfounded(NO_LIMITS))
     quoted = "the SLA paper's gain of capacity, as the document quotes it"
-    tested["sla_paper_capacity"] = Tested(quoted, "claims", Derived(sla_claims.capacity_gain("LLaMA3-70B")))
+    tested["sla_paper_capacity"] = Held(quoted, "claims", Derived(sla_claims.capacity_gain("LLaMA3-70B")))
     return tested
 
 
-def _on_level(found: Chapters, level: int) -> dict[str, Tested]:
+def _on_level(found: Chapters, level: int) -> dict[str, Held]:
     """A level's table, the changes that follow, and who is best."""
-    tested = {f"l{level}_time": Tested(f"level {level}: execution time, s", "", Unfounded(ELSEWHERE))}
+    tested = {f"l{level}_time": Held(f"level {level}: execution time, s", "", Unfounded(ELSEWHERE))}
     for name in levels.SCHEDULERS:
         for metric, column in METRICS.items():
             runs = found.runs_of(level, name, column)
             text = f"level {level}, {name}: {TEXTS[metric]}"
             own = found.own(level, column)[name]
-            tested[f"l{level}_{_short(name)}_{metric}"] = Tested(text, f"level_{level}", runs, own)
+            tested[f"l{level}_{_short(name)}_{metric}"] = Held(text, f"level_{level}", runs, own)
     for a, b in levels.PAIRS:
         text = f"level {level}: late requests of {a}, relative to {b}"
-        one = Tested(text, f"level_{level}", found.change(level, a, b, sign=-1))
+        one = Held(text, f"level_{level}", found.change(level, a, b, sign=-1))
         # The document gives no figure for the pair of the first and the last.
         own = math.nan if (a, b) == levels.PAIRS[1] else found.own_change(level, a, b)
         tested[f"l{level}_{_short(a)}_{_short(b)}_late"] = one._replace(own=own)
     text = f"level {level}: multi_bin_dynamic has the fewest late requests of the three"
     best = Foremost(found.against_both(level), found.replications(level))
-    tested[f"l{level}_best"] = Tested(text, "cross_level", best, against=_not_best(found, level))
+    tested[f"l{level}_best"] = Held(text, "cross_level", best, against=_not_best(found, level))
     return tested
 
 
@@ -198,15 +198,15 @@ def _not_best(found: Chapters, level: int) -> str:
     return f"at level {level} they are " + ", ".join(f"{name} {share:g}" for name, share in own.items())
 
 
-def _equal(found: Chapters, level: int, text: str) -> Tested:
+def _equal(found: Chapters, level: int, text: str) -> Held:
     difference, low, high, _ = found.pair(level, DYNAMIC, STATIC)
     equal = Equal(difference, low, high, POINT, found.replications(level))
     own = found.own(level)
     against = contradiction(own[DYNAMIC] - own[STATIC], 0.0, POINT)
-    return Tested(f"level {level}: {text}", f"level_{level}", equal, against=against, claimed=0.0)
+    return Held(f"level {level}: {text}", f"level_{level}", equal, against=against, claimed=0.0)
 
 
-def _across(found: Chapters) -> dict[str, Tested]:
+def _across(found: Chapters) -> dict[str, Held]:
     """Claims on all levels at once, and on how two of them differ."""
     own = {level: found.own(level) for level in levels.LEVELS}
     every = [pair for level in levels.LEVELS for pair in found.against_both(level)]
@@ -217,24 +217,24 @@ def _across(found: Chapters) -> dict[str, Tested]:
     rows = found.rankings[found.rankings["requests_from"] != "trace"].sort_values("share", ascending=False)
     common = rows.groupby("level")["ranking"].first()
     tested = {
-        "wins": Tested(
+        "wins": Held(
             "at every level multi_bin_dynamic has the fewest late requests",
             *("cross_level", Foremost(every, found.replications(1))),
             against=lost,
         ),
-        "distinct": Tested(
+        "distinct": Held(
             "levels at which all three schedulers differ in late requests (in most runs): all",
             *("cross_level", Derived(sum(_differ(found, level) for level in levels.LEVELS), strict=False)),
             against=next(iter(alike), ""),
             claimed=len(levels.LEVELS),
         ),
-        "rankings": Tested(
+        "rankings": Held(
             "how many rankings of the schedulers the levels have (the most frequent of each): one",
             *("cross_level", Derived(common.nunique(), strict=False)),
             against=orders_text,
             claimed=1.0,
         ),
-        "l1_utilization": Tested(
+        "l1_utilization": Held(
             "level 1: GPUs are busier under static_fifo than under the other two (share of time)",
             *("claims", _less_busy(found.replications(1))),
         ),
@@ -244,7 +244,7 @@ def _across(found: Chapters) -> dict[str, Tested]:
         grown = Repeated(1 + change, 1 + low, 1 + high, runs, base=1.0)
         text = f"mean latency at level 3 over that at level 1, {name}: 3 to 4"
         own_ratio = found.own(3, LATENCY)[name] / found.own(1, LATENCY)[name]
-        tested[f"slower_{_short(name)}"] = Tested(text, "level_3", grown, own_ratio)
+        tested[f"slower_{_short(name)}"] = Held(text, "level_3", grown, own_ratio)
     return tested
 
 
@@ -272,29 +272,29 @@ def _holm_pairs(pairs: list[tuple[Any, Any]]) -> list[tuple[float, float, float,
     return [(one.mean, one.ci_low, one.ci_high, float(p)) for one, p in zip(found, adjusted, strict=True)]
 
 
-def _on_level_4(found: Chapters) -> dict[str, Tested]:
+def _on_level_4(found: Chapters) -> dict[str, Held]:
     """What is said of level 4 as the one that counts."""
     bursty = "bursty arrivals, several GPUs: late requests of multi_bin_dynamic, relative to dynamic_no_bins"
     others = [(found.values(level, MULTI, LATE), found.values(4, MULTI, LATE)) for level in (1, 2, 3)]
     shares = {level: found.own(level)[MULTI] for level in levels.LEVELS}
     largest = max(shares, key=lambda level: shares[level])
     return {
-        "bursty_multi_dynamic_late": Tested(
+        "bursty_multi_dynamic_late": Held(
             bursty, "level_4", found.change(4, MULTI, DYNAMIC, sign=-1), found.own_change(4, MULTI, DYNAMIC)
         ),
-        "l4_conservative": Tested(
+        "l4_conservative": Held(
             "level 4 is the most conservative: of the levels, multi_bin_dynamic has most late requests there",
             *("cross_level", Foremost(_holm_pairs(others), found.replications(4))),
             against="" if largest == 4 else f"level {largest} has more, {shares[largest]:g}",
         ),
-        "l4_realism": Tested(
+        "l4_realism": Held(
             "level 4 is the most realistic, of highest validity, without approximations: its times were measured",
             *("batch_times", Circular(math.nan, bool(found.grid["computed"]))),
         ),
     }
 
 
-def _fit(found: Chapters) -> dict[str, Tested]:
+def _fit(found: Chapters) -> dict[str, Held]:
     """What is said of the calibration: all of it rests on the grid."""
     computed = bool(found.grid["computed"])
     points = gpu_benchmarks.original_grid()
@@ -310,36 +310,36 @@ def _fit(found: Chapters) -> dict[str, Tested]:
         "gamma": beta_gamma / beta / synthetic.gamma - 1,
     }
     tested = {
-        f"fit_{name}": Tested(
+        f"fit_{name}": Held(
             f"measured {name}, relative to the synthetic one", "batch_times", Circular(change, computed)
         )
         for name, change in changes.items()
     }
     r2 = 1 - float(np.sum(left**2) / np.sum((times - times.mean()) ** 2))
-    tested["fit_r2"] = Tested("fit to the measurements, R²", "batch_times", Circular(r2, computed))
+    tested["fit_r2"] = Held("fit to the measurements, R²", "batch_times", Circular(r2, computed))
     grid_points = Derived(int(found.grid["points"]))
-    return tested | {"fit_points": Tested("points of the measured grid", "batch_times", grid_points)}
+    return tested | {"fit_points": Held("points of the measured grid", "batch_times", grid_points)}
 
 
-def _examples(found: Chapters) -> dict[str, Tested]:
+def _examples(found: Chapters) -> dict[str, Held]:
     """The example of the section on scientific validity: two models, static batches and multi-bin batching."""
-    tested: dict[str, Tested] = {}
+    tested: dict[str, Held] = {}
     statements = statements_of().set_index("claim")["claimed"]
     for model, level in EXAMPLES.items():
         for metric in ("throughput", "late"):
             printed = {name: float(statements[f"ex_{model}_{name}_{metric}"]) for name in ("static", "multi")}
             for name in printed:
                 text = f"example, {model} model, {name}: {TEXTS[metric]}"
-                tested[f"ex_{model}_{name}_{metric}"] = Tested(text, "", Unfounded(UNSTATED))
+                tested[f"ex_{model}_{name}_{metric}"] = Held(text, "", Unfounded(UNSTATED))
             pair = f"{printed['multi']:g}/{printed['static']:g}"
             text = f"example, {model} model: {TEXTS[metric]} of multi_bin_dynamic, relative to static_fifo ({pair})"
             change = found.change(level, MULTI, STATIC, METRICS[metric])
             own = printed["multi"] / printed["static"] - 1
-            tested[f"ex_{model}_{metric}"] = Tested(text, f"level_{level}", change, own)
+            tested[f"ex_{model}_{metric}"] = Held(text, f"level_{level}", change, own)
     for metric in ("throughput", "late"):
         printed_changes = [float(statements[f"ex_{model}_{metric}"]) for model in EXAMPLES]
         against = contradiction(printed_changes[1] - printed_changes[0], 0.0, ALIKE)
-        tested[f"ex_consistent_{metric}"] = Tested(
+        tested[f"ex_consistent_{metric}"] = Held(
             f"the relative change of {TEXTS[metric]} is the same under both models",
             *("cross_level", _same_change(found, METRICS[metric])),
             against=against,
