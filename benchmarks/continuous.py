@@ -53,7 +53,7 @@ HALF_WIDTH = 0.02
 
 @dataclass(frozen=True, slots=True)
 class Stepped(simlib.StepLaw):
-    """The same law without the promise that lets the loop take steps at once."""
+    """The same law without the promise that lets the loop take steps at once, and call the linear law by name."""
 
     linear = False
 
@@ -63,21 +63,26 @@ def table_of(requests: int, rate_rps: float, output: Any = OUTPUT) -> simlib.Req
     return generate(requests, Poisson(rate_rps), PROMPT, output, family="benchmark")
 
 
-def regime(name: str, plain: Callable[..., Any], scale: float = 1.0) -> pd.DataFrame:
-    """The step loop, plain stepping and the token-by-token loop on one GPU; all three end when the others do."""
-    rate_rps, output, engine, requests = REGIMES[name]
-    table = table_of(int(scale * requests), rate_rps, output)
-    stepped = Stepped(*LAW.params)
-    ways = {
-        "step loop": partial(continuous.serve, table, LAW, engine),
-        "step by step": partial(continuous.serve, table, stepped, engine),
-        "token by token": partial(plain_continuous.serve, table, LAW, engine, gaps=False, way=plain),
+def rivals(name: str, plain: Callable[..., Any], requests: int) -> dict[str, Callable[[], Any]]:
+    """The step loop, plain stepping and the token-by-token loop on one GPU; each returns the completions."""
+    rate_rps, output, engine, _ = REGIMES[name]
+    table = table_of(requests, rate_rps, output)
+    return {
+        "step loop": lambda: continuous.serve(table, LAW, engine).completion_s,
+        "step by step": lambda: continuous.serve(table, Stepped(*LAW.params), engine).completion_s,
+        "token by token": lambda: plain_continuous.serve(table, LAW, engine, gaps=False, way=plain).completion_s,
     }
-    ends = [call().completion_s for call in ways.values()]
-    for other in ends[1:]:
-        np.testing.assert_allclose(other, ends[0], rtol=1e-9)
+
+
+def regime(name: str, plain: Callable[..., Any], scale: float = 1.0) -> pd.DataFrame:
+    """The three in turn. They end together, or this fails."""
+    requests = int(scale * REGIMES[name][3])
+    ways = rivals(name, plain, requests)
+    first, *others = (call() for call in ways.values())
+    for other in others:
+        np.testing.assert_allclose(other, first, rtol=1e-9)
     against = {"step by step": "step loop", "token by token": "step loop"}
-    return compare(f"continuous, {name}", {way: (len(table), call) for way, call in ways.items()}, against)
+    return compare(f"continuous, {name}", {way: (requests, call) for way, call in ways.items()}, against)
 
 
 def against_simpy(requests: int, peer_requests: int = 20_000) -> pd.DataFrame:

@@ -116,7 +116,7 @@ def _compiled(function: FunctionType, signature: _Held, surroundings: tuple) -> 
     return twin
 
 
-def _twin(value: Any, made: dict[FunctionType, Any]) -> Any:
+def _twin(value: Any, made: dict[FunctionType, Any], within_ours: bool = False) -> Any:
     """The dispatcher of a plain function, linked to those of what it calls (itself included); else the value."""
     if not isinstance(value, FunctionType):
         return value
@@ -136,15 +136,16 @@ def _twin(value: Any, made: dict[FunctionType, Any]) -> Any:
     # A user's slip must not read somebody else's memory; our own kernels are tested, and spared the check. What is
     # called from within is inlined, an array argument is seven words to pass, unless it says `inlined = False`.
     inlined = bool(made) and getattr(value, "inlined", True)
-    with _cache_folder(value, inlined) if ours else nullcontext():  # numba looks at the folder when it decorates
-        options = {"cache": ours, "nogil": True, "boundscheck": not ours, "forceinline": inlined}
-        if made:  # called by kernels only
+    kept = ours and not within_ours  # on disk a kernel has in itself whatever it calls
+    with _cache_folder(value, bool(made)) if kept else nullcontext():  # numba looks at the folder when it decorates
+        options = {"cache": kept, "nogil": True, "boundscheck": not ours, "forceinline": inlined}
+        if made:
             options |= {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
         made[value] = numba.njit(**options)(twin)
         _compile_once_a_type(made[value])
-    namespace.update((name, _twin(held, made)) for name, held in _globals(value))
+    namespace.update((name, _twin(held, made, ours)) for name, held in _globals(value))
     for cell, original in zip(cells, value.__closure__ or (), strict=True):
-        cell.cell_contents = _twin(original.cell_contents, made)
+        cell.cell_contents = _twin(original.cell_contents, made, ours)
     return made[value]
 
 
@@ -222,13 +223,13 @@ def _source(function: FunctionType) -> str:
 
 
 @contextmanager
-def _cache_folder(function: FunctionType, inlined: bool) -> Iterator[None]:
+def _cache_folder(function: FunctionType, called: bool) -> Iterator[None]:
     import numba
     from platformdirs import user_cache_path
 
     root = Path(os.environ.get("NUMBA_CACHE_DIR") or user_cache_path("simlib") / "compiled")
-    folder = root / f"{function.__name__}-{'inlined-' if inlined else ''}{_source(function)}"
-    if sys.stderr.isatty() and not inlined and not folder.exists():
+    folder = root / f"{function.__name__}-{'called-' if called else ''}{_source(function)}"
+    if sys.stderr.isatty() and not called and not folder.exists():
         print(f"simlib: compiling {function.__name__}, once for this version (a few seconds)", file=sys.stderr)
     before = numba.config.CACHE_DIR
     numba.config.CACHE_DIR = str(folder)

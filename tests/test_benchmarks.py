@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 import simlib
-from benchmarks import laws, peers, speed, timing
+from benchmarks import continuous, laws, peers, speed, timing
 from simlib import datasets
 
 COMPILER = shutil.which("cc") or shutil.which("gcc")
@@ -63,11 +63,30 @@ def test_the_exponent_of_linear_growth_is_one():
     assert speed.exponents(table) == pytest.approx({"x": 1.0})
 
 
-def test_the_committed_tables_say_which_goals_are_met():
-    measured, goals = (pd.read_csv(datasets.committed(name)) for name in ("benchmarks", "benchmarks_goals"))
+@pytest.mark.parametrize("suite", ["benchmarks", "benchmarks_continuous"])
+def test_the_committed_tables_say_which_goals_are_met(suite):
+    measured, goals = (pd.read_csv(datasets.committed(name)) for name in (suite, f"{suite}_goals"))
     assert tuple(measured.columns) == timing.COLUMNS
     assert ((goals["measured"] <= goals["limit"]) == goals["at_most"]).equals(goals["met"])
-    assert {"event loop", "whole pipeline", "growth", "fresh process"} <= set(measured["case"])
+    cases = {"event loop", "whole pipeline", "growth", "fresh process"}
+    if suite == "benchmarks_continuous":
+        cases = {f"continuous, {name}" for name in continuous.REGIMES} | {"continuous against SimPy"}
+    assert cases <= set(measured["case"])
+
+
+@pytest.mark.parametrize("name", continuous.REGIMES)
+def test_the_rivals_of_the_step_loop_end_when_it_does(name):
+    ways = continuous.rivals(name, continuous.plain_continuous.token_by_token, 15)
+    first, *others = (call() for call in ways.values())
+    assert len(others) == 2 and len(first) == 15 and np.isfinite(first).all()
+    for other in others:
+        np.testing.assert_allclose(other, first, rtol=1e-9)
+
+
+def test_the_small_cache_of_the_benchmark_preempts():
+    table = continuous.table_of(2000, 14.0)
+    served = simlib.continuous.serve(table, continuous.LAW, continuous.FULL)
+    assert served.numbers[:, simlib.step_state.PREEMPTIONS].sum() > 500
 
 
 @pytest.mark.filterwarnings("ignore:latency")

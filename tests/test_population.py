@@ -173,14 +173,18 @@ def test_the_coefficients_are_what_the_fit_gives():
     pd.testing.assert_frame_equal(likeness.held_out(), real, rtol=1e-5)
 
 
-def test_a_million_requests_cost_at_most_300_ns_each():
+def test_a_million_requests_cost_at_most_sixty_normal_numbers_each():
+    """Side by side in one run, the least of three ratios: 31 when written."""
     burstgpt_like(1000)
-    costs = []
+    rng, ratios = np.random.default_rng(1), []
     for replication in range(3):
         start_s = time.process_time()
         burstgpt_like(1_000_000, replication)
-        costs.append((time.process_time() - start_s) / 1e6)
-    assert min(costs) < 300e-9
+        middle_s = time.process_time()
+        for _ in range(10):
+            rng.standard_normal(1_000_000)
+        ratios.append(10 * (middle_s - start_s) / (time.process_time() - middle_s))
+    assert min(ratios) < 60
 
 
 # ---- likeness ----

@@ -12,7 +12,7 @@ from simlib.reading import _texts
 if TYPE_CHECKING:
     from pandas.io.formats.style import Styler
 
-__all__ = ["show_benchmarks", "show_goals", "speed_answer"]
+__all__ = ["continuous_answer", "show_benchmarks", "show_goals", "speed_answer"]
 
 
 @reads_tables
@@ -29,6 +29,22 @@ def speed_answer(measured: pd.DataFrame, goals: pd.DataFrame) -> str:
         f"{ratio['whole pipeline', 'SimPy M/M/4']:.0f} times as much for a queue without batches. The cost grows with "
         f"the number of requests to the power {slopes.min():.2f} to {slopes.max():.2f}. "
         f"{int(goals['met'].sum())} of {len(goals)} goals are met."
+    )
+
+
+@reads_tables
+def continuous_answer(measured: pd.DataFrame) -> str:
+    """What a request costs under continuous batching, against SimPy, plain stepping and the token-by-token loop."""
+    cost = measured.set_index(["case", "engine"])["ns_per_request"]
+    ratio = measured.set_index(["case", "engine"])["ratio"]
+    simpy = measured[measured["case"] == "continuous against SimPy"].set_index("ratio_to")["ratio"]
+    return (
+        f"Under continuous batching a request costs {cost['continuous, busy', 'step loop']:.0f} ns on a busy GPU, "
+        f"1/{simpy['one GPU']:.0f} of SimPy's queue without steps; on four GPUs behind a router "
+        f"1/{simpy['four GPUs, least requests']:.0f}. Taking steps at once is worth a factor of "
+        f"{ratio['continuous, busy', 'step by step']:.1f} when busy, "
+        f"{ratio['continuous, low load', 'step by step']:.0f} at low load and "
+        f"{ratio['continuous, long outputs', 'step by step']:.0f} with outputs of thousands of tokens."
     )
 
 
