@@ -57,28 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="simlib", description="Simulate how an LLM-serving system forms its batches.")
     verbs = parser.add_subparsers(required=True, metavar="VERB")
 
-    one = verbs.add_parser("simulate", help="serve a request table under one policy")
-    one.set_defaults(verb=_simulate)
-    one.add_argument("requests", metavar="REQUESTS.csv", help="a request table or a trace, gz or not")
-    one.add_argument(
-        "--policy", default="multi_bin_dynamic", help=f"one of {', '.join(POLICIES)}, or fcfs (continuous)"
-    )
-    one.add_argument("--k-bins", type=int, help="number of bins (multi-bin policies)")
-    one.add_argument("--bin-select", help="round_robin, longest_queue or oldest_head (multi_bin_dynamic)")
-    one.add_argument("--batch-size", type=int, help="largest batch (static_fifo), every batch (multi_bin_fixed)")
-    one.add_argument("--d-sla", type=float, default=1.0, help="deadline in seconds (default 1.0)")
-    one.add_argument("--variant", help="original, paper, printed or released (dynamic policies)")
-    one.add_argument("--gpus", type=int, default=1)
-    one.add_argument("--latency", default="original-synthetic", help=LATENCY)
-    one.add_argument("--execution", default="run_to_completion", help="run_to_completion or continuous")
-    for option, what in ENGINE.items():
-        one.add_argument(f"--{option}", type=int, metavar="N", help=f"continuous: {what}")
-    one.add_argument("--predictor", help=f"{', '.join(PREDICTORS)} (default: the table's column, else original)")
-    one.add_argument("--seed", type=int, default=42, help="seed of the predictor (default 42)")
-    one.add_argument("--oversize", default="error", help="error or reject: requests larger than a GPU's memory")
-    one.add_argument("--out", type=Path, metavar="RUN.csv", help="one row a request in input order")
-    one.add_argument("--trace", type=Path, metavar="FILE", help="what each GPU did when, for ui.perfetto.dev")
-
+    _add_simulate(verbs)
     four = verbs.add_parser("compare", help="the three schedulers at the four fidelity levels, with intervals")
     four.set_defaults(verb=_compare)
     four.add_argument("--level", default="all", help="1, 2, 3, 4 or all")
@@ -127,6 +106,30 @@ def _parser() -> argparse.ArgumentParser:
         "--all", action="store_true", help="every form, with coefficients, their intervals and measured ranges"
     )
     return parser
+
+
+def _add_simulate(verbs: Any) -> None:
+    one = verbs.add_parser("simulate", help="serve a request table under one policy")
+    one.set_defaults(verb=_simulate)
+    one.add_argument("requests", metavar="REQUESTS.csv", help="a request table or a trace, gz or not")
+    one.add_argument(
+        "--policy", default="multi_bin_dynamic", help=f"one of {', '.join(POLICIES)}, or fcfs (continuous)"
+    )
+    one.add_argument("--k-bins", type=int, help="number of bins (multi-bin policies)")
+    one.add_argument("--bin-select", help="round_robin, longest_queue or oldest_head (multi_bin_dynamic)")
+    one.add_argument("--batch-size", type=int, help="largest batch (static_fifo), every batch (multi_bin_fixed)")
+    one.add_argument("--d-sla", type=float, default=1.0, help="deadline in seconds (default 1.0)")
+    one.add_argument("--variant", help="original, paper, printed or released (dynamic policies)")
+    one.add_argument("--gpus", type=int, default=1)
+    one.add_argument("--latency", default="original-synthetic", help=LATENCY)
+    one.add_argument("--execution", default="run_to_completion", help="run_to_completion or continuous")
+    for option, what in ENGINE.items():
+        one.add_argument(f"--{option}", type=int, metavar="N", help=f"continuous: {what}")
+    one.add_argument("--predictor", help=f"{', '.join(PREDICTORS)} (default: the table's column, else original)")
+    one.add_argument("--seed", type=int, default=42, help="seed of the predictor (default 42)")
+    one.add_argument("--oversize", default="error", help="error or reject: requests larger than a GPU's memory")
+    one.add_argument("--out", type=Path, metavar="RUN.csv", help="one row a request in input order")
+    one.add_argument("--trace", type=Path, metavar="FILE", help="what each GPU did when, for ui.perfetto.dev")
 
 
 def _simulate(options: argparse.Namespace) -> None:
