@@ -92,7 +92,7 @@ def printed_memory_batches(mean_tokens: float, std_tokens: float, epsilon_m: flo
 
 
 def contraction(beta_s: float, slope_s: float) -> float:
-    """Factor by which ``b = b_mean + (D - tau_mean) / slope`` shrinks the window's error: |1 - beta / slope|.
+    """Factor by which ``b = b_mean + (D - tau_mean) / slope`` shrinks the window's error: ``abs(1 - beta / slope)``.
 
     With tau = a + beta b and b* = (D - a) / beta, b - b* = (1 - beta / slope) (b_mean - b*). The mean is over sizes of
     the last window, so that the largest error of a window is at most this factor times that of the one before: the
