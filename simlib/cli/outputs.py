@@ -35,6 +35,7 @@ def check_places(files: Sequence[Path | None] = (), folders: Sequence[Path | Non
 
 
 def make(folder: Path) -> None:
+    """Make a folder for results, or raise `InputError`."""
     try:
         folder.mkdir(exist_ok=True)
     except OSError as problem:
@@ -42,6 +43,7 @@ def make(folder: Path) -> None:
 
 
 def write(path: Path, text: str) -> None:
+    """Write a text aside, then rename it, or raise `InputError` and leave nothing."""
     # A link, /dev/stdout and the like stay what they are.
     in_place = path.is_symlink() or (path.exists() and not path.is_file())
     aside = path if in_place else path.with_name(path.name + ".part")

@@ -281,9 +281,12 @@ class Planner:
         interval = self._interval(chosen, 2 * confidence - 1)
         return interval.ci_high <= 1
 
-    def _interval(self, chosen: Configuration, confidence: float = 0.95, **worse: float) -> Interval:
-        seeds = range(self.seed + FRESH, self.seed + FRESH + CHECKED)
-        return stats.mean_interval([self.strain(chosen, seed, **worse) for seed in seeds], confidence)
+    def _fresh(self, draws: int = CHECKED) -> range:
+        """Seeds of draws that nothing was chosen by."""
+        return range(self.seed + FRESH, self.seed + FRESH + draws)
+
+    def _interval(self, chosen: Configuration, confidence: float = 0.95) -> Interval:
+        return stats.mean_interval([self.strain(chosen, seed) for seed in self._fresh()], confidence)
 
     def borne(self, chosen: Configuration, seed: int) -> float | None:
         """Largest multiple of the load that meets the objectives in one draw; None outside `HEADROOM`."""
@@ -297,7 +300,7 @@ class Planner:
 
     def headroom(self, chosen: Configuration, draws: int = 10) -> Interval | None:
         """Largest multiple of the load at which the objectives are met, a root a draw; None if one has none."""
-        roots = [self.borne(chosen, seed) for seed in range(self.seed + FRESH, self.seed + FRESH + draws)]
+        roots = [self.borne(chosen, seed) for seed in self._fresh(draws)]
         return None if None in roots else stats.mean_interval(roots)
 
     def _found(
@@ -307,8 +310,8 @@ class Planner:
         others: Sequence[Configuration],
         tried: dict[Configuration, float],
     ) -> Plan:
-        seeds = range(self.seed + FRESH, self.seed + FRESH + CHECKED)
-        rows = replicate(lambda seed: self.values_s(nearest, seed), CHECKED, seed=seeds[0], progress=False)
+        first = self._fresh()[0]
+        rows = replicate(lambda seed: self.values_s(nearest, seed), CHECKED, seed=first, progress=False)
         cost = None
         if self.price_per_gpu_hour is not None:
             cost = self.price_per_gpu_hour * nearest.gpus / (3600 * self._output_rate()) * 1e6
@@ -342,8 +345,7 @@ class Planner:
                 what = f"prefill's share {split:g} rather than {presets.SPLIT:g}"
                 worse.append((what, replace(chosen, engine=replace(chosen.engine, law=other)), {}))
         for what, other, change in worse:
-            seeds = range(self.seed + FRESH, self.seed + FRESH + CHECKED)
-            strains = [self.strain(other, seed, **change) for seed in seeds]
+            strains = [self.strain(other, seed, **change) for seed in self._fresh()]
             yield Risk(what, stats.mean_interval(strains), float(np.mean(np.array(strains) > 1)))
 
     def _gpus_by_bins(self, tried: dict[Configuration, float]) -> dict[int, int | None]:
