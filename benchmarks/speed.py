@@ -86,7 +86,7 @@ def kernels(requests: int) -> pd.DataFrame:
             np.testing.assert_array_equal(getattr(one, column), getattr(other, column), f"{mine} against {rival}")
     ways = {name: (requests, call) for name, call in (in_c | ours).items()}
     against = {"static_fifo": "C static", "dynamic_no_bins": "C dynamic", "multi_bin_dynamic": "C dynamic"}
-    return compare("event loop", ways, against | {"custom": "static_fifo"})
+    return compare("event loop", ways, against | {"custom": "static_fifo"}, rounds=11)
 
 
 def pipeline(requests: int, peer_requests: int = 20_000) -> pd.DataFrame:

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["borrowed", "called", "compiled", "is_compilable", "is_own", "is_worthwhile", "uncounted"]
+__all__ = ["borrowed", "bound", "called", "compiled", "is_compilable", "is_own", "is_worthwhile", "uncounted"]
 
 WORTHWHILE = 20_000  # requests
 
@@ -52,6 +52,20 @@ def called(function: Callable[..., Any], signature: Any) -> Callable[..., Any]:
     ten requests. Nobody looks here: an array of another type or layout would be misread.
     """
     return compiled(function, signature).get_compile_result(signature).entry_point
+
+
+@functools.lru_cache(maxsize=256)
+def bound(function: FunctionType, **kernels: FunctionType) -> FunctionType:
+    """A kernel of the package with others of the package in place of its globals of these names.
+
+    What is bound is compiled into its caller, where what is passed is called by address: dearer than a decision.
+    """
+    namespace = {**function.__globals__, **kernels}
+    twin = FunctionType(
+        function.__code__, namespace, "_".join([function.__name__, *(k.__name__ for k in kernels.values())])
+    )
+    twin.__module__ = function.__module__
+    return twin
 
 
 def is_compilable(function: Callable[..., Any], signature: Any) -> tuple[bool, str]:
@@ -216,6 +230,7 @@ def _source(function: FunctionType) -> str:
             elif isinstance(value, int | float | str | tuple):
                 held.add(f"{name}={value!r}")
     files = sorted({inspect.getfile(kernel) for kernel in reached})
+    held.update(kernel.__qualname__ for kernel in reached)
     digest = hashlib.sha256("\n".join(sorted(held)).encode())
     for file in files:
         digest.update(Path(file).read_bytes())
