@@ -261,10 +261,7 @@ def joint_optimum(
     """
     values, counts = distinct(lengths_tokens)
     k_bins = check_distinct(k_bins, values)
-    max_batch, gpus = check_integer("max_batch", max_batch, 1, MOST_BATCH), check_integer("gpus", gpus, 1, MAX_GPUS)
-    share = check_number("quantile", quantile, 0.0, 1.0, open_low=True, open_high=True)
-    deadline_s = check_number("deadline_s", deadline_s, 0.0, open_low=True)
-    allowance_s = deadline_s - check_number("waiting_budget_s", waiting_budget_s, 0.0, deadline_s)
+    max_batch, gpus, share, allowance_s = check_terms(max_batch, gpus, quantile, deadline_s, waiting_budget_s)
     times_s, _ = _times(latency, values, np.arange(1, max_batch + 1), prompt_tokens)
     up_to = np.append(0.0, np.cumsum(counts))
     fits = np.array([np.searchsorted(column, allowance_s, side="right") for column in times_s.T])
@@ -282,6 +279,19 @@ def joint_optimum(
     law = (times_s, up_to, fits, share ** (1.0 / sizes), rows)
     inner, sizes = _programme(values, k_bins, law) if _is_optimal(bounds) else _batches(values, k_bins, bounds, law)
     return _worth(values, counts, inner, sizes, times_s[:, sizes - 1], allowance_s, gpus)
+
+
+def check_terms(
+    max_batch: Any, gpus: Any, quantile: Any, deadline_s: Any, waiting_budget_s: Any
+) -> tuple[int, int, float, float]:
+    """The largest batch, the servers, the share of batches that keep the deadline, and what it leaves for service."""
+    deadline_s = check_number("deadline_s", deadline_s, 0.0, open_low=True)
+    return (
+        check_integer("max_batch", max_batch, 1, MOST_BATCH),
+        check_integer("gpus", gpus, 1, MAX_GPUS),
+        check_number("quantile", quantile, 0.0, 1.0, open_low=True, open_high=True),
+        deadline_s - check_number("waiting_budget_s", waiting_budget_s, 0.0, deadline_s),
+    )
 
 
 def _is_optimal(bounds: Any) -> bool:

@@ -17,9 +17,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from simlib import binning, latency
-from simlib.checks import InputError, check_integer, check_number, check_type
+from simlib.checks import InputError, check_integer, check_type
 from simlib.engine import BATCH_COLUMNS, MAX_OUTPUT, MAX_PROMPT, MAX_TOTAL, SIZE, SUM_OUTPUT, SUM_PROMPT
-from simlib.joint_bins import MOST_BATCH, JointBins
+from simlib.joint_bins import JointBins, check_terms
 from simlib.latency import GivenBatchTimes, GivenTimes, OfLongestTotal, times_of
 from simlib.optimal_bins import BATCHES_A_BIN, partition, sizes_of, starts_of
 from simlib.simulation import MAX_GPUS
@@ -162,10 +162,7 @@ def joint_optimum(
     True
     """
     predicted, k_bins = _predictions(requests), check_integer("k_bins", k_bins, 1, binning.MAX_BINS)
-    max_batch, gpus = check_integer("max_batch", max_batch, 1, MOST_BATCH), check_integer("gpus", gpus, 1, MAX_GPUS)
-    share = check_number("quantile", quantile, 0.0, 1.0, open_low=True, open_high=True)
-    deadline_s = check_number("deadline_s", deadline_s, 0.0, open_low=True)
-    allowance_s = deadline_s - check_number("waiting_budget_s", waiting_budget_s, 0.0, deadline_s)
+    max_batch, gpus, share, allowance_s = check_terms(max_batch, gpus, quantile, deadline_s, waiting_budget_s)
     alone = _worth(requests, np.zeros(0), np.ones(1, int), latency, allowance_s, gpus)
     if alone.late_share > 1 - share:
         raise InputError(

@@ -94,6 +94,7 @@ class Planner:
     seed: int = 42
     _count: list[int] = field(default_factory=lambda: [0], init=False, repr=False)
     _drawn: dict[tuple[int, float | None], RequestTable] = field(default_factory=dict, init=False, repr=False)
+    _values_s: dict[tuple, dict[str, float]] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         put = object.__setattr__
@@ -172,10 +173,13 @@ class Planner:
     def values_s(
         self, chosen: Configuration, seed: int, load: float = 1.0, noise: float | None = None
     ) -> dict[str, float]:
-        """Each objective's value in one draw, seconds."""
-        run = self.run(chosen, seed, load, noise)
-        scored = slice(*(round(part * len(run.table)) for part in SCORED))
-        return goals.values_s(run, self.objectives, scored)
+        """Each objective's value in one draw, seconds; kept, as several questions are put to the same draws."""
+        case = (chosen, seed, load, noise)
+        if case not in self._values_s:
+            run = self.run(chosen, seed, load, noise)
+            scored = slice(*(round(part * len(run.table)) for part in SCORED))
+            self._values_s[case] = goals.values_s(run, self.objectives, scored)
+        return self._values_s[case]
 
     def run(self, chosen: Configuration, seed: int, load: float = 1.0, noise: float | None = None) -> Any:
         """Serve one draw, at a multiple of its rate."""

@@ -99,21 +99,7 @@ def rankings(runs: pd.DataFrame, metric: str = "sla_violation_share") -> pd.Data
 
 def differences(runs: pd.DataFrame) -> pd.DataFrame:
     """Paired differences of late requests, A minus B, by place and load; ``p_holm`` over all of them."""
-    import pandas as pd
-
-    check_frame("runs", runs, (*KEYS, "scheduler", "replication", *METRICS))
-    rows = []
-    for key, group in runs.groupby(KEYS, sort=False):
-        wide = group.pivot_table(index="replication", columns="scheduler", values="sla_violation_share")
-        for a, b in levels.PAIRS:
-            pair = stats.paired_difference(wide[a], wide[b])
-            rows.append(
-                dict(zip(KEYS, key, strict=True))
-                | {"scheduler_a": a, "scheduler_b": b, "difference": pair.mean}
-                | {"ci_low": pair.ci_low, "ci_high": pair.ci_high, "p_holm": pair.p_value, "replications": len(wide)}
-            )
-    table = pd.DataFrame(rows)
-    return table.assign(p_holm=stats.holm(table["p_holm"]))
+    return measured_levels.differences(runs, KEYS)
 
 
 def causes(runs: pd.DataFrame, a: str = "multi_bin_dynamic", b: str = "dynamic_no_bins") -> pd.DataFrame:

@@ -9,7 +9,7 @@ requests from an empty system.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -237,18 +237,18 @@ def table_of(runs: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def differences(runs: pd.DataFrame) -> pd.DataFrame:
-    """Paired differences of the shares of late requests, A minus B; ``p_holm`` over all comparisons of the table."""
+def differences(runs: pd.DataFrame, keys: Sequence[str] = tuple(KEYS)) -> pd.DataFrame:
+    """Differences of the shares of late requests, A minus B, by `keys`; ``p_holm`` over all of the table."""
     import pandas as pd
 
-    check_frame("runs", runs, (*KEYS, "scheduler", "replication", "sla_violation_share"))
+    check_frame("runs", runs, (*keys, "scheduler", "replication", "sla_violation_share"))
     rows: list[dict[str, Any]] = []
-    for key, group in runs.groupby(KEYS, sort=False, dropna=False):
+    for key, group in runs.groupby(list(keys), sort=False, dropna=False):
         wide = group.pivot_table(index="replication", columns="scheduler", values="sla_violation_share")
         for a, b in [pair for pair in (*levels.PAIRS, *PLAN_PAIRS) if set(pair) <= set(wide)]:
             pair = stats.difference(wide[a], wide[b])
             rows.append(
-                dict(zip(KEYS, key, strict=True))
+                dict(zip(keys, key, strict=True))
                 | {"scheduler_a": a, "scheduler_b": b, "difference": pair.mean}
                 | {"ci_low": pair.ci_low, "ci_high": pair.ci_high, "p_holm": pair.p_value, "replications": len(wide)}
             )
