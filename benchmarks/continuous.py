@@ -26,7 +26,7 @@ import pandas as pd
 import simlib
 from benchmarks import peers
 from benchmarks.speed import exponents
-from benchmarks.timing import compare
+from benchmarks.timing import compare, memory_bytes
 from simlib import continuous
 from simlib.capacity import Search
 from simlib.lengths import LogNormal
@@ -113,28 +113,9 @@ def growth(sizes: tuple[int, ...]) -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True)
 
 
-MEMORY = """
-import re, sys
-import simlib
-from benchmarks.continuous import ENGINE, LAW, table_of
-
-def peak_bytes():  # of this process alone: what getrusage says includes its parent's
-    return 1024 * int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read()).group(1))
-
-def run(requests):
+def whole_run(requests: int) -> Any:
+    """Table, state, columns by request."""
     return simlib.simulate(table_of(requests, 14.0), "fcfs", LAW, 1, ENGINE, backend="compiled").times
-
-run(1000)
-before = peak_bytes()
-run(int(sys.argv[1]))
-print((peak_bytes() - before) / int(sys.argv[1]))
-"""
-
-
-def memory_bytes(requests: int) -> float:
-    """Bytes a request at the peak: table, state, columns by request."""
-    child = subprocess.run([sys.executable, "-c", MEMORY, str(requests)], check=True, capture_output=True, text=True)
-    return float(child.stdout)
 
 
 COMPILE = """
@@ -210,7 +191,7 @@ def run(scale: float = 1.0, most: int = 10_000_000) -> dict[str, pd.DataFrame]:
         goals.append((what, row.ratio, "times", SIMPY_LEAST[row.ratio_to], False))
     for name, exponent in exponents(grown).items():
         goals.append((f"growth: {name}", exponent, f"exponent, {sizes[0]:g} to {most:g} requests", 1.06, True))
-    goals.append(("continuous, memory at the peak", memory_bytes(most), "bytes a request", 130.0, True))
+    goals.append(("continuous, memory at the peak", memory_bytes(__name__, most), "bytes a request", 130.0, True))
     what = f"continuous, capacities of {' / '.join(PAIR)} to {HALF_WIDTH:.0%}"
     spent_s = found["cpu_s"].median() if found["reached"].all() else math.inf
     goals.append((what, spent_s, "CPU seconds", 10.0, True))

@@ -17,7 +17,7 @@ import pandas as pd
 
 import simlib
 from benchmarks import peers
-from benchmarks.timing import compare
+from benchmarks.timing import compare, memory_bytes
 from simlib import engine, latency
 from simlib.lengths import LogNormal
 from simlib.metrics import percentiles
@@ -180,28 +180,9 @@ def start_up() -> pd.DataFrame:
     return compare("fresh process", children, {name: "python" for name in STARTS if name != "python"})
 
 
-MEMORY = """
-import re, sys
-import simlib
-from benchmarks.speed import MODEL, POLICIES, table_of
-
-def peak_bytes():  # of this process alone: what getrusage says includes its parent's
-    return 1024 * int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read()).group(1))
-
-def run(requests):
-    return simlib.simulate(table_of(requests), POLICIES["multi_bin_dynamic"], MODEL, 4).times
-
-run(1000)
-before = peak_bytes()
-run(int(sys.argv[1]))
-print((peak_bytes() - before) / int(sys.argv[1]))
-"""
-
-
-def memory_bytes(requests: int) -> float:
-    """Bytes a request at the peak: table, bins, engine, columns by request."""
-    child = subprocess.run([sys.executable, "-c", MEMORY, str(requests)], check=True, capture_output=True, text=True)
-    return float(child.stdout)
+def whole_run(requests: int) -> Any:
+    """Table, bins, engine, columns by request."""
+    return simlib.simulate(table_of(requests), POLICIES["multi_bin_dynamic"], MODEL, GPUS).times
 
 
 def first_result_s(requests: int = 10_000) -> float:
@@ -257,7 +238,7 @@ def run() -> dict[str, pd.DataFrame]:
     rate = 1e9 / own.set_index("engine")["ns_per_request"]["stepped"]
     goals.append(("user's policy, stepped", rate, "requests per CPU second", 500_000.0, False))
     goals.append(("user's policy, first result", first_result_s(), "seconds", 0.5, True))
-    goals.append(("memory at the peak", memory_bytes(sizes[-1]), "bytes a request", 200.0, True))
+    goals.append(("memory at the peak", memory_bytes(__name__, sizes[-1]), "bytes a request", 200.0, True))
     goals.append(("simulate, 10 requests", call_us(), "microseconds a call", 300.0, True))
     table = pd.DataFrame(goals, columns=["goal", "measured", "unit", "limit", "at_most"])
     table["met"] = (table["measured"] <= table["limit"]) == table["at_most"]

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import gc
+import importlib
+import re
 import resource
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -56,3 +61,22 @@ def _cpu_s() -> float:
     """CPU time of this process and of the children that it has waited for."""
     children = resource.getrusage(resource.RUSAGE_CHILDREN)
     return time.process_time() + children.ru_utime + children.ru_stime
+
+
+def memory_bytes(module: str, requests: int) -> float:
+    """Bytes a request at the peak of a fresh process that runs a module's `whole_run` with so many requests."""
+    command = [sys.executable, "-m", __name__, module, str(requests)]
+    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def _peak_bytes() -> int:
+    """Of this process alone: what getrusage says includes its parent's."""
+    return 1024 * int(re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())[1])
+
+
+if __name__ == "__main__":
+    _run, _requests = importlib.import_module(sys.argv[1]).whole_run, int(sys.argv[2])
+    _run(1000)  # what is loaded once does not count
+    _before = _peak_bytes()
+    _run(_requests)
+    print((_peak_bytes() - _before) / _requests)
