@@ -42,3 +42,17 @@ def test_the_printed_gains_are_those_of_the_papers_numbers():
     gains = list(sla_capacity.PRINTED_THROUGHPUT_GAINS.values())
     assert [round(100 * gain - 100, 2) for gain in gains] == [8.22, 6.47, 12.15, 28.24, 15.98, 7.97]
     assert [round(100 * gain - 100, 1) for gain in sla_capacity.PRINTED_CAPACITY_GAINS.values()] == [10.0, 22.2, 26.7]
+
+
+def test_prompts_within_the_steps_cost_capacity_and_longer_runs_do_not():
+    """Table II's rows in small: a prompt takes time, and its row carries less than the outputs alone would."""
+    table = sla_capacity.table_2(caps=(32,), kinds=("geometric",), requests=1500, replications=4)
+    rows = table.set_index(["setting", "engine"])
+    for setting, (_, output, _) in sla_capacity.TABLE_2.items():
+        capacity = rows.loc[(setting, "static 32"), "capacity_rps"]
+        assert 0.7 * sla_capacity.expected_rps(32, output) < capacity < sla_capacity.expected_rps(32, output)
+    assert table["doubled"].between(0.9, 1.1).all()
+    said = reading.control.table_2_answer(table, sla_capacity.PRINTED_CAPACITY_GAINS)
+    assert said.count("printed") == 3 and "1.22" in said
+    assert "differ by" in reading.control.doubled_answer(table)
+    assert "PD fusion" in reading.control.show_table_2(table).to_html()

@@ -5,6 +5,7 @@ Reads what `studies.control` returns. One rule is called better or worse only wh
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -187,6 +188,45 @@ def capacity_answer(table: pd.DataFrame) -> str:
         )
         said.append(f"{kind} lengths: {gains}")
     return "Capacity of the paper's rule, times that of a static cap; " + "; ".join(said) + "."
+
+
+@reads_tables
+def table_2_answer(table: pd.DataFrame, printed: Mapping[str, float]) -> str:
+    """For each setting: which gains the paper's rule has over the static caps, and between which the printed one is."""
+    said = []
+    for setting, rows in table[table["engine"].str.startswith("static")].groupby("setting", sort=False):
+        gains = "; ".join(
+            f"{kind} outputs {own['gain'].min():.2f} to {own['gain'].max():.2f}"
+            for kind, own in rows.groupby("outputs", sort=False)
+        )
+        within = rows["gain"].min() <= printed[setting] <= rows["gain"].max()
+        said.append(f"{setting}: {gains} (printed {printed[setting]:.2f}, {'within' if within else 'outside'} this)")
+    return "Gain in capacity over static caps by row of Table II: " + ". ".join(said) + "."
+
+
+@reads_tables
+def doubled_answer(table: pd.DataFrame) -> str:
+    """How far capacities move when runs are twice as long."""
+    moved = (table["doubled"] - 1).abs().max()
+    apart = int(((table["doubled_ci_low"] > 1) | (table["doubled_ci_high"] < 1)).sum())
+    return (
+        f"In runs of twice as many requests capacities differ by {100 * moved:.1f} % at most; "
+        f"{apart} of {len(table)} intervals of that ratio exclude 1."
+    )
+
+
+@reads_tables
+def show_table_2(table: pd.DataFrame) -> Styler:
+    """Capacities, gains and what longer runs change, with intervals."""
+    return _shown(
+        table,
+        {"setting": "row", "outputs": "outputs", "engine": "engine"},
+        {
+            "capacity_rps": ("capacity (requests/s)", "", 2),
+            "gain": ("paper's rule over it", "gain_", 3),
+            "doubled": ("in longer runs, over shorter", "doubled_", 3),
+        },
+    )
 
 
 @reads_tables

@@ -6,8 +6,9 @@ its rules: what is shown is the gain as a function of what it leaves open.
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -33,10 +34,17 @@ __all__ = [
     "capacities",
     "expected_rps",
     "static_cap_of_gain",
+    "table_2",
     "throughputs",
 ]
 
-PRINTED_CAPACITY_GAINS = {"LLaMA-65B": 3.3 / 3.0, "LLaMA3-70B": 6.6 / 5.4, "LLaMA3-70B, PD fusion": 3.8 / 3.0}
+# Table II: mean prompt, mean output, and the two capacities' ratio.
+TABLE_2 = {
+    "LLaMA-65B": (237.7, 416.2, 3.3 / 3.0),
+    "LLaMA3-70B": (256.6, 61.5, 6.6 / 5.4),
+    "LLaMA3-70B, PD fusion": (256.6, 447.5, 3.8 / 3.0),
+}
+PRINTED_CAPACITY_GAINS = {name: row[2] for name, row in TABLE_2.items()}
 # Table I: mean prompt, mean output, requests, and the two throughputs' ratio.
 TABLE_1 = {
     "LLaMA-65B": (68.4, 344.5, 1319, 2146 / 1983),
@@ -51,6 +59,7 @@ OUTPUTS = ("fixed", "geometric")
 TTFT_S = 10.0  # a queue that grows is no capacity, whatever its time between tokens
 MOST = 512
 PREFILL_S = 0.00004  # a prompt token; the paper has none
+WITH_PREFILL = StepLaw(A_S, BETA_S, PREFILL_S)
 
 
 def outputs(kind: str, mean: float, n: int, rng: np.random.Generator) -> np.ndarray:
@@ -101,37 +110,91 @@ def capacities(
     """
     import pandas as pd
 
+    engines, rows = _engines(caps, rules), []
+    for kind in kinds:
+
+        def draw(n: int, seed: int, kind: str = kind) -> RequestTable:
+            return _draw(kind, 0, mean_output, n, seed)
+
+        roots = replicate(_search(engines, draw, LAW, late_share, requests), replications, seed=seed)
+        for name, engine in engines.items():
+            expected = {"expected_rps": expected_rps(engine.max_seqs, mean_output), "replications": replications}
+            rows.append({"outputs": kind, "engine": name} | _gain(roots, rules[0], name) | expected)
+    return pd.DataFrame(rows)
+
+
+def table_2(
+    caps: Sequence[int] = (32, 64, 88, 128, 256),
+    rule: str = "paper",
+    kinds: Sequence[str] = OUTPUTS,
+    late_share: float = 0.05,
+    requests: int = 4000,
+    replications: int = 8,
+    seed: int = 1,
+) -> pd.DataFrame:
+    """Table II's settings, prompts within the steps: capacity at 50 ms in runs of so many requests, and in longer ones.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row a setting, kind of outputs and engine: as `capacities`, of runs of twice as many requests; ``doubled``,
+        their capacity over that of the shorter runs, by pairs, ``doubled_ci_low, doubled_ci_high``.
+    """
+    import pandas as pd
+
+    engines, rows = _engines(caps, (rule,)), []
+    for (setting, (prompt, output, _)), kind in itertools.product(TABLE_2.items(), kinds):
+
+        def draw(n: int, seed: int, kind: str = kind, prompt: float = prompt, output: float = output) -> RequestTable:
+            return _draw(kind, prompt, output, n, seed)
+
+        short, long = (
+            replicate(_search(engines, draw, WITH_PREFILL, late_share, n), replications, seed=seed)
+            for n in (requests, 2 * requests)
+        )
+        for name in engines:
+            doubled = mean_interval(np.log(long[name] / short[name]))
+            row = {"setting": setting, "prompt_tokens": prompt, "output_tokens": output, "outputs": kind}
+            limits = {"doubled": doubled.mean, "doubled_ci_low": doubled.ci_low, "doubled_ci_high": doubled.ci_high}
+            row |= {"engine": name} | _gain(long, rule, name)
+            row |= {key: math.exp(value) for key, value in limits.items()}
+            rows.append(row | {"replications": replications})
+    return pd.DataFrame(rows)
+
+
+def _engines(caps: Sequence[int], rules: Sequence[str]) -> dict[str, Continuous]:
     engines = {f"static {cap}": Continuous(max_seqs=cap, token_budget=2**20) for cap in caps}
     for rule in rules:
         control = StepControl(d_sla=D_SLA, sla=rule, interval_steps=16)
         engines[rule] = Continuous(max_seqs=MOST, token_budget=2**20, control=control)
-    rows = []
-    for kind in kinds:
-        search = capacity.Search(
-            {name: StaticFIFO(batch_size=engine.max_seqs) for name, engine in engines.items()},
-            lambda n, seed, kind=kind: _draw(kind, mean_output, n, seed),
-            LAW,
-            sla=f"ttft<={TTFT_S:g},tpot<={D_SLA:g}",
-            late_share=late_share,
-            requests=requests,
-            execution=engines,
-        )
-        roots = replicate(search, replications, seed=seed)
-        for name, engine in engines.items():
-            found, gain = mean_interval(roots[name]), mean_interval(np.log(roots[rules[0]] / roots[name]))
-            rows.append(
-                {"outputs": kind, "engine": name, "capacity_rps": found.mean, "ci_low": found.ci_low}
-                | {"ci_high": found.ci_high, "gain": math.exp(gain.mean), "gain_ci_low": math.exp(gain.ci_low)}
-                | {"gain_ci_high": math.exp(gain.ci_high), "expected_rps": expected_rps(engine.max_seqs, mean_output)}
-                | {"replications": replications}
-            )
-    return pd.DataFrame(rows)
+    return engines
 
 
-def _draw(kind: str, mean_output: float, n: int, seed: int) -> RequestTable:
+def _search(
+    engines: dict[str, Continuous], draw: Callable[[int, int], RequestTable], law: StepLaw, late_share: float, n: int
+) -> capacity.Search:
+    return capacity.Search(
+        {name: StaticFIFO(batch_size=engine.max_seqs) for name, engine in engines.items()},
+        draw,
+        law,
+        sla=f"ttft<={TTFT_S:g},tpot<={D_SLA:g}",
+        late_share=late_share,
+        requests=n,
+        execution=engines,
+    )
+
+
+def _gain(roots: pd.DataFrame, rule: str, name: str) -> dict[str, float | int]:
+    """An engine's capacity, and the rule's over it."""
+    found, gain = mean_interval(roots[name]), mean_interval(np.log(roots[rule] / roots[name]))
+    row = {"capacity_rps": found.mean, "ci_low": found.ci_low, "ci_high": found.ci_high, "gain": math.exp(gain.mean)}
+    return row | {"gain_ci_low": math.exp(gain.ci_low), "gain_ci_high": math.exp(gain.ci_high)}
+
+
+def _draw(kind: str, prompt: float, output: float, n: int, seed: int) -> RequestTable:
     rng = np.random.default_rng(seed)
     arrival_s = np.cumsum(rng.exponential(1.0, n))
-    return RequestTable(arrival_s, np.zeros(n, int), outputs(kind, mean_output, n, rng))
+    return RequestTable(arrival_s, np.full(n, round(prompt)), outputs(kind, output, n, rng))
 
 
 def throughputs(
@@ -176,6 +239,5 @@ def _at_once(kind: str, prompt: float, output: float, n: int, seed: int) -> Requ
 
 
 def _tokens_per_s(table: RequestTable, engine: Continuous) -> float:
-    law = StepLaw(A_S, BETA_S, PREFILL_S)
-    run = simulate(table, "fcfs", law, 1, engine, backend="compiled")
+    run = simulate(table, "fcfs", WITH_PREFILL, 1, engine, backend="compiled")
     return float(table.output_tokens.sum() / np.max(run.times.completion_s))
