@@ -5,6 +5,7 @@ Reads a `run.Run`, simulates nothing: a second look, under another deadline, cos
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 from collections.abc import Mapping
@@ -95,7 +96,7 @@ class SLA:
         if isinstance(sla, SLA):
             return sla
         if not isinstance(sla, str):
-            return cls({"latency": check_number("sla", sla, 0.0, open_low=True)})
+            return _deadline(check_number("sla", sla, 0.0, open_low=True))
         try:
             return cls({"latency": check_number("sla", float(sla), 0.0, open_low=True)})
         except ValueError as problem:
@@ -112,6 +113,11 @@ class SLA:
                 raise InputError(f"sla: {match[2]!r} in {sla!r} (expected seconds)") from None
             limits[match[1]] = check_number(f"sla {match[1]}", limit, 0.0, open_low=True)
         return cls(limits)
+
+
+@functools.lru_cache(maxsize=64)
+def _deadline(latency_s: float) -> SLA:
+    return SLA({"latency": latency_s})
 
 
 def request_times(run: Run) -> dict[str, np.ndarray]:
@@ -238,12 +244,13 @@ def _percentiles(values: np.ndarray, *percents: float) -> list[float]:
     if not len(values):
         return [float("nan")] * len(percents)
     places = {percent: percent / 100 * (len(values) - 1) for percent in sorted(percents)}
-    found, below, above = {}, 0, values
+    found, below, above = {}, 0, values.copy()
     for percent, place in places.items():
         at = math.floor(place)
-        above, below = np.partition(above, at - below)[at - below :], at
+        above.partition(at - below)
+        above, below = above[at - below :], at
         low = float(above[0])
-        high = float(np.min(above[1:], initial=math.inf)) if len(above) > 1 else low
+        high = float(above[1:].min()) if len(above) > 1 else low
         part = place - at
         found[percent] = high - (high - low) * (1 - part) if part >= 0.5 else low + (high - low) * part
     return [found[percent] for percent in percents]
@@ -256,8 +263,8 @@ def token_p99(tpot_s: np.ndarray, gaps: np.ndarray) -> float:
     """
     if not len(tpot_s):
         return float("nan")
-    total, top = int(np.add.reduce(gaps)), max(1, len(tpot_s) // 16)
-    while True:  # the slowest sixteenth of the requests most often has the slowest hundredth of the gaps
+    total, top = int(np.add.reduce(gaps)), max(1, len(tpot_s) // 32)
+    while True:  # the slowest few of the requests most often have the slowest hundredth of the gaps
         least_s = np.partition(tpot_s, len(tpot_s) - top)[len(tpot_s) - top]
         slowest = np.flatnonzero(tpot_s >= least_s)
         below = total - int(np.add.reduce(gaps[slowest]))
