@@ -16,7 +16,8 @@ from simlib import step_laws, step_state, steploop
 from simlib.checks import InputError, check_choice, check_integer, check_number, check_type
 from simlib.compiled import compiled, is_compilable, is_worthwhile
 from simlib.engine_run import EngineRun, Served
-from simlib.schedulers import POLICIES, SELECTIONS, MultiBinDynamic, StaticFIFO
+from simlib.schedulers import SELECTIONS, MultiBinDynamic, StaticFIFO
+from simlib.shortest_first import NAMED, ShortestPredictedFirst
 from simlib.step_control import StepControl
 from simlib.table import RequestTable
 
@@ -103,7 +104,7 @@ class Continuous:
     routing: str = "shared"
     timeout_s: float | None = None
     control: StepControl | None = None
-    policies: ClassVar[dict[str, Any]] = {**POLICIES, "fcfs": FirstCome}
+    policies: ClassVar[dict[str, Any]] = {**NAMED, "fcfs": FirstCome}
 
     def __post_init__(self) -> None:
         check_integer("max_seqs", self.max_seqs, 1, MOST_SEATS)
@@ -144,7 +145,7 @@ def simulate(
 ) -> EngineRun:
     """`simulation.simulate` for continuous batching; arguments are checked there."""
     law = step_laws.resolve(latency)
-    bins, bin_of, edges, selection, seats = _order(policy, table, gpus)
+    bins, bin_of, edges, order = _order(policy, table, gpus)
     needed = settings.needed_blocks(table)
     if oversize == "error" and (needed > settings.blocks).any():
         row = int(np.argmax(needed > settings.blocks))
@@ -154,7 +155,7 @@ def simulate(
             f'{settings.kv_tokens} tokens; oversize="reject" rejects such requests and counts them)'
         )
     backend = _backend(backend, law, len(table))
-    rules = _rules(settings, law, gpus, bins, selection, seats)
+    rules = _rules(settings, law, gpus, bins, **order)
     return EngineRun(
         table=table,
         served=_serve(table, law, gpus, rules, bin_of, backend, settings.control),
@@ -186,16 +187,19 @@ def logged(run: EngineRun, log_steps: int) -> Served:
     return _serve(run.table, run.law, run.gpus, run.rules, run.bin_of, run.backend, run.control, log_steps)
 
 
-def _order(policy: Any, table: RequestTable, gpus: int) -> tuple[int, np.ndarray, Any, int, int | None]:
-    """The policy's bins, how the next one is chosen, and the most sequences that it lets run."""
+def _order(policy: Any, table: RequestTable, gpus: int) -> tuple[int, np.ndarray, Any, dict[str, Any]]:
+    """The policy's bins and how the next one is chosen; of a policy without, the most sequences that it lets run."""
     if hasattr(policy, "decide"):
         raise InputError(f"policy {policy.name}: asks for batches (expected a policy whose order is that of its bins)")
-    seats = policy.batch_size if isinstance(policy, StaticFIFO) else None
     if not policy.needs_predictions:
-        return 1, np.zeros(0, np.int32), None, step_state.OLDEST_BIN, seats
-    plan = policy.plan(table, gpus)
-    selection = SELECTIONS.index(policy.bin_select) if isinstance(policy, MultiBinDynamic) else step_state.OLDEST_BIN
-    return len(plan.queues.end), plan.queues.of.astype(np.int32), plan.edges, selection, seats
+        seats = {"seats": policy.batch_size} if isinstance(policy, StaticFIFO) else {}
+        return 1, np.zeros(0, np.int32), None, seats
+    plan, order = policy.plan(table, gpus), {"selection": step_state.OLDEST_BIN}
+    if isinstance(policy, MultiBinDynamic):
+        order = {"selection": SELECTIONS.index(policy.bin_select)}
+    elif isinstance(policy, ShortestPredictedFirst):
+        order = {"selection": step_state.SHORTEST, "seconds_per_token": policy.weight_s}
+    return len(plan.queues.end), plan.queues.of.astype(np.int32), plan.edges, order
 
 
 def _backend(backend: str, law: Any, requests: int) -> str:
@@ -216,6 +220,7 @@ def _rules(
     bins: int = 1,
     selection: int = step_state.OLDEST_BIN,
     seats: int | None = None,
+    seconds_per_token: float = 0.0,
 ) -> step_state.StepRules:
     """The settings as the loop reads them."""
     if settings.control is not None:
@@ -237,6 +242,7 @@ def _rules(
         spread=int(law.spread),
         control=int(settings.control is not None),
         timeout_s=math.inf if settings.timeout_s is None else settings.timeout_s,
+        seconds_per_token=seconds_per_token,
     )
 
 

@@ -43,11 +43,12 @@ class StepRules(NamedTuple):
     spread: int
     control: int
     timeout_s: float
+    seconds_per_token: float = 0.0
 
 
 FIRST, MIXED, CHUNKED = range(3)
 SHARED, ROUND_ROBIN, LEAST_TOKENS, LEAST_REQUESTS = range(4)
-NEXT_BIN, LONGEST_BIN, OLDEST_BIN = range(3)
+NEXT_BIN, LONGEST_BIN, OLDEST_BIN, SHORTEST = range(4)
 
 
 class State(NamedTuple):

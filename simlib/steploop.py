@@ -418,7 +418,7 @@ def signatures() -> SimpleNamespace:
     table, cube = types.float64[:, ::1], types.float64[:, :, ::1]
     grid = types.int64[:, ::1]
     ask = types.NamedTuple([floats, ints, ints, ints, ints, links], Ask)
-    rules = types.NamedTuple([types.int64] * (len(StepRules._fields) - 1) + [types.float64], StepRules)
+    rules = types.NamedTuple([types.int64] * (len(StepRules._fields) - 2) + [types.float64] * 2, StepRules)
     state = types.NamedTuple(
         [grid, table, grid, grid, ints, floats, ints, floats, ints, cube, cube, ints, ints, ints]
         + [links] * 4
