@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from simlib import step_laws, step_state, steploop
+from simlib import length_classes, step_laws, step_state, steploop
 from simlib.checks import InputError, check_choice, check_integer, check_number, check_type
 from simlib.compiled import compiled, is_compilable, is_worthwhile
 from simlib.engine_run import EngineRun, Served
@@ -24,7 +24,7 @@ from simlib.table import RequestTable
 __all__ = ["Continuous", "logged", "serve", "simulate"]
 
 PREFILL = ("first", "mixed", "chunked")
-ROUTING = ("shared", "round_robin", "least_tokens", "least_requests")
+ROUTING = ("shared", "round_robin", "least_tokens", "least_requests", "by_class")
 MOST_SEATS, MOST_TOKENS = 2**20, 2**40
 SAMPLES = 1024  # at most, of each GPU's memory
 
@@ -77,10 +77,13 @@ class Continuous:
         Share of the cache that an admission leaves free for those that run.
     whole_prompt : bool
         Whether a prompt is admitted only if all of it fits, or if its first chunk does.
-    routing : {"shared", "round_robin", "least_tokens", "least_requests"}
+    routing : {"shared", "round_robin", "least_tokens", "least_requests", "by_class"}
         GPUs take from one line; or each request is given, at its arrival, to the next GPU, to the one with the fewest
         tokens of unfinished requests (prompt and predicted output, the true one without predictions), or with the
-        fewest such requests.
+        fewest such requests; or, by its predicted output, to the one with the fewest of those that its class has.
+    classes : int, optional
+        Of ``routing="by_class"``: how many classes of predicted output share the GPUs, each as many as the others or
+        one more, at most one a GPU; by default one a GPU. Where they are cut: `length_classes.edges`.
     timeout_s : float, optional
         A client who has waited for so long, and was not admitted, is gone.
     control : step_control.StepControl, optional
@@ -104,6 +107,7 @@ class Continuous:
     routing: str = "shared"
     timeout_s: float | None = None
     control: StepControl | None = None
+    classes: int | None = None
     policies: ClassVar[dict[str, Any]] = {**NAMED, "fcfs": FirstCome}
 
     def __post_init__(self) -> None:
@@ -122,6 +126,10 @@ class Continuous:
             check_number("timeout_s", self.timeout_s, 0.0, open_low=True)
         if self.control is not None:
             check_type("control", self.control, StepControl, "a StepControl")
+        if self.classes is not None:
+            check_integer("classes", self.classes, 1)
+            if self.routing != "by_class":
+                raise InputError(f"classes: {self.classes} (expected routing 'by_class', not {self.routing!r})")
 
     @property
     def blocks(self) -> int:
@@ -156,6 +164,9 @@ def simulate(
         )
     backend = _backend(backend, law, len(table))
     rules = _rules(settings, law, gpus, bins, **order)
+    if settings.routing == "by_class":
+        class_of = length_classes.assign(table, law, rules, gpus).astype(np.int32)
+        bin_of = class_of * bins + (bin_of if bins > 1 else 0)
     return EngineRun(
         table=table,
         served=_serve(table, law, gpus, rules, bin_of, backend, settings.control),
@@ -241,9 +252,16 @@ def _rules(
         linear=int(law.linear),
         spread=int(law.spread),
         control=int(settings.control is not None),
+        classes=_classes(settings, gpus),
         timeout_s=math.inf if settings.timeout_s is None else settings.timeout_s,
         seconds_per_token=seconds_per_token,
     )
+
+
+def _classes(settings: Continuous, gpus: int) -> int:
+    if settings.routing != "by_class":
+        return 1
+    return gpus if settings.classes is None else check_integer("classes", settings.classes, 1, gpus)
 
 
 def _serve(
