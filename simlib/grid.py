@@ -76,8 +76,8 @@ class Grid:
 
     Notes
     -----
-    Cells are numbered from 0, the last parameter of a grid running fastest. Its parameters of the workload come first, then those
-    that decide the bins, so that neighbours share both; otherwise the order is as given.
+    Cells are numbered from 0, the last parameter of a grid running fastest. Its parameters of the workload come first,
+    then those that decide the bins, so that neighbours share both; otherwise the order is as given.
 
     Examples
     --------

@@ -144,7 +144,10 @@ PARTS["predictor"] = "oracle"
         ({"gpus": [1, 2], "policy.k_bins": [1]}, r"vary policy\.k_bins: 1 rows|vary gpus: 2 rows"),
         ({"gpus": [1, 0], "policy.k_bins": [1, 2]}, "cell 1 of 2: gpus: 0"),
         (
-            {"policy": ["static_fifo", "multi_bin_dynamic"], "workload": [SYNTHETIC | {"predictor": "oracle"}, SYNTHETIC]},
+            {
+                "policy": ["static_fifo", "multi_bin_dynamic"],
+                "workload": [SYNTHETIC | {"predictor": "oracle"}, SYNTHETIC],
+            },
             "cell 1 of 2: workload.predictor: missing",
         ),
     ],
