@@ -17,6 +17,7 @@ _HOME = {
     "DynamicNoBins": "schedulers",
     "MultiBinDynamic": "schedulers",
     "MultiBinFixed": "schedulers",
+    "ShortestPredictedFirst": "shortest_first",
     "Custom": "schedulers",
     "Rules": "batching",
     "Memory": "batching",

@@ -12,18 +12,19 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from simlib import step_laws, step_state, steploop
+from simlib import length_classes, step_laws, step_state, steploop
 from simlib.checks import InputError, check_choice, check_integer, check_number, check_type
 from simlib.compiled import compiled, is_compilable, is_worthwhile
 from simlib.engine_run import EngineRun, Served
-from simlib.schedulers import POLICIES, SELECTIONS, MultiBinDynamic, StaticFIFO
+from simlib.schedulers import SELECTIONS, MultiBinDynamic, StaticFIFO
+from simlib.shortest_first import NAMED, ShortestPredictedFirst
 from simlib.step_control import StepControl
 from simlib.table import RequestTable
 
 __all__ = ["Continuous", "logged", "serve", "simulate"]
 
 PREFILL = ("first", "mixed", "chunked")
-ROUTING = ("shared", "round_robin", "least_tokens", "least_requests")
+ROUTING = ("shared", "round_robin", "least_tokens", "least_requests", "by_class")
 MOST_SEATS, MOST_TOKENS = 2**20, 2**40
 SAMPLES = 1024  # at most, of each GPU's memory
 
@@ -76,10 +77,13 @@ class Continuous:
         Share of the cache that an admission leaves free for those that run.
     whole_prompt : bool
         Whether a prompt is admitted only if all of it fits, or if its first chunk does.
-    routing : {"shared", "round_robin", "least_tokens", "least_requests"}
+    routing : {"shared", "round_robin", "least_tokens", "least_requests", "by_class"}
         GPUs take from one line; or each request is given, at its arrival, to the next GPU, to the one with the fewest
         tokens of unfinished requests (prompt and predicted output, the true one without predictions), or with the
-        fewest such requests.
+        fewest such requests; or, by its predicted output, to the one with the fewest of those that its class has.
+    classes : int, optional
+        Of ``routing="by_class"``: how many classes of predicted output share the GPUs, each as many as the others or
+        one more, at most one a GPU; by default one a GPU. Where they are cut: `length_classes.edges`.
     timeout_s : float, optional
         A client who has waited for so long, and was not admitted, is gone.
     control : step_control.StepControl, optional
@@ -103,7 +107,8 @@ class Continuous:
     routing: str = "shared"
     timeout_s: float | None = None
     control: StepControl | None = None
-    policies: ClassVar[dict[str, Any]] = {**POLICIES, "fcfs": FirstCome}
+    classes: int | None = None
+    policies: ClassVar[dict[str, Any]] = {**NAMED, "fcfs": FirstCome}
 
     def __post_init__(self) -> None:
         check_integer("max_seqs", self.max_seqs, 1, MOST_SEATS)
@@ -121,6 +126,10 @@ class Continuous:
             check_number("timeout_s", self.timeout_s, 0.0, open_low=True)
         if self.control is not None:
             check_type("control", self.control, StepControl, "a StepControl")
+        if self.classes is not None:
+            check_integer("classes", self.classes, 1)
+            if self.routing != "by_class":
+                raise InputError(f"classes: {self.classes} (expected routing 'by_class', not {self.routing!r})")
 
     @property
     def blocks(self) -> int:
@@ -144,7 +153,7 @@ def simulate(
 ) -> EngineRun:
     """`simulation.simulate` for continuous batching; arguments are checked there."""
     law = step_laws.resolve(latency)
-    bins, bin_of, edges, selection, seats = _order(policy, table, gpus)
+    bins, bin_of, edges, order = _order(policy, table, gpus)
     needed = settings.needed_blocks(table)
     if oversize == "error" and (needed > settings.blocks).any():
         row = int(np.argmax(needed > settings.blocks))
@@ -154,7 +163,10 @@ def simulate(
             f'{settings.kv_tokens} tokens; oversize="reject" rejects such requests and counts them)'
         )
     backend = _backend(backend, law, len(table))
-    rules = _rules(settings, law, gpus, bins, selection, seats)
+    rules = _rules(settings, law, gpus, bins, **order)
+    if settings.routing == "by_class":
+        class_of = length_classes.assign(table, law, rules, gpus).astype(np.int32)
+        bin_of = class_of * bins + (bin_of if bins > 1 else 0)
     return EngineRun(
         table=table,
         served=_serve(table, law, gpus, rules, bin_of, backend, settings.control),
@@ -186,16 +198,19 @@ def logged(run: EngineRun, log_steps: int) -> Served:
     return _serve(run.table, run.law, run.gpus, run.rules, run.bin_of, run.backend, run.control, log_steps)
 
 
-def _order(policy: Any, table: RequestTable, gpus: int) -> tuple[int, np.ndarray, Any, int, int | None]:
-    """The policy's bins, how the next one is chosen, and the most sequences that it lets run."""
+def _order(policy: Any, table: RequestTable, gpus: int) -> tuple[int, np.ndarray, Any, dict[str, Any]]:
+    """The policy's bins and how the next one is chosen; of a policy without, the most sequences that it lets run."""
     if hasattr(policy, "decide"):
         raise InputError(f"policy {policy.name}: asks for batches (expected a policy whose order is that of its bins)")
-    seats = policy.batch_size if isinstance(policy, StaticFIFO) else None
     if not policy.needs_predictions:
-        return 1, np.zeros(0, np.int32), None, step_state.OLDEST_BIN, seats
-    plan = policy.plan(table, gpus)
-    selection = SELECTIONS.index(policy.bin_select) if isinstance(policy, MultiBinDynamic) else step_state.OLDEST_BIN
-    return len(plan.queues.end), plan.queues.of.astype(np.int32), plan.edges, selection, seats
+        seats = {"seats": policy.batch_size} if isinstance(policy, StaticFIFO) else {}
+        return 1, np.zeros(0, np.int32), None, seats
+    plan, order = policy.plan(table, gpus), {"selection": step_state.OLDEST_BIN}
+    if isinstance(policy, MultiBinDynamic):
+        order = {"selection": SELECTIONS.index(policy.bin_select)}
+    elif isinstance(policy, ShortestPredictedFirst):
+        order = {"selection": step_state.SHORTEST, "seconds_per_token": policy.weight_s}
+    return len(plan.queues.end), plan.queues.of.astype(np.int32), plan.edges, order
 
 
 def _backend(backend: str, law: Any, requests: int) -> str:
@@ -216,6 +231,7 @@ def _rules(
     bins: int = 1,
     selection: int = step_state.OLDEST_BIN,
     seats: int | None = None,
+    seconds_per_token: float = 0.0,
 ) -> step_state.StepRules:
     """The settings as the loop reads them."""
     if settings.control is not None:
@@ -236,8 +252,16 @@ def _rules(
         linear=int(law.linear),
         spread=int(law.spread),
         control=int(settings.control is not None),
+        classes=_classes(settings, gpus),
         timeout_s=math.inf if settings.timeout_s is None else settings.timeout_s,
+        seconds_per_token=seconds_per_token,
     )
+
+
+def _classes(settings: Continuous, gpus: int) -> int:
+    if settings.routing != "by_class":
+        return 1
+    return gpus if settings.classes is None else check_integer("classes", settings.classes, 1, gpus)
 
 
 def _serve(

@@ -17,6 +17,7 @@ from simlib import lengths, predictors, schedulers, traces, workload
 from simlib.batching import VARIANTS, Memory, Rules
 from simlib.checks import InputError, check_choice, check_integer
 from simlib.metrics import SLA
+from simlib.shortest_first import NAMED
 from simlib.simulation import MAX_GPUS, OVERSIZE
 from simlib.table import RequestTable
 
@@ -154,7 +155,7 @@ LATENCIES = Kinds(
     },
     "affine",
 )
-POLICIES = Kinds(schedulers.POLICIES)
+POLICIES = Kinds(NAMED)
 # Parameters that are themselves of a kind, by who has them.
 PARTS: dict[Any, dict[str, Kinds]] = {
     Synthetic: {"arrivals": ARRIVALS, "prompt": LENGTHS, "output": LENGTHS, "predictor": PREDICTORS},

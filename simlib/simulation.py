@@ -15,6 +15,7 @@ from simlib.checks import InputError, check_choice, check_integer
 from simlib.compiled import is_compilable, is_own, is_worthwhile
 from simlib.metrics import SLA
 from simlib.run import Run
+from simlib.shortest_first import NAMED
 from simlib.table import RequestTable
 
 __all__ = ["simulate"]
@@ -143,7 +144,7 @@ def _continuous(execution: Any) -> Any:
 def resolve_policy(policy: Any, execution: Any = "run_to_completion") -> Any:
     """The policy that a user means: an object, or a known name with its defaults."""
     settings = _continuous(execution)
-    known = settings.policies if settings else schedulers.POLICIES
+    known = settings.policies if settings else NAMED
     if isinstance(policy, str):
         return known[check_choice("policy", policy, known)]()
     if isinstance(policy, type) or not all(hasattr(policy, part) for part in ("plan", "name", "needs_predictions")):

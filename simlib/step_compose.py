@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from simlib.shortest_first import aged_key_s
 from simlib.step_state import (
     ABANDONED,
     CAP,
@@ -35,6 +36,7 @@ from simlib.step_state import (
     ROOM,
     SEATS,
     SHARED,
+    SHORTEST,
     SQUARES,
     STEP,
     TOKENS,
@@ -111,7 +113,7 @@ def choose(gpu: int, now_s: float, ask: Ask, state: State, rules: StepRules) -> 
     if n[RESUMED] >= 0:
         return -1
     base = 0 if rules.routing == SHARED else gpu * rules.bins
-    best, bin = -2, state.numbers[0 if rules.routing == SHARED else gpu, LAST_BIN]
+    best, bin, least = -2, state.numbers[0 if rules.routing == SHARED else gpu, LAST_BIN], math.inf
     for _ in range(rules.bins):
         bin = bin + 1 if bin + 1 < rules.bins else 0
         line = base + bin
@@ -123,6 +125,11 @@ def choose(gpu: int, now_s: float, ask: Ask, state: State, rules: StepRules) -> 
             return line
         if rules.selection == LONGEST_BIN:
             better = best < 0 or (state.length[line], -line) > (state.length[best], -best)
+        elif rules.selection == SHORTEST:
+            head = state.first[line]
+            key = aged_key_s(ask.arrival_s[head], ask.expected_tokens[head], rules.seconds_per_token)
+            better = best < 0 or key < least or (key == least and head < state.first[best])
+            least = key if better else least
         else:
             better = best < 0 or state.first[line] < state.first[best]
         if better:

@@ -13,7 +13,8 @@ import numpy as np
 class Ask(NamedTuple):
     """What is asked: the table's columns, and the bin of each request.
 
-    `expected_tokens` are the outputs that a router reckons with; no `cached_tokens` and no `bin_of`: all are 0.
+    `expected_tokens` are the outputs that a router reckons with; no `cached_tokens` and no `bin_of`: all are 0. Where
+    GPUs are dedicated to classes, `bin_of` is ``class * bins + bin``.
     """
 
     arrival_s: np.ndarray
@@ -42,12 +43,14 @@ class StepRules(NamedTuple):
     linear: int
     spread: int
     control: int
+    classes: int
     timeout_s: float
+    seconds_per_token: float = 0.0
 
 
 FIRST, MIXED, CHUNKED = range(3)
-SHARED, ROUND_ROBIN, LEAST_TOKENS, LEAST_REQUESTS = range(4)
-NEXT_BIN, LONGEST_BIN, OLDEST_BIN = range(3)
+SHARED, ROUND_ROBIN, LEAST_TOKENS, LEAST_REQUESTS, BY_CLASS = range(5)
+NEXT_BIN, LONGEST_BIN, OLDEST_BIN, SHORTEST = range(4)
 
 
 class State(NamedTuple):

@@ -26,6 +26,7 @@ from simlib.step_state import (
     ACTIVE,
     BAD_TIME,
     BUSY,
+    BY_CLASS,
     CAP,
     CHUNKS,
     CONTEXT,
@@ -327,7 +328,7 @@ def move(
 
 def arrive(request: int, gpu: int, ask: Ask, state: State, rules: StepRules) -> None:
     """Let a request wait for a GPU, or for any (-1)."""
-    line = ask.bin_of[request] if len(ask.bin_of) > 0 else 0
+    line = ask.bin_of[request] % rules.bins if len(ask.bin_of) > 0 else 0
     if gpu >= 0:
         n = state.numbers[gpu]
         n[REQUESTS] += 1
@@ -343,10 +344,10 @@ def wake(gpu: int, now_s: float, state: State) -> None:
         state.times[gpu, NOW] = now_s
 
 
-def least(state: State, column: int) -> int:
-    """The GPU with the least of something, the first one of several."""
-    best = 0
-    for gpu in range(1, len(state.numbers)):
+def least(state: State, column: int, first: int, end: int) -> int:
+    """The GPU with the least of something among those from `first` to before `end`, the first one of several."""
+    best = first
+    for gpu in range(first + 1, end):
         if state.numbers[gpu, column] < state.numbers[best, column]:
             best = gpu
     return best
@@ -366,7 +367,11 @@ def route(request: int, idle: int, ask: Ask, state: State, rules: StepRules) -> 
         for other in range(len(state.numbers)):
             if state.times[other, NOW] <= now_s:
                 settle(state.numbers[other])
-        gpu = least(state, TOKENS if rules.routing == LEAST_TOKENS else REQUESTS)
+        first, end = 0, len(state.numbers)
+        if rules.routing == BY_CLASS:
+            length_class = ask.bin_of[request] // rules.bins
+            first, end = length_class * end // rules.classes, (length_class + 1) * end // rules.classes
+        gpu = least(state, TOKENS if rules.routing == LEAST_TOKENS else REQUESTS, first, end)
     arrive(request, gpu, ask, state, rules)
     wake(gpu, now_s, state)
 
@@ -418,7 +423,7 @@ def signatures() -> SimpleNamespace:
     table, cube = types.float64[:, ::1], types.float64[:, :, ::1]
     grid = types.int64[:, ::1]
     ask = types.NamedTuple([floats, ints, ints, ints, ints, links], Ask)
-    rules = types.NamedTuple([types.int64] * (len(StepRules._fields) - 1) + [types.float64], StepRules)
+    rules = types.NamedTuple([types.int64] * (len(StepRules._fields) - 2) + [types.float64] * 2, StepRules)
     state = types.NamedTuple(
         [grid, table, grid, grid, ints, floats, ints, floats, ints, cube, cube, ints, ints, ints]
         + [links] * 4

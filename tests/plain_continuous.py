@@ -14,7 +14,7 @@ from simlib import step_laws
 from simlib.continuous import PREFILL, ROUTING, Continuous
 
 FIRST, CHUNKED = PREFILL.index("first"), PREFILL.index("chunked")
-SHARED, ROUND_ROBIN, LEAST_TOKENS, LEAST_REQUESTS = range(len(ROUTING))
+SHARED, ROUND_ROBIN, LEAST_TOKENS, LEAST_REQUESTS, _ = range(len(ROUTING))
 
 
 class Plain(NamedTuple):

@@ -95,6 +95,15 @@ POLICIES = {
         lambda v: simlib.MultiBinDynamic(2, batch_sizes=v),
         (*(v for v in NOT_COUNTS if v is not None), 10**30, [], [1, 2, 3], [1, 0], [1, None], (1, 1.5), {1, 2}),
     ),
+    "ShortestPredictedFirst.seconds_per_token": (
+        simlib.ShortestPredictedFirst,
+        tuple(v for v in BELOW_ZERO if v is not None and v != math.inf),
+    ),
+    "ShortestPredictedFirst.k_bins": (lambda v: simlib.ShortestPredictedFirst(k_bins=v), (*NOT_COUNTS, 5000)),
+    "ShortestPredictedFirst.batch_size": (
+        lambda v: simlib.ShortestPredictedFirst(batch_size=v),
+        (*NOT_COUNTS, 10**30),
+    ),
     "MultiBinFixed.batch_size": (
         lambda v: run(simlib.MultiBinFixed(v, 2)),
         (*NOT_COUNTS, 10**30, [], [1, 2, 3], [1, 0], [[1, 2], [3, 4]], np.ones((2, 2)), {1, 2}),

@@ -50,6 +50,7 @@ def test_simulate_prints_a_summary(table, capsys):
     "options",
     [
         ["--policy", "multi_bin_dynamic", "--k-bins", "2", "--bin-select", "oldest_head", "--variant", "paper"],
+        ["--policy", "shortest_predicted_first", "--k-bins", "2", "--seconds-per-token", "0.5", "--batch-size", "3"],
         ["--policy", "multi_bin_fixed", "--k-bins", "2", "--batch-size", "2"],
         ["--policy", "dynamic_no_bins", "--variant", "released", "--latency", "0.01,0.001,0.2"],
         ["--predictor", "original", "--seed", "7", "--oversize", "reject"],
@@ -163,6 +164,7 @@ BAD = [
     (["simulate", "TABLE", "--latency", "1,2,x"], "latency"),
     (["simulate", "TABLE", "--latency", "no.csv"], "no.csv"),
     (["simulate", "TABLE", "--bin-select", "random"], "bin_select"),
+    (["simulate", "TABLE", "--policy", "shortest_predicted_first", "--seconds-per-token", "-1"], "seconds_per_token"),
     (["simulate", "TABLE", "--variant", "new"], "variant"),
     (["simulate", "TABLE", "--execution", "sometimes"], "execution"),
     (["simulate", "TABLE", "--predictor", "crystal"], "--predictor"),

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 import simlib
 from simlib import step_state
-from simlib.continuous import PREFILL, ROUTING, Continuous, serve
+from simlib.continuous import PREFILL, Continuous, serve
 
+ROUTING = ("shared", "round_robin", "least_tokens", "least_requests")  # by class: test_length_classes
 LAWS = [
     simlib.StepLaw(0.0078, 0.0001, 73e-6, 58e-9),
     simlib.StepLaw(0.01),

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-POLICIES = ("static_fifo", "dynamic_no_bins", "multi_bin_dynamic", "multi_bin_fixed")
+POLICIES = ("static_fifo", "dynamic_no_bins", "multi_bin_dynamic", "multi_bin_fixed", "shortest_predicted_first")
 FAILURES_SHOWN = 20
 LATENCY = "a preset (`simlib presets`), alpha,beta,gamma in s, a CSV of measurements, or table:FILE.csv"
 ENGINE = {
@@ -118,6 +118,9 @@ def _add_simulate(verbs: Any) -> None:
     one.add_argument("--k-bins", type=int, help="number of bins (multi-bin policies)")
     one.add_argument("--bin-select", help="round_robin, longest_queue or oldest_head (multi_bin_dynamic)")
     one.add_argument("--batch-size", type=int, help="largest batch (static_fifo), every batch (multi_bin_fixed)")
+    one.add_argument(
+        "--seconds-per-token", type=float, help="waiting that outweighs a predicted token (shortest_predicted_first)"
+    )
     one.add_argument("--d-sla", type=float, default=1.0, help="deadline in seconds (default 1.0)")
     one.add_argument("--variant", help="original, paper, printed or released (dynamic policies)")
     one.add_argument("--gpus", type=int, default=1)
@@ -170,17 +173,19 @@ def _policy(options: argparse.Namespace) -> Any:
     """The policy that the options describe; an option that it does not have is refused, not ignored."""
     import inspect
 
-    from simlib import schedulers
+    from simlib import shortest_first
     from simlib.checks import check_choice
 
-    kinds = schedulers.POLICIES
+    kinds = shortest_first.NAMED
     if options.execution == "continuous":
         from simlib.continuous import Continuous
 
         kinds = Continuous.policies
     kind = kinds[check_choice("--policy", options.policy, kinds)]
     known = inspect.signature(kind).parameters
-    given = {name: getattr(options, name) for name in ("k_bins", "bin_select", "batch_size", "variant")}
+    given = {
+        name: getattr(options, name) for name in ("k_bins", "bin_select", "batch_size", "seconds_per_token", "variant")
+    }
     given = {name: value for name, value in given.items() if value is not None}
     for name in given:
         if name not in known:

@@ -1,0 +1,85 @@
+"""A finished run of continuous batching beside what no order of its requests can be better than.
+
+Reads a run and the floors of `theory.steps`; whatever a study serves is held against them.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from simlib.checks import InputError
+from simlib.engine_run import EngineRun
+from simlib.step_laws import StepLaw
+from simlib.step_state import CHUNKED
+from simlib.theory import steps as theory
+
+__all__ = ["Bound", "bound_of"]
+
+ROUNDING = 1e-9  # of sums of a million floats, relative
+
+
+class Bound(NamedTuple):
+    """A run of an engine beside what no order of the same requests can be better than, by `bound_of`.
+
+    ``steps`` were made and ``least_steps`` are needed, of the ``binding`` resource; of ``busy_s``, ``steps_s`` and
+    ``recompute_s`` and ``spread_s`` are what an order might save: steps above the floor, prompts and tokens computed
+    again, and contexts shorter than the longest of their step.
+    """
+
+    steps: int
+    least_steps: float
+    binding: str
+    busy_s: float
+    steps_s: float
+    recompute_s: float
+    spread_s: float
+
+    @property
+    def most_gain(self) -> float:
+        """Share of the busy time that any order can save, at most."""
+        return (self.steps_s + self.recompute_s + self.spread_s) / self.busy_s
+
+
+def bound_of(run: EngineRun) -> Bound:
+    """Hold a run of continuous batching against the floors of its steps and its work.
+
+    Parameters
+    ----------
+    run : engine_run.EngineRun
+        Under a `step_laws.StepLaw`, with every request served.
+
+    Raises
+    ------
+    InputError
+        If it is another kind of run.
+    RuntimeError
+        If the run made fewer steps than their floor, if its busy time is not that of its totals, or if recomputation
+        took less than no time: the simulator, or the proposition, would be wrong.
+    """
+    if not isinstance(run, EngineRun) or not isinstance(run.law, StepLaw):
+        raise InputError(f"run: {type(run).__name__} (expected a run of continuous batching under a StepLaw)")
+    if run.rejected or run.abandoned:
+        raise InputError(f"run: {run.rejected + run.abandoned} requests were not served (expected all)")
+    table, rules, identity = run.table, run.rules, run.identity
+    a_s, b_s, c_s, d_s, _ = run.law.params
+    cached = 0 if table.cached_prompt_tokens is None else table.cached_prompt_tokens
+    budget = rules.budget if rules.prefill == CHUNKED and table.cached_prompt_tokens is None else None
+    lengths = (table.prompt_tokens, table.output_tokens)
+    shares = theory.floors(*lengths, rules.seats, rules.blocks, 1 << rules.bits, budget, bool(rules.reserve))
+    steps = {name: float(share.sum()) for name, share in shares.items()}
+    binding = max(steps, key=steps.__getitem__)
+    least = theory.work(*lengths, cached)
+    extra = (identity["sum_decodes"], identity["sum_prefill"], identity["sum_context"])
+    recompute_s = float(np.dot((b_s, c_s, d_s), np.subtract(extra, least)))
+    busy_s, right_s = identity["busy_s"], identity["from_totals_s"]
+    spread_s = right_s - a_s * identity["steps"] - float(np.dot((b_s, c_s, d_s), extra))
+    found = Bound(
+        identity["steps"], steps[binding], binding, busy_s,
+        a_s * (identity["steps"] - steps[binding]), recompute_s, spread_s if run.law.spread else 0.0,
+    )  # fmt: skip
+    slack = ROUNDING * busy_s
+    if found.steps < found.least_steps * (1 - ROUNDING) or abs(busy_s - right_s) > slack or recompute_s < -slack:
+        raise RuntimeError(f"steps of a run: {found!r} (expected no fewer than the floor, and the time of the totals)")
+    return found
