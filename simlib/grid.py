@@ -1,8 +1,8 @@
 """A grid of cells: what all have in common, what varies, how often each is repeated.
 
 Made of `recipes`, run by `sweep`. A grid is plain data, from a YAML file or from Python, so that it can be hashed, sent
-and stored. Cells are counted, never listed: a million of them take no memory. All are checked before the first one
-runs.
+and stored. Cells are counted, never listed: a million of them take no memory. A designed experiment, whose points are
+no grid, gives them row by row. All are checked before the first one runs.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Grid:
     Parameters
     ----------
     vary : mapping of str to sequence
-        Values by parameter; the cells are all combinations. A parameter is named by its path, as in
+        Values by parameter; the cells are all combinations, or `rows`. A parameter is named by its path, as in
         ``workload.arrivals.rate_rps``, ``policy.k_bins``, ``policy.variant.epsilon_s``, ``latency.alpha_s``, ``gpus``,
         ``sla``; a whole section varies too (``policy: [static_fifo, dynamic_no_bins]``).
     replications : int
@@ -65,23 +65,27 @@ class Grid:
         Deadline of the summary; default the policy's ``d_sla``.
     oversize : {"error", "reject"}
         As in `simulate`.
+    rows : bool
+        Whether the values belong together row by row, as columns of a list of cells: as many of every parameter.
 
     Raises
     ------
     InputError
-        If a name is unknown (the nearest is suggested), a parameter has no values or one twice, or a value is not plain
-        data. Values out of range are found by `check`.
+        If a name is unknown (the nearest is suggested), a parameter has no values or (of a grid) one twice, columns of
+        rows are not equally long, or a value is not plain data. Values out of range are found by `check`.
 
     Notes
     -----
-    Cells are numbered from 0, the last parameter running fastest. Parameters of the workload come first, then those
-    that decide the bins, so that neighbours share both; otherwise the order is as given.
+    Cells are numbered from 0, the last parameter of a grid running fastest. Its parameters of the workload come first,
+    then those that decide the bins, so that neighbours share both; otherwise the order is as given.
 
     Examples
     --------
     >>> grid = Grid({"gpus": [1, 2], "policy.k_bins": [1, 4, 8]}, replications=5)
     >>> grid.cells, grid.values(1)
     (6, {'policy.k_bins': 1, 'gpus': 2})
+    >>> Grid({"gpus": [1, 2], "policy.k_bins": [1, 4]}, rows=True).cells
+    2
     """
 
     vary: Mapping[str, Sequence[Any]]
@@ -92,12 +96,16 @@ class Grid:
     gpus: Any = 1
     sla: Any = None
     oversize: Any = "error"
+    rows: bool = False
 
     def __post_init__(self) -> None:
         check_type("vary", self.vary, Mapping, "values by parameter")
         if not self.vary:
             raise InputError("vary: nothing (an empty grid; expected at least one parameter with its values)")
-        axes = {_parameter(name): _axis(name, values) for name, values in self.vary.items()}
+        check_type("rows", self.rows, bool, "True or False")
+        axes = {_parameter(name): _axis(name, values, self.rows) for name, values in self.vary.items()}
+        if self.rows:
+            _check_columns(axes)
         rank = {name: 0 if _section(name) == "workload" else 1 if name in BINNING else 2 for name in axes}
         put = functools.partial(object.__setattr__, self)
         put("vary", {name: axes[name] for name in sorted(axes, key=rank.__getitem__)})
@@ -141,12 +149,17 @@ class Grid:
     @functools.cached_property
     def cells(self) -> int:
         """Number of cells."""
+        if self.rows:
+            return len(next(iter(self.vary.values())))
         return math.prod(len(values) for values in self.vary.values())
 
     @functools.cached_property
     def document(self) -> str:
         """The grid as JSON: what is stored, and sent to workers."""
-        return json.dumps({f.name: getattr(self, f.name) for f in fields(self)})
+        parts = {f.name: getattr(self, f.name) for f in fields(self)}
+        if not self.rows:  # as it always was, so that a directory of earlier results is still this grid's
+            parts.pop("rows")
+        return json.dumps(parts)
 
     @functools.cached_property
     def identity(self) -> str:
@@ -187,9 +200,16 @@ class Grid:
                     bins = cell
         if bins is not None and guesses is not None:
             # Combinations of two sections meet in the cell that has both, the rest being at its first value.
-            raise InputError(
-                f"cell {bins + guesses} of {self.cells}: workload.predictor: missing (the policy bins by its lengths)"
-            )
+            cell = self._blind_row() if self.rows else bins + guesses
+            if cell is not None:
+                raise InputError(
+                    f"cell {cell} of {self.cells}: workload.predictor: missing (the policy bins by its lengths)"
+                )
+
+    def _blind_row(self) -> int | None:
+        """The first row whose policy needs predictions that its workload does not have."""
+        parts = ((self._made("policy", cell), self._made("workload", cell)) for cell in range(self.cells))
+        return next((i for i, (p, w) in enumerate(parts) if p.needs_predictions and not w.has_predictions), None)
 
     def longest(self) -> int:
         """Requests of the largest cell."""
@@ -197,12 +217,8 @@ class Grid:
         return max(recipe.requests or len(recipe.table(0)) for recipe in recipes)
 
     def workloads(self) -> int:
-        """How many different workloads a replication has."""
+        """How many times a replication makes a workload: neighbouring cells share one."""
         return sum(1 for _ in self._first_cells("workload"))
-
-    def workload_of(self, cell: int) -> int:
-        """Which of them a cell has: its number is equal for cells that share one."""
-        return cell // math.prod(len(values) for name, values in self.vary.items() if _section(name) != "workload")
 
     @functools.cached_property
     def _steps(self) -> dict[str, int]:
@@ -211,10 +227,13 @@ class Grid:
         return {name: math.prod(len(self.vary[after]) for after in names[i + 1 :]) for i, name in enumerate(names)}
 
     def _place(self, cell: int, name: str) -> int:
-        return cell // self._steps[name] % len(self.vary[name])
+        return cell if self.rows else cell // self._steps[name] % len(self.vary[name])
 
     def _first_cells(self, section: str) -> Iterator[int]:
-        """The first cell of everything that a section can be."""
+        """The first cell of everything that a section can be; of rows, each that is not as the one before."""
+        if self.rows:
+            columns = [self.vary[name] for name in self._axes[section]]
+            return (i for i in range(self.cells) if i == 0 or any(column[i] != column[i - 1] for column in columns))
         axes = [range(0, len(self.vary[name]) * self._steps[name], self._steps[name]) for name in self._axes[section]]
         return (sum(places) for places in itertools.product(*axes))
 
@@ -253,15 +272,23 @@ def _parameter(name: Any) -> str:
     return name
 
 
-def _axis(name: str, values: Any) -> list[Any]:
-    """The values of one parameter, checked to be some, plain and different."""
+def _check_columns(axes: Mapping[str, Sequence[Any]]) -> None:
+    """Raise `InputError` on the first column of rows that is not as long as the first one."""
+    (first, values), *others = axes.items()
+    for name, column in others:
+        if len(column) != len(values):
+            raise InputError(f"vary {name}: {len(column)} rows (expected {len(values)}, as of {first})")
+
+
+def _axis(name: str, values: Any, rows: bool) -> list[Any]:
+    """The values of one parameter, checked to be some, plain and, but in rows, different."""
     if isinstance(values, (str, Mapping)) or not np.iterable(values):
         raise InputError(f"vary {name}: {values!r} (expected a list of values)")
     plain = [_plain(f"vary {name}", value) for value in values]
     if not plain:
         raise InputError(f"vary {name}: no value (an empty grid; expected at least one)")
     seen: set[str] = set()
-    for value in plain:
+    for value in [] if rows else plain:
         text = json.dumps(value, sort_keys=True)
         if text in seen:
             raise InputError(f"vary {name}: {value!r} comes twice (expected different values)")

@@ -69,6 +69,7 @@ PARAMETERS: Mapping[str, Callable[[str, Any], Any]] = {
     "LATENCY": lambda name, value: _latency(name, value),
     "SEED": lambda name, value: check_integer(name, value, 0, 2**31),
     "REPLICATIONS": lambda name, value: check_integer(name, value, 2, MAX_REPLICATIONS),
+    "POINTS": lambda name, value: check_integer(name, value, 4, 2**16),
     "PRESETS": _names,
     "SLA": lambda name, value: check_type(name, value, str, "objectives such as ttft_p99<=1"),
     "TRACE": lambda name, value: check_type(name, value, str, "a file's name, or nothing"),

@@ -249,7 +249,8 @@ def work(
     current: list[Any] = [None, None]
 
     def summary(replication: int, cell: int) -> dict[str, Any]:
-        setting, which = grid.cell(cell), (replication, grid.workload_of(cell))
+        setting = grid.cell(cell)
+        which = (replication, setting.workload)
         if current[0] != which:
             current[:] = which, setting.workload.table(replication)
         policy, how = setting.policy, {"sla": setting.sla, "oversize": setting.oversize}

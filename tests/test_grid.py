@@ -15,7 +15,7 @@ def test_neighbours_share_the_workload_and_then_the_bins():
     rows = [tuple(grid.values(cell).values()) for cell in range(grid.cells)]
     assert list(grid.vary) == ["workload.rate_rps", "policy.k_bins", "gpus", "policy.d_sla"]
     assert rows == list(itertools.product([5, 6], [3, 4], [1, 2], [1, 2]))
-    assert [grid.workload_of(cell) for cell in range(16)] == [0] * 8 + [1] * 8
+    assert [cell for cell in range(1, 16) if grid.cell(cell).workload != grid.cell(cell - 1).workload] == [8]
     assert (grid.workloads(), grid.longest()) == (2, 1000)
 
 
@@ -116,3 +116,47 @@ def test_a_cell_takes_little_time_wherever_it_is():
     assert grid.cells == 10**9
     assert grid.cell(10**9 - 1).latency.alpha_s == grid.cell(999).latency.alpha_s == 1.0
     assert grid.cell(10**9 - 1).policy.d_sla == 1.0
+
+
+def test_rows_are_cells_value_by_value_and_may_repeat():
+    whole = [{"kind": "synthetic", "requests": n, **PARTS} for n in (5, 5, 7)]
+    rows = {"policy.k_bins": [1, 4, 4], "gpus": [2, 2, 8], "workload": whole}
+    grid = Grid(rows, policy="multi_bin_dynamic", rows=True)
+    grid.check()
+    assert grid.cells == 3
+    assert [grid.values(cell)["gpus"] for cell in range(3)] == [2, 2, 8]
+    assert [grid.cell(cell).policy.k_bins for cell in range(3)] == [1, 4, 4]
+    assert (grid.workloads(), grid.longest()) == (2, 7)
+    assert Grid(rows, rows=True).identity != Grid(rows | {"gpus": [2, 8, 8]}, rows=True).identity
+
+
+def test_what_a_grid_is_kept_under_has_not_changed_with_rows():
+    assert "rows" not in Grid({"gpus": [1, 2]}).document and '"rows": true' in Grid({"gpus": [1]}, rows=True).document
+
+
+PARTS = {"arrivals": "all_at_once", "prompt": {"kind": "fixed", "tokens": 1}, "output": {"kind": "fixed", "tokens": 1}}
+PARTS["predictor"] = "oracle"
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"gpus": [1, 2], "policy.k_bins": [1]}, r"vary policy\.k_bins: 1 rows|vary gpus: 2 rows"),
+        ({"gpus": [1, 0], "policy.k_bins": [1, 2]}, "cell 1 of 2: gpus: 0"),
+        (
+            {
+                "policy": ["static_fifo", "multi_bin_dynamic"],
+                "workload": [SYNTHETIC | {"predictor": "oracle"}, SYNTHETIC],
+            },
+            "cell 1 of 2: workload.predictor: missing",
+        ),
+    ],
+)
+def test_bad_rows_are_named(given, message):
+    with pytest.raises(InputError, match=message):
+        Grid(given, rows=True).check()
+
+
+def test_a_row_that_needs_no_predictions_may_lack_them():
+    policies, workloads = ["static_fifo", "multi_bin_dynamic"], [SYNTHETIC, SYNTHETIC | {"predictor": "oracle"}]
+    Grid({"policy": policies, "workload": workloads}, rows=True).check()

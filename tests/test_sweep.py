@@ -67,6 +67,17 @@ def test_a_row_is_what_simulate_says_of_the_cell(grid, tmp_path):
         assert pd.isna(row["error"])
 
 
+def test_rows_give_what_each_of_them_gives_alone(tmp_path):
+    columns = {"workload.rate_rps": [40.0, 40.0, 60.0], "policy.k_bins": [1, 4, 2], "gpus": [1, 1, 2]}
+    common = {"replications": 2, "workload": {"kind": "original", "requests": 40}}
+    frame = sweep.run(Grid(columns, rows=True, **common), tmp_path / "rows").frame()
+    assert frame[["replication", "cell"]].to_numpy().tolist() == [[r, c] for r in range(2) for c in range(3)]
+    for row in frame.to_dict("records"):
+        table = simlib.workload.original(40, 42 + row["replication"], row["workload.rate_rps"])
+        summary = simlib.simulate(table, simlib.MultiBinDynamic(row["policy.k_bins"]), gpus=row["gpus"]).summary()
+        assert {key: row[key] for key in summary} == summary
+
+
 def test_bins_that_are_shared_are_those_that_each_cell_would_cut(tmp_path):
     rules = {"bounds": ["equal_mass", "equal_width", "lemma_a1"], "d_sla": [0.5, 1.0]}
     for kind, varied in (("multi_bin_dynamic", rules), ("multi_bin_fixed", {"bounds": rules["bounds"]})):
