@@ -108,6 +108,22 @@ class JointBins:
     late_shares: np.ndarray
     late_share: float
 
+    @classmethod
+    def of(
+        cls,
+        edges: np.ndarray,
+        sizes: np.ndarray,
+        shares: np.ndarray,
+        costs_s: np.ndarray,
+        late_shares: np.ndarray,
+        gpus: int,
+    ) -> JointBins:
+        """What so many servers are worth with them; refuses a law under which nothing takes any time."""
+        work_s = float(shares @ costs_s)
+        if not work_s > 0:
+            raise InputError("latency: no batch takes any time (expected a law with seconds > 0)")
+        return cls(edges, sizes, gpus / work_s, shares, costs_s, late_shares, float(shares @ late_shares))
+
 
 def capacity(
     lengths_tokens: Any,
@@ -154,10 +170,7 @@ def capacity(
     (array([0.025, 1.   ]), 4.545, 0.2)
     """
     values, counts = distinct(lengths_tokens)
-    if isinstance(edges, str) or not hasattr(edges, "__len__"):
-        raise InputError(f"edges: {edges!r} (expected ascending edges in tokens)")
-    inner = binning.edges(edges, values, len(edges) + 1)
-    sizes = np.array(sizes_of(batch_sizes, len(inner) + 1, "batch_sizes"))
+    inner, sizes = check_bins(edges, batch_sizes, values)
     gpus = check_integer("gpus", gpus, 1, MAX_GPUS)
     times_s, kinds = _times(latency, values, np.unique(sizes), prompt_tokens)
     return _worth(values, counts, inner, sizes, times_s[:, np.searchsorted(kinds, sizes)], allowance_s, gpus)
@@ -182,10 +195,7 @@ def _worth(
             shares[i] = up_to[-1] / counts.sum()
             costs_s[i] = longest @ times_s[first:last, i] / size
             late_shares[i] = longest @ (times_s[first:last, i] > allowance_s)
-    work_s = float(shares @ costs_s)
-    if not work_s > 0:
-        raise InputError("latency: no batch takes any time (expected a law with seconds > 0)")
-    return JointBins(inner, sizes, gpus / work_s, shares, costs_s, late_shares, float(shares @ late_shares))
+    return JointBins.of(inner, sizes, shares, costs_s, late_shares, gpus)
 
 
 def joint_optimum(
@@ -279,6 +289,14 @@ def joint_optimum(
     law = (times_s, up_to, fits, share ** (1.0 / sizes), rows)
     inner, sizes = _programme(values, k_bins, law) if _is_optimal(bounds) else _batches(values, k_bins, bounds, law)
     return _worth(values, counts, inner, sizes, times_s[:, sizes - 1], allowance_s, gpus)
+
+
+def check_bins(edges: Any, batch_sizes: Any, lengths_tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Inner edges and the batch size of each bin."""
+    if isinstance(edges, str) or not hasattr(edges, "__len__"):
+        raise InputError(f"edges: {edges!r} (expected ascending edges in tokens)")
+    inner = binning.edges(edges, lengths_tokens, len(edges) + 1)
+    return inner, np.array(sizes_of(batch_sizes, len(inner) + 1, "batch_sizes"))
 
 
 def check_terms(

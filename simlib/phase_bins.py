@@ -19,9 +19,9 @@ import numpy as np
 from simlib import binning, latency
 from simlib.checks import InputError, check_integer, check_type
 from simlib.engine import BATCH_COLUMNS, MAX_OUTPUT, MAX_PROMPT, MAX_TOTAL, SIZE, SUM_OUTPUT, SUM_PROMPT
-from simlib.joint_bins import JointBins, check_terms
+from simlib.joint_bins import JointBins, check_bins, check_terms
 from simlib.latency import GivenBatchTimes, GivenTimes, OfLongestTotal, times_of
-from simlib.optimal_bins import BATCHES_A_BIN, partition, sizes_of, starts_of
+from simlib.optimal_bins import BATCHES_A_BIN, partition, starts_of
 from simlib.simulation import MAX_GPUS
 from simlib.table import RequestTable
 
@@ -95,11 +95,7 @@ def capacity(
     >>> round(float(both.costs_s[0]), 3)  # prefill 2 (1/4 0.1 + 3/4 0.3) s, decode 1/4 0.1 + 3/4 0.5 s, by two
     0.45
     """
-    predicted = _predictions(requests)
-    if isinstance(edges, str) or not hasattr(edges, "__len__"):
-        raise InputError(f"edges: {edges!r} (expected ascending edges in tokens)")
-    inner = binning.edges(edges, predicted, len(edges) + 1)
-    sizes = np.array(sizes_of(batch_sizes, len(inner) + 1, "batch_sizes"))
+    inner, sizes = check_bins(edges, batch_sizes, _predictions(requests))
     return _worth(requests, inner, sizes, latency, allowance_s, check_integer("gpus", gpus, 1, MAX_GPUS))
 
 
@@ -206,10 +202,7 @@ def _worth(
         shares[i] = mine.mean()
         means = _power(at_most, int(sizes[i])) @ _weights(times_s, times_s > allowance_s)
         costs_s[i], late_shares[i] = means[0, 0] / sizes[i], min(max(means[0, 1], 0.0), 1.0)
-    work_s = float(shares @ costs_s)
-    if not work_s > 0:
-        raise InputError("latency: no batch takes any time (expected a law with seconds > 0)")
-    return JointBins(inner, sizes, gpus / work_s, shares, costs_s, late_shares, float(shares @ late_shares))
+    return JointBins.of(inner, sizes, shares, costs_s, late_shares, gpus)
 
 
 def _intervals(

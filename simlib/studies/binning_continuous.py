@@ -225,7 +225,7 @@ def capacities(
             found = {}
             for place, search in enumerate(searches):
                 found |= {f"{place} {policy}": root for policy, root in search(seed).items()}
-                engine, rank, policies = cells[place]
+                engine, _, policies = cells[place]
                 table, settings = search.table(seed), engine.settings(name)
                 found[f"{place} limit"] = limit_rps(table, engine, settings)
                 if "dedicated" in policies:
