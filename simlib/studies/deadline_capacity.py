@@ -14,6 +14,7 @@ import numpy as np
 
 from simlib import capacity, stats, workload
 from simlib.checks import check_each, check_integer, check_probability
+from simlib.phase_bins import joint_optimum
 from simlib.replications import replicate
 from simlib.schedulers import MultiBinDynamic
 from simlib.studies.executions import BATCHES, STEPS, Contest
@@ -24,27 +25,41 @@ if TYPE_CHECKING:
 __all__ = ["KEYS", "K_BINS", "capacities", "ratios_of", "roots_of", "systems"]
 
 K_BINS = (2, 4, 8)
+KNOWN, KNOWN_SEED = 4000, 100_000
 KEYS = ["gpus", "late_share", "execution", "scheduler", "k_bins"]
 
 
-def systems(given: Contest, k_bins: Iterable[int] = K_BINS) -> dict[tuple[str, str, int], tuple[Any, Any]]:
+def systems(
+    given: Contest, k_bins: Iterable[int] = K_BINS, late_share: float = 0.05, seed: int = 42
+) -> dict[tuple[str, str, int], tuple[Any, Any]]:
     """What is compared: policy and execution by (execution, scheduler, bins); no bins are one bin.
 
     Parameters
     ----------
     given : executions.Contest
-        Its systems, with every number of bins in the place of its own.
+        Its systems, with every number of bins in the place of its own, cut to equal mass and, as ``joint_optimum``,
+        with batch sizes (`phase_bins.joint_optimum`).
     k_bins : iterable of int
-        At least 2 each.
+        At least 2 each; the joint optimum's at most.
+    late_share : float
+        Share of each bin's batches that the joint optimum lets take longer than the deadline. Nothing of the deadline
+        is kept for waiting.
+    seed : int
+        The joint optimum knows requests of this one and `KNOWN_SEED`, none of which is served.
     """
     k_bins = check_each("k_bins", k_bins, lambda k: check_integer("k_bins", k, 2))
+    known, most = workload.original(KNOWN, seed + KNOWN_SEED), int(given.model.measured.batch_size[1])
     found: dict[tuple[str, str, int], tuple[Any, Any]] = {}
     for (execution, scheduler), (policy, how) in given.systems.items():
-        if isinstance(policy, MultiBinDynamic):
-            for k in k_bins:
-                found[execution, scheduler, k] = (replace(policy, k_bins=k), how)
-        else:
+        if not isinstance(policy, MultiBinDynamic):
             found[execution, scheduler, 1] = (policy, how)
+            continue
+        found |= {(execution, scheduler, k): (replace(policy, k_bins=k), how) for k in k_bins}
+        for k in k_bins:
+            best = joint_optimum(known, k, given.model, given.d_sla, quantile=1 - late_share, max_batch=most)
+            sizes = best.batch_sizes.tolist()
+            joint = replace(policy, k_bins=len(sizes), bounds=best.edges.tolist(), batch_sizes=sizes)
+            found[execution, "joint_optimum", k] = (joint, how)
     return found
 
 
@@ -83,10 +98,10 @@ def roots_of(
 
     gpus = check_each("gpus", gpus, lambda count: check_integer("gpus", count, 1))
     shares = check_each("late_shares", late_shares, lambda share: check_probability("late_shares", share))
-    compared = {str(key): (key, *system) for key, system in systems(given, k_bins).items()}
     rows = []
-    for count in gpus:
-        for share in shares:
+    for share in shares:
+        compared = {str(key): (key, *system) for key, system in systems(given, k_bins, share, seed).items()}
+        for count in gpus:
             search = capacity.Search(
                 {name: policy for name, (_, policy, _) in compared.items()},
                 workload.original,
