@@ -10,7 +10,7 @@ export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 CPU := $(if $(UV_FIND_LINKS),,--torch-backend cpu)
 TORCH := $(if $(wildcard /dev/nvidia0),,$(CPU))
 
-.PHONY: book env test lab serve results bench lock clean
+.PHONY: book env test lab serve pdf picture results bench lock clean
 
 book: .venv/.ok  # execute what changed, build the pages
 	@$(BIN)/python -m book.make
@@ -25,6 +25,12 @@ lab: .venv/.ok  # JupyterLab on the notebooks
 
 serve: book  # the built book on a local port
 	$(BIN)/python -m http.server --bind 127.0.0.1 --directory _build/html $(PORT)
+
+pdf: book  # the whole book as _build/book.pdf (needs a Chromium)
+	@$(BIN)/python -m book.make pdf
+
+picture: book  # the explorer as README and front page show it (needs a Chromium)
+	@$(BIN)/python -m book.make picture
 
 results: book  # take the executed tables and figures over into data/results and figures
 	@$(BIN)/python -m book.make results

@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 import pandas as pd
 import pytest
 import yaml
-from axe import violations
+from axe import of_site
 from browser import References, chromium, opened
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -19,6 +19,8 @@ sys.path.insert(0, str(ROOT))  # book/make is run from the checkout, never insta
 
 from book.make import execute, graph, tables  # noqa: E402
 from book.make.studies import Project, load  # noqa: E402
+
+PICTURES = "() => [...document.querySelectorAll('main img')].map((i) => [i.alt, i.getAttribute('src')])"
 
 
 @pytest.fixture(scope="module")
@@ -137,9 +139,38 @@ def test_the_explorers_page_answers_from_the_grid_that_was_executed_for_it(pages
         assert "d_sla=1.5" in tab.url and complaints == []
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_the_explorers_pages_have_no_serious_fault_for_whoever_cannot_see_or_point(pages, scheme):
+def test_no_page_has_a_serious_fault_for_whoever_cannot_see_or_point(pages, site):
+    others = [site / f"{name}.html" for name in ("genindex", "search", "py-modindex")]
     with chromium() as browser:
-        for name in ("explorer_grid", "explorer"):
-            with opened(browser, pages[name], scheme=scheme) as (tab, _):
-                assert violations(tab) == []
+        assert of_site(browser, [*pages.values(), *others, site / "_modules" / "simlib" / "arrivals.html"]) == {}
+
+
+def test_every_picture_has_alt_text_that_is_not_its_name(pages):
+    without = {}
+    with chromium() as browser:
+        for name, path in pages.items():
+            with opened(browser, path) as (tab, _):
+                found = tab.evaluate(PICTURES)
+                if bad := [src for alt, src in found if len(alt.split()) < 4 or Path(src).stem in alt]:
+                    without[name] = bad
+    assert without == {}
+
+
+def test_every_page_says_how_to_cite_it_in_the_words_of_the_citation_file(pages):
+    told = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert f'version = "{told["version"]}"' in (ROOT / "pyproject.toml").read_text()
+    for path in pages.values():
+        assert f"Version {told['version']}. {told['license']} licence." in path.read_text(), path.name
+
+
+def test_a_long_table_is_sorted_by_number_up_and_down_and_says_so(pages):
+    with chromium() as browser, opened(browser, pages["at_a_glance"]) as (tab, complaints):
+        table = tab.locator("table.glance").first
+        values = "(rows) => rows.map((row) => Number(row.querySelector('[data-value]').dataset.value))"
+        before = table.locator("tbody tr").evaluate_all(values)
+        name = table.get_by_role("button", name="value (95 % interval)")
+        for order, arranged in (("ascending", sorted(before)), ("descending", sorted(before, reverse=True))):
+            name.press("Enter")
+            assert table.locator("tbody tr").evaluate_all(values) == arranged
+            assert table.locator(f'th[aria-sort="{order}"]').inner_text().startswith("value")
+        assert complaints == []

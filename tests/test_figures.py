@@ -4,14 +4,20 @@ import matplotlib
 
 matplotlib.use("Agg")
 
+import itertools
+
+import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 from matplotlib.collections import LineCollection
+from matplotlib.text import Text
 
 import simlib
 from simlib import figures, studies, traffic
 from simlib.checks import InputError
 from simlib.studies import levels
+
+COLORS_OF_ENDS = {"low": "#111111", "close": "#222222", "closer": "#333333", "closest": "#444444", "high": "#555555"}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -113,3 +119,22 @@ def test_capacities_are_marked_where_the_allowed_share_is():
     spans = [part.get_segments()[0].tolist() for part in axis.collections if isinstance(part, LineCollection)]
     assert spans == [[[42.9, 0.05], [43.6, 0.05]], [[192.5, 0.05], [201.7, 0.05]]]
     assert "static\n43.2/s" in texts(figure) and "multi-bin\n197/s" in texts(figure)
+
+
+def test_lines_are_named_at_their_ends_in_their_colours_and_names_do_not_lie_upon_one_another():
+    figure, axis = plt.subplots()
+    heights = {"low": 0.0, "close": 1.0, "closer": 1.001, "closest": 0.999, "high": 2.0}
+    for name, height in heights.items():
+        axis.plot([0, 1], [0, height], label=name, color=COLORS_OF_ENDS[name])
+    axis.errorbar([0, 1], [0, 3.0], yerr=0.1, label="bars", color="#000000")
+    figures.name_lines(axis)
+    figure.draw_without_rendering()
+    said = {text.get_text(): text for text in axis.texts}
+    assert set(said) == {*heights, "bars"}
+    assert {name: said[name].get_color() for name in heights} == COLORS_OF_ENDS
+    boxes = {name: Text.get_window_extent(text) for name, text in said.items()}  # without what leads to it
+    upwards = sorted(boxes, key=lambda name: boxes[name].y0)
+    assert upwards == ["low", "closest", "close", "closer", "high", "bars"]
+    assert all(boxes[a].y1 <= boxes[b].y0 + 1 for a, b in itertools.pairwise(upwards))
+    assert all(box.x0 > axis.transData.transform((1.0, 0.0))[0] for box in boxes.values())
+    plt.close(figure)

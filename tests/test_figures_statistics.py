@@ -37,4 +37,4 @@ def test_the_warm_up_shows_each_system_and_the_cut():
     assert [line.get_ydata()[-1] for line in axis.lines[:2]] == [2.0, 0.5]
     assert axis.lines[2].get_xdata()[0] == 2
     assert axis.texts[0].get_text() == "cut: 2"
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == list(averages)
+    assert {text.get_text() for text in axis.texts[1:]} == set(averages) and not figure.legends

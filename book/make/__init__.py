@@ -2,6 +2,6 @@
 
 `studies` reads what notebooks/studies.yaml declares, `imports` finds the modules that a notebook uses, `execute` runs
 one study, `pages` builds the HTML, `graph` says what depends on what, `tables` compares with what is committed,
-`picture` photographs the explorer.
+`picture` photographs the explorer, `pdf` prints the book, both in `browser`.
 Run it from the project's root: ``python -m book.make``.
 """

@@ -1,6 +1,7 @@
 """Execute what changed and build the pages: ``python -m book.make``.
 
-With the verb ``results``, take results over; with ``picture``, photograph the built explorer for README and front page.
+With the verb ``results``, take results over; with ``picture``, photograph the built explorer for README and front page;
+with ``pdf``, print the built book.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from book.make import graph, picture, tables
+from book.make import graph, pdf, picture, tables
 from book.make.execute import StudyError
 from book.make.studies import Project, load
 from simlib.checks import InputError
@@ -38,7 +39,10 @@ def main(verb: str = "book") -> int:
     if verb == "picture":
         print(f"{picture.take(project)}: taken")
         return 0
-    raise InputError(f"verb: {verb!r} (expected book, results or picture)")
+    if verb == "pdf":
+        print(f"{pdf.build(project)}: printed")
+        return 0
+    raise InputError(f"verb: {verb!r} (expected book, results, picture or pdf)")
 
 
 if __name__ == "__main__":

@@ -14,9 +14,9 @@ from pathlib import Path
 from book.make.execute import StudyError
 from book.make.studies import Project
 
-__all__ = ["build", "sources"]
+__all__ = ["build", "jupyter_book", "sources"]
 
-PARTS = ("book", "_config.yml", "_toc.yml")
+PARTS = ("book", "_config.yml", "_toc.yml", "CITATION.cff")
 IGNORED = shutil.ignore_patterns("make", "__pycache__")
 
 
@@ -36,12 +36,22 @@ def build(project: Project) -> None:
         With what Jupyter Book complained of.
     """
     _stage(project)
-    html, log = project.build / "html", project.build / "html.log"
-    for stale in (html, project.build / ".doctrees"):
+    for stale in (project.build / "html", project.build / ".doctrees"):
         shutil.rmtree(stale, ignore_errors=True)
+    jupyter_book(project, project.build.parent, project.build / "html.log")
+
+
+def jupyter_book(project: Project, output: Path, log: Path, *options: str) -> None:
+    """Run Jupyter Book on the staged tree, warnings as errors.
+
+    Raises
+    ------
+    StudyError
+        With what it complained of.
+    """
     command = [Path(sysconfig.get_path("scripts")) / "jupyter-book", "build", project.source]
-    strict = ["--path-output", project.build.parent, "-W", "--keep-going", "-n"]
-    made = subprocess.run([*command, *strict], capture_output=True, text=True, cwd=project.root)
+    strict = ["--path-output", output, "-W", "--keep-going", "-n"]
+    made = subprocess.run([*command, *strict, *options], capture_output=True, text=True, cwd=project.root)
     log.write_text(made.stdout + made.stderr)
     if made.returncode:
         complaints = [line for line in made.stderr.splitlines() if "WARNING" in line or "ERROR" in line]

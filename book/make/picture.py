@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
+from book.make.browser import chromium
 from book.make.execute import StudyError
 from book.make.studies import Project
 
@@ -15,7 +15,6 @@ ALONE = """() => {
     document.head.append(document.querySelector('link[href$="explorer.css"]'));
     document.body.replaceChildren(document.getElementById('explorer'));
 }"""
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
 def take(project: Project, address: str = "#d_sla=0.5&k_bins=4", width: int = 1060) -> Path:
@@ -27,20 +26,15 @@ def take(project: Project, address: str = "#d_sla=0.5&k_bins=4", width: int = 10
         If the page is not built, or no browser is here.
     """
     page = project.build / "html" / "notebooks" / "explorer_grid.html"
-    browser = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if not page.is_file() or browser is None:
-        raise StudyError("picture: needs the built book (`make book`) and a Chromium")
-    from playwright.sync_api import sync_playwright
-
+    if not page.is_file():
+        raise StudyError("picture: needs the built book (`make book`)")
     path = project.root / PICTURE
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=browser, args=["--no-sandbox", "--disable-gpu"])
-        tab = chromium.new_page(viewport={"width": width, "height": 1600}, color_scheme="light")
+    with chromium("picture") as browser:
+        tab = browser.new_page(viewport={"width": width, "height": 1600}, color_scheme="light")
         tab.goto(page.as_uri() + address, wait_until="load")
         # The explorer alone on the page: nothing of the theme lies over it.
         tab.evaluate(ALONE)
         tab.add_style_tag(content="body { padding: 1rem; } .explorer-numbers, .explorer .note { display: none; }")
         tab.wait_for_timeout(300)  # the views are drawn again at their new width
         tab.locator("#explorer").screenshot(path=path)
-        chromium.close()
     return path

@@ -12,7 +12,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from simlib.checks import reads_tables
-from simlib.figures import INK
+from simlib.figures import INK, PERCENT, name_lines
 
 __all__ = ["capacity_gains", "fixed_points", "memory_cycles", "overflow", "regimes", "response"]
 
@@ -50,9 +50,11 @@ def overflow(table: pd.DataFrame) -> Figure:
         ends = [table["epsilon_m"].min(), table["epsilon_m"].max()]
         axis.plot(ends, ends, color=INK, lw=0.8)
         axis.set(xscale="log", yscale="log", xlabel=r"Asked for: $\epsilon_M$", ylim=(1e-3, 0.6))
+        axis.xaxis.set_major_formatter(PERCENT)
+        axis.yaxis.set_major_formatter(PERCENT)
         axis.set_title(title, fontsize=11)
     axes[0].set_ylabel("Batches that exceed the cache")
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=3, fontsize=10)
+    name_lines(axes[1])
     return figure
 
 
@@ -64,9 +66,10 @@ def memory_cycles(series: Mapping[str, pd.DataFrame], until_s: float = 60.0) -> 
         color, _, label = LENGTHS[name]
         axis.plot(frame["start_s"], frame["kv_share"], color=color, lw=1.1)
         axis.set(ylim=(0, 1.05), xlim=(0, until_s))
+        axis.yaxis.set_major_formatter(PERCENT)
         axis.set_title(f"Lengths: {label}", fontsize=11)
     axes[-1, 0].set_xlabel("Time (s)")
-    figure.supylabel("Share of the cache in use", fontsize=12)
+    figure.supylabel("Cache in use", fontsize=12)
     return figure
 
 
@@ -82,7 +85,7 @@ def fixed_points(table: pd.DataFrame) -> Figure:
         error = [rows["running"] - rows["ci_low"], rows["ci_high"] - rows["running"]]
         axis.errorbar(x, y, yerr=error, color=color, marker=marker, ms=5, ls="", capsize=2, label=name)
     axis.axhline(0, color=INK, lw=0.8)
-    axis.set(xlabel="Deadline of a decode step (ms)", ylabel="Running, less (D − 30)/0.22")
+    axis.set(xlabel="Deadline of a decode step (ms)", ylabel="Sequences, less (D − 30)/0.22")
     figure.legend(loc="outside upper center", ncols=len(names), fontsize=9)
     return figure
 
@@ -95,8 +98,11 @@ def response(decided: Mapping[str, pd.DataFrame], goal: float, until_s: float = 
         rows = frame[frame["start_s"] <= until_s]
         axis.step(rows["start_s"], rows["running"], where="post", color=RULES[name][0], lw=1.3, label=name)
     axis.axhline(goal, color=INK, lw=0.8)
+    arrow = {"arrowstyle": "-", "color": INK, "lw": 0.6}
+    axis.annotate("what the deadline allows", (0.5 * until_s, goal), (0, -70), textcoords="offset points", fontsize=10,
+                  color=INK, ha="center", arrowprops=arrow)  # fmt: skip
     axis.set(xlabel="Time since all came (s)", ylabel="Sequences that run", ylim=(0, None))
-    figure.legend(loc="outside upper center", ncols=len(decided), fontsize=9)
+    name_lines(axis)
     return figure
 
 
@@ -116,7 +122,7 @@ def regimes(table: pd.DataFrame) -> Figure:
         floors["floor_rps"] * floors["load"] / floors["rate_rps"], range(len(floors)), "|", color=INK, ms=16, mew=2
     )
     axis.set_yticks(range(len(names)), names)
-    axis.set(xlabel="Arrival rate, of what the deadline allows", ylim=(len(names) - 0.5, -0.5), xlim=(0, 1))
+    axis.set(xlabel="Arrival rate (share of the allowed)", ylim=(len(names) - 0.5, -0.5), xlim=(0, 1))
     figure.legend(loc="outside upper center", ncols=4, fontsize=10)
     return figure
 
@@ -137,7 +143,7 @@ def capacity_gains(table: pd.DataFrame, printed: Mapping[str, float]) -> Figure:
                       va="top" if place % 2 else "bottom")  # fmt: skip
     axis.axhline(1.0, color=INK, lw=0.8)
     ticks = sorted(static["engine"].str.split().str[1].astype(int).unique())
-    axis.set(xscale="log", xlabel="Static cap", ylabel="Capacity, dynamic over static")
+    axis.set(xscale="log", xlabel="Static cap (sequences)", ylabel="Capacity, dynamic over static (times)")
     axis.set_xticks(ticks, [str(tick) for tick in ticks])
     axis.set_xticks([], minor=True)
     figure.legend(loc="outside upper center", ncols=2, fontsize=10, title="Output lengths")

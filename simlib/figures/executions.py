@@ -30,7 +30,7 @@ NAMES = {
     ("continuous", "multi_bin_dynamic"): "continuous, bins' order",
 }
 PANELS = {"sla_violation_share": "Late requests (√ scale)", "latency_p99_s": "End-to-end latency, P99 (s)"}
-WORK, KEPT = "#56B4E9", "#E69F00"
+WORK, KEPT = "#1D6FA5", "#F6C667"  # a dark and a light one, which grey print keeps apart
 
 
 @reads_tables

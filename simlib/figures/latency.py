@@ -9,13 +9,13 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
 from simlib.checks import reads_tables
-from simlib.figures import COLORS, FAINT, INK, MARKERS, PERCENT
+from simlib.figures import COLORS, FAINT, INK, MARKERS, PERCENT, name_lines
 from simlib.schedulers import short_name
 
 __all__ = ["batch_times", "held_out_errors", "measured_levels", "measured_plans", "phases", "residuals"]
 
 MANY = 50  # points that are drawn as pixels, or the page weighs megabytes
-AXES = {"batch_size": "Batch size", "prompt_tokens": "Prompt (tokens)", "output_tokens": "Output (tokens)"}
+AXES = {"batch_size": "Batch size (requests)", "prompt_tokens": "Prompt (tokens)", "output_tokens": "Output (tokens)"}
 FORM_COLORS = {"affine": "#D55E00", "power": "#E69F00", "phase4": "#56B4E9", "phase5": "#0072B2"}
 PLAN_NAMES = {"equal_mass_bins": "equal-mass bins with sizes of their own", "dynamic_no_bins": "dynamic batching"}
 PLAN_COLORS = {"equal_mass_bins": "#CC79A7", "dynamic_no_bins": COLORS["dynamic_no_bins"]}
@@ -91,6 +91,7 @@ def held_out_errors(table: pd.DataFrame) -> Figure:
             share = np.arange(1, len(errors) + 1) / len(errors)
             axis.step(errors, share, FORM_STYLES[form], where="post", color=color, label=form)
         axis.axvline(0.25, color=FAINT, lw=1)
+        axis.annotate("25 %", (0.25, 0.02), (2, 0), textcoords="offset points", fontsize=9, color=INK)
         axis.set(xscale="log", title=source, xlabel="Mean error on points left out")
         axis.set_xticks((0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0))
         axis.minorticks_off()
@@ -171,11 +172,12 @@ def phases(table: pd.DataFrame) -> Figure:
             own = time_s[rows.index].groupby(rows["batch_size"])
             bars = [own.median() - own.min(), own.max() - own.median()]
             axis.errorbar(own.median().index, own.median(), yerr=bars, fmt=f"{marker}-", label=f"{prompt} tokens")
-        axis.set(xscale="log", yscale="log", xlabel="Batch size", ylabel=label)
+        axis.set(xscale="log", yscale="log", xlabel="Batch size (requests)", ylabel=label)
         axis.set_xticks(sorted(table["batch_size"].unique()), minor=False)
         axis.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
         axis.minorticks_off()
         axis.xaxis.set_major_formatter("{x:.0f}")
         axis.yaxis.set_major_formatter("{x:g}")
-    axes[0].legend(title="Prompt")
+    axes[1].set_title("Prompts of …", loc="right", fontsize=10, fontweight="normal")
+    name_lines(axes[1])
     return figure

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from simlib.checks import reads_tables
-from simlib.figures import FAINT, INK, PERCENT
+from simlib.figures import FAINT, INK, PERCENT, name_lines
 
 __all__ = ["errors", "exponential", "finite_run", "latency_by_rate", "ratios", "throughput_by_rate", "waiting"]
 
@@ -139,7 +139,7 @@ def exponential(table: pd.DataFrame) -> Figure:
     axis.set_ylim(bottom=0.0)
     axis.set_xlabel("Bins k")
     axis.set_ylabel("Throughput (requests/s)")
-    figure.legend(loc="outside upper center", ncols=3, fontsize=10)
+    name_lines(axis)
     return figure
 
 

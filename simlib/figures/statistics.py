@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from simlib.checks import reads_tables
-from simlib.figures import COLORS, FAINT, INK, PERCENT
+from simlib.figures import COLORS, FAINT, INK, PERCENT, name_lines
 
 __all__ = ["coverage", "warm_up"]
 
@@ -65,7 +65,7 @@ def warm_up(averages: Mapping[str, np.ndarray], cut: int, quantity: str) -> Figu
     axis.axvline(cut, color=INK, lw=1, ls="--")
     axis.annotate(f"cut: {cut}", (cut, 1), (4, -12), xycoords=("data", "axes fraction"), textcoords="offset points")
     axis.set_ylim(bottom=0)
-    axis.set_xlabel("Request, in order of arrival")
+    axis.set_xlabel("Request (in order of arrival)")
     axis.set_ylabel(quantity)
-    figure.legend(loc="outside upper center", ncols=3, fontsize=10)
+    name_lines(axis)
     return figure

@@ -41,7 +41,7 @@ def rules_by_batch(table: pd.DataFrame, k_bins: int = 4) -> Figure:
     """Throughput of optimal over equal-mass bins, by batch size, on lengths unseen: a panel a kind of lengths."""
     rows = table[(table["rule"] == "optimal") & (table["k_bins"] == k_bins) & (table["refused"] == "")]
     rows = rows.rename(columns={"over_low": "low", "over_high": "high"})
-    figure = _panels(rows, "batch_size", "over_equal_mass", "Batch size B")
+    figure = _panels(rows, "batch_size", "over_equal_mass", "Batch size B (requests)")
     figure.axes[0].set_ylabel("Throughput, times equal mass")
     return figure
 
