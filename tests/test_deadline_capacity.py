@@ -15,11 +15,13 @@ SYSTEMS = [
     (BATCHES, "static_fifo", 1),
     (BATCHES, "dynamic_no_bins", 1),
     (BATCHES, "multi_bin_dynamic", 2),
+    (BATCHES, "joint_optimum", 2),
     (STEPS, "static_fifo", 1),
     (STEPS, "fcfs", 1),
     (STEPS, "multi_bin_dynamic", 2),
+    (STEPS, "joint_optimum", 2),
 ]
-FACTORS = [1.0, 1.0, 1.5, 4.0, 8.0, 8.04]
+FACTORS = [1.0, 1.0, 1.5, 2.0, 4.0, 8.0, 8.04, 7.6]
 
 
 def roots(noise: float = 0.003, gpus=(1, 4), factors=FACTORS) -> pd.DataFrame:
@@ -38,36 +40,40 @@ def roots(noise: float = 0.003, gpus=(1, 4), factors=FACTORS) -> pd.DataFrame:
 def test_the_systems_have_every_number_of_bins_in_both_worlds():
     given = executions.contest(400)
     found = study.systems(given, (2, 4))
-    assert [key for key in found if key[2] == 4] == [(BATCHES, "multi_bin_dynamic", 4), (STEPS, "multi_bin_dynamic", 4)]
-    assert len(found) == 4 + 4
-    assert all(policy.k_bins == k for (_, _, k), (policy, _) in found.items() if k > 1)
+    binned = ("multi_bin_dynamic", "joint_optimum")
+    assert [key for key in found if key[2] == 4] == [(way, name, 4) for way in (BATCHES, STEPS) for name in binned]
+    assert len(found) == 4 + 8
+    assert all(policy.k_bins == k for (_, name, k), (policy, _) in found.items() if name == "multi_bin_dynamic")
+    joint = found[BATCHES, "joint_optimum", 4][0]
+    assert 1 < joint.k_bins <= 4 and list(joint.batch_sizes) == sorted(joint.batch_sizes, reverse=True)
     with pytest.raises(InputError, match="k_bins"):
         study.systems(given, (1,))
 
 
 def test_ratios_are_paired_and_told_with_their_sign():
     table = study.ratios_of(roots())
-    bins = table[(table["execution"] == BATCHES) & (table["k_bins"] == 2)]
+    bins = table[(table["execution"] == BATCHES) & (table["scheduler"] == "multi_bin_dynamic")]
     assert bins["ratio"].to_numpy() == pytest.approx([1.5, 1.5], rel=0.02)
     assert (bins["ci_high"] / bins["ci_low"] < 1.05).all()  # far narrower than the luck that they share
-    assert len(table) == 2 * 4
+    assert len(table) == 2 * 6
     assert "On 4 GPUs bins carry more, most with K = 2" in reading.deadline_capacity.answer(table)
     assert "4.0 times the load of static_fifo" in reading.deadline_capacity.engine(table)
     assert "2 are equivalent within 2%" in reading.deadline_capacity.equivalence(table)
     assert "2 bins carry 1.4" in reading.deadline_capacity.headline(table)
-    worse = study.ratios_of(roots(factors=[1, 1, 0.5, 4, 8, 7]))
+    assert "4 GPUs: at most K = 2 (2.0" in reading.deadline_capacity.joint(table)
+    worse = study.ratios_of(roots(factors=[1, 1, 0.5, 1, 4, 8, 7, 8]))
     assert "carry less" in reading.deadline_capacity.answer(worse)
     assert "0 are equivalent" in reading.deadline_capacity.equivalence(worse)
-    nothing = study.ratios_of(roots(noise=0.5, factors=[1, 1, 1, 4, 8, 8]))
+    nothing = study.ratios_of(roots(noise=0.5, factors=[1, 1, 1, 1, 4, 8, 8, 8]))
     assert "are not shown to matter" in reading.deadline_capacity.answer(nothing)
     assert "K = 2" in reading.deadline_capacity.show_ratios(table).to_html()
-    assert len(figures.deadline_capacity.bins_by_gpus(table).axes) == 1
+    assert len(figures.deadline_capacity.bins_by_gpus(table).axes) == 2
 
 
 def test_capacities_are_means_over_replications():
     table = study.capacities(roots(gpus=(4,)))
     row = table.iloc[2]
-    own = roots(gpus=(4,)).query("k_bins == 2 and execution == @BATCHES")["capacity_rps"]
+    own = roots(gpus=(4,)).query("scheduler == 'multi_bin_dynamic' and execution == @BATCHES")["capacity_rps"]
     assert row["capacity_rps"] == pytest.approx(own.mean())
     assert row["per_gpu_rps"] == pytest.approx(own.mean() / 4)
     assert row["ci_low"] < row["capacity_rps"] < row["ci_high"]

@@ -14,7 +14,7 @@ from simlib.studies.executions import BATCHES, STEPS
 if TYPE_CHECKING:
     from pandas.io.formats.style import Styler
 
-__all__ = ["SAME", "answer", "engine", "equivalence", "headline", "show_capacities", "show_ratios"]
+__all__ = ["SAME", "answer", "engine", "equivalence", "headline", "joint", "show_capacities", "show_ratios"]
 
 SAME = 0.02  # capacities that differ by less are taken for the same
 
@@ -44,6 +44,22 @@ def headline(ratios: pd.DataFrame) -> str:
         f"Bins need GPUs: with {100 * share:g} % late, {k} bins carry {_ratio(few)}, of the load of none on "
         f"{few['gpus']} GPU{'s' if few['gpus'] > 1 else ''} and {_ratio(many)}, on {many['gpus']}; under continuous "
         f"batching their order changes nothing beyond {low:.3f} to {high:.3f} times."
+    )
+
+
+@reads_tables
+def joint(ratios: pd.DataFrame) -> str:
+    """Bins and batch sizes chosen together, by number of GPUs: the best over none, in batches and on an engine."""
+    rows, told = _bins(ratios, BATCHES, "joint_optimum"), []
+    for gpus, own in rows.groupby("gpus", sort=True):
+        best = own.loc[own["ratio"].idxmax()]
+        told.append(f"{gpus} GPU{'s' if gpus > 1 else ''}: at most K = {best['k_bins']} ({_ratio(best)})")
+    steps = _bins(ratios, STEPS, "joint_optimum")
+    worst, best = (steps.loc[pick(steps["ratio"])] for pick in (pd.Series.idxmin, pd.Series.idxmax))
+    return (
+        f"Bins and batch sizes chosen together, over none, by number of GPUs: {'; '.join(told)}. An engine that takes "
+        f"the requests in the order of such bins, one after the other, carries {_ratio(worst)}, to {_ratio(best)}, of "
+        "what it carries first come, first served."
     )
 
 
@@ -119,8 +135,10 @@ def _system(execution: str, scheduler: str, k_bins: int) -> str:
     return name_of(execution, scheduler) + (f", K = {k_bins}" if k_bins > 1 else "")
 
 
-def _bins(ratios: pd.DataFrame, execution: str) -> pd.DataFrame:
-    return ratios[(ratios["execution"] == execution) & (ratios["k_bins"] > ratios["over_k_bins"])]
+def _bins(ratios: pd.DataFrame, execution: str, scheduler: str = "multi_bin_dynamic") -> pd.DataFrame:
+    """What that many bins are worth over none."""
+    binned = (ratios["scheduler"] == scheduler) & (ratios["k_bins"] > ratios["over_k_bins"])
+    return ratios[binned & (ratios["execution"] == execution)]
 
 
 def _ratio(row: Any) -> str:
