@@ -16,7 +16,7 @@ __all__ = ["bins_by_gpus"]
 SHADES = ("#E8935A", "#D55E00", "#7A3600", "#3D1B00")  # of multi-bin's colour, by number of bins
 
 
-KINDS = {"multi_bin_dynamic": "Equal-mass bins", "joint_optimum": "Bins and batch sizes together"}
+KINDS = {"multi_bin_dynamic": "Equal mass", "joint_optimum": "Joint optimum"}
 
 
 @reads_tables
@@ -38,8 +38,8 @@ def bins_by_gpus(ratios: pd.DataFrame) -> Figure:
             axis.yaxis.set_minor_locator(NullLocator())
             axis.set_yticks([0.4, 0.6, 1.0, 1.5, 2.0])
             axis.yaxis.set_major_formatter(FuncFormatter(lambda ratio, _: f"{ratio:g}"))
-            axis.set_title(f"{KINDS[kind]}, {100 * share:g} % may be late")
-        row[0].set_ylabel("Capacity with bins over without")
+            axis.set_title(f"{KINDS[kind]}, {100 * share:g} % late")
+        row[0].set_ylabel("Capacity over that of no bins")
     for axis in axes[-1]:
         axis.set_xlabel("GPUs")
     handles = [
