@@ -363,12 +363,17 @@ def _saved(first: Bound, other: Bound, a_s: float) -> dict[str, float]:
 
 
 def tails(share: float = 0.05) -> pd.DataFrame:
-    """What the longest requests hold of an engine, over their time in it: ``traffic, share, places_share, memory_share``.
+    """What the longest requests hold of an engine over their time in it.
 
     Parameters
     ----------
     share : float
         Of the requests, by output length, in (0, 1).
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``traffic, share, places_share, memory_share``.
     """
     import pandas as pd
 
