@@ -96,13 +96,17 @@ class Engine:
     @property
     def law(self) -> StepLaw:
         """The preset's law of steps with this padding."""
-        law = presets.load(PRESET).step_law()
-        return replace(law, h_s=self.padding * law.d_s)
+        return replace(_law(), h_s=self.padding * _law().d_s)
 
     def settings(self, traffic: str) -> Continuous:
         """The engine's settings, with a cache for this traffic."""
         share = self.memory_share
         return Continuous(max_seqs=SEATS, kv_tokens=None if share is None else int(share * _full_tokens(traffic)))
+
+
+@functools.cache
+def _law() -> StepLaw:
+    return presets.load(PRESET).step_law()
 
 
 MEMORY, PLACES, PADDED = Engine(), Engine(None), Engine(padding=0.25)
