@@ -35,7 +35,19 @@ from simlib.theory import steps
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["BASE", "INFORMED", "PRESET", "TRAFFIC", "Engine", "capacities", "delays", "draw", "limit_rps", "savings"]
+__all__ = [
+    "BASE",
+    "INFORMED",
+    "PRESET",
+    "TRAFFIC",
+    "Engine",
+    "capacities",
+    "delays",
+    "draw",
+    "limit_rps",
+    "savings",
+    "tails",
+]
 
 PRESET = "h100x8-splitwise-llama2-70b"
 SEATS, GPUS, K_BINS, CLASSES = 64, 4, 4, 2
@@ -43,7 +55,7 @@ AGEING_S = 0.02  # seconds of waiting that outweigh a predicted token
 BASE = ("fcfs", "routed")  # that read no predictions
 INFORMED = ("bins", "shortest", "aged", "dedicated")
 DIVIDED = ("bins", "shortest", "dedicated")  # whose gains are divided into parts
-ORDERS = ("fcfs", "bins", "shortest", "aged")  # of one line for all GPUs
+ORDERS = ("fcfs", "bins", "shortest")  # of one line; ageing means nothing to requests that came together
 SIZING = 20_000  # requests whose mean sets the size of the cache
 
 
@@ -84,13 +96,17 @@ class Engine:
     @property
     def law(self) -> StepLaw:
         """The preset's law of steps with this padding."""
-        law = presets.load(PRESET).step_law()
-        return replace(law, h_s=self.padding * law.d_s)
+        return replace(_law(), h_s=self.padding * _law().d_s)
 
     def settings(self, traffic: str) -> Continuous:
         """The engine's settings, with a cache for this traffic."""
         share = self.memory_share
         return Continuous(max_seqs=SEATS, kv_tokens=None if share is None else int(share * _full_tokens(traffic)))
+
+
+@functools.cache
+def _law() -> StepLaw:
+    return presets.load(PRESET).step_law()
 
 
 MEMORY, PLACES, PADDED = Engine(), Engine(None), Engine(padding=0.25)
@@ -239,7 +255,7 @@ def capacities(
                 known = {"rank_correlation": np.nan if policy in BASE else rank, "policy": policy}
                 limit = f"{place} limit of classes" if policy == "dedicated" else f"{place} limit"
                 for replication, root in found[f"{place} {policy}"].items():
-                    last = {"capacity_rps": root, "limit_rps": found.at[replication, limit]}
+                    last = {"capacity_rps": root, "limit_rps": found.loc[replication, limit]}
                     rows.append(where | known | {"replication": replication} | last)
     return pd.DataFrame(rows)
 
@@ -300,7 +316,7 @@ def savings(
     seed: int = 42,
     replications: int = 10,
 ) -> pd.DataFrame:
-    """Of requests that all wait: the busy time that each order saves over first come, and the most that any could.
+    """Of requests that all wait for one GPU: the busy time that each order saves over first come, and any could.
 
     Parameters
     ----------
@@ -328,7 +344,7 @@ def savings(
             policies, _ = _policies(ORDERS, settings)
             for replication in range(check_integer("replications", replications, 2)):
                 table = draw(name, requests, seed + replication).at_rate(1e9)
-                runs = {p: simulate(table, policy, engine.law, GPUS, settings) for p, policy in policies.items()}
+                runs = {p: simulate(table, policy, engine.law, 1, settings) for p, policy in policies.items()}
                 bounds = {policy: bound_of(run) for policy, run in runs.items()}
                 where = {"traffic": name, "memory": engine.memory_share is not None, "padding": engine.padding}
                 for policy, bound in bounds.items():
@@ -348,3 +364,32 @@ def _saved(first: Bound, other: Bound, a_s: float) -> dict[str, float]:
     if saved > first.most_gain + 1e-9 or abs(saved - sum(shares.values())) > 1e-9:
         raise RuntimeError(f"an order saves {saved:.4%}, in parts {shares} (expected at most {first.most_gain:.4%})")
     return {"most": first.most_gain, "saved": saved, **shares}
+
+
+def tails(share: float = 0.05) -> pd.DataFrame:
+    """What the longest requests hold of an engine over their time in it.
+
+    Parameters
+    ----------
+    share : float
+        Of the requests, by output length, in (0, 1).
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``traffic, share, places_share, memory_share``.
+    """
+    import pandas as pd
+
+    check_number("share", share, 0.0, 1.0, open_low=True, open_high=True)
+    rows = []
+    for name in TRAFFIC:
+        table = draw(name, SIZING, 0)
+        longest = np.argsort(table.output_tokens, kind="stable")[-round(share * SIZING) :]
+        held = {
+            "places_share": table.output_tokens,
+            "memory_share": steps.residency(table.prompt_tokens, table.output_tokens),
+        }
+        shares = {what: float(values[longest].sum() / values.sum()) for what, values in held.items()}
+        rows.append({"traffic": name, "share": share} | shares)
+    return pd.DataFrame(rows)
