@@ -104,18 +104,19 @@ def parts(table: pd.DataFrame) -> Figure:
 
 @reads_tables
 def padding(table: pd.DataFrame) -> Figure:
-    """Capacity of GPUs dedicated to classes over first come, by padding: a line a kind of traffic."""
-    figure, axis = plt.subplots(figsize=(6.4, 3.8))
-    _same(axis, "h")
-    for place, (kind, own) in enumerate(table.groupby("traffic", sort=False)):
-        color, marker = TRAFFIC_LOOKS[str(kind)]
-        bars = [own["ratio"] - own["ci_low"], own["ci_high"] - own["ratio"]]
-        at = own["padding"] + 0.012 * (place - 1)
-        axis.errorbar(at, own["ratio"], yerr=bars, color=color, marker=marker, capsize=2)
-        end = (float(at.iloc[-1]), float(own["ratio"].iloc[-1]))
-        axis.annotate(TRAFFIC_NAMES[str(kind)], end, (8, 0), textcoords="offset points", color=color, va="center")
-    axis.set_xlim(-0.05, table["padding"].max() * 1.22)
-    axis.set_xticks(sorted(table["padding"].unique()))
-    axis.set_xlabel("Padding h/d")
-    axis.set_ylabel("Dedicated over first come")
+    """Capacity of dedicated GPUs over first come, by padding: a panel an engine, a line a kind of traffic."""
+    figure, axes = plt.subplots(1, 2, figsize=(9.4, 3.8), sharey=True)
+    for axis, (memory, title) in zip(axes, ((False, "Places are scarce"), (True, "Memory is scarce")), strict=True):
+        _same(axis, "h")
+        for place, (kind, own) in enumerate(table[table["memory"] == memory].groupby("traffic", sort=False)):
+            color, marker = TRAFFIC_LOOKS[str(kind)]
+            bars = [own["ratio"] - own["ci_low"], own["ci_high"] - own["ratio"]]
+            at = own["padding"] + 0.02 * (place - 1)
+            label = TRAFFIC_NAMES[str(kind)]
+            axis.errorbar(at, own["ratio"], yerr=bars, color=color, marker=marker, capsize=2, label=label)
+        axis.set_title(title)
+        axis.set_xticks(sorted(table["padding"].unique()))
+        axis.set_xlabel("Padding h/d")
+    axes[0].set_ylabel("Dedicated over first come")
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(TRAFFIC_LOOKS))
     return figure

@@ -137,8 +137,11 @@ def tails(table: pd.DataFrame) -> str:
 @reads_tables
 def turning(crossings: pd.DataFrame) -> str:
     """From which padding on dedicated GPUs pay, by traffic."""
-    told = [f"{TRAFFIC_NAMES[row.traffic]} {_crossing(row)}" for row in crossings.itertuples()]
-    return f"Dedicated GPUs begin to pay where h/d is: {'; '.join(told)}."
+    sentences = []
+    for memory, rows in crossings.groupby("memory"):
+        told = ", ".join(f"{TRAFFIC_NAMES[row.traffic]} {_crossing(row)}" for row in rows.itertuples())
+        sentences.append(f"{'memory' if memory else 'places'} being scarce, {told}")
+    return f"The h/d from which dedicated GPUs carry more than first come: {'; '.join(sentences)}."
 
 
 @reads_tables
@@ -254,8 +257,7 @@ def _more(rows: pd.DataFrame) -> str:
 
 def _crossing(row: Any) -> str:
     if math.isinf(row.padding):
-        low = "" if math.isinf(row.low) else f" (from {row.low:.2f} on it cannot be excluded)"
-        return f"nowhere up to complete padding{low}"
+        return "none" if math.isinf(row.low) else f"none (from {row.low:.2f} on not excluded)"
     high = "beyond 1" if math.isinf(row.high) else f"{row.high:.2f}"
     return f"{row.padding:.2f} (95 % interval {row.low:.2f} to {high})"
 

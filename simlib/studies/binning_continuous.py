@@ -191,8 +191,12 @@ def _drawn(traffic: str, rank: float, n: int, seed: int) -> RequestTable:
 def _cells(ranks: list[float], paddings: list[float]) -> list[tuple[Engine, float, tuple[str, ...]]]:
     """Engine, rank correlation, policies: what the tables compare, and no more."""
     cells = [(MEMORY, 1.0, BASE), *((MEMORY, rank, INFORMED) for rank in ranks)]
-    cells += [(PLACES, 1.0, BASE), (PLACES, 0.0, DIVIDED), (PLACES, 1.0, DIVIDED), (PADDED, 1.0, (*BASE, *DIVIDED))]
-    return cells + [(Engine(padding=padding), 1.0, ("fcfs", "dedicated")) for padding in paddings]
+    cells += [(PLACES, 1.0, BASE), (PLACES, 0.0, DIVIDED), (PLACES, 1.0, DIVIDED), (PADDED, 1.0, ("fcfs", *DIVIDED))]
+    more = [
+        Engine(None, PADDED.padding),
+        *(Engine(share, h) for h in paddings for share in (MEMORY.memory_share, None)),
+    ]
+    return cells + [(engine, 1.0, ("fcfs", "dedicated")) for engine in more]
 
 
 def capacities(
@@ -205,6 +209,7 @@ def capacities(
     late_share: float = 0.05,
     seed: int = 42,
     replications: int = 10,
+    times: int = 3,
     workers: int = 1,
 ) -> pd.DataFrame:
     """The largest rate of each policy in each replication, on the same requests.
@@ -216,9 +221,12 @@ def capacities(
     ranks : iterable of float
         Rank correlations of predictions with the true lengths, in [0, 1]; 1 is the oracle.
     paddings : iterable of float
-        Further values of `Engine.padding`, for first come and dedicated GPUs with the oracle.
+        Further values of `Engine.padding` than that of `PADDED`, for first come and dedicated GPUs with the oracle.
     late_share : float
         Share of requests that may miss the deadline `sla`, in (0, 1).
+    times : int
+        First come and bins, where memory is scarce, have as many times the replications: to show that nothing is gained
+        takes more than to show a gain.
 
     Returns
     -------
@@ -232,32 +240,44 @@ def capacities(
     ranks = check_each("ranks", ranks, lambda rank: check_probability("rank_correlation", rank))
     paddings = check_each("paddings", paddings, lambda padding: check_number("padding", padding, 0.0))
     check_integer("replications", replications, 2)
-    cells = _cells(ranks, paddings)
-    rows = []
+    times = check_integer("times", times, 1, 1000)
+    cells, bins = _cells(ranks, paddings), [(MEMORY, 1.0, ("fcfs",)), *((MEMORY, rank, ("bins",)) for rank in ranks)]
+    rows: list[dict[str, Any]] = []
     for name in traffic:
-        searches = [_search(name, *cell, sla, late_share, requests) for cell in cells]
-
-        def one(seed: int, name: str = name, searches: list[Search] = searches) -> dict[str, float]:
-            found = {}
-            for place, search in enumerate(searches):
-                found |= {f"{place} {policy}": root for policy, root in search(seed).items()}
-                engine, _, policies = cells[place]
-                table, settings = search.table(seed), engine.settings(name)
-                found[f"{place} limit"] = limit_rps(table, engine, settings)
-                if "dedicated" in policies:
-                    found[f"{place} limit of classes"] = limit_rps(table, engine, settings, CLASSES)
-            return found
-
-        found = replicate(one, replications, seed=seed, workers=workers)
-        for place, (engine, rank, policies) in enumerate(cells):
-            where = {"traffic": name, "memory": engine.memory_share is not None, "padding": engine.padding}
-            for policy in policies:
-                known = {"rank_correlation": np.nan if policy in BASE else rank, "policy": policy}
-                limit = f"{place} limit of classes" if policy == "dedicated" else f"{place} limit"
-                for replication, root in found[f"{place} {policy}"].items():
-                    last = {"capacity_rps": root, "limit_rps": found.loc[replication, limit]}
-                    rows.append(where | known | {"replication": replication} | last)
+        for first, last, these in ((0, replications, cells), (replications, times * replications, bins)):
+            searches = [_search(name, *cell, sla, late_share, requests) for cell in these]
+            one = functools.partial(_roots, name, searches, [engine for engine, _, _ in these])
+            if last > first:
+                found = replicate(one, last - first, seed=seed + first, workers=workers)
+                rows += _rows(name, these, found, first)
     return pd.DataFrame(rows)
+
+
+def _roots(traffic: str, searches: list[Search], engines: list[Engine], seed: int) -> dict[str, float]:
+    """Every root of one replication, and the limits beside them, by place and name."""
+    found = {}
+    for place, (search, engine) in enumerate(zip(searches, engines, strict=True)):
+        found |= {f"{place} {policy}": root for policy, root in search(seed).items()}
+        table, settings = search.table(seed), engine.settings(traffic)
+        found[f"{place} limit"] = limit_rps(table, engine, settings)
+        if "dedicated" in search.policies:
+            found[f"{place} limit of classes"] = limit_rps(table, engine, settings, CLASSES)
+    return found
+
+
+def _rows(
+    traffic: str, cells: list[tuple[Engine, float, tuple[str, ...]]], found: pd.DataFrame, first: int
+) -> list[dict[str, Any]]:
+    rows = []
+    for place, (engine, rank, policies) in enumerate(cells):
+        where = {"traffic": traffic, "memory": engine.memory_share is not None, "padding": engine.padding}
+        for policy in policies:
+            known = where | {"rank_correlation": np.nan if policy in BASE else rank, "policy": policy}
+            limits = found[f"{place} limit of classes" if policy == "dedicated" else f"{place} limit"]
+            for replication, root, limit in zip(found.index, found[f"{place} {policy}"], limits, strict=True):
+                last = {"replication": first + replication, "capacity_rps": root, "limit_rps": limit}
+                rows.append(known | last)
+    return rows
 
 
 def delays(
@@ -287,6 +307,7 @@ def delays(
     ranks = check_each("ranks", ranks, lambda rank: check_probability("rank_correlation", rank))
     first = roots[(roots["policy"] == "fcfs") & roots["memory"] & (roots["padding"] == 0.0)]
     scored, rows = slice(*(round(part * requests) for part in SCORED)), []
+    shared = int(roots.groupby("policy")["replication"].nunique().min())  # those that every policy has
     for name, group in first.groupby("traffic", sort=False):
         rate_rps = float(group["capacity_rps"].mean())
         cells = [(load, rank, policy) for load in loads for rank in ranks for policy in (*BASE, *INFORMED)]
@@ -300,7 +321,7 @@ def delays(
                     found[f"{place} {metric}"] = float((times - run.table.arrival_s)[scored].mean())
             return found
 
-        found = replicate(one, group["replication"].nunique(), seed=seed, workers=workers)
+        found = replicate(one, shared, seed=seed, workers=workers)
         for place, (load, rank, policy) in enumerate(cells):
             known = {"traffic": name, "load": load, "rank_correlation": rank, "policy": policy}
             for replication, row in found.iterrows():

@@ -12,7 +12,7 @@ import numpy as np
 
 from simlib import stats
 from simlib.checks import check_frame
-from simlib.studies.binning_continuous import DIVIDED, PADDED
+from simlib.studies.binning_continuous import DIVIDED, PADDED, TRAFFIC
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -62,7 +62,7 @@ def gains(roots: pd.DataFrame) -> pd.DataFrame:
     for (traffic, memory, padding, rank, policy), own in cells.items():
         if not memory or padding > 0:
             continue
-        first = cells[traffic, memory, padding, None, "fcfs"]
+        first = cells[traffic, memory, padding, None, "fcfs"].head(len(own))
         row = {"traffic": traffic, "policy": policy, "rank_correlation": np.nan if rank is None else rank}
         row |= {"capacity_rps": own["capacity_rps"].mean()} | _ratio(_logs(own), _logs(first))
         row["share_of_limit"] = (own["capacity_rps"] / own["limit_rps"]).mean()
@@ -93,6 +93,7 @@ def parts(roots: pd.DataFrame) -> pd.DataFrame:
             memory = over(cells, traffic, policy, 1.0)
             padded = over(cells, traffic, policy, 1.0, padding=PADDED.padding)
             line = over(cells, traffic, "routed", None, memory=False) if policy == "dedicated" else 0.0 * chance
+            memory = memory[: len(places)]
             factors = (line, chance - line, places - chance, memory - places, padded - memory, padded)
             for part, factor in zip(PARTS, factors, strict=True):
                 if part != "line" or policy == "dedicated":
@@ -109,24 +110,27 @@ def over(
     padding: float = 0.0,
 ) -> np.ndarray:
     """Logarithms of a policy's capacity over that of first come under the same engine, by replication."""
-    first = cells[traffic, memory, padding, None, "fcfs"]
-    return _logs(cells[traffic, memory, padding, rank, policy]) - _logs(first)
+    own, first = cells[traffic, memory, padding, rank, policy], cells[traffic, memory, padding, None, "fcfs"]
+    shared = min(len(own), len(first))  # the first replications are those that all have
+    return _logs(own)[:shared] - _logs(first)[:shared]
 
 
 def by_padding(roots: pd.DataFrame) -> pd.DataFrame:
     """Capacity of dedicated GPUs over first come by the padding of the engine, with perfect predictions.
 
-    ``traffic, padding, ratio, ci_low, ci_high, p_holm, replications, verdict``.
+    ``traffic, memory, padding, ratio, ci_low, ci_high, p_holm, replications, verdict``; `memory` says whether the cache
+    is limited.
     """
     import pandas as pd
 
     check_frame("roots", roots, (*CELL, "replication", "capacity_rps"))
     cells, rows = _cells(roots), []
-    for traffic, memory, padding, rank, policy in sorted(cells, key=lambda key: (str(key[0]), key[2])):
-        if memory and policy == "dedicated" and rank == 1.0:
-            logs = over(cells, traffic, policy, rank, padding=padding)
-            rows.append({"traffic": traffic, "padding": padding} | _ratio(logs, 0.0 * logs))
-    return _judged(pd.DataFrame(rows))
+    for traffic, memory, padding, rank, policy in cells:
+        if policy == "dedicated" and rank == 1.0:
+            logs = over(cells, traffic, policy, rank, memory, padding)
+            rows.append({"traffic": traffic, "memory": memory, "padding": padding} | _ratio(logs, 0.0 * logs))
+    table = pd.DataFrame(rows).sort_values(["memory", "padding"], kind="stable", ignore_index=True)
+    return _judged(table.sort_values("traffic", key=lambda names: names.map(list(TRAFFIC).index), kind="stable"))
 
 
 def break_even(table: pd.DataFrame) -> pd.DataFrame:
@@ -140,18 +144,18 @@ def break_even(table: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        ``traffic, padding, low, high``: the interval has the paddings at which the ratio may be 1; infinite where the
-        curve stays below 1 up to the largest padding, 0 where it begins above.
+        ``traffic, memory, padding, low, high``: the interval has the paddings at which the ratio may be 1; infinite
+        where the curve stays below 1 up to the largest padding, 0 where it begins above.
     """
     import pandas as pd
 
-    check_frame("table", table, ("traffic", "padding", "ratio", "ci_low", "ci_high"))
+    check_frame("table", table, ("traffic", "memory", "padding", "ratio", "ci_low", "ci_high"))
     rows = []
-    for traffic, own in table.groupby("traffic", sort=False):
+    for (traffic, memory), own in table.groupby(["traffic", "memory"], sort=False):
         own = own.sort_values("padding")
         columns = {"padding": "ratio", "low": "ci_high", "high": "ci_low"}
         found = {name: _crossing(own["padding"].to_numpy(), np.log(own[column])) for name, column in columns.items()}
-        rows.append({"traffic": traffic} | found)
+        rows.append({"traffic": traffic, "memory": memory} | found)
     return pd.DataFrame(rows)
 
 
