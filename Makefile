@@ -20,8 +20,8 @@ env: .venv/.ok  # the environment alone
 test: .venv/.ok
 	$(BIN)/python -m pytest --doctest-modules -n 2 --dist loadfile
 
-lab: .venv/.ok  # JupyterLab on the notebooks
-	$(BIN)/jupyter lab notebooks
+lab: .venv/.ok  # JupyterLab on the notebooks, the explorer open
+	$(BIN)/jupyter lab notebooks/explorer.ipynb
 
 serve: book  # the built book on a local port
 	$(BIN)/python -m http.server --bind 127.0.0.1 --directory _build/html $(PORT)

@@ -85,8 +85,9 @@ def check_choice(name: str, value: Any, choices: Collection[str]) -> str:
     """Return `value` if it is one of `choices`, else raise `InputError` with the nearest one."""
     if isinstance(value, str) and value in choices:
         return value
-    near = difflib.get_close_matches(str(value), list(choices), n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
+    texts = {str(choice).lower(): choice for choice in choices}
+    near = difflib.get_close_matches(str(value).lower(), list(texts), n=1)
+    hint = f"; did you mean {texts[near[0]]!r}?" if near else ""
     raise InputError(f"{name}: {value!r} (expected one of {', '.join(choices)}{hint})")
 
 

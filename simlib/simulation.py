@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import numbers
 import operator
 import warnings
@@ -95,7 +96,8 @@ def simulate(
     check_choice("oversize", oversize, OVERSIZE)
     deadline = SLA.of(getattr(policy, "d_sla", 1.0) if sla is None else sla)
     if policy.needs_predictions and table.predicted_output_tokens is None:
-        raise InputError(f"predicted_output_tokens: missing column (policy {policy.name} bins by it)")
+        adds = 'simlib.predictors.predict(requests, simlib.predictors.Oracle(), family="mine") adds it'
+        raise InputError(f"predicted_output_tokens: missing column (policy {policy.name} bins by it; {adds})")
     if engine_settings:
         from simlib import continuous
 
@@ -148,7 +150,8 @@ def resolve_policy(policy: Any, execution: Any = "run_to_completion") -> Any:
     if isinstance(policy, str):
         return known[check_choice("policy", policy, known)]()
     if isinstance(policy, type) or not all(hasattr(policy, part) for part in ("plan", "name", "needs_predictions")):
-        raise InputError(f"policy: {policy!r} (expected a policy, or one of {', '.join(known)})")
+        hint = "; a function of your own: simlib.Custom(name, function)" if inspect.isfunction(policy) else ""
+        raise InputError(f"policy: {policy!r} (expected a policy, or one of {', '.join(known)}{hint})")
     return policy
 
 

@@ -45,5 +45,6 @@ def table_of(results: Path, later: Iterable[Path] | None = None) -> pd.DataFrame
             ledger(sla_claims.claims_of(results, *folders)),
         ]
     except FileNotFoundError as missing:
-        raise InputError(f"results: {missing.filename} is not there (expected the chapters' tables)") from None
+        expected = "the chapters' tables, as a copy of data/results holds them: RESULTS_DIR"
+        raise InputError(f"results: {missing.filename} is not there (expected {expected})") from None
     return pd.concat(parts, ignore_index=True)

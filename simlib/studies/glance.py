@@ -144,7 +144,7 @@ def _rows(results: Path, source: Source) -> list[dict]:
 
     path = results / f"{source.table}.csv"
     if not path.is_file():
-        raise InputError(f"results: {path} is not there (expected the tables of the chapters)")
+        raise InputError(f"results: {path} is not there (expected the chapters' tables, as in a copy of data/results)")
     table = pd.read_csv(path)
     table["changed"] = table["changed"].fillna("").map(lambda text: text and f", {text}") if "changed" in table else ""
     try:
