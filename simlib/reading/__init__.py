@@ -27,12 +27,10 @@ __all__ = [
     "cross_level_answer",
     "established",
     "headline",
-    "headline_numbers",
     "k_answer",
     "level_answer",
     "level_reading",
     "level_source",
-    "markdown_table",
     "place",
     "readable_differences",
     "show_branches",
@@ -178,40 +176,6 @@ def headline(table: pd.DataFrame, differences: pd.DataFrame) -> str:
         f"Of the {len(judged)} claimed shares that can be judged{against}, {outside} {lies} outside the central 95 % "
         "of the replications."
     )
-
-
-@reads_tables
-def headline_numbers(table: pd.DataFrame) -> dict[str, str]:
-    """The shares of the headline table as texts, by level and scheduler: ``l1_static_claimed, l1_static_ours, …``.
-
-    Of the trace and its population, the latter.
-    """
-    texts = {}
-    for row in table[table["requests_from"] != "trace"].itertuples():
-        key = f"l{row.level}_{row.scheduler.split('_')[0]}"
-        missing = pd.isna(row.claimed_violation_share)
-        texts[f"{key}_claimed"] = "not comparable" if missing else percent(row.claimed_violation_share)
-        texts[f"{key}_ours"] = _mean(row)
-    return texts
-
-
-@reads_tables
-def markdown_table(table: pd.DataFrame) -> str:
-    """Claimed and measured shares of late requests, as the README shows them."""
-    columns = ("level", "scheduler", "requests", "late: claimed, one run", "late: mean (95 % interval)", "claim")
-    head = f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}"
-    lines = [
-        f"| {row.level} | `{row.scheduler}` | {row.requests} {OF[row.requests_from]} "
-        f"| {percent(row.claimed_violation_share)} | {_mean(row)} | {_verdict(row)} |"
-        for row in table.itertuples()
-    ]
-    return "\n".join([head, *lines])
-
-
-def _verdict(row: Any) -> str:
-    if pd.isna(row.claim_inside):
-        return "of other rows"
-    return f"percentile {row.claim_percentile:.3g}, {'inside' if row.claim_inside else '**outside**'}"
 
 
 @reads_tables

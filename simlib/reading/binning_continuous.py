@@ -20,6 +20,7 @@ __all__ = [
     "bound",
     "dedicated",
     "delays",
+    "headline",
     "peaks",
     "shortest",
     "show_delays",
@@ -54,6 +55,18 @@ METRIC_NAMES = {"ttft_mean_s": "mean time to first token", "latency_mean_s": "me
 def answer(gains: pd.DataFrame) -> str:
     """The three policies in three sentences."""
     return f"{bins(gains)} {shortest(gains)} {dedicated(gains)}"
+
+
+@reads_tables
+def headline(gains: pd.DataFrame) -> str:
+    """In a sentence: the three policies' capacities over first come."""
+    reach = {policy: (rows["ratio"].min(), rows["ratio"].max()) for policy, rows in gains.groupby("policy")}
+    bins, shortest, dedicated = ("{:.2f} to {:.2f}".format(*reach[name]) for name in ("bins", "shortest", "dedicated"))
+    return (
+        f"An engine that batches continuously carries {bins} times as much with bins in turn as first come, first "
+        f"served, {shortest} times with the shortest predicted first, and {dedicated} times with GPUs dedicated to "
+        "classes of length."
+    )
 
 
 @reads_tables

@@ -107,6 +107,21 @@ def regime_answer(table: pd.DataFrame) -> str:
 
 
 @reads_tables
+def headline(table: pd.DataFrame) -> str:
+    """In a sentence: what a rule is fed with decides whether it keeps up."""
+    counts = table[table["start"] == "empty"].groupby("feedback")["regime"].value_counts().unstack(fill_value=0)
+    counts = counts.reindex(columns=["stable", "collapsed", "bistable"], fill_value=0).assign(
+        all=table[table["start"] == "empty"]["feedback"].value_counts()
+    )
+    step, latency = counts.loc["step"], counts.loc["latency"]
+    return (
+        f"Fed with the time of its steps, an SLA controller keeps up in {step['stable']} of {step['all']} settings of "
+        f"rule and load; fed with the time of whole requests, it starves itself at a load that it could carry in "
+        f"{latency['collapsed']} of {latency['all']}, and in {latency['bistable']} more once it has a backlog."
+    )
+
+
+@reads_tables
 def floor_answer(table: pd.DataFrame) -> str:
     """What a fallen Algorithm 2 completes over the rate of its floor, where both starts fell, at the highest load."""
     rows = table[(table["regime"] == "collapsed") & (table["feedback"] == "latency") & (table["sla"] == "paper")]
