@@ -109,10 +109,9 @@ def regime_answer(table: pd.DataFrame) -> str:
 @reads_tables
 def headline(table: pd.DataFrame) -> str:
     """In a sentence: what a rule is fed with decides whether it keeps up."""
-    counts = table[table["start"] == "empty"].groupby("feedback")["regime"].value_counts().unstack(fill_value=0)
-    counts = counts.reindex(columns=["stable", "collapsed", "bistable"], fill_value=0).assign(
-        all=table[table["start"] == "empty"]["feedback"].value_counts()
-    )
+    rows = table[table["start"] == "empty"]
+    counts = pd.crosstab(rows["feedback"], rows["regime"]).assign(all=rows["feedback"].value_counts())
+    counts = counts.reindex(columns=["stable", "collapsed", "bistable", "all"], fill_value=0)
     step, latency = counts.loc["step"], counts.loc["latency"]
     return (
         f"Fed with the time of its steps, an SLA controller keeps up in {step['stable']} of {step['all']} settings of "
