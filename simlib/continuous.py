@@ -22,7 +22,7 @@ from simlib.shortest_first import NAMED, ShortestPredictedFirst
 from simlib.step_control import StepControl
 from simlib.table import RequestTable
 
-__all__ = ["Continuous", "logged", "serve", "simulate"]
+__all__ = ["Continuous", "logged", "rules_of", "serve", "simulate"]
 
 PREFILL = ("first", "mixed", "chunked")
 ROUTING = ("shared", "round_robin", "least_tokens", "least_requests", "by_class")
@@ -164,7 +164,7 @@ def simulate(
             f'{settings.kv_tokens} tokens; oversize="reject" rejects such requests and counts them)'
         )
     backend = _backend(backend, law, len(table))
-    rules = _rules(settings, law, gpus, bins, **order)
+    rules = rules_of(settings, law, gpus, bins, **order)
     if settings.routing == "by_class":
         class_of = length_classes.assign(table, law, rules, gpus).astype(np.int32)
         bin_of = class_of * bins + (bin_of if bins > 1 else 0)
@@ -190,7 +190,7 @@ def serve(
     table: RequestTable, law: Any, settings: Continuous, gpus: int = 1, backend: str = "compiled", log_steps: int = 0
 ) -> Served:
     """The step loop alone, first come, first served, for tables of which every request fits; it logs so many steps."""
-    rules = _rules(settings, law, gpus)
+    rules = rules_of(settings, law, gpus)
     return _serve(table, law, gpus, rules, np.zeros(0, np.int32), backend, settings.control, log_steps)
 
 
@@ -229,7 +229,7 @@ def _backend(backend: str, law: Any, requests: int) -> str:
     return "compiled" if possible else "interpreted"
 
 
-def _rules(
+def rules_of(
     settings: Continuous,
     law: Any,
     gpus: int,

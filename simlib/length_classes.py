@@ -21,12 +21,12 @@ __all__ = ["assign", "edges", "gpu_s"]
 
 
 def gpu_s(table: RequestTable, law: Any, rules: StepRules) -> np.ndarray:
-    """Time of a GPU that each request takes by its prediction, where no step has room for more; seconds.
+    """Time of a GPU that each request takes where no step has room for more; seconds.
 
     Its share of the steps (the larger one of those of places and memory, `theory.steps.floors`) times their fixed
     part, and the law's part for its own tokens. Of a law that is not linear in totals, steps alone.
     """
-    prompt, output = table.prompt_tokens.astype(float), table.predicted_output_tokens.astype(float)
+    prompt, output = table.prompt_tokens.astype(float), table.output_tokens.astype(float)
     shares = steps.floors(prompt, output, rules.seats, rules.blocks, 1 << rules.bits, reserve=bool(rules.reserve))
     share = np.maximum(shares["places"], shares["memory"])
     if not isinstance(law, StepLaw):
@@ -41,6 +41,8 @@ def edges(table: RequestTable, law: Any, rules: StepRules, gpus: int) -> np.ndar
 
     Of `rules.classes` classes class c has the GPUs from ``c * gpus // classes`` to before the next class's first.
     Requests of one predicted length are not divided: an edge lies where the work below it is nearest to its share.
+    Work is that of the true lengths, in hindsight: whoever runs such a router has seen what each class takes, so poor
+    predictions send requests to the wrong class, but do not leave a class with too few GPUs.
 
     Raises
     ------

@@ -15,9 +15,16 @@ from simlib.step_laws import StepLaw
 from simlib.step_state import CHUNKED
 from simlib.theory import steps as theory
 
-__all__ = ["Bound", "bound_of"]
+__all__ = ["Bound", "Needs", "bound_of", "needs_of"]
 
 ROUNDING = 1e-9  # of sums of a million floats, relative
+
+
+class Needs(NamedTuple):
+    """What requests need of an engine at any rate: the floors of its steps by resource, and their work."""
+
+    steps: dict[str, float]
+    work: theory.Work
 
 
 class Bound(NamedTuple):
@@ -42,13 +49,26 @@ class Bound(NamedTuple):
         return (self.steps_s + self.recompute_s + self.spread_s) / self.busy_s
 
 
-def bound_of(run: EngineRun) -> Bound:
+def needs_of(run: EngineRun) -> Needs:
+    """What the requests of a run need, the same at every rate; errors as in `bound_of`."""
+    table, rules = run.table, run.rules
+    cached = table.cached_prompt_tokens
+    budget = rules.budget if rules.prefill == CHUNKED and cached is None else None
+    lengths = (table.prompt_tokens, table.output_tokens)
+    shares = theory.floors(*lengths, rules.seats, rules.blocks, 1 << rules.bits, budget, bool(rules.reserve))
+    steps = {name: float(share.sum()) for name, share in shares.items()}
+    return Needs(steps, theory.work(*lengths, 0 if cached is None else cached))
+
+
+def bound_of(run: EngineRun, needs: Needs | None = None) -> Bound:
     """Hold a run of continuous batching against the floors of its steps and its work.
 
     Parameters
     ----------
     run : engine_run.EngineRun
         Under a `step_laws.StepLaw`, with every request served.
+    needs : Needs, optional
+        What `needs_of` gives for a run of the same requests and engine, if it is known.
 
     Raises
     ------
@@ -62,15 +82,10 @@ def bound_of(run: EngineRun) -> Bound:
         raise InputError(f"run: {type(run).__name__} (expected a run of continuous batching under a StepLaw)")
     if run.rejected or run.abandoned:
         raise InputError(f"run: {run.rejected + run.abandoned} requests were not served (expected all)")
-    table, rules, identity = run.table, run.rules, run.identity
+    identity = run.identity
     a_s, b_s, c_s, d_s, _ = run.law.params
-    cached = 0 if table.cached_prompt_tokens is None else table.cached_prompt_tokens
-    budget = rules.budget if rules.prefill == CHUNKED and table.cached_prompt_tokens is None else None
-    lengths = (table.prompt_tokens, table.output_tokens)
-    shares = theory.floors(*lengths, rules.seats, rules.blocks, 1 << rules.bits, budget, bool(rules.reserve))
-    steps = {name: float(share.sum()) for name, share in shares.items()}
+    steps, least = needs_of(run) if needs is None else needs
     binding = max(steps, key=steps.__getitem__)
-    least = theory.work(*lengths, cached)
     extra = (identity["sum_decodes"], identity["sum_prefill"], identity["sum_context"])
     recompute_s = float(np.dot((b_s, c_s, d_s), np.subtract(extra, least)))
     busy_s, right_s = identity["busy_s"], identity["from_totals_s"]

@@ -19,7 +19,7 @@ def requests_of(seed: int, rows: int = 2000) -> simlib.RequestTable:
 @pytest.mark.parametrize(("gpus", "classes", "owned"), [(4, 2, [2, 2]), (3, 2, [1, 2]), (4, None, [1, 1, 1, 1])])
 def test_each_class_has_work_like_its_gpus(gpus, classes, owned):
     table, engine = requests_of(1), Continuous(max_seqs=16, kv_tokens=4000, routing="by_class", classes=classes)
-    rules = continuous._rules(engine, LAW, gpus)
+    rules = continuous.rules_of(engine, LAW, gpus)
     class_of = length_classes.assign(table, LAW, rules, gpus)
     work = np.bincount(class_of, length_classes.gpu_s(table, LAW, rules))
     np.testing.assert_allclose(work / work.sum(), np.array(owned) / gpus, atol=0.02)
