@@ -16,6 +16,7 @@ from simlib import length_classes, step_laws, step_state, steploop
 from simlib.checks import InputError, check_choice, check_integer, check_number, check_type
 from simlib.compiled import compiled, is_compilable, is_worthwhile
 from simlib.engine_run import EngineRun, Served
+from simlib.fair import FairShare
 from simlib.schedulers import SELECTIONS, MultiBinDynamic, StaticFIFO
 from simlib.shortest_first import NAMED, ShortestPredictedFirst
 from simlib.step_control import StepControl
@@ -200,6 +201,8 @@ def logged(run: EngineRun, log_steps: int) -> Served:
 
 def _order(policy: Any, table: RequestTable, gpus: int) -> tuple[int, np.ndarray, Any, dict[str, Any]]:
     """The policy's bins and how the next one is chosen; of a policy without, the most sequences that it lets run."""
+    if getattr(policy, "batches_only", False):
+        raise InputError(f"policy {policy.name}: of batches that run to completion (expected one that an engine has)")
     if hasattr(policy, "decide"):
         raise InputError(f"policy {policy.name}: asks for batches (expected a policy whose order is that of its bins)")
     if not policy.needs_predictions:
@@ -210,6 +213,8 @@ def _order(policy: Any, table: RequestTable, gpus: int) -> tuple[int, np.ndarray
         order = {"selection": SELECTIONS.index(policy.bin_select)}
     elif isinstance(policy, ShortestPredictedFirst):
         order = {"selection": step_state.SHORTEST, "seconds_per_token": policy.weight_s}
+    elif isinstance(policy, FairShare):
+        order = {"selection": step_state.FAIR, "output_weight": policy.output_weight}
     return len(plan.queues.end), plan.queues.of.astype(np.int32), plan.edges, order
 
 
@@ -232,6 +237,7 @@ def rules_of(
     selection: int = step_state.OLDEST_BIN,
     seats: int | None = None,
     seconds_per_token: float = 0.0,
+    output_weight: float = 0.0,
 ) -> step_state.StepRules:
     """The settings as the loop reads them."""
     if settings.control is not None:
@@ -255,6 +261,7 @@ def rules_of(
         classes=_classes(settings, gpus),
         timeout_s=math.inf if settings.timeout_s is None else settings.timeout_s,
         seconds_per_token=seconds_per_token,
+        output_weight=output_weight,
     )
 
 
@@ -356,6 +363,7 @@ def _state(
         start_s=np.full(requests, np.nan),
         first_token_s=np.full(requests, np.nan),
         completion_s=np.full(requests, np.nan),
+        counters=np.zeros(lines + 1),
         control=controllers[0],
         control_rules=controllers[1],
         decisions=controllers[2],

@@ -5,7 +5,7 @@ forms a batch is asked of the policy (`decide`, `learn`), how long it takes of t
 here is a kernel: plain functions over arrays, run compiled, or interpreted to read and debug, equal to the last bit.
 
 At equal times: all completions of the instant (lowest GPU first), then all its arrivals in table order, then every
-idle GPU is asked once, lowest first.
+idle GPU is asked, lowest first: once, and once more whenever the policy has turned requests away.
 """
 
 from __future__ import annotations
@@ -210,32 +210,37 @@ def loop(
             tail[queue_of[arrived]] += 1
             arrived += 1
         for gpu in range(len(end_s)):
-            if end_s[gpu] != math.inf or arrived == taken:
-                continue
-            for column in range(len(note)):
-                note[column] = 0.0
-            queue, size = decide(now_s, gpu, seen, params, memory, note)
-            if queue < 0 or queue >= len(head) or size < 0:
-                return BAD_DECISION, started
-            if size == 0 or tail[queue] == head[queue]:
-                continue
-            batch = running[gpu]
-            batch[GPU] = gpu
-            first, last = head[queue], min(tail[queue], head[queue] + size)
-            size = take(first, last, started, capacity_tokens[0], places, prompts, outputs, given_s, batch_of, batch)
-            time_s = law(batch, law_params)
-            if not (time_s >= 0.0 and now_s + time_s < math.inf):
-                return BAD_TIME, started
-            batch[SERVICE] = time_s
-            for column in range(len(note)):
-                notes[started, column] = note[column]
-            start_s[started], service_s[started], sizes[started] = now_s, time_s, size
-            gpus[started], queues[started] = gpu, queue
-            max_prompt[started], sum_prompt[started] = batch[MAX_PROMPT], batch[SUM_PROMPT]
-            end_s[gpu] = now_s + time_s
-            head[queue] += size
-            taken += size
-            started += 1
+            while end_s[gpu] == math.inf and arrived > taken:
+                for column in range(len(note)):
+                    note[column] = 0.0
+                queue, size = decide(now_s, gpu, seen, params, memory, note)
+                if queue < 0 or queue >= len(head) or (size < 0 and tail[queue] == head[queue]):
+                    return BAD_DECISION, started
+                if size == 0 or tail[queue] == head[queue]:
+                    break
+                first, last = head[queue], min(tail[queue], head[queue] + abs(size))
+                if size < 0:  # turned away: in no batch
+                    head[queue] = last
+                    taken += last - first
+                    continue
+                batch = running[gpu]
+                batch[GPU] = gpu
+                size = take(
+                    first, last, started, capacity_tokens[0], places, prompts, outputs, given_s, batch_of, batch
+                )
+                time_s = law(batch, law_params)
+                if not (time_s >= 0.0 and now_s + time_s < math.inf):
+                    return BAD_TIME, started
+                batch[SERVICE] = time_s
+                for column in range(len(note)):
+                    notes[started, column] = note[column]
+                start_s[started], service_s[started], sizes[started] = now_s, time_s, size
+                gpus[started], queues[started] = gpu, queue
+                max_prompt[started], sum_prompt[started] = batch[MAX_PROMPT], batch[SUM_PROMPT]
+                end_s[gpu] = now_s + time_s
+                head[queue] += size
+                taken += size
+                started += 1
 
 
 decide: Any = None  # a policy's kernels, bound to `loop_of` when it is compiled

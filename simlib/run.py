@@ -45,7 +45,7 @@ class Run:
     table : RequestTable
         What was asked, in order of arrival.
     served : engine.Batches
-        Batches in order of start, and the batch of each request (-1: rejected).
+        Batches in order of start, and the batch of each request (-1: rejected, or turned away).
     first_token_after_s : ndarray, shape (n_batches,)
         From a batch's start to its first token, seconds.
     gpus : int
@@ -95,7 +95,7 @@ class Run:
 
     @property
     def rejected(self) -> int:
-        """Requests that alone exceed the memory and were rejected."""
+        """Requests that were not served: they alone exceed the memory, or the policy turned them away."""
         return int(np.sum(self.served.batch_of < 0))
 
     @property

@@ -1,8 +1,8 @@
 """Which requests form the next batch: the policies.
 
 A policy puts each request into a queue when the run is prepared, and answers one question of the engine: an idle GPU
-asks, which queue, and how many of its oldest requests (0: wait). FIFO means arrival order, always; ties in time are
-broken by table order. Policies differ in data (`Plan`) and in two kernels, `decide` and `learn`, and nothing else.
+asks, which queue, and how many of its oldest requests (0: wait; -n: turn n away). FIFO means arrival order, always;
+ties are broken by table order. Policies differ in data (`Plan`) and in two kernels, `decide` and `learn`, alone.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Plan(NamedTuple):
     queues : binning.Queues
         In which queue each request will stand.
     decide : callable
-        ``decide(now_s, gpu, waiting, params, memory, note) -> (queue, size)``; a size of 0 waits for the next event.
+        ``decide(now_s, gpu, waiting, params, memory, note) -> (queue, size)``; 0 waits, -n turns n away.
     learn : callable
         ``learn(now_s, gpu, batch, params, memory)``, called when a batch has finished.
     params : ndarray of float, shape (any,)
@@ -327,7 +327,7 @@ class Custom:
         What tables and figures call it.
     decide : callable
         ``decide(now_s, gpu, waiting, params, memory, note) -> (queue, size)``: from which queue, and up to how many of
-        its oldest requests; a size of 0 waits for the next event. `waiting` is an `engine.Waiting`.
+        its oldest requests; 0 waits for the next event, -n turns n away. `waiting` is an `engine.Waiting`.
     learn : callable, optional
         ``learn(now_s, gpu, batch, params, memory)``, called with each finished batch (`engine.BATCH_COLUMNS`).
     k_bins : int

@@ -301,7 +301,8 @@ def _misbehaviour(outcome: int, name: str, waiting: engine.Waiting, state: engin
         return f"policy {name}: {left} requests wait for ever {now} (every GPU is idle and no request will come)"
     if outcome == engine.BAD_DECISION:
         return (
-            f"policy {name}: a decision out of range {now} (expected a queue in 0..{len(waiting.head) - 1}, size >= 0)"
+            f"policy {name}: a decision out of range {now} (expected a queue in 0..{len(waiting.head) - 1} and a size, "
+            "below 0 only where requests of it wait)"
         )
     return f"latency: a batch's time is negative or not finite {now} (expected seconds >= 0)"
 

@@ -15,6 +15,7 @@ from simlib.step_state import (
     COMPUTED,
     CONTEXT,
     DECODES,
+    FAIR,
     FIRST,
     FRESH,
     LAST_BIN,
@@ -123,7 +124,9 @@ def choose(gpu: int, now_s: float, ask: Ask, state: State, rules: StepRules) -> 
             continue
         if rules.selection == NEXT_BIN:
             return line
-        if rules.selection == LONGEST_BIN:
+        if rules.selection == FAIR:
+            better = best < 0 or (state.counters[line], line) < (state.counters[best], best)
+        elif rules.selection == LONGEST_BIN:
             better = best < 0 or (state.length[line], -line) > (state.length[best], -best)
         elif rules.selection == SHORTEST:
             head = state.first[line]
@@ -146,6 +149,9 @@ def start(line: int, gpu: int, now_s: float, ask: Ask, state: State, rules: Step
     else:
         request = state.first[line]
         leave(line, state)
+        if rules.selection == FAIR:
+            state.counters[line] += ask.prompt_tokens[request] + rules.output_weight * ask.expected_tokens[request]
+            state.counters[len(state.counters) - 1] = state.counters[line]
         if rules.routing == SHARED:
             state.numbers[0, LAST_BIN] = line
             n[REQUESTS] += 1

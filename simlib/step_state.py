@@ -46,11 +46,12 @@ class StepRules(NamedTuple):
     classes: int
     timeout_s: float
     seconds_per_token: float = 0.0
+    output_weight: float = 0.0
 
 
 FIRST, MIXED, CHUNKED = range(3)
 SHARED, ROUND_ROBIN, LEAST_TOKENS, LEAST_REQUESTS, BY_CLASS = range(5)
-NEXT_BIN, LONGEST_BIN, OLDEST_BIN, SHORTEST = range(4)
+NEXT_BIN, LONGEST_BIN, OLDEST_BIN, SHORTEST, FAIR = range(5)
 
 
 class State(NamedTuple):
@@ -59,7 +60,8 @@ class State(NamedTuple):
     `follows` links the requests of a waiting list and, with `precedes`, those that run, by admission. `heap` holds
     ``decode step of the end << 32 | request``. `growth[gpu, r]` counts sequences that need a block at the decode
     steps r modulo a block. `gaps` is a histogram of the times between tokens; `real` and `bits` are one number, as a
-    float and as its bits. The last three are `step_control`'s.
+    float and as its bits. `counters` has the tokens that each waiting list was given, where shares are fair; the last
+    three are `step_control`'s.
     """
 
     numbers: np.ndarray
@@ -83,6 +85,7 @@ class State(NamedTuple):
     start_s: np.ndarray
     first_token_s: np.ndarray
     completion_s: np.ndarray
+    counters: np.ndarray
     control: np.ndarray
     control_rules: np.ndarray
     decisions: np.ndarray
@@ -268,6 +271,16 @@ def append(line: int, request: int, state: State) -> None:
     state.length[line] += 1
 
 
+def lift(line: int, base: int, bins: int, state: State) -> None:
+    """A client of whom nobody waits is back: no counter below the least of those that wait, or who was served last."""
+    level, found = state.counters[len(state.counters) - 1], False
+    for other in range(base, base + bins):
+        if state.length[other] > 0:
+            level = min(level, state.counters[other]) if found else state.counters[other]
+            found = True
+    state.counters[line] = max(state.counters[line], level)
+
+
 def leave(line: int, state: State) -> None:
     """Take the first request of a waiting list away."""
     state.first[line] = state.follows[state.first[line]]
@@ -283,5 +296,5 @@ def settle(n: np.ndarray) -> None:
     n[DUE_SEATS] = n[DUE_BLOCKS] = n[DUE_TOKENS] = 0
 
 
-for _rare_or_long in (push, take, spread_gaps):  # copies would be compiled for minutes, and gain nothing
+for _rare_or_long in (push, take, spread_gaps, lift):  # copies would be compiled for minutes, and gain nothing
     _rare_or_long.inlined = False

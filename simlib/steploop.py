@@ -36,6 +36,7 @@ from simlib.step_state import (
     DUE_BLOCKS,
     DUE_SEATS,
     DUE_TOKENS,
+    FAIR,
     FIRST,
     FRESH,
     LATER_BLOCKS,
@@ -76,6 +77,7 @@ from simlib.step_state import (
     add_gaps,
     append,
     held,
+    lift,
     push,
     routed,
     settle,
@@ -334,6 +336,8 @@ def arrive(request: int, gpu: int, ask: Ask, state: State, rules: StepRules) -> 
         n[REQUESTS] += 1
         n[TOKENS] += routed(request, ask)
         line += gpu * rules.bins
+    if rules.selection == FAIR and state.length[line] == 0:
+        lift(line, max(gpu, 0) * rules.bins, rules.bins, state)
     append(line, request, state)
 
 
@@ -423,11 +427,11 @@ def signatures() -> SimpleNamespace:
     table, cube = types.float64[:, ::1], types.float64[:, :, ::1]
     grid = types.int64[:, ::1]
     ask = types.NamedTuple([floats, ints, ints, ints, ints, links], Ask)
-    rules = types.NamedTuple([types.int64] * (len(StepRules._fields) - 2) + [types.float64] * 2, StepRules)
+    rules = types.NamedTuple([types.int64] * (len(StepRules._fields) - 3) + [types.float64] * 3, StepRules)
     state = types.NamedTuple(
         [grid, table, grid, grid, ints, floats, ints, floats, ints, cube, cube, ints, ints, ints]
         + [links] * 4
-        + [floats] * 3
+        + [floats] * 4
         + [table, table, cube],
         State,
     )

@@ -534,6 +534,35 @@ def test_stepped_runs_in_two_threads_do_not_mix():
         assert_same(found[size], expected[size])
 
 
+# Requests that are turned away
+
+
+def turns_odd_ones_away(now_s, gpu, waiting, params, memory, note):
+    note[0] = now_s
+    return 0, -1 if waiting.order[waiting.head[0]] % 2 == 1 else 1
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_whoever_is_turned_away_is_in_no_batch_and_the_gpu_is_asked_again(backend):
+    policy = simlib.Custom("choosy", turns_odd_ones_away, notes=("asked_s",))
+    run = simlib.simulate(requests_at(0, 0, 0, 0, 5), policy, simlib.GivenTimes([2.0] * 5), backend=backend)
+    # At 0 the first is served; at 2 the second is turned away at once before the third is; at 4 so is the fourth.
+    assert run.served.batch_of.tolist() == [0, -1, 1, -1, 2]
+    assert run.served.start_s.tolist() == [0.0, 2.0, 5.0]
+    assert run.rejected == 2 and run.summary(sla=2.5)["sla_violation_share"] == pytest.approx(0.6)
+    assert run.controller["asked_s"].tolist() == [0.0, 2.0, 5.0]
+
+
+def turns_all_away(now_s, gpu, waiting, params, memory, note):
+    return 0, -1000
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_run_may_turn_everybody_away(backend):
+    run = simlib.simulate(requests_at(0, 1, 1), simlib.Custom("closed", turns_all_away), gpus=2, backend=backend)
+    assert run.rejected == 3 and run.summary()["sla_violation_share"] == 1.0 and len(run.batches) == 0
+
+
 # Policies and laws that misbehave
 
 
@@ -549,8 +578,8 @@ def queue_below_zero(now_s, gpu, waiting, params, memory, note):
     return -1, 1
 
 
-def size_below_zero(now_s, gpu, waiting, params, memory, note):
-    return 0, -2
+def turns_nobody_away(now_s, gpu, waiting, params, memory, note):
+    return int(waiting.tail[0] > waiting.head[0]), -1
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -560,12 +589,12 @@ def size_below_zero(now_s, gpu, waiting, params, memory, note):
         (waits, "policy odd: 2 requests wait for ever"),
         (third_queue, "policy odd: a decision out of range"),
         (queue_below_zero, "policy odd: a decision out of range"),
-        (size_below_zero, "policy odd: a decision out of range"),
+        (turns_nobody_away, "policy odd: a decision out of range"),
     ],
 )
 def test_a_policy_that_cannot_be_followed_is_named(backend, decide, says):
     with pytest.raises(simlib.InputError, match=says):
-        simlib.simulate(requests_at(0, 1), simlib.Custom("odd", decide), backend=backend)
+        simlib.simulate(requests_at(0, 1), simlib.Custom("odd", decide, k_bins=2, bounds=(50,)), backend=backend)
 
 
 def nan_law(size, a, b, c, d, e):
