@@ -22,7 +22,7 @@ LOOKS = {
     "dedicated": ("#56B4E9", "P", "-"),
 }
 TRAFFIC_LOOKS = {"poisson": ("#0072B2", "o"), "burstgpt": ("#D55E00", "^"), "azure": ("#009E73", "s")}
-CHANGES = (-0.2, -0.1, 0.0, 0.1, 0.2)
+CHANGES = {-0.1: "−10 %", 0.0: "0", 0.1: "+10 %"}
 
 
 @reads_tables
@@ -95,7 +95,7 @@ def parts(table: pd.DataFrame) -> Figure:
         axis.axhline(len(names) - 1.5, color=FAINT, lw=1)
         axis.set_title(TRAFFIC_NAMES[kind])
         axis.set_yticks(range(len(names)), [PART_NAMES[name] for name in names])
-        axis.set_xticks(np.log1p(CHANGES), [f"{100 * change:+.0f} %".replace("-", "−") for change in CHANGES])
+        axis.set_xticks(np.log1p(list(CHANGES)), CHANGES.values())
         axis.set_xlabel("Change of capacity")
     axes[0][0].set_ylim(len(names) - 0.5, -0.5)
     figure.legend(*axes[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=3)

@@ -18,6 +18,7 @@ __all__ = [
     "answer",
     "bins",
     "bound",
+    "chance",
     "dedicated",
     "delays",
     "peaks",
@@ -132,6 +133,20 @@ def tails(table: pd.DataFrame) -> str:
         for row in table.itertuples()
     ]
     return f"The longest {table['share'].iloc[0]:.0%} of the requests hold, over their time, {'; '.join(told)}."
+
+
+@reads_tables
+def chance(parts: pd.DataFrame) -> str:
+    """What shortest first gains by predictions that say nothing, by traffic."""
+    rows = parts[(parts["policy"] == "shortest") & (parts["part"] == "chance")]
+    told = ", ".join(f"{TRAFFIC_NAMES[row.traffic]} {_ratio(row)}" for row in rows.itertuples())
+    waves = rows[rows["verdict"] == "more"]["traffic"].map(TRAFFIC_NAMES)
+    why = (
+        f" ({' and '.join(waves)}: in a wave first come makes everybody late, another order only some)"
+        if len(waves)
+        else ""
+    )
+    return f"With predictions that say nothing, places being scarce, it carries {told} times as much{why}."
 
 
 @reads_tables

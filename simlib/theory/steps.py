@@ -104,7 +104,7 @@ def floors(
 
     Examples
     --------
-    >>> {name: share.sum() for name, share in floors([15, 15], [4, 4], seats=2, blocks=8).items()}
+    >>> {name: float(share.sum()) for name, share in floors([15, 15], [4, 4], seats=2, blocks=8).items()}
     {'places': 4.0, 'memory': 1.5}
     """
     prompt, output = _lengths(prompt_tokens, output_tokens)
