@@ -18,6 +18,8 @@ _HOME = {
     "MultiBinDynamic": "schedulers",
     "MultiBinFixed": "schedulers",
     "ShortestPredictedFirst": "shortest_first",
+    "EarlyRejection": "early_rejection",
+    "FairShare": "fair",
     "Custom": "schedulers",
     "Rules": "batching",
     "Memory": "batching",

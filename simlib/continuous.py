@@ -17,8 +17,9 @@ from simlib.checks import InputError, check_choice, check_integer, check_number,
 from simlib.compiled import compiled, is_compilable, is_worthwhile
 from simlib.engine_run import EngineRun, Served
 from simlib.fair import FairShare
+from simlib.policy_names import NAMED
 from simlib.schedulers import SELECTIONS, MultiBinDynamic, StaticFIFO
-from simlib.shortest_first import NAMED, ShortestPredictedFirst
+from simlib.shortest_first import ShortestPredictedFirst
 from simlib.step_control import StepControl
 from simlib.table import RequestTable
 

@@ -19,11 +19,9 @@ from simlib.table import RequestTable
 
 __all__ = ["EarlyRejection"]
 
-DEADLINE, MARGIN = -2, -1  # behind the dynamic policies' numbers
-PACE, WEIGHT = (
-    1,
-    0.2,
-)  # in the last row of memory, beside the round robin's pointer: seconds a token, as they were lately
+DEADLINE, MARGIN, COMPANY = -3, -2, -1  # behind the dynamic policies' numbers
+PACE, BATCH = 1, 2  # in the last row of memory, behind the round robin's pointer: seconds a token, and a batch, of late
+WEIGHT = 0.2  # of the latest batch in these two
 
 
 def decide_early(
@@ -31,13 +29,14 @@ def decide_early(
 ) -> tuple[int, int]:
     """Kernel of `EarlyRejection`: as the dynamic policies, but first turn away the oldest that cannot be in time."""
     queue, size = decide_dynamic(now_s, gpu, waiting, params, memory, note)
-    pace, latest_s = memory[len(memory) - 1, PACE], now_s - params[len(params) + DEADLINE]
-    pace *= params[len(params) + MARGIN]
+    row, deadline_s = memory[len(memory) - 1], params[len(params) + DEADLINE]
+    pace = params[len(params) + MARGIN] * row[PACE]
+    company_s = min(row[BATCH], params[len(params) + COMPANY] * deadline_s)
     place = waiting.head[queue]
     while place < waiting.tail[queue]:
         request = waiting.order[place]
         tokens = waiting.prompt_tokens[request] + waiting.predicted_output_tokens[request]
-        if latest_s + pace * tokens <= waiting.arrival_s[request]:
+        if now_s + max(pace * tokens, company_s) <= waiting.arrival_s[request] + deadline_s:
             break
         place += 1
     gone = place - waiting.head[queue]
@@ -45,12 +44,12 @@ def decide_early(
 
 
 def learn_early(now_s: float, gpu: int, batch: np.ndarray, params: np.ndarray, memory: np.ndarray) -> None:
-    """Kernel of `EarlyRejection`: how long a token of the longest member takes, smoothed."""
+    """Kernel of `EarlyRejection`: how long a token of the longest member takes, and a batch, smoothed."""
     learn_dynamic(now_s, gpu, batch, params, memory)
     row = memory[len(memory) - 1]
-    if batch[MAX_TOTAL] > 0:
-        pace = batch[SERVICE] / batch[MAX_TOTAL]
-        row[PACE] = pace if row[PACE] == 0.0 else (1.0 - WEIGHT) * row[PACE] + WEIGHT * pace
+    pace = batch[SERVICE] / max(batch[MAX_TOTAL], 1.0)
+    row[PACE] = pace if row[PACE] == 0.0 else (1.0 - WEIGHT) * row[PACE] + WEIGHT * pace
+    row[BATCH] = batch[SERVICE] if row[BATCH] == 0.0 else (1.0 - WEIGHT) * row[BATCH] + WEIGHT * batch[SERVICE]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +61,11 @@ class EarlyRejection:
     d_sla : float
         Deadline of end-to-end latency, seconds, > 0; also what the controllers aim at.
     margin : float
-        Expected service is this times what the request's own tokens take at the pace of recent batches, >= 0. With 0
-        only requests that are late already are turned away; above 1 some that might be in time.
+        Expected service is at least this times what the request's own tokens take at the pace of recent batches, >= 0.
+    company : float
+        It is also at least what recent batches took, as a request is in service until its batch ends; but no more than
+        this share of the deadline, in [0, 1], or one long batch would turn everybody away for good. With 0 own tokens
+        alone count, and only who cannot be in time in any company is turned away.
     k_bins : int
         Number of bins, the oldest head's is served next; 1: none.
     variant : str or Rules
@@ -71,15 +73,15 @@ class EarlyRejection:
 
     Notes
     -----
-    Expected service counts the prompt and the predicted output. It is that of a batch whose longest member the request
-    is: company that is longer makes it late all the same. Before the first batch has ended nobody is turned away. In a
-    queue only the oldest can be turned away, so that whoever stands behind one that can be in time stays.
+    Own tokens are the prompt's and the predicted output's, as if the request were the longest of its batch. Before the
+    first batch has ended nobody is turned away who is not late already. In a queue only the oldest can be turned away,
+    so that whoever stands behind one that can be in time stays.
 
     Examples
     --------
     >>> import simlib
     >>> requests = simlib.RequestTable([0, 0.1, 0.1], [5, 5, 5], [95, 95, 5], [95, 95, 5])
-    >>> policy = EarlyRejection(d_sla=1.0, variant=simlib.batching.Rules(b_max=1))
+    >>> policy = EarlyRejection(d_sla=1.0, company=0.0, variant=simlib.batching.Rules(b_max=1))
     >>> run = simlib.simulate(requests, policy, simlib.GivenTimes([0.8, 0.8, 0.1]))
     >>> run.served.batch_of.tolist()  # at 0.8 s the second has 0.3 s left and needs 0.8 s
     [0, -1, 1]
@@ -87,6 +89,7 @@ class EarlyRejection:
 
     d_sla: float = 1.0
     margin: float = 1.0
+    company: float = 0.5
     k_bins: int = 1
     variant: str | Rules = "original"
     name: ClassVar[str] = "early_rejection"
@@ -96,6 +99,7 @@ class EarlyRejection:
 
     def __post_init__(self) -> None:
         check_number("margin", self.margin, 0.0, 1e6)
+        check_number("company", self.company, 0.0, 1.0)
         self._base()
 
     def _base(self) -> MultiBinDynamic:
@@ -104,5 +108,5 @@ class EarlyRejection:
     def plan(self, table: RequestTable, gpus: int) -> Plan:
         """Prepare a run."""
         plan = self._base().plan(table, gpus)
-        params = np.append(plan.params, [self.d_sla, self.margin])
+        params = np.append(plan.params, [self.d_sla, self.margin, self.company])
         return plan._replace(decide=decide_early, learn=learn_early, params=params)

@@ -57,7 +57,7 @@ class Grid:
     workload : str or mapping
         ``original``, ``synthetic`` or ``trace`` with the parameters of `Original`, `Synthetic` or `Trace`.
     policy : str or mapping
-        A key of `schedulers.POLICIES`, with the policy's parameters.
+        A key of `policy_names.NAMED`, with the policy's parameters.
     latency : str or mapping
         What `latency.resolve` takes as text, or parameters of `latency.Affine`; with ``kind`` those of a preset.
     gpus : int

@@ -16,8 +16,9 @@ from simlib import latency as latencies
 from simlib import lengths, predictors, schedulers, traces, workload
 from simlib.batching import VARIANTS, Memory, Rules
 from simlib.checks import InputError, check_choice, check_integer
+from simlib.early_rejection import EarlyRejection
 from simlib.metrics import SLA
-from simlib.shortest_first import NAMED
+from simlib.policy_names import NAMED
 from simlib.simulation import MAX_GPUS, OVERSIZE
 from simlib.table import RequestTable
 
@@ -161,6 +162,7 @@ PARTS: dict[Any, dict[str, Kinds]] = {
     Synthetic: {"arrivals": ARRIVALS, "prompt": LENGTHS, "output": LENGTHS, "predictor": PREDICTORS},
     Trace: {"predictor": PREDICTORS},
     lengths.Mixture: {"parts": LENGTHS},
+    EarlyRejection: {"variant": RULES},
     schedulers.DynamicNoBins: {"variant": RULES},
     schedulers.MultiBinDynamic: {"variant": RULES},
     Rules: {"memory": MEMORIES},

@@ -18,10 +18,10 @@ from simlib import binning
 from simlib.batching import MAX_BATCH
 from simlib.checks import check_integer, check_number
 from simlib.engine import Waiting
-from simlib.schedulers import POLICIES, Plan, learn_nothing
+from simlib.schedulers import Plan, learn_nothing
 from simlib.table import RequestTable
 
-__all__ = ["NAMED", "ShortestPredictedFirst", "aged_key_s"]
+__all__ = ["ShortestPredictedFirst", "aged_key_s"]
 
 
 def aged_key_s(arrival_s: float, predicted_tokens: int, seconds_per_token: float) -> float:
@@ -102,9 +102,6 @@ class ShortestPredictedFirst:
         edges, queues = table.kept(("shortest first", self.k_bins), lambda: _lines(table, self.k_bins))
         params = np.array([self.batch_size, self.weight_s], dtype=np.float64)
         return Plan(queues, decide_shortest, learn_nothing, params, np.zeros((1, 1)), edges=edges)
-
-
-NAMED = {**POLICIES, ShortestPredictedFirst.name: ShortestPredictedFirst}  # every policy that has a name
 
 
 def _lines(table: RequestTable, k_bins: int) -> tuple[np.ndarray, binning.Queues]:

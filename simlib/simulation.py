@@ -15,8 +15,8 @@ from simlib import binning, engine, latency, schedulers
 from simlib.checks import InputError, check_choice, check_integer
 from simlib.compiled import is_compilable, is_own, is_worthwhile
 from simlib.metrics import SLA
+from simlib.policy_names import NAMED
 from simlib.run import Run
-from simlib.shortest_first import NAMED
 from simlib.table import RequestTable
 
 __all__ = ["simulate"]

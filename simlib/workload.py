@@ -14,7 +14,7 @@ import numpy as np
 
 from simlib.arrivals import AllAtOnce, ArrivalProcess, GammaArrivals, OnOff, Poisson, check_rate
 from simlib.checks import InputError, check_choice, check_integer, check_type
-from simlib.lengths import Empirical, Exponential, Fixed, LengthDistribution, LogNormal, Mixture, Uniform
+from simlib.lengths import Empirical, Exponential, Fixed, LengthDistribution, LogNormal, Mixture, Uniform, check_lengths
 from simlib.predictors import Predictor, original_predictions, predict
 from simlib.streams import MOST_REQUESTS, stream
 from simlib.table import RequestTable
@@ -86,8 +86,8 @@ def generate(
     """
     n = check_integer("n", n, 1, MOST_REQUESTS)
     check_type("arrivals", arrivals, ArrivalProcess, "an arrival process such as Poisson(rate_rps=50.0)")
-    check_type("prompt", prompt, LengthDistribution, "a length distribution such as Uniform(16, 512)")
-    check_type("output", output, LengthDistribution, "a length distribution such as Uniform(16, 512)")
+    check_lengths("prompt", prompt)
+    check_lengths("output", output)
     arrival_rng = stream(family, replication, "arrivals")
     prompt_rng, output_rng = stream(family, replication, "lengths").spawn(2)
     table = RequestTable(arrivals.sample(n, arrival_rng), prompt.sample(n, prompt_rng), output.sample(n, output_rng))

@@ -52,6 +52,7 @@ def test_simulate_prints_a_summary(table, capsys):
         ["--policy", "multi_bin_dynamic", "--k-bins", "2", "--bin-select", "oldest_head", "--variant", "paper"],
         ["--policy", "shortest_predicted_first", "--k-bins", "2", "--seconds-per-token", "0.5", "--batch-size", "3"],
         ["--policy", "multi_bin_fixed", "--k-bins", "2", "--batch-size", "2"],
+        ["--policy", "early_rejection", "--k-bins", "2", "--variant", "paper"],
         ["--policy", "dynamic_no_bins", "--variant", "released", "--latency", "0.01,0.001,0.2"],
         ["--predictor", "original", "--seed", "7", "--oversize", "reject"],
     ],

@@ -462,3 +462,16 @@ def test_sampling_refuses_a_bad_count_or_generator(part):
         part.sample(3, 42)
     with pytest.raises(InputError, match="rng: None"):
         part.sample(3, None)
+
+
+def test_a_workload_is_made_without_the_mean_of_its_lengths():
+    class Costly:
+        @property
+        def mean_tokens(self):
+            raise AssertionError("nobody asked for it")
+
+        def sample(self, n, rng):
+            return np.full(n, 7)
+
+    table = generate(3, Poisson(1.0), Costly(), Mixture([Costly()], [1.0]))
+    assert table.prompt_tokens.tolist() == table.output_tokens.tolist() == [7, 7, 7]

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 POLICIES = ("static_fifo", "dynamic_no_bins", "multi_bin_dynamic", "multi_bin_fixed", "shortest_predicted_first")
+POLICIES += ("early_rejection", "fair_share")
 FAILURES_SHOWN = 20
 LATENCY = "a preset (`simlib presets`), alpha,beta,gamma in s, a CSV of measurements, or table:FILE.csv"
 ENGINE = {
@@ -173,10 +174,10 @@ def _policy(options: argparse.Namespace) -> Any:
     """The policy that the options describe; an option that it does not have is refused, not ignored."""
     import inspect
 
-    from simlib import shortest_first
     from simlib.checks import check_choice
+    from simlib.policy_names import NAMED
 
-    kinds = shortest_first.NAMED
+    kinds = NAMED
     if options.execution == "continuous":
         from simlib.continuous import Continuous
 

@@ -18,9 +18,8 @@ __all__ = ["differences"]
 POLICY_COLORS = COLORS | {
     "optimal_bins": "#882255",
     "joint_optimum": "#332288",
-    "shortest_predicted_first": "#117777",
-    "early_rejection": "#B37400",
-    "timeout": "#B37400",
+    "early_rejection": "#117777",
+    "timeout": "#117777",
     "fair_share": "#4D4D4D",
 }
 NAMES = {

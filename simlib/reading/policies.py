@@ -20,6 +20,7 @@ __all__ = [
     "counts",
     "fairness_answer",
     "floor_answer",
+    "overload_answer",
     "predictor_answer",
     "rejection_answer",
     "show_late",
@@ -29,17 +30,20 @@ __all__ = [
 ]
 
 LATE = "sla_violation_share"
+ENOUGH = 0.25  # of the places: what a policy must win on balance to be advised
 NAMES = {BATCHES: "batches that run to completion", STEPS: "continuous batching"}
 KINDS = {"poisson": "Poisson", "burstgpt_like": "BurstGPT-like", "azure_like": "Azure-like"}
 
 
 @reads_tables
-def counts(table: pd.DataFrame, metric: str = LATE) -> pd.DataFrame:
+def counts(table: pd.DataFrame, metric: str = LATE, least_load: float = 0.0) -> pd.DataFrame:
     """In how many places (traffic and load) a policy has established less or more of a metric than its baseline.
 
-    ``execution, policy, places, fewer, more, change``: under the main predictor, the last the mean difference.
+    ``execution, policy, places, fewer, more, change``: under the main predictor, at loads from `least_load` on; the
+    last is the mean difference.
     """
     rows = _compared(table, metric)
+    rows = rows[rows["load"] >= least_load]
     rows = rows.assign(sign=[_sign(row) for row in rows.itertuples()])
     grouped = rows.groupby(["execution", "policy"], sort=False)
     found = grouped.agg(
@@ -53,11 +57,13 @@ def counts(table: pd.DataFrame, metric: str = LATE) -> pd.DataFrame:
 
 @reads_tables
 def best(table: pd.DataFrame, execution: str) -> str:
-    """The policy with fewer late requests in most places, less those with more; the baseline if none gains any."""
+    """The policy with fewer late requests in most places, less those with more; the baseline below `ENOUGH` of them."""
     rows = counts(table)
     rows = rows[rows["execution"] == execution]
     rows = rows.assign(net=rows["fewer"] - rows["more"]).sort_values(["net", "change"], ascending=[False, True])
-    return str(rows.iloc[0]["policy"]) if rows.iloc[0]["net"] > 0 else BASELINES[execution]
+    return (
+        str(rows.iloc[0]["policy"]) if rows.iloc[0]["net"] >= ENOUGH * rows.iloc[0]["places"] else BASELINES[execution]
+    )
 
 
 @reads_tables
@@ -69,7 +75,10 @@ def advice(table: pd.DataFrame, execution: str) -> str:
     own = rows[rows["policy"] == chosen]
     start = f"With {NAMES[execution]}, "
     if own.empty:
-        start += f"keep first come, first served (`{base}`): no policy has fewer late requests in more places than more"
+        start += (
+            f"keep first come, first served (`{base}`): less those with more late requests, no policy has fewer in "
+            f"{percent(ENOUGH, 0)} of the places"
+        )
     else:
         start += f"use `{chosen}`: {_counted(own.iloc[0], base)}"
     others = rows[rows["policy"] != chosen].sort_values(["fewer", "more"], ascending=[False, True])
@@ -100,6 +109,21 @@ def predictor_answer(table: pd.DataFrame) -> str:
 
 
 @reads_tables
+def overload_answer(table: pd.DataFrame) -> str:
+    """Which policies have fewer late requests where more comes than can be served."""
+    rows, parts = counts(table, least_load=1.0), []
+    for execution in BASELINES:
+        own = rows[(rows["execution"] == execution) & (rows["fewer"] > rows["more"])]
+        own = own.sort_values(["fewer", "change"], ascending=[False, True])
+        listed = ", ".join(
+            f"`{row.policy}` (in {row.fewer} of {row.places}; {signed(100 * row.change, 1)} points on average)"
+            for row in own.itertuples()
+        )
+        parts.append(f"with {NAMES[execution]} {listed or 'none'}")
+    return f"In overload these have fewer late requests than first come, first served: {'; '.join(parts)}."
+
+
+@reads_tables
 def who_pays_answer(table: pd.DataFrame) -> str:
     """Which policies take from long requests to give to short ones, or the other way."""
     short, long = (counts(table, f"late_{name}") for name in ("short", "long"))
@@ -113,7 +137,7 @@ def who_pays_answer(table: pd.DataFrame) -> str:
     ]
     parts += [
         f"`{row.policy}` ({_short(row.execution)}) spares the short third in {row.fewer_short} of {row.places_short} "
-        "places, and nowhere at the expense of the long third"
+        "places, and in no place are established more late among the long third"
         for row in spared.itertuples()
     ]
     return f"Who pays: {'; '.join(parts)}." if parts else "No policy moves lateness between short and long requests."

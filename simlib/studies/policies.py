@@ -225,7 +225,7 @@ def runs_of(
     replications: int = 20,
     predictor: str = MAIN,
 ) -> pd.DataFrame:
-    """Simulate every policy at every load with one predictor, and at 80 % with each of them.
+    """Simulate every policy at every load with one predictor, and at `AXIS_LOAD` with each of them.
 
     Parameters
     ----------
@@ -255,7 +255,7 @@ def runs_of(
         for replication in levels.progress(replications, f"{place.execution}, {place.traffic}"):
             for name in PREDICTORS:
                 table = requests_of(place.traffic, requests, seed + replication, name)
-                for load in loads if name == predictor else [AXIS_LOAD]:
+                for load in [load for load in loads if name == predictor or load == AXIS_LOAD]:
                     given = at_rate(table, load * place.capacity_rps)
                     floor_s = _floor_s(given, place)
                     for policy, (chosen, how) in place.policies.items():

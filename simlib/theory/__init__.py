@@ -3,7 +3,8 @@
 Stands beside the flow and imports nothing of the engine, so that a mean that both agree on was computed in two ways.
 The names live in four modules: `theory.queues` (M/M/1 to batches of exponential time), `theory.batches` (batches of any
 time), `theory.bins` (the Multi-Bin paper's theorems) and `theory.maxima` (any service times, bins and errors); beside
-them `theory.control` (the fixed points of a controller) and `theory.steps` (the fewest steps of an engine).
+them `theory.control` (the fixed points of a controller), `theory.steps` (the fewest steps of an engine) and
+`theory.preemption` (a floor under any order's latency).
 """
 
 from __future__ import annotations
