@@ -13,7 +13,8 @@ from simlib.checks import InputError
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # book/make is run from the checkout, never installed
 
-from book.make import execute, graph, imports, tables  # noqa: E402
+from book.make import execute, graph, imports, pdf, tables  # noqa: E402
+from book.make.browser import chromium  # noqa: E402
 from book.make.studies import Project, load  # noqa: E402
 
 MODULES = {
@@ -52,6 +53,7 @@ class Made:
         self.write("requirements.lock", "")
         self.write("_config.yml", "")
         self.write("_toc.yml", "")
+        self.write("CITATION.cff", "")
         self.write("book/index.md", "# Front")
         self.write("data/rows.csv", "a\n1\n")
         self.write("notebooks/studies.yaml", STUDIES)
@@ -278,3 +280,14 @@ def test_tables_agree_to_their_tolerance_and_what_differs_is_listed(tmp_path):
     assert "benchmarks_gone.csv" not in tables.changes(old, new)
     assert tables.take_over(new, old, ["shares.csv", "gone.csv"]) == ["shares.csv"]
     assert tables.changes(old, new).keys() == {"batch_times_fit.csv", "gone.csv", "more.csv"}
+
+
+def test_printing_needs_the_pages_first(tmp_path):
+    with pytest.raises(execute.StudyError, match="pdf: needs the built book"):
+        pdf.build(Project(tmp_path, tmp_path / "_build"))
+
+
+def test_printing_says_which_browser_it_misses(monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(execute.StudyError, match=r"pdf: needs a Chromium \(none of chromium"), chromium("pdf"):
+        pass

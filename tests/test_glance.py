@@ -29,6 +29,17 @@ def test_a_series_is_one_result_at_the_place_that_is_asked_for_or_at_its_end(sha
     assert [point[:2] for point in found["series"][0]] == [(1.0, 50.0), (2.0, -25.0)]
 
 
+def test_what_could_not_be_measured_is_no_result_and_a_missing_interval_is_not_drawn(shares):
+    table = pd.read_csv(shares / "shares.csv")
+    table.loc[2, ["share", "ci_low", "ci_high"]] = [0.3, float("nan"), float("nan")]
+    table.loc[0, "share"] = float("nan")
+    table.to_csv(shares / "shares.csv", index=False)
+    found = glance.collect(shares, (BY_K,))
+    assert found["value"].tolist() == [-25.0, 30.0]
+    shown = reading.glance.show_results(found).data
+    assert shown.count('class="interval"') == 1 and shown.count("<circle") == 2 and "nan" not in shown
+
+
 def test_a_missing_table_or_column_and_rows_that_are_said_alike_are_refused(shares):
     with pytest.raises(InputError, match=r"none\.csv is not there"):
         glance.collect(shares, (Source("none", "x", "x", "share"),))

@@ -160,7 +160,8 @@ def _rows(results: Path, source: Source) -> list[dict]:
     numbers["reference"] = scale * table[source.reference].astype(float) if given else source.reference
     if source.reference is not None and not given:
         numbers["reference"] = scale * source.reference
-    return [_row(source, statement, rows) for statement, rows in numbers.groupby("statement", sort=False)]
+    known = numbers.dropna(subset=["value"])  # what a short run could not measure is no result
+    return [_row(source, statement, rows) for statement, rows in known.groupby("statement", sort=False)]
 
 
 def _row(source: Source, statement: str, rows: pd.DataFrame) -> dict:
