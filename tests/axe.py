@@ -9,11 +9,8 @@ from typing import Any
 
 from axe_playwright_python.base import AXE_SCRIPT
 
-RUN = """async ([where, rules]) => {
-    const only = rules.length ? { runOnly: { type: 'rule', values: rules } } : {};
-    const quick = { resultTypes: ['violations'], preload: false, selectors: false, ...only };
-    return (await axe.run(where, quick)).violations;
-}"""
+QUICK = "{ resultTypes: ['violations'], preload: false, selectors: false }"
+RUN = f"async (where) => (await axe.run(where, {QUICK})).violations"
 # What a page has many times over is looked at a few times: rows, items, entries of the reference, parts of drawings.
 THIN = """() => {
     const most = {
@@ -28,40 +25,73 @@ THIN = """() => {
         }
     }
 }"""
+# Of words in the same kind of element, three levels deep, the first few stand for all: they have the same colours.
+ALIKE = """() => {
+    const seen = new Map(), words = (node) => node.nodeType === 3 && node.data.trim();
+    for (const part of document.querySelectorAll('main *')) {
+        if (!part.isConnected || ![...part.childNodes].some(words)) continue;
+        const kind = [part, part.parentElement, part.parentElement.parentElement].map((e) => e.tagName + e.className);
+        seen.set(kind.join(), (seen.get(kind.join()) ?? 0) + 1);
+        if (seen.get(kind.join()) > 3) part.remove();
+    }
+}"""
+# All of it on one page: everything but colours, then colours in light, then in the dark. Begun, and not waited for.
+BEGIN = f"""(where) => {{
+    const look = async (rules) => (await axe.run(where, {{ ...{QUICK}, ...rules }})).violations;
+    const colours = {{ runOnly: {{ type: 'rule', values: ['color-contrast', 'link-in-text-block'] }} }};
+    ({THIN})();
+    window.found = (async () => {{
+        const found = await look({{ rules: {{ 'color-contrast': {{ enabled: false }} }} }});
+        ({ALIKE})();
+        found.push(...await look(colours));
+        document.documentElement.dataset.theme = 'dark';
+        return [...found, ...(await look(colours)).map((one) => ({{ ...one, id: `dark, ${{one.id}}` }}))];
+    }})();
+}}"""
 GRAVE = ("serious", "critical")
-OF_COLOURS = ("color-contrast", "link-in-text-block")
 # docutils marks a bibliography as a list whose items are not list items.
 KNOWN = frozenset({("aria-required-children", "citation-list")})
+TABS = 4
 
 
-def violations(tab: Any, where: str = "body", rules: Iterable[str] = ()) -> list[str]:
-    """Serious and critical violations inside what a selector names, of some rules or of all."""
-    if not tab.evaluate("() => 'axe' in window"):
-        tab.evaluate(AXE_SCRIPT)
-    found = tab.evaluate(RUN, [where, list(rules)])
-    return [f"{one['id']}: {node['html'][:120]}" for one in found if one["impact"] in GRAVE for node in one["nodes"]]
+def violations(tab: Any, where: str = "body") -> list[str]:
+    """Serious and critical violations inside what a selector names."""
+    tab.evaluate(AXE_SCRIPT)
+    return _grave(tab.evaluate(RUN, where))
 
 
 def of_site(browser: Any, paths: Iterable[Path]) -> dict[str, list[str]]:
-    """Violations by page, without those that are known, in light and dark.
+    """Violations by page, without those that are known, in light and dark, several pages at a time.
 
     The first page is looked at as a whole, of the others what lies between the theme's bars, which are the same on
-    all, without icons and mathematics. In the dark only colours are another matter.
+    all, without icons and mathematics.
     """
-    context = browser.new_context(viewport={"width": 1280, "height": 900}, color_scheme="light", offline=True)
-    tab, wrong = context.new_page(), {}
-    for number, path in enumerate(paths):
-        if number == 1:
-            tab.route(re.compile("fontawesome|tex-chtml"), lambda route: route.abort())
-        tab.goto(path.as_uri(), wait_until="load")
-        tab.add_style_tag(content="* { transition: none !important; }")  # or colours are seen on their way
-        tab.evaluate(THIN)
-        where = "main" if number else "body"
-        found = [("", line) for line in violations(tab, where)]
-        tab.evaluate("() => { document.documentElement.dataset.theme = 'dark'; }")
-        found += [("dark, ", line) for line in violations(tab, where, OF_COLOURS)]
-        grave = [scheme + line for scheme, line in found if not any(r in line and c in line for r, c in KNOWN)]
-        if grave:
-            wrong[path.name] = grave
-    context.close()
+    first, *others = paths
+    wrong = {}
+    tabs = [_tab(browser) for _ in range(TABS)]
+    for some in [[first], *(others[start : start + TABS] for start in range(0, len(others), TABS))]:
+        for tab, path in zip(tabs, some, strict=False):
+            tab.goto(path.as_uri(), wait_until="load")
+            tab.add_style_tag(content="* { transition: none !important; }")  # or colours are seen on their way
+            tab.evaluate(AXE_SCRIPT)
+            tab.evaluate(BEGIN, "body" if path == first else "main")
+        for tab, path in zip(tabs, some, strict=False):
+            found = _grave(tab.evaluate("() => window.found"))
+            if grave := [line for line in found if not any(rule in line and part in line for rule, part in KNOWN)]:
+                wrong[str(path)] = grave
+        if some == [first]:
+            for tab in tabs:
+                tab.route(re.compile("fontawesome|tex-chtml"), lambda route: route.abort())
+    for tab in tabs:
+        tab.context.close()
     return wrong
+
+
+def _tab(browser: Any) -> Any:
+    context = browser.new_context(viewport={"width": 1280, "height": 900}, color_scheme="light", offline=True)
+    context.set_default_timeout(120_000)
+    return context.new_page()
+
+
+def _grave(found: list[dict]) -> list[str]:
+    return [f"{one['id']}: {node['html'][:120]}" for one in found if one["impact"] in GRAVE for node in one["nodes"]]
