@@ -107,7 +107,7 @@ SOURCES = (
            reference=1.0, over="load"),
     Source("sla_capacity", "sla_capacity", "Capacity, steered over {engine}, {outputs} outputs", "gain",
            "gain_ci_low", "gain_ci_high", where="engine.str.startswith('static')", reference=1.0),
-    Source("sla_table_2", "sla_capacity", "Capacity as in Table II, steered over {engine}, {setting}, {outputs} outputs",
+    Source("sla_table_2", "sla_capacity", "Table II: capacity, steered over {engine}, {setting}, {outputs} outputs",
            "gain", "gain_ci_low", "gain_ci_high", where="engine.str.startswith('static')", reference=1.0),
     Source("binning_continuous", "binning_continuous", "Capacity of an engine, {policy} over first come, {traffic}",
            where="rank_correlation == rank_correlation", over="rank_correlation", at=1.0, **RATIO),
