@@ -192,6 +192,6 @@ def test_bad_input_is_named_before_any_run(change, named):
 
 def test_bad_engines_are_named():
     with pytest.raises(InputError, match="memory_share"):
-        study.Engine(0.0)
+        study.Machine(0.0)
     with pytest.raises(InputError, match="padding"):
-        study.Engine(padding=-0.5)
+        study.Machine(padding=-0.5)

@@ -40,7 +40,7 @@ __all__ = [
     "INFORMED",
     "PRESET",
     "TRAFFIC",
-    "Engine",
+    "Machine",
     "capacities",
     "delays",
     "draw",
@@ -73,7 +73,7 @@ TRAFFIC: dict[str, Callable[[int, int], RequestTable]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Engine:
+class Machine:
     """What limits a step: places alone, or memory as well; and whether contexts of unequal length cost.
 
     Parameters
@@ -109,7 +109,7 @@ def _law() -> StepLaw:
     return presets.load(PRESET).step_law()
 
 
-MEMORY, PLACES, PADDED = Engine(), Engine(None), Engine(padding=0.25)
+MEMORY, PLACES, PADDED = Machine(), Machine(None), Machine(padding=0.25)
 
 
 @functools.lru_cache(maxsize=64)
@@ -129,7 +129,7 @@ def _full_tokens(traffic: str) -> float:
     return float(SEATS * 16 * block_steps.sum() / table.output_tokens.sum())
 
 
-def limit_rps(table: RequestTable, engine: Engine, settings: Continuous, classes: int = 1) -> float:
+def limit_rps(table: RequestTable, engine: Machine, settings: Continuous, classes: int = 1) -> float:
     """The largest rate at which any order without recomputation can serve such requests for long, per second.
 
     With steps at their floor, and no padding: `theory.steps`. Of GPUs dedicated to `classes` it is the rate at which
@@ -176,7 +176,7 @@ def _policies(names: Iterable[str], settings: Continuous) -> tuple[dict[str, Any
 
 
 def _search(
-    traffic: str, engine: Engine, rank: float, names: Iterable[str], sla: str, late_share: float, requests: int
+    traffic: str, engine: Machine, rank: float, names: Iterable[str], sla: str, late_share: float, requests: int
 ) -> Search:
     settings = engine.settings(traffic)
     policies, ways = _policies(names, settings)
@@ -188,13 +188,13 @@ def _drawn(traffic: str, rank: float, n: int, seed: int) -> RequestTable:
     return draw(traffic, n, seed, rank)
 
 
-def _cells(ranks: list[float], paddings: list[float]) -> list[tuple[Engine, float, tuple[str, ...]]]:
-    """Engine, rank correlation, policies: what the tables compare, and no more."""
+def _cells(ranks: list[float], paddings: list[float]) -> list[tuple[Machine, float, tuple[str, ...]]]:
+    """Machine, rank correlation, policies: what the tables compare, and no more."""
     cells = [(MEMORY, 1.0, BASE), *((MEMORY, rank, INFORMED) for rank in ranks)]
     cells += [(PLACES, 1.0, BASE), (PLACES, 0.0, DIVIDED), (PLACES, 1.0, DIVIDED), (PADDED, 1.0, ("fcfs", *DIVIDED))]
     more = [
-        Engine(None, PADDED.padding),
-        *(Engine(share, h) for h in paddings for share in (MEMORY.memory_share, None)),
+        Machine(None, PADDED.padding),
+        *(Machine(share, h) for h in paddings for share in (MEMORY.memory_share, None)),
     ]
     return cells + [(engine, 1.0, ("fcfs", "dedicated")) for engine in more]
 
@@ -221,7 +221,7 @@ def capacities(
     ranks : iterable of float
         Rank correlations of predictions with the true lengths, in [0, 1]; 1 is the oracle.
     paddings : iterable of float
-        Further values of `Engine.padding` than that of `PADDED`, for first come and dedicated GPUs with the oracle.
+        Further values of `Machine.padding` than that of `PADDED`, for first come and dedicated GPUs with the oracle.
     late_share : float
         Share of requests that may miss the deadline `sla`, in (0, 1).
     times : int
@@ -253,7 +253,7 @@ def capacities(
     return pd.DataFrame(rows)
 
 
-def _roots(traffic: str, searches: list[Search], engines: list[Engine], seed: int) -> dict[str, float]:
+def _roots(traffic: str, searches: list[Search], engines: list[Machine], seed: int) -> dict[str, float]:
     """Every root of one replication, and the limits beside them, by place and name."""
     found = {}
     for place, (search, engine) in enumerate(zip(searches, engines, strict=True)):
@@ -266,7 +266,7 @@ def _roots(traffic: str, searches: list[Search], engines: list[Engine], seed: in
 
 
 def _rows(
-    traffic: str, cells: list[tuple[Engine, float, tuple[str, ...]]], found: pd.DataFrame, first: int
+    traffic: str, cells: list[tuple[Machine, float, tuple[str, ...]]], found: pd.DataFrame, first: int
 ) -> list[dict[str, Any]]:
     rows = []
     for place, (engine, rank, policies) in enumerate(cells):
