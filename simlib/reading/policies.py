@@ -76,13 +76,13 @@ def advice(table: pd.DataFrame, execution: str) -> str:
     start = f"With {NAMES[execution]}, "
     if own.empty:
         start += (
-            f"keep first come, first served (`{base}`): less those with more late requests, no policy has fewer in "
+            f"keep first come, first served ({base}): less those with more late requests, no policy has fewer in "
             f"{percent(ENOUGH, 0)} of the places"
         )
     else:
-        start += f"use `{chosen}`: {_counted(own.iloc[0], base)}"
+        start += f"use {chosen}: {_counted(own.iloc[0], base)}"
     others = rows[rows["policy"] != chosen].sort_values(["fewer", "more"], ascending=[False, True])
-    listed = "; ".join(f"`{row.policy}` fewer in {row.fewer}, more in {row.more}" for row in others.itertuples())
+    listed = "; ".join(f"{row.policy} fewer in {row.fewer}, more in {row.more}" for row in others.itertuples())
     return f"{start}. The others: {listed}, of {int(rows['places'].max())}."
 
 
@@ -102,7 +102,7 @@ def predictor_answer(table: pd.DataFrame) -> str:
             sign = [_sign(row) for row in own.itertuples()]
             mean = signed(100 * own["difference"].mean(), 1)
             said.append(f"{name}: fewer in {sign.count(-1)}, more in {sign.count(1)} of {len(sign)} ({mean} points)")
-        parts.append(f"`{chosen}` with {NAMES[execution]} at {percent(AXIS_LOAD, 0)}: {'; '.join(said)}")
+        parts.append(f"{chosen} with {NAMES[execution]} at {percent(AXIS_LOAD, 0)}: {'; '.join(said)}")
     if not parts:
         return "The advised policies read no predictions."
     return f"It takes a predictor. {'. '.join(parts)}."
@@ -116,7 +116,7 @@ def overload_answer(table: pd.DataFrame) -> str:
         own = rows[(rows["execution"] == execution) & (rows["fewer"] > rows["more"])]
         own = own.sort_values(["fewer", "change"], ascending=[False, True])
         listed = ", ".join(
-            f"`{row.policy}` (in {row.fewer} of {row.places}; {signed(100 * row.change, 1)} points on average)"
+            f"{row.policy} (in {row.fewer} of {row.places}; {signed(100 * row.change, 1)} points on average)"
             for row in own.itertuples()
         )
         parts.append(f"with {NAMES[execution]} {listed or 'none'}")
@@ -131,12 +131,12 @@ def who_pays_answer(table: pd.DataFrame) -> str:
     paid = both[(both["fewer_short"] > both["more_short"]) & (both["more_long"] > both["fewer_long"])]
     spared = both[(both["fewer_short"] > both["more_short"]) & (both["more_long"] == 0)]
     parts = [
-        f"`{row.policy}` ({_short(row.execution)}) has fewer late among the short third of requests in "
+        f"{row.policy} ({_short(row.execution)}) has fewer late among the short third of requests in "
         f"{row.fewer_short} of {row.places_short} places and more among the long third in {row.more_long}"
         for row in paid.itertuples()
     ]
     parts += [
-        f"`{row.policy}` ({_short(row.execution)}) spares the short third in {row.fewer_short} of {row.places_short} "
+        f"{row.policy} ({_short(row.execution)}) spares the short third in {row.fewer_short} of {row.places_short} "
         "places, and in no place are established more late among the long third"
         for row in spared.itertuples()
     ]
@@ -171,7 +171,7 @@ def rejection_answer(table: pd.DataFrame) -> str:
             rows[(rows["execution"] == execution) & (rows["policy"] == policy)].iloc[0] for rows in (late, tail)
         )
         parts.append(
-            f"`{policy}` ({_short(execution)}) has fewer late requests in {row['fewer']} of {row['places']} places, "
+            f"{policy} ({_short(execution)}) has fewer late requests in {row['fewer']} of {row['places']} places, "
             f"more in {row['more']} ({signed(100 * row['change'], 1)} points on average; whoever is turned away is "
             f"late), and a lower 99th percentile of those served in {p99['fewer']}"
         )
@@ -248,7 +248,7 @@ def _sign(row: Any) -> int:
 
 def _counted(row: pd.Series, base: str) -> str:
     return (
-        f"fewer late requests than under `{base}` in {row['fewer']} of {row['places']} places, more in {row['more']} "
+        f"fewer late requests than under {base} in {row['fewer']} of {row['places']} places, more in {row['more']} "
         f"({signed(100 * row['change'], 1)} points on average)"
     )
 
