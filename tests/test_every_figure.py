@@ -18,7 +18,7 @@ FIGURES = sorted((ROOT / "figures").glob("*.svg"))
 # What is counted or is a ratio says so in words; everything else has its unit in parentheses.
 WITHOUT_UNIT = re.compile(
     r"\(.+\)|\d %|[Ss]hare|[Ll]ate requests|[Tt]imes |÷|/|over|residual|[Pp]robability|[Ee]rror|[Pp]lace in|Asked for"
-    r"|Bins|GPUs|[Rr]equests|[Ss]equences|Batches|Cache in use|multiple"
+    r"|Bins|GPUs|[Rr]equests|[Ss]equences|Batches|Cache in use|multiple|[Cc]orrelation"
 )
 POLICIES = {name: color.lower() for policy, color in COLORS.items() for name in (policy, short_name(policy))}
 INKS = {"", "#222222", "#000000", "#262626", "#ffffff"}

@@ -56,11 +56,9 @@ def differences(table: pd.DataFrame) -> Figure:
             for place, name in enumerate(names):
                 _draw(axis, own[own["policy"] == name], place, loads, POLICY_COLORS[name])
             _dress(axis)
+            axis.set_title(f"{EXECUTIONS[execution]}, {TITLES[traffic]}", fontsize=9)
         line[0].set_yticks(range(len(names)), [NAMES[name] for name in names], fontsize=9)
         line[0].set_ylim(len(names) - 0.4, -0.6)
-        line[0].set_ylabel(EXECUTIONS[execution], fontsize=9)
-    for axis, traffic in zip(axes[0], TRAFFIC, strict=True):
-        axis.set_title(TITLES[traffic], fontsize=10)
     figure.supxlabel("Late requests, minus first come, first served (points)", fontsize=10)
     marks = [Line2D([], [], marker="o", ls="", ms=6, color=INK, mfc=_fill(load, loads, INK)) for load in loads]
     labels = [f"{100 * load:g} % of its capacity" for load in loads]
