@@ -17,8 +17,8 @@ book: .venv/.ok  # execute what changed, build the pages
 
 env: .venv/.ok  # the environment alone
 
-test: .venv/.ok  # in their order: files of few tests are the slow ones, and would come last
-	$(BIN)/python -m pytest --doctest-modules -n 2 --dist loadfile --no-loadscope-reorder
+test: .venv/.ok
+	$(BIN)/python -m pytest --doctest-modules -n 2 --dist loadfile
 
 lab: .venv/.ok  # JupyterLab on the notebooks, the explorer open
 	$(BIN)/jupyter lab notebooks/explorer.ipynb
