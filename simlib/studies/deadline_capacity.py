@@ -49,17 +49,19 @@ def systems(
     """
     k_bins = check_each("k_bins", k_bins, lambda k: check_integer("k_bins", k, 2))
     known, most = workload.original(KNOWN, seed + KNOWN_SEED), int(given.model.measured.batch_size[1])
+    joint = {
+        k: joint_optimum(known, k, given.model, given.d_sla, quantile=1 - late_share, max_batch=most) for k in k_bins
+    }
     found: dict[tuple[str, str, int], tuple[Any, Any]] = {}
     for (execution, scheduler), (policy, how) in given.systems.items():
         if not isinstance(policy, MultiBinDynamic):
             found[execution, scheduler, 1] = (policy, how)
             continue
         found |= {(execution, scheduler, k): (replace(policy, k_bins=k), how) for k in k_bins}
-        for k in k_bins:
-            best = joint_optimum(known, k, given.model, given.d_sla, quantile=1 - late_share, max_batch=most)
+        for k, best in joint.items():
             sizes = best.batch_sizes.tolist()
-            joint = replace(policy, k_bins=len(sizes), bounds=best.edges.tolist(), batch_sizes=sizes)
-            found[execution, "joint_optimum", k] = (joint, how)
+            own = replace(policy, k_bins=len(sizes), bounds=best.edges.tolist(), batch_sizes=sizes)
+            found[execution, "joint_optimum", k] = (own, how)
     return found
 
 

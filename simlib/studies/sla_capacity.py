@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -112,10 +113,7 @@ def capacities(
 
     engines, rows = _engines(caps, rules), []
     for kind in kinds:
-
-        def draw(n: int, seed: int, kind: str = kind) -> RequestTable:
-            return _draw(kind, 0, mean_output, n, seed)
-
+        draw = partial(_draw, kind, 0, mean_output)
         roots = replicate(_search(engines, draw, LAW, late_share, requests), replications, seed=seed)
         for name, engine in engines.items():
             expected = {"expected_rps": expected_rps(engine.max_seqs, mean_output), "replications": replications}
@@ -144,10 +142,7 @@ def table_2(
 
     engines, rows = _engines(caps, (rule,)), []
     for (setting, (prompt, output, _)), kind in itertools.product(TABLE_2.items(), kinds):
-
-        def draw(n: int, seed: int, kind: str = kind, prompt: float = prompt, output: float = output) -> RequestTable:
-            return _draw(kind, prompt, output, n, seed)
-
+        draw = partial(_draw, kind, prompt, output)
         short, long = (
             replicate(_search(engines, draw, WITH_PREFILL, late_share, n), replications, seed=seed)
             for n in (requests, 2 * requests)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from simlib.checks import InputError, check_integer
+from simlib.stats import check_numbers
 
 __all__ = ["batch_work_s", "completions_floor_s", "mean_latency_floor_s", "step_work_s"]
 
@@ -48,7 +49,8 @@ def completions_floor_s(arrival_s: Any, work_s: Any, alone_s: Any, servers: int 
     [2.0, 5.0]
     """
     arrival_s, work_s, alone_s = (
-        _column(name, given) for name, given in (("arrival_s", arrival_s), ("work_s", work_s), ("alone_s", alone_s))
+        check_numbers(name, given, "request", 0.0)
+        for name, given in (("arrival_s", arrival_s), ("work_s", work_s), ("alone_s", alone_s))
     )
     if not len(arrival_s) == len(work_s) == len(alone_s):
         raise InputError(f"work_s: {len(work_s)} of them (expected {len(arrival_s)}, as arrival_s and alone_s)")
@@ -127,19 +129,10 @@ def step_work_s(prompt_tokens: Any, output_tokens: Any, params: Any, seats: int)
     >>> [times.tolist() for times in step_work_s([10], [3], (1.0, 0.0, 0.1, 0.0), seats=2)]
     [[2.5], [4.0]]
     """
-    prompt, output = _column("prompt_tokens", prompt_tokens), _column("output_tokens", output_tokens)
+    prompt = check_numbers("prompt_tokens", prompt_tokens, "request", 0.0)
+    output = check_numbers("output_tokens", output_tokens, "request", 0.0)
     a, b, c, d = (float(number) for number in tuple(params)[:4])
     decodes = np.maximum(output - 1.0, 0.0)
     own_s = b * decodes + c * prompt + d * (decodes * prompt + decodes * (decodes + 1.0) / 2.0)
     steps = np.maximum(output, 1.0)  # one completes the prompt
     return own_s + a * steps / check_integer("seats", seats, 1), own_s + a * steps
-
-
-def _column(name: str, given: Any) -> np.ndarray:
-    try:
-        values = np.asarray(given, dtype=np.float64)
-    except (TypeError, ValueError, OverflowError):
-        values = np.full(1, np.nan)
-    if values.ndim != 1 or not len(values) or not (np.isfinite(values) & (values >= 0)).all():
-        raise InputError(f"{name}: {given!r:.80} (expected numbers >= 0, one a request)")
-    return values

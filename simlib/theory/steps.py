@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from simlib.checks import InputError, check_integer
+from simlib.stats import check_numbers
 
 __all__ = ["Work", "floors", "residency", "work"]
 
@@ -118,17 +119,8 @@ def floors(
 
 
 def _lengths(prompt_tokens: Any, output_tokens: Any) -> tuple[np.ndarray, np.ndarray]:
-    columns = [_column("prompt_tokens", prompt_tokens), _column("output_tokens", output_tokens)]
-    if len(columns[0]) != len(columns[1]):
-        raise InputError(f"output_tokens: {len(columns[1])} of them (expected {len(columns[0])}, as prompt_tokens)")
-    return columns[0], columns[1]
-
-
-def _column(name: str, given: Any) -> np.ndarray:
-    try:
-        values = np.asarray(given, dtype=np.float64)
-    except (TypeError, ValueError, OverflowError):
-        values = np.full(1, np.nan)
-    if values.ndim != 1 or not len(values) or not (np.isfinite(values) & (values >= 0)).all():
-        raise InputError(f"{name}: {given!r:.80} (expected numbers of tokens >= 0, one a request)")
-    return values
+    prompt = check_numbers("prompt_tokens", prompt_tokens, "request", 0.0)
+    output = check_numbers("output_tokens", output_tokens, "request", 0.0)
+    if len(prompt) != len(output):
+        raise InputError(f"output_tokens: {len(output)} of them (expected {len(prompt)}, as prompt_tokens)")
+    return prompt, output
