@@ -61,7 +61,7 @@ class Reference:
             max_prompt_tokens=np.empty(n),
             sum_prompt_tokens=np.empty(n),
             notes=np.empty((n, 7)),
-            batch_of=np.full(n, -1, np.int64),
+            batch_of=np.empty(n, np.int64),
         )
 
         def pointer(array: np.ndarray) -> Any:

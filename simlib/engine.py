@@ -115,12 +115,12 @@ class State(NamedTuple):
 DONE, STUCK, BAD_DECISION, BAD_TIME = range(4)
 
 # A study asks for the columns of a run, and frees them, thousands of times. glibc gives what is freed back to the
-# system, whose page faults then cost as much as the loop: let it keep some.
+# system, whose page faults then cost as much as the loop: let it keep what a run of ten million needs.
 with contextlib.suppress(AttributeError, OSError, TypeError):  # another C library has no such settings
-    M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+    M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
     _c = ctypes.CDLL(None)
-    _c.mallopt(M_TRIM_THRESHOLD, 2**28)
-    _c.mallopt(M_MMAP_THRESHOLD, 2**25)  # the most that it takes
+    _c.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
+    _c.mallopt(M_MMAP_MAX, 0)  # a mapping of its own goes back as a whole
 
 
 def take(
@@ -136,8 +136,8 @@ def take(
     batch: np.ndarray,
 ) -> int:
     """Take the requests at these places of `order`, as many as fit the token capacity, and describe the batch."""
-    size = tokens = max_prompt = sum_prompt = max_output = sum_output = max_total = blocks = 0
-    squares = longest_s = 0.0
+    size = tokens = max_prompt = sum_prompt = max_output = sum_output = max_total = blocks = squares = 0
+    longest_s = 0.0
     for place in range(first, last):
         request = order[place]
         prompt, output = prompts[request], outputs[request]
@@ -152,7 +152,7 @@ def take(
         max_output = max(max_output, output)
         sum_output += output
         max_total = max(max_total, total)
-        squares += float(prompt) * prompt + float(output) * output
+        squares += prompt * prompt + output * output
         blocks += (total + BLOCK_TOKENS - 1) >> BLOCK_BITS
         if len(given_s) > 0:
             longest_s = max(longest_s, given_s[request])
@@ -220,6 +220,8 @@ def loop(
                     break
                 first, last = head[queue], min(tail[queue], head[queue] + abs(size))
                 if size < 0:  # turned away: in no batch
+                    for place in range(first, last):
+                        batch_of[places[place]] = -1
                     head[queue] = last
                     taken += last - first
                     continue
@@ -243,8 +245,9 @@ def loop(
                 started += 1
 
 
-decide: Any = None  # a policy's kernels, bound to `loop_of` when it is compiled
+decide: Any = None  # a policy's kernels and a law, bound to `loop_of` when it is compiled
 learn: Any = None
+law: Any = None
 
 
 def loop_of(
@@ -252,12 +255,11 @@ def loop_of(
     waiting: Waiting,
     job: Job,
     batches: Batches,
-    law: Callable[..., float],
     params: np.ndarray,
     memory: np.ndarray,
     law_params: np.ndarray,
 ) -> tuple[int, int]:
-    """Kernel: the event loop with one policy compiled into it, in two thirds of the time."""
+    """Kernel: the event loop with one policy and one law compiled into it, in two thirds of the time."""
     return loop(state, waiting, job, batches, decide, learn, law, params, memory, law_params)
 
 
@@ -271,13 +273,12 @@ def interpreted(
 def all_compiled(
     state: State, waiting: Waiting, job: Job, batches: Batches, plan: Any, law: Any, law_params: Any
 ) -> tuple:
-    """Run the loop, the policy and the law compiled: the package's policies into the loop, a user's beside it."""
-    kinds = signatures()
-    arrays, kernels = (state, waiting, job, batches), (compiled(law, kinds.law),)
+    """Run the loop, the policy and the law compiled: the package's own into the loop, a user's beside it."""
+    kinds, arrays = signatures(), (state, waiting, job, batches)
     numbers = (_floats(plan.params, 1), _floats(plan.memory, 2), _floats(law_params, 1))
-    if is_own(plan.decide) and is_own(plan.learn):
-        return called(bound(loop_of, decide=plan.decide, learn=plan.learn), kinds.loop_of)(*arrays, *kernels, *numbers)
-    kernels = (compiled(plan.decide, kinds.decide), compiled(plan.learn, kinds.learn), *kernels)
+    if is_own(plan.decide) and is_own(plan.learn) and is_own(law):
+        return called(bound(loop_of, decide=plan.decide, learn=plan.learn, law=law), kinds.loop_of)(*arrays, *numbers)
+    kernels = (compiled(plan.decide, kinds.decide), compiled(plan.learn, kinds.learn), compiled(law, kinds.law))
     return called(loop, kinds.loop)(*arrays, *kernels, *numbers)
 
 
@@ -328,7 +329,7 @@ def serve(
         max_prompt_tokens=np.empty(requests),
         sum_prompt_tokens=np.empty(requests),
         notes=np.empty((requests, len(plan.notes))),
-        batch_of=np.full(requests, -1, np.int64),
+        batch_of=np.empty(requests, np.int64),
     )
     outcome, started = way(state, waiting, job, batches, plan, law, law_params)
     return outcome, Batches(*(c if c is batches.batch_of else c[:started] for c in batches)), state
@@ -364,5 +365,5 @@ def signatures() -> SimpleNamespace:
         learn=learn,
         law=law,
         loop=ends(*arrays, decides, learns, times, *numbers),
-        loop_of=ends(*arrays, times, *numbers),
+        loop_of=ends(*arrays, *numbers),
     )

@@ -106,7 +106,7 @@ class Run:
     @property
     def batch_size_mean(self) -> float:
         """Requests of a batch, on average; 0 without batches."""
-        return float(np.mean(self.served.size)) if len(self.served.size) else 0.0
+        return int(self.served.size.sum()) / max(len(self.served.size), 1)  # numpy's mean of integers is slow
 
     def gap_p99_s(self, tpot_s: np.ndarray, gaps: np.ndarray) -> float:
         """99th percentile over all times between tokens, seconds; here a request's are all equal to its TPOT."""

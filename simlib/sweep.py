@@ -37,9 +37,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Forecast", "Grid", "estimate", "results", "run"]
 
-# Requests of a task, about a tenth of a second: many times what it costs to send and to write. Larger sweeps have
+# Requests of a task, about a fifth of a second: many times what it costs to send and to write. Larger sweeps have
 # larger tasks, as each is a file.
-TASK_REQUESTS, MOST_TASKS = 1_000_000, 10_000
+TASK_REQUESTS, MOST_TASKS = 2_000_000, 10_000
 SMALL = 20_000_000  # requests of a sweep that ends before other processes have started
 SAMPLES = 5
 ANSWER_S = 10.0
@@ -245,7 +245,7 @@ def work(
     tuple of str
         What is to be said of the cells.
     """
-    grid, notes = _grid(document), set()
+    grid = _grid(document)
     current: list[Any] = [None, None]
 
     def summary(replication: int, cell: int) -> dict[str, Any]:
@@ -254,13 +254,12 @@ def work(
         if current[0] != which:
             current[:] = which, setting.workload.table(replication)
         policy, how = setting.policy, {"sla": setting.sla, "oversize": setting.oversize}
-        with warnings.catch_warnings(record=True) as said:  # once for the sweep, not by every run
-            warnings.simplefilter("always")
-            run = simulate(current[1], policy, setting.latency, setting.gpus, **how)
-        notes.update(str(warning.message) for warning in said)
-        return run.summary()
+        return simulate(current[1], policy, setting.latency, setting.gpus, **how).summary()
 
-    return _table(grid, replications, cells, only, summary), tuple(sorted(notes))
+    with warnings.catch_warnings(record=True) as said:  # once for the sweep, not by every run
+        warnings.simplefilter("always")
+        table = _table(grid, replications, cells, only, summary)
+    return table, tuple(sorted({str(warning.message) for warning in said}))
 
 
 @functools.lru_cache(maxsize=4)

@@ -158,17 +158,17 @@ def add_windows(
 ) -> None:
     """Kernel of `windows`; the last two are filled in."""
     count = len(ends_s)
-    size = len(arrival_s) // count
-    for window in range(count):
+    size, first = len(arrival_s) // count, 0
+    for window in range(count + 1):  # the last one: what does not fill a window
         total_s = 0.0
-        for request in range(size * window, size * (window + 1)):
-            total_s += completion_s[request] - arrival_s[request]
-        delays_s[window] = total_s
-    first = 0
-    for request in range(len(arrival_s)):
-        while first < count and ends_s[first] < arrival_s[request]:
-            first += 1
-        window = first  # seen by every window that ends between arrival and completion
-        while window < count and ends_s[window] < completion_s[request]:
-            there[window] += 1
-            window += 1
+        for request in range(size * window, size * (window + 1) if window < count else len(arrival_s)):
+            came_s, end_s = arrival_s[request], completion_s[request]
+            total_s += end_s - came_s
+            while first < count and ends_s[first] < came_s:
+                first += 1
+            sees = first  # every window that ends between arrival and completion
+            while sees < count and ends_s[sees] < end_s:
+                there[sees] += 1
+                sees += 1
+        if window < count:
+            delays_s[window] = total_s
