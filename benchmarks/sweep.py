@@ -57,7 +57,7 @@ def _summaries(grid: Grid) -> Iterator[dict]:
             yield simlib.simulate(table, simlib.MultiBinDynamic(k_bins, d_sla), gpus=GPUS).summary()
 
 
-def run(requests: int = REQUESTS, replications: int = REPLICATIONS, rounds: int = 5) -> dict[str, pd.DataFrame]:
+def run(requests: int = REQUESTS, replications: int = REPLICATIONS, rounds: int = 11) -> dict[str, pd.DataFrame]:
     """Measure, and hold the figures against their goals."""
     grid = grid_of(requests, replications)
     simulated = requests * grid.cells * replications

@@ -174,8 +174,12 @@ class Grid:
         return {name: values[self._place(cell, name)] for name, values in self.vary.items()}
 
     def cell(self, number: int) -> Cell:
-        """One cell, ready to simulate."""
-        return Cell(*(self._made(section, number) for section in SECTIONS))
+        """One cell, ready to simulate; the latest few are kept, as each replication asks for them again."""
+        if number not in self._cells:
+            if len(self._cells) >= MOST_KEPT:
+                self._cells.clear()
+            self._cells[number] = Cell(*(self._made(section, number) for section in SECTIONS))
+        return self._cells[number]
 
     def check(self) -> None:
         """Check every cell: every combination of values that can be wrong together.
@@ -260,6 +264,10 @@ class Grid:
 
     @functools.cached_property
     def _kept(self) -> dict[tuple, Any]:
+        return {}
+
+    @functools.cached_property
+    def _cells(self) -> dict[int, Cell]:
         return {}
 
 

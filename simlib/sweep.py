@@ -291,8 +291,7 @@ def _table(
     texts = [name for name in grid.vary if schema.field(name).metadata]
     for row, name in itertools.product(rows, texts):
         row[name] = json.dumps(row[name])
-    columns = ([row.get(name) for row in rows] for name in schema.names)
-    return pa.table([pa.array(column, kind) for column, kind in zip(columns, schema.types, strict=True)], schema)
+    return pa.Table.from_batches([pa.RecordBatch.from_struct_array(pa.array(rows, pa.struct(schema)))], schema)
 
 
 def _schema(grid: Grid) -> pa.Schema:
