@@ -16,10 +16,7 @@ from simlib import length_classes, step_laws, step_state, steploop
 from simlib.checks import InputError, check_choice, check_integer, check_number, check_type
 from simlib.compiled import compiled, is_compilable, is_worthwhile
 from simlib.engine_run import EngineRun, Served
-from simlib.fair import FairShare
 from simlib.policy_names import NAMED
-from simlib.schedulers import SELECTIONS, MultiBinDynamic, StaticFIFO
-from simlib.shortest_first import ShortestPredictedFirst
 from simlib.step_control import StepControl
 from simlib.table import RequestTable
 
@@ -201,21 +198,15 @@ def logged(run: EngineRun, log_steps: int) -> Served:
 
 
 def _order(policy: Any, table: RequestTable, gpus: int) -> tuple[int, np.ndarray, Any, dict[str, Any]]:
-    """The policy's bins and how the next one is chosen; of a policy without, the most sequences that it lets run."""
+    """The policy's bins, and what it says of an engine: how the next bin is chosen, how many sequences run."""
     if getattr(policy, "batches_only", False):
         raise InputError(f"policy {policy.name}: of batches that run to completion (expected one that an engine has)")
     if hasattr(policy, "decide"):
         raise InputError(f"policy {policy.name}: asks for batches (expected a policy whose order is that of its bins)")
+    order = getattr(policy, "step_rules", {})
     if not policy.needs_predictions:
-        seats = {"seats": policy.batch_size} if isinstance(policy, StaticFIFO) else {}
-        return 1, np.zeros(0, np.int32), None, seats
-    plan, order = policy.plan(table, gpus), {"selection": step_state.OLDEST_BIN}
-    if isinstance(policy, MultiBinDynamic):
-        order = {"selection": SELECTIONS.index(policy.bin_select)}
-    elif isinstance(policy, ShortestPredictedFirst):
-        order = {"selection": step_state.SHORTEST, "seconds_per_token": policy.weight_s}
-    elif isinstance(policy, FairShare):
-        order = {"selection": step_state.FAIR, "output_weight": policy.output_weight}
+        return 1, np.zeros(0, np.int32), None, order
+    plan = policy.plan(table, gpus)
     return len(plan.queues.end), plan.queues.of.astype(np.int32), plan.edges, order
 
 

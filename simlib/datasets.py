@@ -22,6 +22,7 @@ __all__ = [
     "DOWNLOADS",
     "SAMPLE_ROWS",
     "Download",
+    "beside",
     "fetch",
     "find_full_burstgpt",
     "locate",
@@ -87,9 +88,14 @@ def committed(name: str) -> Path:
 
 def shipped(name: str) -> Path:
     """The path of a file of the repository's ``data`` folder, or `InputError`."""
-    file = Path(__file__).resolve().parent.parent / "data" / name
+    return beside(f"data/{name}")
+
+
+def beside(path: str) -> Path:
+    """Where a file of the repository lies, by its path there, or `InputError`."""
+    file = Path(__file__).resolve().parent.parent / path
     if not file.is_file():
-        raise InputError(f"data/{name}: not found beside the package (expected simlib in a checkout of its repository)")
+        raise InputError(f"{path}: not found beside the package (expected simlib in a checkout of its repository)")
     return file
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from simlib import binning
+from simlib import binning, step_state
 from simlib.batching import MAX_BATCH
 from simlib.checks import InputError, check_each, check_integer, check_number
 from simlib.engine import Waiting
@@ -106,6 +106,11 @@ class FairShare:
     def __post_init__(self) -> None:
         check_integer("batch_size", self.batch_size, 1, MAX_BATCH)
         check_number("output_weight", self.output_weight, 0.0, 1e6)
+
+    @property
+    def step_rules(self) -> dict[str, float]:
+        """What continuous batching takes from it (`step_state.StepRules`): the order of admission."""
+        return {"selection": step_state.FAIR, "output_weight": self.output_weight}
 
     def plan(self, table: RequestTable, gpus: int) -> Plan:
         """Prepare a run: a line a client."""

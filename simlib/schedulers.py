@@ -93,6 +93,11 @@ class StaticFIFO:
     def __post_init__(self) -> None:
         check_integer("batch_size", self.batch_size, 1, MAX_BATCH)
 
+    @property
+    def step_rules(self) -> dict[str, int]:
+        """What continuous batching takes from it (`step_state.StepRules`): how many sequences run at once."""
+        return {"seats": self.batch_size}
+
     def plan(self, table: RequestTable, gpus: int) -> Plan:
         """Prepare a run."""
         params = np.array([self.batch_size], dtype=np.float64)
@@ -214,6 +219,11 @@ class MultiBinDynamic:
         _rules(self.variant)
         if self.batch_sizes is not None:
             sizes_of(self.batch_sizes, self.k_bins, "batch_sizes")
+
+    @property
+    def step_rules(self) -> dict[str, int]:
+        """What continuous batching takes from it (`step_state.StepRules`): how the next bin is chosen."""
+        return {"selection": SELECTIONS.index(self.bin_select)}
 
     def plan(self, table: RequestTable, gpus: int) -> Plan:
         """Prepare a run: bins from the table's own predictions."""

@@ -14,7 +14,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from simlib import binning
+from simlib import binning, step_state
 from simlib.batching import MAX_BATCH
 from simlib.checks import check_integer, check_number
 from simlib.engine import Waiting
@@ -96,6 +96,11 @@ class ShortestPredictedFirst:
     def weight_s(self) -> float:
         """Seconds of waiting that outweigh a token, infinite without ageing."""
         return math.inf if self.ignores_waiting else float(self.seconds_per_token)
+
+    @property
+    def step_rules(self) -> dict[str, float]:
+        """What continuous batching takes from it (`step_state.StepRules`): the order of admission."""
+        return {"selection": step_state.SHORTEST, "seconds_per_token": self.weight_s}
 
     def plan(self, table: RequestTable, gpus: int) -> Plan:
         """Prepare a run: a line for each predicted length, or equally filled ones if these are too many."""

@@ -17,22 +17,19 @@ import numpy as np
 import traitlets
 
 from simlib.checks import InputError, check_type
+from simlib.datasets import beside
 from simlib.explorer import state, views
 from simlib.explorer.state import Position
 from simlib.table import RequestTable
 
 __all__ = ["SCRIPTS", "Explorer", "explore", "packed"]
 
-SCRIPTS = Path(__file__).resolve().parents[2] / "book" / "_static" / "explorer"
+SCRIPTS = "book/_static/explorer"  # of the repository
 REST_S = 0.15  # a hand that drags moves on before that
 
 
 def _read(*names: str) -> str:
-    missing = [name for name in names if not (SCRIPTS / name).is_file()]
-    if missing:
-        where = f"book/_static/explorer/{missing[0]}"
-        raise InputError(f"{where}: not found beside the package (expected simlib in a checkout of its repository)")
-    return "\n".join((SCRIPTS / name).read_text(encoding="utf-8") for name in names)
+    return "\n".join(beside(f"{SCRIPTS}/{name}").read_text(encoding="utf-8") for name in names)
 
 
 class Explorer(anywidget.AnyWidget):

@@ -14,6 +14,7 @@ import numpy as np
 
 from simlib.checks import InputError, check_integer
 from simlib.stats import check_numbers
+from simlib.theory import steps
 
 __all__ = ["batch_work_s", "completions_floor_s", "mean_latency_floor_s", "step_work_s"]
 
@@ -129,10 +130,7 @@ def step_work_s(prompt_tokens: Any, output_tokens: Any, params: Any, seats: int)
     >>> [times.tolist() for times in step_work_s([10], [3], (1.0, 0.0, 0.1, 0.0), seats=2)]
     [[2.5], [4.0]]
     """
-    prompt = check_numbers("prompt_tokens", prompt_tokens, "request", 0.0)
-    output = check_numbers("output_tokens", output_tokens, "request", 0.0)
+    prompt, decodes, context = steps.decodes(prompt_tokens, output_tokens)
     a, b, c, d = (float(number) for number in tuple(params)[:4])
-    decodes = np.maximum(output - 1.0, 0.0)
-    own_s = b * decodes + c * prompt + d * (decodes * prompt + decodes * (decodes + 1.0) / 2.0)
-    steps = np.maximum(output, 1.0)  # one completes the prompt
-    return own_s + a * steps / check_integer("seats", seats, 1), own_s + a * steps
+    own_s, shared_s = b * decodes + c * prompt + d * context, a * (decodes + 1)  # one step completes the prompt
+    return own_s + shared_s / check_integer("seats", seats, 1), own_s + shared_s

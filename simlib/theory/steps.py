@@ -14,7 +14,7 @@ import numpy as np
 from simlib.checks import InputError, check_integer
 from simlib.stats import check_numbers
 
-__all__ = ["Work", "floors", "residency", "work"]
+__all__ = ["Work", "decodes", "floors", "residency", "work"]
 
 
 class Work(NamedTuple):
@@ -41,10 +41,15 @@ def work(prompt_tokens: Any, output_tokens: Any, cached_tokens: Any = 0) -> Work
     >>> work([10], [3])
     Work(decodes=2.0, prefill_tokens=10.0, context_tokens=23.0)
     """
+    prompt, count, context = decodes(prompt_tokens, output_tokens)
+    return Work(float(count.sum()), float((prompt - cached_tokens).sum()), float(context.sum()))
+
+
+def decodes(prompt_tokens: Any, output_tokens: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Prompts, decodes and the tokens of context that these read, request by request, as `work` sums them."""
     prompt, output = _lengths(prompt_tokens, output_tokens)
-    decodes = np.maximum(output - 1.0, 0.0)
-    context = decodes * prompt + decodes * (decodes + 1.0) / 2.0
-    return Work(float(decodes.sum()), float((prompt - cached_tokens).sum()), float(context.sum()))
+    count = np.maximum(output - 1.0, 0.0)
+    return prompt, count, count * prompt + count * (count + 1.0) / 2.0
 
 
 def residency(prompt_tokens: Any, output_tokens: Any, block_tokens: int = 16, reserve: bool = False) -> np.ndarray:
