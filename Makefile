@@ -18,7 +18,7 @@ book: .venv/.ok  # execute what changed, build the pages
 env: .venv/.ok  # the environment alone
 
 test: .venv/.ok
-	$(BIN)/python -m pytest --doctest-modules -n 2 --dist loadfile
+	$(BIN)/python -m pytest --doctest-modules -n 2 --dist loadfile --no-loadscope-reorder
 
 lab: .venv/.ok  # JupyterLab on the notebooks, the explorer open
 	$(BIN)/jupyter lab notebooks/explorer.ipynb

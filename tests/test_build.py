@@ -108,7 +108,15 @@ def made(tmp_path) -> Made:
 
 
 def test_nothing_changed_makes_nothing(made):
+    assert graph.is_current(made.project, load(made.project))
     assert made.again() == []
+
+
+def test_what_has_changed_or_was_never_made_is_not_current(made, tmp_path):
+    made.write("simlib/beta.py", "BETA = 3")
+    assert not graph.is_current(made.project, load(made.project))
+    never = Project(made.project.root, tmp_path / "other" / "_build")
+    assert not graph.is_current(never, load(never)) and not never.build.exists()
 
 
 @pytest.mark.parametrize(

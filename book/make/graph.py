@@ -6,6 +6,8 @@ when something that it makes is missing. Studies run two at a time, and one that
 
 from __future__ import annotations
 
+import contextlib
+import io
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -19,7 +21,7 @@ from doit.tools import config_changed
 from book.make import execute, imports, pages
 from book.make.studies import Project, Study
 
-__all__ = ["make"]
+__all__ = ["is_current", "make"]
 
 
 def make(
@@ -46,13 +48,35 @@ def make(
         Whether all of it is up to date now.
     """
     project.build.mkdir(parents=True, exist_ok=True)
+    settings = {"continue": True, "verbosity": 2, "reporter": _Reporter, "num_process": processes}
+    return _doit(project, studies, run_study, build_pages, settings).run(["run"]) == 0
+
+
+def is_current(project: Project, studies: Mapping[str, Study]) -> bool:
+    """Whether all of it is made, and `make` would find nothing to do."""
+    if not project.front_page.exists():
+        return False
+    told = io.StringIO()
+    with contextlib.redirect_stdout(told):
+        _doit(project, studies, execute.execute, pages.build, {}).run(["list", "--all", "--status"])
+    states = dict(reversed(line.split(maxsplit=1)) for line in told.getvalue().splitlines() if line.strip())
+    return {state for task, state in states.items() if task.strip() != "study"} == {"U"}  # the group is never current
+
+
+def _doit(
+    project: Project,
+    studies: Mapping[str, Study],
+    run_study: Callable[..., None],
+    build_pages: Callable[[Project], None],
+    settings: Mapping[str, Any],
+) -> DoitMain:
+    where = {"backend": "json", "dep_file": str(project.build / "doit.json"), "default_tasks": ["pages"]}
     tasks = {
-        "DOIT_CONFIG": {"backend": "json", "dep_file": str(project.build / "doit.json"), "default_tasks": ["pages"]},
+        "DOIT_CONFIG": where | settings,
         "task_study": lambda: _study_tasks(project, studies, run_study),
         "task_pages": lambda: _pages_task(project, studies, build_pages),
     }
-    tasks["DOIT_CONFIG"] |= {"continue": True, "verbosity": 2, "reporter": _Reporter, "num_process": processes}
-    return DoitMain(ModuleTaskLoader(tasks), config_filenames=()).run(["run"]) == 0
+    return DoitMain(ModuleTaskLoader(tasks), config_filenames=())
 
 
 def _study_tasks(project: Project, studies: Mapping[str, Study], run: Callable[..., None]) -> Iterator[dict[str, Any]]:

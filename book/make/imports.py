@@ -26,7 +26,7 @@ def modules_of(code: str, package: Path) -> set[Path]:
         The package's folder; its name is the import name.
     """
     try:
-        todo = _direct(ast.parse(code), package)
+        todo = _files_of(_imported(ast.parse(code), package.name), package)
     except SyntaxError:  # a shell line, say: it may run anything
         todo = set(package.rglob("*.py"))
     found: set[Path] = set()
@@ -34,7 +34,7 @@ def modules_of(code: str, package: Path) -> set[Path]:
         module = todo.pop()
         found.add(module)
         if module != package / "__init__.py":  # it loads the others by name, on first use
-            todo |= _direct(_parsed(module, module.stat().st_mtime_ns), package) - found
+            todo |= _files_of(_imported_by(module, module.stat().st_mtime_ns, package.name), package) - found
     return found
 
 
@@ -46,9 +46,19 @@ def notebook_code(path: Path) -> str:
     return "\n".join("" if line.lstrip().startswith("%") else line for line in lines)
 
 
-def _direct(tree: ast.Module, package: Path) -> set[Path]:
-    """The package's modules that one piece of code imports."""
-    used: set[str] = set()  # dotted names
+def _files_of(names: Iterable[str], package: Path) -> set[Path]:
+    """The files behind dotted names."""
+    return {file for name in names for file in _files(name.split("."), package)}
+
+
+@functools.cache
+def _imported_by(file: Path, changed_ns: int, package: str) -> frozenset[str]:
+    return _imported(_parsed(file, changed_ns), package)
+
+
+def _imported(tree: ast.Module, package: str) -> frozenset[str]:
+    """The dotted names of a package, given by its name, that one piece of code uses."""
+    used: set[str] = set()
     local: dict[str, str] = {}  # what a name in the code stands for
     chains: list[str] = []
     for node in ast.walk(tree):
@@ -59,7 +69,7 @@ def _direct(tree: ast.Module, package: Path) -> set[Path]:
                     used.add(item.name)
                     local[item.asname or root] = item.name if item.asname else root
             case ast.ImportFrom(module=module, names=imported, level=level):
-                home = f"{package.name}.{module or ''}".rstrip(".") if level else module
+                home = f"{package}.{module or ''}".rstrip(".") if level else module
                 for item in imported:
                     used.add(f"{home}.{item.name}")
                     local[item.asname or item.name] = f"{home}.{item.name}"
@@ -69,13 +79,11 @@ def _direct(tree: ast.Module, package: Path) -> set[Path]:
         first, _, rest = chain.partition(".")
         if first in local:
             used.add(f"{local[first]}.{rest}")
-    return {file for name in used for file in _files(name.split("."), package)}
+    return frozenset(name for name in used if name.partition(".")[0] == package)
 
 
 def _files(name: list[str], package: Path) -> set[Path]:
     """The files behind a dotted name: the packages on the way, and the module, or those that define it."""
-    if name[0] != package.name:
-        return set()
     place, found = package, {package / "__init__.py"}
     for part in name[1:]:
         if (module := place / f"{part}.py").is_file():

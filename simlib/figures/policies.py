@@ -33,7 +33,7 @@ NAMES = {
     "fair_share": "fair shares",
 }
 TITLES = {"poisson": "Poisson", "burstgpt_like": "BurstGPT-like", "azure_like": "Azure-like"}
-EXECUTIONS = {BATCHES: "Run to completion", "continuous": "Continuous batching"}
+EXECUTIONS = {BATCHES: "Run to completion", "continuous": "Continuous"}
 TICKS = (-0.5, -0.2, -0.05, 0.0, 0.05, 0.2, 0.5)
 
 
