@@ -26,13 +26,16 @@ from simlib.table import RequestTable
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["COLUMNS", "MODELS", "Log", "Replay", "numbers", "read_log", "replay", "study", "validate"]
+__all__ = ["COLUMNS", "MODELS", "Log", "Replay", "numbers", "read_log", "refits", "replay", "study", "validate"]
 
 MODELS = ("profile", "affine", "affine-from-log")
 COLUMNS = ("step_model", "metric", "statistic", "engine_s", "simulated_s", "error_percent")
 STAMPS = ("queued_ts", "scheduled_ts", "first_token_ts", "last_token_ts")
 FITTED = 150  # requests of a log to which a law is fitted
-STEPS_PER_TOKEN, ROUNDS, FEW = 2, 12, 1000
+STEPS_PER_TOKEN, ROUNDS, FEW, DRAWS = 2, 12, 1000, 1000
+# Errors to be met by the law from the log: of means, and of the 99th percentiles.
+REACH_PERCENT = {("ttft", "mean"): 2.0, ("tpot", "mean"): 1.5, ("e2e", "mean"): 1.5}
+REACH_PERCENT |= {(metric, "p99"): 2.0 for metric in ("ttft", "tpot", "e2e")}
 SHORTEST_S, MOST_OVERHEAD_S = 0.3, 0.2  # of a time that counts in full, such as the first step's; of a constant
 
 
@@ -122,18 +125,55 @@ def affine_from_log(log: Log, settings: Continuous, requests: int = FITTED) -> S
     with that law better totals, and so on.
     """
     count = min(requests, len(log.table))
-    first_s, last_s = (ends[:count] - log.queued_s[0] for ends in (log.first_token_s, log.last_token_s))
     prompts, outputs = log.table.prompt_tokens.sum(), log.table.output_tokens.sum()
     span_s = log.last_token_s.max() - log.queued_s[0]
     law = StepLaw(0.0, 0.7 * span_s / max(outputs, 1), 0.3 * span_s / max(prompts, 1))  # only to begin with
     for _ in range(ROUNDS):
-        served = replay(log, law, settings)
-        first, first_idle_s = _until(served, served.first_token_s[:count])
-        last, last_idle_s = _until(served, served.completion_s[:count])
-        times_s = np.concatenate([first_s - first_idle_s, last_s - first_s - (last_idle_s - first_idle_s)])
-        weights = 1 / np.maximum(times_s, SHORTEST_S)
-        law = _law(np.vstack([first, last - first]) * weights[:, None], times_s * weights)
+        law = _law(*_equations(log, replay(log, law, settings), count))
     return law
+
+
+def _equations(log: Log, served: Any, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """What a law from the log solves: totals and times to the first tokens, then from there to the last, as shares."""
+    first_s, last_s = (ends[:count] - log.queued_s[0] for ends in (log.first_token_s, log.last_token_s))
+    first, first_idle_s = _until(served, served.first_token_s[:count])
+    last, last_idle_s = _until(served, served.completion_s[:count])
+    times_s = np.concatenate([first_s - first_idle_s, last_s - first_s - (last_idle_s - first_idle_s)])
+    weights = 1 / np.maximum(times_s, SHORTEST_S)
+    return np.vstack([first, last - first]) * weights[:, None], times_s * weights
+
+
+def refits(log: Log, settings: Continuous, requests: int = FITTED, draws: int = DRAWS, seed: int = 0) -> pd.DataFrame:
+    """How far the law from the log, and with it its errors, depend on which requests were logged: a bootstrap.
+
+    The fitted requests are drawn again, with replacement; each draw gives a law, and a replay with it is judged on the
+    later requests.
+
+    Parameters
+    ----------
+    requests : int
+        How many the law is fitted to; fewer than the log has.
+    draws, seed : int
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row a draw: its law ``a_s, b_s, c_s, d_s``, and the signed errors in percent of the later requests, named
+        ``metric_statistic``, as in ``ttft_mean``.
+    """
+    import pandas as pd
+
+    count, draws = check_integer("requests", requests, 1, len(log.table) - 1), check_integer("draws", draws, 1)
+    totals, times_s = _equations(log, replay(log, affine_from_log(log, settings, count), settings), count)
+    rng, rows = np.random.default_rng(seed), []
+    for _ in range(draws):
+        drawn = rng.integers(0, count, count)
+        drawn = np.concatenate([drawn, drawn + count])  # a request is in both halves of the equations
+        law = _law(totals[drawn], times_s[drawn])
+        found = errors("", log, serve(log.table, law, settings), slice(count, None))
+        signed = {f"{metric}_{statistic}": off for _, metric, statistic, _, _, off in found if statistic != "mape"}
+        rows.append(dict(zip(("a_s", "b_s", "c_s", "d_s"), law.params, strict=False)) | signed)
+    return pd.DataFrame(rows)
 
 
 def _until(served: Any, at_s: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -225,8 +265,21 @@ def validate(
     return Replay({**about, "series": apart} if apart else about, pd.DataFrame(rows, columns=COLUMNS))
 
 
-def study(settings: Continuous, folder: str = "llmservingsim") -> tuple[pd.DataFrame, str]:
-    """The table of the chapter, and where it is from: all models on the shared log, or the committed table."""
+def study(
+    settings: Continuous, draws: int = DRAWS, folder: str = "llmservingsim"
+) -> tuple[pd.DataFrame, pd.DataFrame, str]:
+    """The tables of the chapter, and where they are from: the shared log, or what is committed.
+
+    Returns
+    -------
+    table : pandas.DataFrame
+        `validate`'s rows of all models.
+    drawn : pandas.DataFrame
+        The law from the log on the later requests: ``metric, statistic, error_percent``, with 95 % limits over
+        `refits`; ``profile_percent``, the error of the kernels' own law on these requests; and ``refits_in_reach``,
+        the share of the draws within `REACH_PERCENT`.
+    source : str
+    """
     import pandas as pd
 
     from simlib import datasets
@@ -234,16 +287,38 @@ def study(settings: Continuous, folder: str = "llmservingsim") -> tuple[pd.DataF
     try:
         found = datasets.locate(folder)
     except InputError:
-        return pd.read_csv(datasets.committed("vllm_validation")), "not re-executed: data absent"
+        tables = (pd.read_csv(datasets.committed(name)) for name in ("vllm_validation", "vllm_validation_refits"))
+        return *tables, "not re-executed: data absent"
     logs = sorted(found.glob("*requests.jsonl.gz"))
     if len(logs) != 1:
         raise InputError(f"{found}: {len(logs)} logs *requests.jsonl.gz (expected one)")
-    return validate(found, logs[0], settings).rows, f"replayed from {logs[0].name}"
+    table, log = validate(found, logs[0], settings).rows, read_log(logs[0])
+    kernels = kernel_profile.read(found)
+    kernels = kernels.with_overhead(overhead_of(kernels, log, settings))
+    drawn = refits(log, settings, draws=draws)
+    later = slice(FITTED, None)
+    own = {row[1:3]: row[-1] for row in errors("", log, replay(log, kernels, settings), later)}
+    rows = []
+    for row in table[(table["step_model"] == "affine-from-log") & (table["statistic"] != "mape")].itertuples():
+        values = drawn[f"{row.metric}_{row.statistic}"]
+        low, high = values.quantile([0.025, 0.975])
+        reach = REACH_PERCENT.get((row.metric, row.statistic), np.nan)
+        rows.append(
+            {"metric": row.metric, "statistic": row.statistic, "error_percent": row.error_percent, "ci_low": low}
+            | {"ci_high": high, "profile_percent": own[row.metric, row.statistic], "draws": len(drawn)}
+            | {"reach_percent": reach, "refits_in_reach": (values.abs() <= reach).mean() if reach == reach else np.nan}
+        )
+    return table, pd.DataFrame(rows), f"replayed from {logs[0].name}"
 
 
-def numbers(table: pd.DataFrame) -> dict[str, str]:
-    """Errors of a table of `study` as its chapter quotes them, by model, metric and statistic."""
+def numbers(table: pd.DataFrame, drawn: pd.DataFrame | None = None) -> dict[str, str]:
+    """Errors of the tables of `study` as its chapter quotes them, by model, metric and statistic."""
     texts = {}
+    for row in () if drawn is None else drawn.itertuples():
+        name = f"refits_{row.metric}_{row.statistic}"
+        texts[name] = f"{row.ci_low:+.1f} to {row.ci_high:+.1f} %".replace("-", "−")
+        texts[f"later_profile_{row.metric}_{row.statistic}"] = f"{row.profile_percent:+.1f} %".replace("-", "−")
+        texts |= {f"{name}_reach": f"{row.reach_percent:g} %", f"{name}_in_reach": f"{row.refits_in_reach:.0%}"}
     for row in table.itertuples():
         value = f"{row.error_percent:.1f} %" if row.statistic == "mape" else f"{row.error_percent:+.1f} %"
         texts[f"{row.step_model}_{row.metric}_{row.statistic}".replace("-", "_")] = value.replace("-", "−")

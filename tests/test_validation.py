@@ -58,6 +58,42 @@ def test_the_terminals_verb_writes_the_columns(folder, tmp_path):
     assert document["settings"]["series"]["profile"]["running"] < 3
 
 
+def made_log(law, engine, count=60, scale=0.0):
+    """A log that the simulated engine left, from its first arrival on; each stamp off by up to a share of it."""
+    drawn = simlib.workload.original(count, seed=3).at_rate(40.0)
+    table = simlib.RequestTable(drawn.arrival_s - drawn.arrival_s[0], drawn.prompt_tokens, drawn.output_tokens)
+    served = validation.serve(table, law, engine)
+    late_s = 1 + scale * np.random.default_rng(0).uniform(-1, 1, count)
+    first_s, last_s = served.first_token_s * late_s, served.completion_s * late_s
+    return validation.Log(table, table.arrival_s, table.arrival_s, first_s, last_s)
+
+
+def test_a_law_behind_a_log_is_found_again_whichever_of_its_requests_are_drawn():
+    law, engine = simlib.StepLaw(0.02, 1e-4, 5e-5, 2e-7), Continuous(max_seqs=16, kv_tokens=16_000)
+    found = validation.refits(made_log(law, engine), engine, requests=30, draws=20)
+    assert found[["a_s", "b_s", "c_s", "d_s"]].to_numpy() == pytest.approx(np.tile(law.params[:4], (20, 1)), rel=1e-3)
+    assert found[["ttft_mean", "tpot_mean", "e2e_p99"]].abs().to_numpy().max() < 0.01
+
+
+def test_draws_of_a_noisy_log_spread_around_the_fit_and_come_again_with_their_seed():
+    law, engine = simlib.StepLaw(0.02, 1e-4, 5e-5, 2e-7), Continuous(max_seqs=16, kv_tokens=16_000)
+    log = made_log(law, engine, scale=0.1)
+    found = validation.refits(log, engine, requests=30, draws=40)
+    whole = validation.affine_from_log(log, engine, 30)
+    assert found["a_s"].min() < whole.params[0] < found["a_s"].max()
+    assert found.equals(validation.refits(log, engine, requests=30, draws=40))
+    assert not found.equals(validation.refits(log, engine, requests=30, draws=40, seed=1))
+
+
+@pytest.mark.parametrize(
+    ("terms", "named"), [({"draws": 0, "requests": 30}, "draws: 0"), ({"requests": 60}, "requests: 60")]
+)
+def test_refits_need_draws_and_later_requests(terms, named):
+    law, engine = simlib.StepLaw(0.02, 1e-4, 5e-5, 2e-7), Continuous(max_seqs=16, kv_tokens=16_000)
+    with pytest.raises(simlib.InputError, match=named):
+        validation.refits(made_log(law, engine), engine, **terms)
+
+
 def request(**change):
     stamps = {"queued_ts": 1.0, "scheduled_ts": 1.0, "first_token_ts": 2.0, "last_token_ts": 3.0}
     return {"input_toks": 5, "output_toks": 5, "arrival_time": 1.7e9, **stamps, **change}
