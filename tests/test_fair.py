@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 
 import simlib
-from simlib import fair
 from simlib.continuous import Continuous
-from simlib.fair import FairShare, by_client, clients_of, jain_index, with_clients
+from simlib.fair import FairShare, by_client, clients_of, with_clients
 
 BACKENDS = ("compiled", "stepped", "interpreted")
 ONE_SEAT = Continuous(max_seqs=1)
@@ -128,10 +127,6 @@ def test_what_each_client_got():
     assert found["sla_violation_share"].to_dict() == {"a": 0.5, "b": 1.0}
 
 
-def test_jains_index():
-    assert jain_index([2.0, 2.0]) == 1.0 and jain_index([1.0, 0.0, 0.0, 0.0]) == 0.25 and jain_index([0, 0]) == 1.0
-
-
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -142,7 +137,6 @@ def test_jains_index():
         (lambda: clients_of(requests_of(np.arange(5000), [1] * 5000, range(5000))), "number of clients: 5000"),
         (lambda: with_clients(simlib.workload.original(5), []), "shares: none"),
         (lambda: with_clients(simlib.workload.original(5), [1, 0]), "shares: 0"),
-        (lambda: fair.jain_index([-1.0]), "values: -1"),
     ],
 )
 def test_bad_input_is_named(call, message):
