@@ -393,6 +393,6 @@ class Planner:
             f"{points[most]}: {NUDGE - 1:.0%} more than assumed costs {losses[most]:.1%} of the load that can be borne"
         )
 
-    def _log_borne(self, chosen: Configuration, draws: int = 3) -> float:
-        roots = [self.borne(chosen, self.seed + draw) or HEADROOM[0] for draw in range(draws)]
+    def _log_borne(self, chosen: Configuration) -> float:
+        roots = [self.borne(chosen, self.seed + draw) or HEADROOM[0] for draw in range(3)]
         return float(np.mean(np.log(roots)))

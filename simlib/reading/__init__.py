@@ -120,8 +120,9 @@ def _claim(row: Any) -> str:
     )  # fmt: skip
 
 
-def _pair(differences: pd.DataFrame, a: str, b: str, metric: str = VIOLATIONS) -> Any:
-    chosen = (differences["scheduler_a"] == a) & (differences["scheduler_b"] == b) & (differences["metric"] == metric)
+def _pair(differences: pd.DataFrame, a: str, b: str) -> Any:
+    chosen = (differences["scheduler_a"] == a) & (differences["scheduler_b"] == b)
+    chosen &= differences["metric"] == VIOLATIONS
     return next(differences[chosen].itertuples())
 
 
