@@ -219,7 +219,7 @@ def show_late(table: pd.DataFrame) -> Styler:
 
 
 @reads_tables
-def show_who_pays(table: pd.DataFrame, load: float = 0.95) -> Styler:
+def show_who_pays(table: pd.DataFrame, load: float) -> Styler:
     """Late requests by true length and by client at one load: differences in points, bold where established."""
     parts = {f"late_{name}": name for name in CLASSES}
     parts |= {"late_light_clients": "light clients", "late_heavy_client": "heavy client"}
