@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from simlib.capacity import Search
-from simlib.selection import until_precise
+from simlib.ranking import until_precise
 from simlib.studies import levels
 
 PAIR = ("multi_bin_dynamic", "dynamic_no_bins")

@@ -30,7 +30,7 @@ from benchmarks.timing import compare, memory_bytes
 from simlib import continuous
 from simlib.capacity import Search
 from simlib.lengths import LogNormal
-from simlib.selection import until_precise
+from simlib.ranking import until_precise
 from simlib.workload import Poisson, generate
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))  # where the twin is the reference

@@ -20,7 +20,7 @@ import pandas as pd
 from scipy import stats as scipy_stats
 from scipy.optimize import brentq
 
-from simlib import selection, shares, stats, steady, theory
+from simlib import ranking, shares, stats, steady, theory
 from simlib.checks import InputError
 from simlib.compiled import compiled
 
@@ -205,7 +205,7 @@ def terminating(queue: Queue, rng: np.random.Generator) -> Iterator[Made]:
         def draw(seed: int) -> dict[str, float]:
             return {"mean": latencies(queue.run(rng, RUN_REQUESTS, steady_start=True)).mean()}
 
-        found = selection.until_precise(draw, "mean", half_width=queue.half_width_s, seed=0)
+        found = ranking.until_precise(draw, "mean", half_width=queue.half_width_s, seed=0)
         yield "mean", "sequential", mean, limits(found.interval)
     hits = (runs > queue.quantile_s(1 - SMALL)).sum(axis=1)
     for method in ("bootstrap_t", "logit", "t"):
