@@ -1,4 +1,4 @@
-"""Hypothesis strategies that several test files share: small request tables, every policy, whole scenarios."""
+"""What several test files share: Hypothesis strategies for tables, policies and scenarios; a law, a table, an order."""
 
 from typing import Any, NamedTuple
 
@@ -8,7 +8,23 @@ from hypothesis import strategies as st
 
 import simlib
 from simlib.batching import VARIANTS
+from simlib.continuous import Continuous
 from simlib.schedulers import SELECTIONS
+
+LAW = simlib.StepLaw(0.03, 2e-4, 9e-5, 2e-7)  # of an engine's steps
+ONE_SEAT = Continuous(max_seqs=1)
+
+
+def geometric_requests(seed: int, rows: int) -> simlib.RequestTable:
+    """Requests with Poisson arrivals, uniform prompts and geometric outputs, which are predicted without error."""
+    rng = np.random.default_rng(seed)
+    prompts, outputs = rng.integers(1, 400, rows), rng.geometric(1 / 60, rows)
+    return simlib.RequestTable(np.cumsum(rng.exponential(0.05, rows)), prompts, outputs, outputs)
+
+
+def order_of(run: simlib.Run) -> list[int]:
+    """The requests in the order in which they start."""
+    return np.argsort(run.times.start_s, kind="stable").tolist()
 
 
 def halve_the_longest(now_s, gpu, waiting, params, memory, note):

@@ -2,13 +2,13 @@
 
 import numpy as np
 import pytest
+from strategies import ONE_SEAT, order_of
 
 import simlib
 from simlib.continuous import Continuous
 from simlib.fair import FairShare, by_client, clients_of, with_clients
 
 BACKENDS = ("compiled", "stepped", "interpreted")
-ONE_SEAT = Continuous(max_seqs=1)
 STEP_S = 0.01
 
 
@@ -46,10 +46,6 @@ def plain_order(table: simlib.RequestTable, service_s: np.ndarray, weight: float
         order.append(request)
         last, now_s = client, now_s + service_s[request]
     return order
-
-
-def order_of(run) -> list[int]:
-    return np.argsort(run.times.start_s, kind="stable").tolist()
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
