@@ -144,8 +144,8 @@ def order_statistics(values: np.ndarray, q: float) -> Interval:
 
 def independent_share(hits: int, trials: int) -> Interval:
     """Wilson's interval for a share of *independent* requests."""
-    found = scipy_stats.binomtest(int(hits), trials).proportion_ci(method="wilson")
-    return found.low, found.high
+    found = shares.wilson_interval(int(hits), trials)
+    return found.ci_low, found.ci_high
 
 
 def latencies(run: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
@@ -258,12 +258,12 @@ def _coverage(given: list[tuple[float, float, float]]) -> dict[str, float]:
     if not given:
         return dict.fromkeys(("coverage", "ci_low", "ci_high", "half_width_mean"), math.nan)
     covered = sum(low <= truth <= high for truth, low, high in given)
-    limit = scipy_stats.binomtest(covered, len(given)).proportion_ci(method="wilson")
+    share = shares.wilson_interval(covered, len(given))
     half_width = float(np.mean([(high - low) / 2 for _, low, high in given]))
     return {
-        "coverage": covered / len(given),
-        "ci_low": limit.low,
-        "ci_high": limit.high,
+        "coverage": share.value,
+        "ci_low": share.ci_low,
+        "ci_high": share.ci_high,
         "half_width_mean": half_width,
     }
 
