@@ -25,12 +25,13 @@ import pandas as pd
 
 import simlib
 from benchmarks import peers
+from benchmarks.capacity import HALF_WIDTH, PAIR, log_ratio
 from benchmarks.speed import exponents
 from benchmarks.timing import compare, memory_bytes
 from simlib import continuous
 from simlib.capacity import Search
 from simlib.lengths import LogNormal
-from simlib.selection import until_precise
+from simlib.ranking import until_precise
 from simlib.workload import Poisson, generate
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))  # where the twin is the reference
@@ -47,8 +48,6 @@ REGIMES = {  # requests per second, outputs, engine, requests
     "low load": (2.0, OUTPUT, ENGINE, 100_000),
     "long outputs": (0.2, LONG, simlib.Continuous(max_seqs=64, kv_tokens=600_000), 10_000),
 }
-PAIR = ("multi_bin_dynamic", "dynamic_no_bins")  # the order of bins, and that of arrival
-HALF_WIDTH = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,18 +145,16 @@ def predicted(requests: int, seed: int) -> simlib.RequestTable:
 
 def capacities(requests: int, rounds: int = 5) -> pd.DataFrame:
     """CPU time until the ratio of two policies' capacities is known to 2 %, each round from seeds of its own."""
-    policies = dict(zip(PAIR, (simlib.MultiBinDynamic(4), simlib.DynamicNoBins()), strict=True))
+    orders = simlib.MultiBinDynamic(4), simlib.DynamicNoBins()  # of bins, and of arrival
+    policies = dict(zip(PAIR, orders, strict=True))
     search = Search(policies, predicted, LAW, 1, "ttft<=1", requests=requests, execution=ENGINE)
 
-    def log_ratio(seed: int) -> dict[str, float]:
-        roots = search(seed)
-        return {"log_ratio": math.log(roots[PAIR[0]] / roots[PAIR[1]])}
-
-    log_ratio(1)  # what compiles, compiles before the clock starts
+    ratio = partial(log_ratio, search)
+    ratio(1)  # what compiles, compiles before the clock starts
     rows = []
     for turn in range(rounds):
         start_s = time.process_time()
-        found = until_precise(log_ratio, "log_ratio", half_width=math.log1p(HALF_WIDTH), seed=1_000_000 * (1 + turn))
+        found = until_precise(ratio, "log_ratio", half_width=math.log1p(HALF_WIDTH), seed=1_000_000 * (1 + turn))
         rows.append(
             {"round": turn, "cpu_s": time.process_time() - start_s, "ratio": math.exp(found.interval.mean)}
             | {"half_width": math.expm1(found.interval.ci_high - found.interval.mean), "requests": requests}

@@ -20,7 +20,7 @@ import pandas as pd
 from scipy import stats as scipy_stats
 from scipy.optimize import brentq
 
-from simlib import selection, shares, stats, steady, theory
+from simlib import ranking, shares, stats, steady, theory
 from simlib.checks import InputError
 from simlib.compiled import compiled
 
@@ -144,8 +144,8 @@ def order_statistics(values: np.ndarray, q: float) -> Interval:
 
 def independent_share(hits: int, trials: int) -> Interval:
     """Wilson's interval for a share of *independent* requests."""
-    found = scipy_stats.binomtest(int(hits), trials).proportion_ci(method="wilson")
-    return found.low, found.high
+    found = shares.wilson_interval(int(hits), trials)
+    return found.ci_low, found.ci_high
 
 
 def latencies(run: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
@@ -205,7 +205,7 @@ def terminating(queue: Queue, rng: np.random.Generator) -> Iterator[Made]:
         def draw(seed: int) -> dict[str, float]:
             return {"mean": latencies(queue.run(rng, RUN_REQUESTS, steady_start=True)).mean()}
 
-        found = selection.until_precise(draw, "mean", half_width=queue.half_width_s, seed=0)
+        found = ranking.until_precise(draw, "mean", half_width=queue.half_width_s, seed=0)
         yield "mean", "sequential", mean, limits(found.interval)
     hits = (runs > queue.quantile_s(1 - SMALL)).sum(axis=1)
     for method in ("bootstrap_t", "logit", "t"):
@@ -258,12 +258,12 @@ def _coverage(given: list[tuple[float, float, float]]) -> dict[str, float]:
     if not given:
         return dict.fromkeys(("coverage", "ci_low", "ci_high", "half_width_mean"), math.nan)
     covered = sum(low <= truth <= high for truth, low, high in given)
-    limit = scipy_stats.binomtest(covered, len(given)).proportion_ci(method="wilson")
+    share = shares.wilson_interval(covered, len(given))
     half_width = float(np.mean([(high - low) / 2 for _, low, high in given]))
     return {
-        "coverage": covered / len(given),
-        "ci_low": limit.low,
-        "ci_high": limit.high,
+        "coverage": share.value,
+        "ci_low": share.ci_low,
+        "ci_high": share.ci_high,
         "half_width_mean": half_width,
     }
 

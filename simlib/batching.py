@@ -2,7 +2,7 @@
 
 Both stand here in four variants, which `Rules` holds with all their numbers:
 
-``original``   the original system's rules (`reference behaviour`): moving averages, a window that halves and creeps
+``original``   the original system's rules: moving averages, a window that halves and creeps
 ``paper``      the SLA paper's intent (arXiv 2503.05248): equation (12) for memory, Algorithm 2 kept within its bounds
 ``printed``    the SLA paper to the letter: L0 as the residual slack, the window's low end free to fall below B_min
 ``released``   the memory patch that its authors published, with the paper's Algorithm 2

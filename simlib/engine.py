@@ -301,7 +301,7 @@ def serve(
     plan : schedulers.Plan
         `decide`, `learn`, `params`, `memory` and the names of the notes.
     way : callable
-        `interpreted`, `all_compiled` or `stepped.stepped`: everything in plain Python; everything compiled; the loop
+        `interpreted`, `all_compiled` or `plain.stepped`: everything in plain Python; everything compiled; the loop
         compiled, policy and law in plain Python.
 
     Returns

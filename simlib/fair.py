@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from simlib.run import Run
 
-__all__ = ["FairShare", "by_client", "clients_of", "jain_index", "with_clients"]
+__all__ = ["FairShare", "by_client", "clients_of", "with_clients"]
 
 COUNTER, SEEN = 0, 1  # columns of a client's row; the row behind the last one has in COUNTER whom a GPU served last
 SIZE, OUTPUT_WEIGHT = 0, 1
@@ -186,15 +186,3 @@ def by_client(run: Run, sla: Any = None) -> pd.DataFrame:
         requests=("late", "size"), latency_mean_s=("latency", "mean"), sla_violation_share=("late", "mean")
     )
     return found.reset_index(drop=True).assign(client=labels)[["client", *found.columns]]
-
-
-def jain_index(values: Any) -> float:
-    """Jain's index of fairness, (sum x)^2 / (n sum x^2): 1 if all have the same, 1/n if one has all.
-
-    Examples
-    --------
-    >>> jain_index([1.0, 1.0, 1.0]), jain_index([1.0, 0.0])
-    (1.0, 0.5)
-    """
-    x = np.array(check_each("values", values, lambda value: check_number("values", value, 0.0, 1e100)))
-    return float(x.sum() ** 2 / (len(x) * np.dot(x, x))) if x.any() else 1.0

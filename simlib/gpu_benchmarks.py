@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 __all__ = [
     "ARGONNE",
     "GROUP",
-    "SOURCES",
     "SPLITWISE",
     "argonne",
     "capped_ratio",
@@ -35,7 +34,6 @@ __all__ = [
 
 ARGONNE = "argonne-llm-inference-bench/All_results.csv.gz"
 SPLITWISE = "splitwise-perf/perf_model.csv.gz"
-SOURCES = {"LLM-Inference-Bench": ARGONNE, "Splitwise": SPLITWISE}
 GROUP = ["source", "gpu", "gpu_count", "framework", "model"]
 FEWEST_POINTS, FEWEST_VALUES = 10, 3
 AGREES = 0.06  # share by which an end-to-end time may exceed the sum of its phases

@@ -184,8 +184,17 @@ class Affine(OfLongestTotal):
         return np.maximum(self.floor_s, self.alpha_s + self.beta_s_per_token * max_total_tokens * company)
 
 
+class _Given(LatencyModel):
+    """A model of times that the user gives."""
+
+    __slots__ = ()
+
+    def first_token_s(self, shape: np.ndarray) -> np.ndarray:
+        return np.full(len(shape), np.nan)  # a given time says nothing of phases
+
+
 @dataclass(frozen=True, slots=True)
-class GivenTimes(LatencyModel):
+class GivenTimes(_Given):
     """One time a request, in seconds >= 0; a batch takes its members' maximum (the Multi-Bin paper's model)."""
 
     service_s: Sequence[float] | np.ndarray
@@ -201,12 +210,9 @@ class GivenTimes(LatencyModel):
         if len(self.service_s) != requests:
             raise InputError(f"latency GivenTimes: {len(self.service_s)} times (expected {requests}, one a request)")
 
-    def first_token_s(self, shape: np.ndarray) -> np.ndarray:
-        return np.full(len(shape), np.nan)  # a given time says nothing of phases
-
 
 @dataclass(frozen=True, slots=True)
-class GivenBatchTimes(LatencyModel):
+class GivenBatchTimes(_Given):
     """One time a batch, in seconds >= 0, in order of start; at least as many as there are requests is always enough."""
 
     service_s: Sequence[float] | np.ndarray
@@ -225,9 +231,6 @@ class GivenBatchTimes(LatencyModel):
                 f"latency GivenBatchTimes: {len(self.service_s)} times (expected at least {requests}, "
                 "for each request might be a batch of its own)"
             )
-
-    def first_token_s(self, shape: np.ndarray) -> np.ndarray:
-        return np.full(len(shape), np.nan)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ import numpy as np
 from simlib.checks import InputError, check_choice, check_integer, check_number
 from simlib.stats import Estimate, check_numbers, refuse_rows, t_quantile
 
-__all__ = ["FEWEST_CLUSTERS", "share_interval"]
+__all__ = ["FEWEST_CLUSTERS", "share_interval", "wilson_interval"]
 
 Method = Literal["bootstrap_t", "logit", "t"]
 FEWEST_CLUSTERS = 10  # groups with a hit, and without: below it, no interval covers as it should
@@ -94,6 +94,31 @@ def share_interval(
     below, above = (t, t) if method == "logit" else _bootstrap(hits, trials, confidence, seed)
     low, high = (1 / (1 + math.exp(-limit)) for limit in (centre - below * error, centre + above * error))
     return Estimate(share, low, high, method, groups)
+
+
+def wilson_interval(hits: int, trials: int, confidence: float = 0.95) -> Estimate:
+    """Share of *independent* trials that are hits, such as whole replications, with Wilson's interval.
+
+    Requests of one run are not independent: `share_interval` is for them.
+
+    Raises
+    ------
+    InputError
+        If a count is not whole, there is no trial, or there are more hits than trials.
+
+    Examples
+    --------
+    >>> found = wilson_interval(99, 100)
+    >>> found.value, round(found.ci_low, 3), round(found.ci_high, 3)
+    (0.99, 0.946, 0.998)
+    """
+    from scipy.stats import binomtest
+
+    trials = check_integer("trials", trials, 1)
+    hits = check_integer("hits", hits, 0, trials)
+    confidence = check_number("confidence", confidence, 0.0, 1.0, open_low=True, open_high=True)
+    found = binomtest(hits, trials).proportion_ci(confidence, method="wilson")
+    return Estimate(hits / trials, float(found.low), float(found.high), "wilson", trials)
 
 
 def _standard_error(hits: np.ndarray, trials: np.ndarray, share: float) -> float:

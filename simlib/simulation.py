@@ -255,7 +255,7 @@ def _serve(
 
 def _way(backend: str) -> Callable[..., int]:
     if backend == "stepped":
-        from simlib.stepped import stepped  # imports numba
+        from simlib.plain import stepped  # imports numba
 
         return stepped
     return engine.all_compiled if backend == "compiled" else engine.interpreted

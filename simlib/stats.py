@@ -3,7 +3,7 @@
 Reads the numbers that metrics gives for each independent run; knows neither policies nor requests. Studies here are
 *terminating*: a replication is a whole run from empty, nothing is cut off, and an interval is about the mean of such
 runs. Two policies are compared on the same requests (common random numbers), by their differences. Shares near 0 or 1
-have a module of their own, `shares`; so have one long run, `steady`, and how long to go on, `selection`.
+have a module of their own, `shares`; so have one long run, `steady`, and how long to go on, `ranking`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ __all__ = [
     "PairedDifference",
     "difference",
     "holm",
-    "independent_difference",
     "inside",
     "mean_interval",
     "paired_difference",
@@ -238,36 +237,6 @@ def difference(
     )
 
 
-def independent_difference(a: Any, b: Any, confidence: float = 0.95) -> Estimate:
-    """Mean of a minus mean of b, of runs that share nothing, with Welch's interval.
-
-    Parameters
-    ----------
-    a, b : array_like of float, shape (replications of each,)
-        At least two each.
-    confidence : float
-        As in `mean_interval`.
-
-    Raises
-    ------
-    InputError
-        As in `mean_interval`, or if there is one replication only.
-
-    Examples
-    --------
-    >>> found = independent_difference([1.0, 2.0, 3.0], [2.0, 2.0, 5.0])
-    >>> found.value, round(found.ci_low, 3), found.groups
-    (-1.0, -4.548, 6)
-    """
-    a, b = (check_numbers(*given, "replication", -LARGEST / 2, LARGEST / 2) for given in (("a", a), ("b", b)))
-    confidence = check_number("confidence", confidence, 0.0, 1.0, open_low=True, open_high=True)
-    for name, values in (("a", a), ("b", b)):
-        if len(values) < 2:
-            raise InputError(f"{name}: 1 replication (expected at least 2)")
-    mean, half_width, _ = _welch(a, b, confidence)
-    return Estimate(mean, mean - half_width, mean + half_width, "welch", len(a) + len(b))
-
-
 def _welch(a: np.ndarray, b: np.ndarray, confidence: float) -> tuple[float, float, float]:
     """Difference of the means, half-width and two-sided p-value, of independent samples that need not vary alike."""
     from scipy.special import stdtr
@@ -388,10 +357,8 @@ def p_value(interval: Interval) -> float | None:
     return float(2 * stdtr(interval.replications - 1, -abs(t)))
 
 
-def check_numbers(
-    name: str, values: Any, row: str, low: float = -LARGEST, high: float = LARGEST, *, missing: bool = False
-) -> np.ndarray:
-    """Finite numbers in one dimension, at least one; the first bad one is named. NaN may be allowed, as `missing`."""
+def check_numbers(name: str, values: Any, row: str, low: float = -LARGEST, high: float = LARGEST) -> np.ndarray:
+    """Finite numbers in one dimension, at least one; the first bad one is named."""
     try:
         array = np.asarray(values)
     except ValueError:  # a ragged list
@@ -400,8 +367,7 @@ def check_numbers(
         raise InputError(f"{name}: {values!r:.80} (expected a list of at least one number)")
     if array.dtype.kind not in "iuf":
         array = np.array([check_number(f"{name}, {row} {i}", value, low, high) for i, value in enumerate(array)])
-    good = (array >= low) & (array <= high) | (missing & np.isnan(array))
-    refuse_rows(name, array, np.flatnonzero(~good), f"in [{low:g}, {high:g}]", row)
+    refuse_rows(name, array, np.flatnonzero(~((array >= low) & (array <= high))), f"in [{low:g}, {high:g}]", row)
     return array.astype(float, copy=False)
 
 

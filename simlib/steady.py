@@ -1,4 +1,4 @@
-"""Steady state from long runs: where to cut the warm-up, what to score, and intervals from dependent observations.
+"""Steady state from long runs: where to cut the warm-up, and intervals from dependent observations.
 
 Reads per-request values in order of arrival; knows no policy. Neighbours in a run depend on each other, so an interval
 rests on pieces that hardly do: long batches, cycles between two moments at which the system is empty, or sections for
@@ -8,17 +8,15 @@ quantiles. Where the pieces still depend, or are too few, the reason is given in
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 
 from simlib.checks import InputError, check_choice, check_integer, check_number
 from simlib.stability import looks_independent
-from simlib.stats import LARGEST, Estimate, check_numbers, mean_interval, refuse_rows, t_quantile
+from simlib.stats import LARGEST, Estimate, check_numbers, mean_interval, t_quantile
 
 __all__ = [
-    "Window",
     "batch_means",
     "cycle_starts",
     "cycle_sums",
@@ -26,27 +24,10 @@ __all__ = [
     "regenerative",
     "truncation",
     "welch",
-    "window",
 ]
 
 FEWEST_BATCHES, FEWEST_CYCLES, FEWEST_BEYOND = 20, 100, 10
 DEPENDENT = 0.01  # error of the test that finds batches dependent: so rarely a good run is left without an interval
-
-
-@dataclass(frozen=True, slots=True)
-class Window:
-    """What a window of time scores.
-
-    Attributes
-    ----------
-    scored : ndarray of bool, shape (n_requests,)
-        The requests that arrive in it.
-    throughput_rps : float
-        Completions in the window, whenever their requests arrived, over its length.
-    """
-
-    scored: np.ndarray
-    throughput_rps: float
 
 
 def truncation(*systems: Any) -> int:
@@ -118,48 +99,6 @@ def welch(values: Any, half_window: int) -> np.ndarray:
     reach = np.minimum(centre, half_window)
     sums = np.r_[0.0, np.cumsum(mean)]
     return (sums[centre + reach + 1] - sums[centre - reach]) / (2 * reach + 1)
-
-
-def window(arrival_s: Any, completion_s: Any, start_s: float, end_s: float) -> Window:
-    """Score the requests that arrive from `start_s` until before `end_s`, in a run whose arrivals go on behind it.
-
-    Parameters
-    ----------
-    arrival_s, completion_s : array_like of float, shape (n_requests,)
-        Arrivals (ascending) and completions, in seconds; NaN completions are rejected requests.
-    start_s, end_s : float
-        The window; the start is where the warm-up ends.
-
-    Raises
-    ------
-    InputError
-        If an argument is bad, nothing arrives in the window, or a scored request is complete after the last arrival of
-        the run: it would have finished in a system that empties, not in steady state.
-
-    Examples
-    --------
-    >>> arrival_s = np.arange(100.0)
-    >>> found = window(arrival_s, arrival_s + 2.5, start_s=10.0, end_s=90.0)
-    >>> int(found.scored.sum()), found.throughput_rps
-    (80, 1.0)
-    """
-    arrival_s = check_numbers("arrival_s", arrival_s, "row")
-    completion_s = check_numbers("completion_s", completion_s, "row", missing=True)
-    if completion_s.shape != arrival_s.shape:
-        raise InputError(f"completion_s: shape {completion_s.shape} (expected {arrival_s.shape}, as arrival_s)")
-    refuse_rows("arrival_s", arrival_s, 1 + np.flatnonzero(np.diff(arrival_s) < 0), "no earlier than the row before")
-    refuse_rows("completion_s", completion_s, np.flatnonzero(completion_s < arrival_s), "no earlier than arrival_s")
-    start_s = check_number("start_s", start_s)
-    end_s = check_number("end_s", end_s, start_s, open_low=True)
-    scored = (arrival_s >= start_s) & (arrival_s < end_s)
-    if not scored.any():
-        raise InputError(f"end_s: {end_s} (expected arrivals between {start_s:g} and {end_s:g} s; there are none)")
-    last_s = float(np.max(completion_s[scored], initial=-np.inf, where=~np.isnan(completion_s[scored])))
-    if last_s > arrival_s[-1]:
-        still = f"a request of the window is complete at {last_s:.6g} s, and arrivals end at {arrival_s[-1]:.6g} s"
-        raise InputError(f"end_s: {end_s:g} (expected an earlier end, or a longer run: {still})")
-    completed = np.count_nonzero((completion_s >= start_s) & (completion_s < end_s))
-    return Window(scored, float(completed / (end_s - start_s)))
 
 
 def batch_means(values: Any, batches: int = FEWEST_BATCHES, confidence: float = 0.95) -> Estimate:

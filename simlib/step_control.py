@@ -377,7 +377,7 @@ def sla_bound(row: np.ndarray, settings: np.ndarray, decodes: int) -> int:
     return branch
 
 
-def bound_by_memory(gpu: int, row: np.ndarray, settings: np.ndarray, state: State, rules: StepRules) -> None:
+def bound_by_memory(gpu: int, row: np.ndarray, settings: np.ndarray, state: State) -> None:
     """Kernel: bring b_mem up to date; only called while some decode and others wait."""
     n = state.numbers[gpu]
     rule = settings[RULE]
@@ -406,7 +406,7 @@ def tick(gpu: int, state: State, rules: StepRules) -> None:
     if sla[RULE] >= 0.0:
         branch = sla_bound(row, sla, n[DECODES])
     if memory[RULE] >= 0.0 and n[DECODES] > 0 and waiting:
-        bound_by_memory(gpu, row, memory, state, rules)
+        bound_by_memory(gpu, row, memory, state)
     if sla[STEERS] == BUDGET:
         n[CAP], n[ROOM] = int(row[B_MEM]), int(row[B_SLA])
     else:

@@ -24,13 +24,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from simlib import backends
-from simlib.backends import Job
+from simlib import workers as backends
 from simlib.checks import InputError, check_integer, check_number, check_type
 from simlib.grid import Grid as Grid  # also by this name, as most sweeps want both
 from simlib.metrics import SUMMARY_KEYS
 from simlib.shards import Shards, check_same
 from simlib.simulation import simulate
+from simlib.workers import Job
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -41,11 +41,10 @@ SHORTEST_S, MOST_OVERHEAD_S = 0.3, 0.2  # of a time that counts in full, such as
 
 @dataclass(frozen=True, slots=True)
 class Log:
-    """A real engine's requests in order of arrival, and its four stamps in seconds, shape (n_requests,) each."""
+    """A real engine's requests in order of arrival, and the stamps that its times are taken from, seconds."""
 
     table: RequestTable
     queued_s: np.ndarray
-    scheduled_s: np.ndarray
     first_token_s: np.ndarray
     last_token_s: np.ndarray
 
@@ -96,7 +95,7 @@ def read_log(path: str | Path) -> Log:
     table = RequestTable(
         columns["arrival_time"] - columns["arrival_time"][0], columns["input_toks"], columns["output_toks"]
     )
-    return Log(table, *(columns[name] for name in STAMPS))
+    return Log(table, *(columns[name] for name in STAMPS if name != "scheduled_ts"))
 
 
 def replay(log: Log, law: Any, settings: Continuous) -> Any:

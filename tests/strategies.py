@@ -1,4 +1,4 @@
-"""Hypothesis strategies that several test files share: small request tables, every policy, whole scenarios."""
+"""What several test files share: Hypothesis strategies for tables, policies and scenarios; a law, a table, an order."""
 
 from typing import Any, NamedTuple
 
@@ -8,7 +8,24 @@ from hypothesis import strategies as st
 
 import simlib
 from simlib.batching import VARIANTS
+from simlib.continuous import Continuous
+from simlib.fair import with_clients
 from simlib.schedulers import SELECTIONS
+
+LAW = simlib.StepLaw(0.03, 2e-4, 9e-5, 2e-7)  # of an engine's steps
+ONE_SEAT = Continuous(max_seqs=1)
+
+
+def geometric_requests(seed: int, rows: int) -> simlib.RequestTable:
+    """Requests with Poisson arrivals, uniform prompts and geometric outputs, which are predicted without error."""
+    rng = np.random.default_rng(seed)
+    prompts, outputs = rng.integers(1, 400, rows), rng.geometric(1 / 60, rows)
+    return simlib.RequestTable(np.cumsum(rng.exponential(0.05, rows)), prompts, outputs, outputs)
+
+
+def order_of(run: simlib.Run) -> list[int]:
+    """The requests in the order in which they start."""
+    return np.argsort(run.times.start_s, kind="stable").tolist()
 
 
 def halve_the_longest(now_s, gpu, waiting, params, memory, note):
@@ -77,8 +94,8 @@ def rules(draw: st.DrawFn) -> simlib.Rules:
 
 @st.composite
 def policies(draw: st.DrawFn) -> Any:
-    """Each of the four policies, or a custom one."""
-    kind = draw(st.sampled_from(["static", "dynamic", "multi", "fixed", "custom"]))
+    """Each policy that has a name, or a custom one."""
+    kind = draw(st.sampled_from(["static", "dynamic", "multi", "fixed", "shortest", "early", "fair", "custom"]))
     k_bins, batch_size = draw(st.integers(1, 5)), draw(st.integers(1, 6))
     d_sla = draw(st.sampled_from([0.02, 0.1, 1.0]))
     bounds = draw(st.sampled_from(["equal_mass", "equal_mass_integer", "equal_width"]))
@@ -92,6 +109,14 @@ def policies(draw: st.DrawFn) -> Any:
         return simlib.MultiBinDynamic(k_bins, d_sla, draw(st.sampled_from(SELECTIONS)), bounds, draw(rules()), caps)
     if kind == "fixed":
         return simlib.MultiBinFixed(draw(st.just(batch_size) | sizes), k_bins, bounds)
+    if kind == "shortest":
+        seconds_per_token = draw(st.sampled_from([None, 0.0, 0.01]))
+        return simlib.ShortestPredictedFirst(seconds_per_token, draw(st.sampled_from([k_bins, 64])), batch_size)
+    if kind == "early":
+        margin, company = draw(st.sampled_from([0.0, 1.0])), draw(st.sampled_from([0.0, 0.5]))
+        return simlib.EarlyRejection(d_sla, margin, company, k_bins, draw(rules()))
+    if kind == "fair":
+        return simlib.FairShare(batch_size, draw(st.sampled_from([0.0, 2.0])))
     return halves(k_bins)
 
 
@@ -106,6 +131,7 @@ def models(draw: st.DrawFn) -> simlib.Affine:
 def scenarios(draw: st.DrawFn, policy: st.SearchStrategy[Any] | None = None) -> Scenario:
     """A table, a policy, a latency model and 1 to 5 GPUs."""
     chosen, table, gpus = draw(policies() if policy is None else policy), draw(tables()), draw(st.integers(1, 5))
+    table = with_clients(table, [3, 2, 1], "scenario", draw(st.integers(0, 3)))
     fits = table.prompt_tokens + table.output_tokens <= chosen.plan(table, gpus).capacity_tokens
     assume(fits.any())  # a table of which nothing fits has a test of its own
     return Scenario(table, chosen, draw(models()), gpus)

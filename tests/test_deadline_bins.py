@@ -7,6 +7,7 @@ import pytest
 from scipy import stats
 
 import simlib
+from simlib import phase_bins
 from simlib.checks import InputError
 from simlib.studies import deadline_bins, traffic_bins
 from simlib.studies.deadline_bins import Plan, choose
@@ -32,7 +33,7 @@ def test_with_errors_the_choice_is_the_best_of_all_edges_among_the_candidates():
     model, allowance_s = simlib.Affine(0.01, 0.001, 0.3), 0.35
     plan = choose(lengths, predicted, "joint", 2, model, allowance_s, late_share=0.2, max_batch=8)
     works = []
-    for edges in [(), *combinations(np.unique(np.quantile(predicted, deadline_bins.CANDIDATES)), 1)]:
+    for edges in [(), *combinations(np.unique(np.quantile(predicted, phase_bins.CUTS)), 1)]:
         bin_of, sizes = np.searchsorted(edges, predicted, side="right"), []
         for i in range(len(edges) + 1):
             members = np.sort(lengths[bin_of == i])

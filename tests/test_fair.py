@@ -2,14 +2,13 @@
 
 import numpy as np
 import pytest
+from strategies import ONE_SEAT, order_of
 
 import simlib
-from simlib import fair
 from simlib.continuous import Continuous
-from simlib.fair import FairShare, by_client, clients_of, jain_index, with_clients
+from simlib.fair import FairShare, by_client, clients_of, with_clients
 
 BACKENDS = ("compiled", "stepped", "interpreted")
-ONE_SEAT = Continuous(max_seqs=1)
 STEP_S = 0.01
 
 
@@ -47,10 +46,6 @@ def plain_order(table: simlib.RequestTable, service_s: np.ndarray, weight: float
         order.append(request)
         last, now_s = client, now_s + service_s[request]
     return order
-
-
-def order_of(run) -> list[int]:
-    return np.argsort(run.times.start_s, kind="stable").tolist()
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -128,10 +123,6 @@ def test_what_each_client_got():
     assert found["sla_violation_share"].to_dict() == {"a": 0.5, "b": 1.0}
 
 
-def test_jains_index():
-    assert jain_index([2.0, 2.0]) == 1.0 and jain_index([1.0, 0.0, 0.0, 0.0]) == 0.25 and jain_index([0, 0]) == 1.0
-
-
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -142,7 +133,6 @@ def test_jains_index():
         (lambda: clients_of(requests_of(np.arange(5000), [1] * 5000, range(5000))), "number of clients: 5000"),
         (lambda: with_clients(simlib.workload.original(5), []), "shares: none"),
         (lambda: with_clients(simlib.workload.original(5), [1, 0]), "shares: 0"),
-        (lambda: fair.jain_index([-1.0]), "values: -1"),
     ],
 )
 def test_bad_input_is_named(call, message):

@@ -2,23 +2,17 @@
 
 import numpy as np
 import pytest
+from strategies import LAW, geometric_requests
 
 import simlib
 from simlib import continuous, length_classes
 from simlib.continuous import Continuous
 
-LAW = simlib.StepLaw(0.03, 2e-4, 9e-5, 2e-7)
-
-
-def requests_of(seed: int, rows: int = 2000) -> simlib.RequestTable:
-    rng = np.random.default_rng(seed)
-    prompts, outputs = rng.integers(1, 400, rows), rng.geometric(1 / 60, rows)
-    return simlib.RequestTable(np.cumsum(rng.exponential(0.05, rows)), prompts, outputs, outputs)
-
 
 @pytest.mark.parametrize(("gpus", "classes", "owned"), [(4, 2, [2, 2]), (3, 2, [1, 2]), (4, None, [1, 1, 1, 1])])
 def test_each_class_has_work_like_its_gpus(gpus, classes, owned):
-    table, engine = requests_of(1), Continuous(max_seqs=16, kv_tokens=4000, routing="by_class", classes=classes)
+    table = geometric_requests(1, 2000)
+    engine = Continuous(max_seqs=16, kv_tokens=4000, routing="by_class", classes=classes)
     rules = continuous.rules_of(engine, LAW, gpus)
     class_of = length_classes.assign(table, LAW, rules, gpus)
     work = np.bincount(class_of, length_classes.gpu_s(table, LAW, rules))
@@ -30,7 +24,7 @@ def test_each_class_has_work_like_its_gpus(gpus, classes, owned):
 
 
 def test_a_class_is_a_system_of_its_own():
-    table = requests_of(2)
+    table = geometric_requests(2, 2000)
     engine = Continuous(max_seqs=8, kv_tokens=2400, routing="by_class")
     policy = simlib.ShortestPredictedFirst(0.01, k_bins=400)
     run = simlib.simulate(table, policy, LAW, 2, engine)
@@ -50,7 +44,7 @@ def test_bad_settings_are_named():
     with pytest.raises(simlib.InputError, match=r"classes: 2 .expected routing 'by_class'"):
         Continuous(classes=2)
     with pytest.raises(simlib.InputError, match="classes: 3"):
-        simlib.simulate(requests_of(1, 9), "fcfs", LAW, 2, Continuous(routing="by_class", classes=3))
+        simlib.simulate(geometric_requests(1, 9), "fcfs", LAW, 2, Continuous(routing="by_class", classes=3))
     bare = simlib.RequestTable([0.0], [1], [1])
     with pytest.raises(simlib.InputError, match="predicted_output_tokens: missing"):
         simlib.simulate(bare, "fcfs", LAW, 2, Continuous(routing="by_class"))

@@ -14,7 +14,7 @@ import pytest
 import simlib
 
 CASES = ("poisson50_s42", "burstgpt400_x100", "poisson50_s42_tight")
-# Why a recorded run differs: the original's defects by the comparison's cause (reference behaviour, section 8). Where
+# Why a recorded run differs: the original's defects by the comparison's cause. Where
 # it equals first in, first out event by event (cause "none"), what is left is how it handles events of one instant.
 DEFECTS = {
     "none": "the original dispatches after each single arrival of an instant, so that tied arrivals go to several GPUs",

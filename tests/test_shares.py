@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from simlib.checks import InputError
-from simlib.shares import FEWEST_CLUSTERS, share_interval
+from simlib.shares import FEWEST_CLUSTERS, share_interval, wilson_interval
 from simlib.stats import mean_interval
 
 
@@ -99,16 +99,14 @@ def test_merging_many_groups_changes_the_interval_little():
 def test_shares_of_clusters_are_covered_and_requests_are_not_taken_for_independent(method, low, high):
     # 1,000 experiments of 100 groups, 20 of them affected on average. The band is 3 binomial sd about 95 %, where a
     # method with 94 to 96 % fails with at most 9 %; the seed is fixed. Wilson's interval of the requests is far off.
-    from scipy.stats import binomtest
-
     covered, naive = 0, 0
     for experiment in range(1000):
         hits = clustered(100, 200, [35, experiment])
         found = share_interval(hits, 200, method=method)
         covered += found.ci_low is None or found.ci_low <= 0.02 <= found.ci_high
         if experiment < 200:
-            wilson = binomtest(int(hits.sum()), 20_000).proportion_ci(method="wilson")
-            naive += wilson.low <= 0.02 <= wilson.high
+            wilson = wilson_interval(int(hits.sum()), 20_000)
+            naive += wilson.ci_low <= 0.02 <= wilson.ci_high
     assert low <= covered / 1000 <= high
     assert naive < 140
 
@@ -135,6 +133,19 @@ def test_a_bad_argument_is_named(changed, message):
     assert share_interval(**good).reason
     with pytest.raises(InputError, match=message):
         share_interval(**{**good, **changed})
+
+
+def test_wilsons_interval_is_where_the_score_test_is_at_its_quantile():
+    found = wilson_interval(7, 30)
+    for limit in (found.ci_low, found.ci_high):
+        assert abs(7 / 30 - limit) / math.sqrt(limit * (1 - limit) / 30) == pytest.approx(1.959964, rel=1e-6)
+    assert wilson_interval(30, 30).ci_high == 1.0 and wilson_interval(0, 30).ci_low == 0.0
+
+
+@pytest.mark.parametrize(("given", "message"), [((1, 0), "trials: 0"), ((5, 4), "hits: 5"), ((1, 2, 95), "confidence")])
+def test_what_has_no_wilson_interval_is_named(given, message):
+    with pytest.raises(InputError, match=message):
+        wilson_interval(*given)
 
 
 def test_groups_that_are_all_alike_give_an_interval_of_no_width():

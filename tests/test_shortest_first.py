@@ -4,12 +4,12 @@ import math
 
 import numpy as np
 import pytest
+from strategies import ONE_SEAT, order_of
 
 import simlib
 from simlib.continuous import Continuous
 from simlib.shortest_first import ShortestPredictedFirst
 
-ONE_SEAT = Continuous(max_seqs=1)
 STEP_S = 0.01  # of a step that decodes or prefills: an output of o tokens takes o of them alone
 
 
@@ -38,10 +38,6 @@ def by_priority_queue(table: simlib.RequestTable, seconds_per_token: float) -> l
         served.append(best)
         now_s += STEP_S * table.output_tokens[best]
     return served
-
-
-def order_of(run) -> list[int]:
-    return np.argsort(run.times.start_s, kind="stable").tolist()
 
 
 @pytest.mark.parametrize(

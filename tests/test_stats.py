@@ -178,7 +178,6 @@ GOOD = {
     "mean_interval": {"values": [1.0, 2.0], "confidence": 0.95},
     "paired_difference": {"a": [1.0, 2.0], "b": [1.0, 3.0], "confidence": 0.95},
     "difference": {"a": [1.0, 2.0], "b": [3.0, 1.0], "apart": [1.0, 3.0], "confidence": 0.95},
-    "independent_difference": {"a": [1.0, 2.0], "b": [1.0, 3.0, 2.0], "confidence": 0.95},
     "holm": {"p_values": [0.1, 0.2]},
     "percentile_of": {"value": 1.0, "sample": [1.0, 2.0]},
     "inside": {"value": 1.0, "sample": [1.0, 2.0], "low": 0.025, "high": 0.975},

@@ -67,29 +67,6 @@ def test_welch_is_a_moving_average_over_replications():
     assert steady.welch(values, 0) == pytest.approx(mean)
 
 
-def test_a_window_scores_its_arrivals_and_counts_its_completions():
-    arrival_s = np.arange(10.0)
-    completion_s = np.array([4.0, 4.0, 4.0, 4.0, np.nan, 8.5, 8.5, 8.5, 8.5, 13.0])
-    found = steady.window(arrival_s, completion_s, 3.0, 7.0)
-    assert found.scored.tolist() == [False] * 3 + [True] * 4 + [False] * 3
-    assert found.throughput_rps == 4 / 4.0  # the batch at 4 s, of which one request arrived in the window
-
-
-@pytest.mark.parametrize(
-    ("start_s", "end_s", "message"),
-    [
-        (3.0, 9.5, "end_s: 9.5 .*complete at 13 s, and arrivals end at 9 s"),
-        (20.0, 30.0, "there are none"),
-        (5.0, 5.0, "^end_s"),
-        (math.nan, 5.0, "^start_s"),
-    ],
-)
-def test_a_window_without_traffic_behind_it_is_refused(start_s, end_s, message):
-    arrival_s = np.arange(10.0)
-    with pytest.raises(InputError, match=message):
-        steady.window(arrival_s, np.append(arrival_s[:-1] + 0.5, 13.0), start_s, end_s)
-
-
 def test_batch_means_are_t_over_the_batches():
     values = np.random.default_rng(45).normal(size=20 * 50 + 7)
     means = values[7:].reshape(20, 50).mean(axis=1)
@@ -169,7 +146,6 @@ SERIES, STARTS = np.random.default_rng(51).normal(size=1000), np.arange(0, 1000,
 GOOD = {
     "truncation": (SERIES,),
     "welch": (SERIES, 5),
-    "window": (np.arange(1000.0), np.arange(1000.0) + 0.5, 100.0, 900.0),
     "batch_means": (SERIES, 20, 0.95),
     "cycle_starts": (np.arange(1000.0), np.arange(1000.0) + 0.5),
     "cycle_sums": (SERIES, STARTS),
@@ -182,8 +158,6 @@ BAD = {
     ("truncation", 0): [*NO_SERIES, SERIES[:99]],
     ("welch", 0): NO_SERIES[1:2] + NO_SERIES[3:],
     ("welch", 1): [-1, 501, 1.5, None],
-    ("window", 0): [*NO_SERIES, np.arange(1000.0)[::-1]],
-    ("window", 1): [None, "1", ["a"] * 1000, [None] * 1000, 3.0, np.arange(999.0), np.arange(1000.0) - 1],
     ("batch_means", 0): [*NO_SERIES, SERIES[:39]],
     ("batch_means", 1): [19, 0, 20.5, None],
     ("batch_means", 2): NO_SHARE,
@@ -210,7 +184,7 @@ def test_a_bad_argument_is_refused(name, place, value):
 
 
 def test_every_public_function_is_in_the_fuzz():
-    assert set(GOOD) == set(steady.__all__) - {"Window"}
+    assert set(GOOD) == set(steady.__all__)
 
 
 def test_nothing_to_truncate_and_systems_of_unequal_length_are_refused():

@@ -2,20 +2,13 @@
 
 import numpy as np
 import pytest
+from strategies import LAW, geometric_requests
 
 import simlib
 from simlib import step_bounds
 from simlib.continuous import Continuous
 from simlib.step_bounds import bound_of
 from simlib.theory import steps
-
-LAW = simlib.StepLaw(0.03, 2e-4, 9e-5, 2e-7)
-
-
-def requests_of(seed: int, rows: int = 400) -> simlib.RequestTable:
-    rng = np.random.default_rng(seed)
-    prompts, outputs = rng.integers(1, 400, rows), rng.geometric(1 / 60, rows)
-    return simlib.RequestTable(np.cumsum(rng.exponential(0.05, rows)), prompts, outputs, outputs)
 
 
 @pytest.mark.parametrize("block", [1, 16])
@@ -49,7 +42,7 @@ POLICIES = ["fcfs", simlib.MultiBinDynamic(4), simlib.ShortestPredictedFirst(Non
 @pytest.mark.parametrize("routing", ["shared", "by_class"])
 def test_no_run_is_below_its_floor(policy, prefill, reserve, routing):
     engine = Continuous(max_seqs=16, kv_tokens=2400, prefill=prefill, reserve=reserve, routing=routing)
-    found = bound_of(simlib.simulate(requests_of(3), policy, LAW, 2, engine))
+    found = bound_of(simlib.simulate(geometric_requests(3, 400), policy, LAW, 2, engine))
     assert found.least_steps <= found.steps
     assert 0 <= found.most_gain < 1
     assert found.recompute_s == 0 or not reserve
@@ -65,7 +58,7 @@ def test_steps_that_are_always_full_are_at_the_floor():
 
 
 def test_a_run_below_the_floor_raises(monkeypatch):
-    run = simlib.simulate(requests_of(3), "fcfs", LAW, 1, Continuous(max_seqs=16))
+    run = simlib.simulate(geometric_requests(3, 400), "fcfs", LAW, 1, Continuous(max_seqs=16))
     true = steps.floors
     monkeypatch.setattr(step_bounds.theory, "floors", lambda *a: {name: 9 * share for name, share in true(*a).items()})
     with pytest.raises(RuntimeError, match="no fewer than the floor"):
@@ -74,7 +67,7 @@ def test_a_run_below_the_floor_raises(monkeypatch):
 
 def test_other_runs_are_refused():
     with pytest.raises(simlib.InputError, match="continuous batching"):
-        bound_of(simlib.simulate(requests_of(3), "static_fifo"))
+        bound_of(simlib.simulate(geometric_requests(3, 400), "static_fifo"))
     with pytest.raises(simlib.InputError, match="output_tokens"):
         steps.work([1, 2], [3])
     with pytest.raises(simlib.InputError, match="prompt_tokens"):

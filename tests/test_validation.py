@@ -65,7 +65,7 @@ def made_log(law, engine, count=60, scale=0.0):
     served = validation.serve(table, law, engine)
     late_s = 1 + scale * np.random.default_rng(0).uniform(-1, 1, count)
     first_s, last_s = served.first_token_s * late_s, served.completion_s * late_s
-    return validation.Log(table, table.arrival_s, table.arrival_s, first_s, last_s)
+    return validation.Log(table, table.arrival_s, first_s, last_s)
 
 
 def test_a_law_behind_a_log_is_found_again_whichever_of_its_requests_are_drawn():

@@ -37,8 +37,13 @@ COLORS = {
     "multi_bin_fixed": "#009E73",
     "shortest_predicted_first": "#E69F00",
 }
-MARKERS = {"static_fifo": "s", "dynamic_no_bins": "o", "multi_bin_dynamic": "^", "multi_bin_fixed": "D"}
-MARKERS["shortest_predicted_first"] = "v"
+MARKERS = {
+    "static_fifo": "s",
+    "dynamic_no_bins": "o",
+    "multi_bin_dynamic": "^",
+    "multi_bin_fixed": "D",
+    "shortest_predicted_first": "v",
+}
 SELECTION_COLORS = {"round_robin": "#D55E00", "longest_queue": "#0072B2", "oldest_head": "#009E73"}
 SELECTION_MARKERS = {"round_robin": "^", "longest_queue": "o", "oldest_head": "s"}
 INK, FAINT = "#222222", "#B8B8B8"

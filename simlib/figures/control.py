@@ -32,6 +32,7 @@ LENGTHS = {
 REGIMES = {"stable": ("#0072B2", "o"), "bistable": ("#D55E00", "X"), "by chance": ("#E69F00", "D"),
            "collapsed": ("#222222", "v")}  # fmt: skip
 FEEDBACK_NAMES = {"step": "step", "decode": "decode steps", "service": "service time", "latency": "end to end"}
+UNTIL_S = 60.0  # of a run, as far as it is drawn
 
 
 @reads_tables
@@ -59,13 +60,13 @@ def overflow(table: pd.DataFrame) -> Figure:
 
 
 @reads_tables
-def memory_cycles(series: Mapping[str, pd.DataFrame], until_s: float = 60.0) -> Figure:
+def memory_cycles(series: Mapping[str, pd.DataFrame]) -> Figure:
     """How full the cache is over time, for each kind of lengths (`EngineRun.kv`)."""
     figure, axes = plt.subplots(len(series), 1, figsize=(7.0, 1.9 * len(series)), sharex=True, squeeze=False)
     for axis, (name, frame) in zip(axes[:, 0], series.items(), strict=True):
         color, _, label = LENGTHS[name]
         axis.plot(frame["start_s"], frame["kv_share"], color=color, lw=1.1)
-        axis.set(ylim=(0, 1.05), xlim=(0, until_s))
+        axis.set(ylim=(0, 1.05), xlim=(0, UNTIL_S))
         axis.yaxis.set_major_formatter(PERCENT)
         axis.set_title(f"Lengths: {label}", fontsize=11)
     axes[-1, 0].set_xlabel("Time (s)")
@@ -91,15 +92,15 @@ def fixed_points(table: pd.DataFrame) -> Figure:
 
 
 @reads_tables
-def response(decided: Mapping[str, pd.DataFrame], goal: float, until_s: float = 60.0) -> Figure:
+def response(decided: Mapping[str, pd.DataFrame], goal: float) -> Figure:
     """Sequences that run after a jump to full load, by rule (`studies.control.step_response`)."""
     figure, axis = plt.subplots(figsize=(7.0, 4.0))
     for name, frame in decided.items():
-        rows = frame[frame["start_s"] <= until_s]
+        rows = frame[frame["start_s"] <= UNTIL_S]
         axis.step(rows["start_s"], rows["running"], where="post", color=RULES[name][0], lw=1.3, label=name)
     axis.axhline(goal, color=INK, lw=0.8)
     arrow = {"arrowstyle": "-", "color": INK, "lw": 0.6}
-    axis.annotate("what the deadline allows", (0.5 * until_s, goal), (0, -70), textcoords="offset points", fontsize=10,
+    axis.annotate("what the deadline allows", (0.5 * UNTIL_S, goal), (0, -70), textcoords="offset points", fontsize=10,
                   color=INK, ha="center", arrowprops=arrow)  # fmt: skip
     axis.set(xlabel="Time since all came (s)", ylabel="Sequences that run", ylim=(0, None))
     name_lines(axis)

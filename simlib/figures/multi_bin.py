@@ -17,6 +17,7 @@ __all__ = ["errors", "exponential", "finite_run", "latency_by_rate", "ratios", "
 
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#B07A00", "#2E91C9")
 MARKERS = "o^Dsv<"
+HIGHEST_S = 70.0  # of the latencies that are drawn
 RULE_NAMES = {"equal_mass": "equal mass", "lemma_a1": "Lemma A.1", "optimal": "optimal"}
 COUNTED_NAMES = {
     "with_flush": "all requests, flush included",
@@ -58,7 +59,7 @@ def finite_run(table: pd.DataFrame) -> Figure:
 
 
 @reads_tables
-def latency_by_rate(table: pd.DataFrame, read: pd.DataFrame, highest_s: float = 70.0) -> Figure:
+def latency_by_rate(table: pd.DataFrame, read: pd.DataFrame) -> Figure:
     """Mean latency against arrival rate: simulation, Lemma 5.1, and what was read off the paper's figure.
 
     `table` is `multi_bin.latencies`', `read` is `multi_bin.paper`'s; overloaded points lie off the scale.
@@ -66,14 +67,14 @@ def latency_by_rate(table: pd.DataFrame, read: pd.DataFrame, highest_s: float = 
     figure, axis = plt.subplots(figsize=(7.0, 4.6))
     for place, (k, rows) in enumerate(table.groupby("k")):
         axis.plot(rows["rate_rps"], rows["lemma_s"], color=INK, lw=0.8, zorder=3)
-        shown = rows[rows["ci_high"] < highest_s]
+        shown = rows[rows["ci_high"] < HIGHEST_S]
         _points(axis, shown, "rate_rps", "latency_mean_s", place)
         if len(shown):
             _label(axis, shown["rate_rps"].iloc[0], shown["latency_mean_s"].iloc[0], f"k = {k}", place, before=True)
     axis.plot(read["rate_rps"], read["value"], "x", color=INK, ms=8, mew=1.8, zorder=4, label="read off the paper")
     axis.plot([], [], color=INK, lw=0.8, label="Lemma 5.1")
     axis.set_xlim(left=table["rate_rps"].min() - 1.0)
-    axis.set_ylim(20.0, highest_s)
+    axis.set_ylim(20.0, HIGHEST_S)
     axis.set_xlabel("Arrival rate (requests/s)")
     axis.set_ylabel("Mean latency (s)")
     figure.legend(loc="outside upper center", ncols=2, fontsize=10)

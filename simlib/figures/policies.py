@@ -11,6 +11,7 @@ from matplotlib.lines import Line2D
 
 from simlib.checks import reads_tables
 from simlib.figures import COLORS, INK
+from simlib.reading.policies import TRAFFIC_NAMES
 from simlib.studies.policies import BASELINES, BATCHES, MAIN, TRAFFIC
 
 __all__ = ["differences"]
@@ -32,7 +33,6 @@ NAMES = {
     "timeout": "clients leave",
     "fair_share": "fair shares",
 }
-TITLES = {"poisson": "Poisson", "burstgpt_like": "BurstGPT-like", "azure_like": "Azure-like"}
 EXECUTIONS = {BATCHES: "Run to completion", "continuous": "Continuous"}
 TICKS = (-0.5, -0.2, -0.05, 0.0, 0.05, 0.2, 0.5)
 
@@ -56,7 +56,7 @@ def differences(table: pd.DataFrame) -> Figure:
             for place, name in enumerate(names):
                 _draw(axis, own[own["policy"] == name], place, loads, POLICY_COLORS[name])
             _dress(axis)
-            axis.set_title(f"{EXECUTIONS[execution]}, {TITLES[traffic]}", fontsize=9)
+            axis.set_title(f"{EXECUTIONS[execution]}, {TRAFFIC_NAMES[traffic]}", fontsize=9)
         line[0].set_yticks(range(len(names)), [NAMES[name] for name in names], fontsize=9)
         line[0].set_ylim(len(names) - 0.4, -0.6)
     figure.supxlabel("Late requests, minus first come, first served (points)", fontsize=10)

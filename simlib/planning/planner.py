@@ -1,7 +1,7 @@
 """What to deploy: the cheapest replicas and limits that meet service-level objectives with a stated confidence.
 
 Every question is put to the same drawn requests (common random numbers). Configurations are *screened* on two draws,
-those that pass with the fewest GPUs *race* at the load that the first of them can just bear (`selection.select_best`
+those that pass with the fewest GPUs *race* at the load that the first of them can just bear (`ranking.select_best`
 on the strain there: who bears more has less), and the winner is *confirmed* at the demand's own load, on draws that
 nothing was chosen by. A steady-state question: requests are scored by arrival inside a window, behind a warm-up and
 with arrivals going on.
@@ -27,9 +27,9 @@ from simlib.planning.demand import Demand
 from simlib.planning.fleet import Engine
 from simlib.planning.plan import Configuration, Plan, Risk
 from simlib.predictors import MultiplicativeNoise, predict
+from simlib.ranking import FIRST_STAGE, select_best
 from simlib.replications import replicate
 from simlib.schedulers import MultiBinDynamic
-from simlib.selection import FIRST_STAGE, select_best
 from simlib.simulation import simulate
 from simlib.stats import Interval
 from simlib.step_laws import StepLaw
@@ -393,6 +393,6 @@ class Planner:
             f"{points[most]}: {NUDGE - 1:.0%} more than assumed costs {losses[most]:.1%} of the load that can be borne"
         )
 
-    def _log_borne(self, chosen: Configuration, draws: int = 3) -> float:
-        roots = [self.borne(chosen, self.seed + draw) or HEADROOM[0] for draw in range(draws)]
+    def _log_borne(self, chosen: Configuration) -> float:
+        roots = [self.borne(chosen, self.seed + draw) or HEADROOM[0] for draw in range(3)]
         return float(np.mean(np.log(roots)))

@@ -15,6 +15,7 @@ from simlib.checks import reads_tables
 from simlib.lazy import getter
 from simlib.notebook import interval, percent, seconds, signed
 from simlib.schedulers import short_name
+from simlib.shares import wilson_interval
 from simlib.studies import levels
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ __all__ = [
     "contest_answer",
     "controller_answer",
     "cross_level_answer",
+    "equal_numbers",
     "established",
     "headline",
     "k_answer",
@@ -120,8 +122,9 @@ def _claim(row: Any) -> str:
     )  # fmt: skip
 
 
-def _pair(differences: pd.DataFrame, a: str, b: str, metric: str = VIOLATIONS) -> Any:
-    chosen = (differences["scheduler_a"] == a) & (differences["scheduler_b"] == b) & (differences["metric"] == metric)
+def _pair(differences: pd.DataFrame, a: str, b: str) -> Any:
+    chosen = (differences["scheduler_a"] == a) & (differences["scheduler_b"] == b)
+    chosen &= differences["metric"] == VIOLATIONS
     return next(differences[chosen].itertuples())
 
 
@@ -314,15 +317,25 @@ def show_contest(table: pd.DataFrame) -> Styler:
 @reads_tables
 def controller_answer(branches: pd.DataFrame, equal: Mapping[int, float], clearing: pd.DataFrame) -> str:
     """Whether the feedback acts at the document's deadline, and what the collapse costs."""
-    always = ", ".join(f"{percent(share, 0)} at level {level}" for level, share in equal.items())
+    texts = equal_numbers(equal, int(branches["replications"].max()))
+    always = ", ".join(f"{texts[f'equal_{level}']} at level {level}" for level in equal)
     numbers = collapse_numbers(clearing)
     return (
         f"No: with the document's deadline, dynamic batching equals a static batch of 64 request by request "
-        f"(share of replications: {always}). After a spell of long requests its window collapses: a burst that static "
-        f"batches of 8 clear in {numbers['static_s']} then takes {numbers['dynamic_s']}."
+        f"(share of replications: {always}). After a spell of long requests (one run, made by hand) its window "
+        f"collapses: a burst that static batches of 8 clear in {numbers['static_s']} then takes {numbers['dynamic_s']}."
         if min(equal.values()) > 0.5
         else f"Dynamic batching equals a static batch of 64 request by request in part of the replications ({always})."
     )
+
+
+def equal_numbers(equal: Mapping[int, float], replications: int) -> dict[str, str]:
+    """Shares of replications in which two schedulers are the same, by level, with Wilson's interval, as texts."""
+    found = {level: wilson_interval(round(share * replications), replications) for level, share in equal.items()}
+    return {
+        f"equal_{level}": f"{percent(one.value, 0)} ({interval(one.ci_low, one.ci_high)})"
+        for level, one in found.items()
+    }
 
 
 @reads_tables

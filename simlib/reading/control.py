@@ -40,13 +40,14 @@ FEEDBACK = {
     "service": "requests' service time",
     "latency": "requests' end-to-end time",
 }
+ASKED = 0.05  # the probability of overflow that the answer speaks of
 SAME = 1e-9  # equal but for rounding
 
 
 @reads_tables
-def overflow_answer(table: pd.DataFrame, epsilon: float = 0.05) -> str:
-    """Measured overflow of the largest batches for one probability that was asked for."""
-    rows = table[(table["mean_requests"] == table["mean_requests"].max()) & (table["epsilon_m"] == epsilon)]
+def overflow_answer(table: pd.DataFrame) -> str:
+    """Measured overflow of the largest batches for one probability that was asked for, `ASKED`."""
+    rows = table[(table["mean_requests"] == table["mean_requests"].max()) & (table["epsilon_m"] == ASKED)]
     said = []
     for seen, text in ((0, "with known moments"), (64, "with moments of 64 requests")):
         shares = [
@@ -54,7 +55,7 @@ def overflow_answer(table: pd.DataFrame, epsilon: float = 0.05) -> str:
             for row in rows[rows["requests_seen"] == seen].itertuples()
         ]
         said.append(f"{text} {', '.join(shares)}")
-    return f"Where {percent(epsilon, 0)} are asked for, batches exceed the cache {'; '.join(said)}."
+    return f"Where {percent(ASKED, 0)} are asked for, batches exceed the cache {'; '.join(said)}."
 
 
 @reads_tables

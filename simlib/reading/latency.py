@@ -11,6 +11,7 @@ from simlib.notebook import interval, percent
 from simlib.reading import established
 from simlib.schedulers import short_name
 from simlib.studies import batch_times
+from simlib.studies.levels import MULTI_DYNAMIC
 
 if TYPE_CHECKING:
     from pandas.io.formats.style import Styler
@@ -19,7 +20,6 @@ __all__ = ["computed_answer", "errors_answer", "errors_numbers", "levels_answer"
 __all__ += ["plans_answer", "plans_gain", "show_left_out", "show_measured_differences", "show_plans", "show_unfitted"]
 
 RIVALS = {"equal_mass_bins": "equal-mass bins", "dynamic_no_bins": "dynamic batching"}
-PAIR = "scheduler_a == 'multi_bin_dynamic' and scheduler_b == 'dynamic_no_bins'"
 
 
 @reads_tables
@@ -65,7 +65,7 @@ def computed_answer(evidence: pd.DataFrame) -> str:
 @reads_tables
 def levels_answer(differences: pd.DataFrame) -> str:
     """Whether multi-bin batching's gain over dynamic batching survives measured batch times, by level and load."""
-    pairs = differences.query(PAIR)
+    pairs = differences.query(MULTI_DYNAMIC)
     sentences = []
     for (level, load), rows in pairs.groupby(["level", "load"], sort=False):
         formula = rows[rows["preset"].str.startswith("original")]
@@ -184,7 +184,7 @@ def show_left_out(left_out: pd.DataFrame) -> Styler:
 @reads_tables
 def show_measured_differences(differences: pd.DataFrame) -> Styler:
     """Multi-bin minus dynamic batching by level, load and model, in points."""
-    rows = differences.query(PAIR)
+    rows = differences.query(MULTI_DYNAMIC)
     shown = pd.DataFrame(
         {
             "level": rows["level"],

@@ -12,6 +12,7 @@ import pandas as pd
 
 from simlib.checks import reads_tables
 from simlib.notebook import interval, percent, signed
+from simlib.reading import _texts
 
 if TYPE_CHECKING:
     from pandas.io.formats.style import Styler
@@ -78,8 +79,8 @@ def show_plateaus(plateaus: pd.DataFrame) -> Styler:
             "simulated, requests/s (95 % interval)": [_with_interval(row) for _, row in plateaus.iterrows()],
             "theorem 4.2": plateaus["theory_rps"].map("{:.3f}".format),
             "from the theorem": (plateaus["throughput_rps"] / plateaus["theory_rps"] - 1).map(_points),
-            "paper": _or_dash(plateaus["paper_rps"], "{:.3f}".format),
-            "from the paper": _or_dash(plateaus["throughput_rps"] / plateaus["paper_rps"] - 1, _points),
+            "paper": _texts(plateaus["paper_rps"], "{:.3f}".format),
+            "from the paper": _texts(plateaus["throughput_rps"] / plateaus["paper_rps"] - 1, _points),
         }
     )
     return shown.style.hide(axis="index")
@@ -268,8 +269,8 @@ def _with_interval(row: pd.Series, quantity: str = "throughput_rps", digits: int
     return f"{row[quantity]:.{digits}f} ({row['ci_low']:.{digits}f} to {row['ci_high']:.{digits}f})"
 
 
-def _share(row: pd.Series, quantity: str = "throughput_rps") -> str:
-    return f"{_points(row[quantity])} ({signed(100 * row['ci_low'])} to {_points(row['ci_high'])})"
+def _share(row: pd.Series) -> str:
+    return f"{_points(row['throughput_rps'])} ({signed(100 * row['ci_low'])} to {_points(row['ci_high'])})"
 
 
 def _cost(row: pd.Series) -> str:
@@ -278,10 +279,6 @@ def _cost(row: pd.Series) -> str:
 
 def _points(share: float) -> str:
     return f"{signed(100 * share)} %"
-
-
-def _or_dash(values: pd.Series, text: object) -> list[str]:
-    return ["–" if pd.isna(value) else text(value) for value in values]
 
 
 def _bins(k: float) -> str:

@@ -32,7 +32,7 @@ __all__ = [
 LATE = "sla_violation_share"
 ENOUGH = 0.25  # of the places: what a policy must win on balance to be advised
 NAMES = {BATCHES: "batches that run to completion", STEPS: "continuous batching"}
-KINDS = {"poisson": "Poisson", "burstgpt_like": "BurstGPT-like", "azure_like": "Azure-like"}
+TRAFFIC_NAMES = {"poisson": "Poisson", "burstgpt_like": "BurstGPT-like", "azure_like": "Azure-like"}
 
 
 @reads_tables
@@ -198,7 +198,7 @@ def floor_answer(table: pd.DataFrame) -> str:
 def show_places(places: list[Place]) -> Styler:
     """What load 100 % is, and the deadline, of each execution and traffic."""
     rows = [
-        {"execution": _short(place.execution), "traffic": KINDS[place.traffic]}
+        {"execution": _short(place.execution), "traffic": TRAFFIC_NAMES[place.traffic]}
         | {"100 % (requests/s)": f"{place.capacity_rps:.2f}", "deadline (s)": f"{place.d_sla:.1f}"}
         for place in places
     ]
@@ -211,7 +211,7 @@ def show_late(table: pd.DataFrame) -> Styler:
     rows = table[(table["metric"] == LATE) & (table["predictor"] == MAIN)]
     arrows = {-1: " ↓", 0: "", 1: " ↑"}
     texts = [f"{percent(row.value)}{arrows[_sign(row)]}" for row in rows.itertuples()]
-    named = rows.assign(text=texts, traffic=rows["traffic"].map(KINDS), execution=rows["execution"].map(_short))
+    named = rows.assign(text=texts, traffic=rows["traffic"].map(TRAFFIC_NAMES), execution=rows["execution"].map(_short))
     keys = ["execution", "policy"]
     wide = named.pivot_table(index=keys, columns=["traffic", "load"], values="text", aggfunc="first", sort=False)
     wide.columns = [f"{traffic}, {percent(load, 0)}" for traffic, load in wide.columns]
@@ -219,7 +219,7 @@ def show_late(table: pd.DataFrame) -> Styler:
 
 
 @reads_tables
-def show_who_pays(table: pd.DataFrame, load: float = 0.95) -> Styler:
+def show_who_pays(table: pd.DataFrame, load: float) -> Styler:
     """Late requests by true length and by client at one load: differences in points, bold where established."""
     parts = {f"late_{name}": name for name in CLASSES}
     parts |= {"late_light_clients": "light clients", "late_heavy_client": "heavy client"}
@@ -229,7 +229,7 @@ def show_who_pays(table: pd.DataFrame, load: float = 0.95) -> Styler:
     for row in rows.itertuples():
         text = signed(100 * row.difference, 1)
         texts.append(f"<b>{text}</b>" if _sign(row) else text)
-    named = rows.assign(text=texts, traffic=rows["traffic"].map(KINDS), execution=rows["execution"].map(_short))
+    named = rows.assign(text=texts, traffic=rows["traffic"].map(TRAFFIC_NAMES), execution=rows["execution"].map(_short))
     keys = ["execution", "traffic", "policy"]
     wide = named.pivot_table(index=keys, columns="metric", values="text", aggfunc="first", sort=False)
     return wide[list(parts)].rename(columns=parts).rename_axis(columns=None).reset_index().style.hide(axis="index")

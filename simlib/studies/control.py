@@ -79,9 +79,7 @@ def overflow(
             for epsilon in epsilons:
                 for seen in (0, 64):
                     shares = [
-                        _overflow(
-                            source, (prompt, output), kv_tokens, epsilon, seen, np.random.default_rng((seed, r, fit))
-                        )
+                        _overflow((prompt, output), kv_tokens, epsilon, seen, np.random.default_rng((seed, r, fit)))
                         for r in range(replications)
                     ]
                     about = {"lengths": source, "mean_requests": fit, "epsilon_m": epsilon, "requests_seen": seen}
@@ -89,7 +87,7 @@ def overflow(
     return pd.DataFrame(rows)
 
 
-def _overflow(source: str, pool: Any, kv_tokens: float, epsilon: float, seen: int, rng: np.random.Generator) -> float:
+def _overflow(pool: Any, kv_tokens: float, epsilon: float, seen: int, rng: np.random.Generator) -> float:
     draws = DRAWS
     if seen:
         chosen = rng.integers(len(pool[0]), size=(draws, seen))

@@ -18,6 +18,7 @@ import numpy as np
 from simlib import binning, capacity, joint_bins, stats
 from simlib.checks import InputError, check_choice, check_each, check_integer, check_number
 from simlib.optimal_bins import BATCHES_A_BIN, partition, starts_of
+from simlib.phase_bins import CUTS
 from simlib.replications import replicate
 from simlib.schedulers import MultiBinDynamic, MultiBinFixed, Rules
 from simlib.simulation import simulate
@@ -32,7 +33,6 @@ __all__ = ["CHOICES", "Plan", "by_deadline", "carried", "choose", "coarse", "dra
 
 CHOICES = ("one_bin", "equal_mass", "joint")
 SIZES = np.array([1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128])
-CANDIDATES = np.unique(np.concatenate([np.arange(1, 20) / 20, 1 - np.geomspace(0.002, 0.05, 12)]))
 FINENESS = 400  # lengths are told apart by this share of their 99th percentile
 UNSTEERED_S = 1e6  # a deadline that no controller shrinks a batch for
 
@@ -83,7 +83,7 @@ def choose(
     Notes
     -----
     With predictions that err a bin's batch has the true lengths of those predicted into it. Edges are then chosen among
-    `CANDIDATES` (quantiles of the predictions, finer in the tail), sizes among `SIZES`, by the same programme.
+    `phase_bins.CUTS` (quantiles of the predictions, finer in the tail), sizes among `SIZES`, by the same programme.
 
     Examples
     --------
@@ -105,7 +105,7 @@ def choose(
     if bounds == "equal_mass":
         edges = np.unique(binning.equal_mass(predicted, k_bins))
     else:
-        edges = np.unique(np.quantile(predicted, CANDIDATES))
+        edges = np.unique(np.quantile(predicted, CUTS))
     cost = _intervals(rounded, predicted, edges, latency, deadline_s - waiting_budget_s, 1 - share, max_batch)
     cells = len(edges) + 1
     if bounds == "equal_mass":

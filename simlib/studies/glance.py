@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from simlib.checks import InputError
+from simlib.studies.levels import MULTI_DYNAMIC
 
 if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = ["SOURCES", "Source", "collect"]
 
-MULTI_DYNAMIC = "scheduler_a == 'multi_bin_dynamic' and scheduler_b == 'dynamic_no_bins'"
 LATE = "late requests, multi-bin − dynamic"
 # What a place in a series is called.
 AXES = {

@@ -56,6 +56,7 @@ PAIRS = (
     ("multi_bin_dynamic", "static_fifo"),
     ("multi_bin_dynamic", "dynamic_no_bins"),
 )
+MULTI_DYNAMIC = "scheduler_a == {!r} and scheduler_b == {!r}".format(*PAIRS[2])  # the rows of the last, as a query
 METRICS = {"sla_violation_share": "lower", "latency_mean_s": "lower", "throughput_rps": "higher"}
 RUN_METRICS = (*METRICS, "latency_p99_s", "batch_size_mean")  # of one replication
 # The settings of the document's tables; only runs with them are compared with its figures.

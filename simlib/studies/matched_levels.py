@@ -17,6 +17,7 @@ from simlib import presets, stats
 from simlib.checks import check_choice, check_each, check_frame
 from simlib.claims import relative_change
 from simlib.latency import LatencyModel
+from simlib.shares import wilson_interval
 from simlib.studies import levels, measured_levels
 
 if TYPE_CHECKING:
@@ -82,7 +83,6 @@ def rankings(runs: pd.DataFrame, metric: str = "sla_violation_share") -> pd.Data
         most frequent first; schedulers with the same value share a place.
     """
     import pandas as pd
-    from scipy.stats import binomtest
 
     check_frame("runs", runs, (*KEYS, "scheduler", "replication", *METRICS))
     check_choice("metric", metric, METRICS)
@@ -91,9 +91,9 @@ def rankings(runs: pd.DataFrame, metric: str = "sla_violation_share") -> pd.Data
         wide = group.pivot_table(index="replication", columns="scheduler", values=metric)
         counts = pd.Series([levels.ranking(row) for row in wide.to_dict("records")]).value_counts()
         for ranking, count in counts.items():
-            low, high = binomtest(int(count), len(wide)).proportion_ci(method="wilson")
-            row = dict(zip(KEYS, key, strict=True)) | {"ranking": ranking, "share": count / len(wide)}
-            rows.append(row | {"ci_low": low, "ci_high": high, "replications": len(wide)})
+            share = wilson_interval(int(count), len(wide))
+            row = dict(zip(KEYS, key, strict=True)) | {"ranking": ranking, "share": share.value}
+            rows.append(row | {"ci_low": share.ci_low, "ci_high": share.ci_high, "replications": len(wide)})
     return pd.DataFrame(rows)
 
 

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BASELINES",
     "CLASSES",
+    "EDGE",
     "LOADS",
     "MAIN",
     "METRICS",
@@ -50,7 +51,8 @@ __all__ += ["runs_of", "table_of"]
 
 BATCHES, STEPS = "run_to_completion", "continuous"
 TRAFFIC = ("poisson", "burstgpt_like", "azure_like")
-LOADS = (0.5, 0.8, 0.95, 1.2)
+EDGE = 0.95  # the last load below capacity
+LOADS = (0.5, 0.8, EDGE, 1.2)
 PREDICTORS: Mapping[str, Any] = {
     "oracle": predictors.Oracle(),
     "noise 0.5": predictors.MultiplicativeNoise(0.5),

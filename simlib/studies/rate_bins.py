@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["by_rate"]
 
-SAME = 0.02
+SAME = 0.02  # of what a number of bins carries: within it of the best, fewer bins are as good
 
 
 def by_rate(

@@ -143,8 +143,8 @@ def _pair(where: str, setting: str, quantity: str) -> str:
     return "/".join(f"{_printed(where, setting, f'{kind}_{quantity}'):g}" for kind in ("dynamic", "static"))
 
 
-def _ratio(where: str, setting: str, quantity: str = "tokens_per_s") -> float:
-    return _printed(where, setting, f"dynamic_{quantity}") / _printed(where, setting, f"static_{quantity}") - 1
+def _ratio(where: str, setting: str) -> float:
+    return _printed(where, setting, "dynamic_tokens_per_s") / _printed(where, setting, "static_tokens_per_s") - 1
 
 
 def _abstract(tables: Tables) -> Iterator[Claim]:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from simlib.checks import InputError
-from simlib.selection import select_best, until_precise
+from simlib.ranking import select_best, until_precise
 from simlib.stats import mean_interval
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import simlib
-from simlib import stepped
+from simlib import plain
 
 
 def in_python(now_s, gpu, waiting, params, memory, note):
@@ -31,18 +31,18 @@ def counts(now_s, gpu, batch, params, memory):
 def test_only_what_is_the_users_is_called_back(latency, learn, called, monkeypatch):
     seen = set()
     for name in ("ask", "tell", "measure"):
-        plain = getattr(stepped, name)
+        called_back = getattr(plain, name)
 
-        def noted(*given, name=name, plain=plain):
+        def noted(*given, name=name, called_back=called_back):
             seen.add(name)
-            return plain(*given)
+            return called_back(*given)
 
-        monkeypatch.setattr(stepped, name, noted)
-    stepped.bridges.cache_clear()  # they hold the functions that they were made with
+        monkeypatch.setattr(plain, name, noted)
+    plain.bridges.cache_clear()  # they hold the functions that they were made with
     policy = simlib.Custom("mine", in_python, **learn)
     table = simlib.workload.original(200, seed=3)
     run = simlib.simulate(table, policy, latency, gpus=2, backend="stepped")
-    stepped.bridges.cache_clear()
+    plain.bridges.cache_clear()
     assert seen == called
     again = simlib.simulate(table, policy, latency, gpus=2, backend="interpreted")
     assert np.array_equal(run.times.completion_s, again.times.completion_s)
