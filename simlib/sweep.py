@@ -24,13 +24,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from simlib import workers as backends
 from simlib.checks import InputError, check_integer, check_number, check_type
 from simlib.grid import Grid as Grid  # also by this name, as most sweeps want both
 from simlib.metrics import SUMMARY_KEYS
 from simlib.shards import Shards, check_same
 from simlib.simulation import simulate
-from simlib.workers import Job
+from simlib.workers import Job, connected, in_processes, on_cluster, one_by_one
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -346,13 +345,13 @@ def _lost(grid: Grid, which: tuple, why: str) -> pa.Table:
 def _backend(grid: Grid, workers: int | None, scheduler: Any, timeout_s: float) -> Iterator[Callable[..., Any]]:
     """Where the tasks run, as a function of the work and its jobs."""
     if scheduler is not None:
-        with backends.connected(scheduler, timeout_s) as client:
-            yield functools.partial(backends.on_cluster, client=client, timeout_s=timeout_s)
+        with connected(scheduler, timeout_s) as client:
+            yield functools.partial(on_cluster, client=client, timeout_s=timeout_s)
         return
     if workers is None:
         is_small = grid.longest() * grid.cells * grid.replications < SMALL
         workers = 1 if is_small else os.cpu_count() or 1
-    yield backends.one_by_one if workers == 1 else functools.partial(backends.in_processes, workers=workers)
+    yield one_by_one if workers == 1 else functools.partial(in_processes, workers=workers)
 
 
 def _bar(layout: Layout, done: set[int], broken: dict[int, frozenset], progress: bool | None) -> tqdm:
