@@ -120,8 +120,9 @@ SOURCES = (
            "difference_ci_low", "difference_ci_high", "points", "difference == difference", 0.0),
     Source("plan", "plan_your_deployment", "Planned deployment, {quantity} (mark: limit)", "mean", unit="s",
            where="quantity != 'headroom'", reference="limit_s"),
-    Source("vllm_validation_refits", "vllm_validation", "Replayed log, law from its first half, {statistic} of {metric}",
-           "error_percent", unit="per cent", where="refits_in_reach >= 0", reference=0.0),
+    Source("vllm_validation_refits", "vllm_validation",
+           "Replayed log, law from its first half, {statistic} of {metric}", "error_percent", unit="per cent",
+           where="refits_in_reach >= 0", reference=0.0),
     Source("coverage", "coverage", "Intervals that cover: {quantity}, {method}, {queue}", "coverage", unit="%",
            where="recommended", reference=0.95, over="rho"),
 )  # fmt: skip
