@@ -6,6 +6,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from browser import chromium as a_browser
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from simlib.checks import InputError
@@ -13,7 +14,7 @@ from simlib.checks import InputError
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # book/make is run from the checkout, never installed
 
-from book.make import execute, graph, imports, pdf, tables  # noqa: E402
+from book.make import execute, graph, imports, pdf, picture, tables  # noqa: E402
 from book.make.browser import chromium  # noqa: E402
 from book.make.studies import Project, load  # noqa: E402
 
@@ -293,6 +294,34 @@ def test_tables_agree_to_their_tolerance_and_what_differs_is_listed(tmp_path):
 def test_printing_needs_the_pages_first(tmp_path):
     with pytest.raises(execute.StudyError, match="pdf: needs the built book"):
         pdf.build(Project(tmp_path, tmp_path / "_build"))
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch) -> Project:
+    """A project as the verbs see theirs: from its own folder, with relative paths, its pages built."""
+    with a_browser():  # or skipped
+        pass
+    made = Made(tmp_path)
+    made.write("CITATION.cff", (ROOT / "CITATION.cff").read_text())
+    made.write("_build/html/book/index.html", "")
+    explorer = '<link rel="stylesheet" href="explorer.css"><p>Above.</p><div id="explorer">The controls</div>'
+    made.write("_build/html/notebooks/explorer_grid.html", explorer)
+    monkeypatch.chdir(tmp_path)
+    return Project(Path(), Path("_build"))
+
+
+def test_the_book_is_printed_from_its_own_folder(here, monkeypatch):
+    def one_page(project, source, log, *options):
+        page = project.build / "singlehtml" / "book" / "index.html"
+        page.parent.mkdir(parents=True)
+        page.write_text('<article class="bd-article"><h1>All</h1><section id="api-reference">long</section></article>')
+
+    monkeypatch.setattr(pdf, "jupyter_book", one_page)
+    assert pdf.build(here).read_bytes().startswith(b"%PDF")
+
+
+def test_the_explorer_is_photographed_from_its_own_folder(here):
+    assert picture.take(here).read_bytes().startswith(b"\x89PNG")
 
 
 def test_printing_says_which_browser_it_misses(monkeypatch):

@@ -54,7 +54,7 @@ def build(project: Project) -> Path:
         tab = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT}, color_scheme="light")
         tab.set_default_timeout(180_000)
         tab.emulate_media(media="print", color_scheme="light")
-        tab.goto(page.as_uri(), wait_until="load")
+        tab.goto(page.absolute().as_uri(), wait_until="load")
         tab.evaluate(READY)
         tab.pdf(
             path=target,

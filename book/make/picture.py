@@ -31,7 +31,7 @@ def take(project: Project, address: str = "#d_sla=0.5&k_bins=4", width: int = 10
     path = project.root / PICTURE
     with chromium("picture") as browser:
         tab = browser.new_page(viewport={"width": width, "height": 1600}, color_scheme="light")
-        tab.goto(page.as_uri() + address, wait_until="load")
+        tab.goto(page.absolute().as_uri() + address, wait_until="load")
         # The explorer alone on the page: nothing of the theme lies over it.
         tab.evaluate(ALONE)
         tab.add_style_tag(content="body { padding: 1rem; } .explorer-numbers, .explorer .note { display: none; }")
