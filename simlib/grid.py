@@ -12,7 +12,7 @@ import hashlib
 import itertools
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -175,11 +175,7 @@ class Grid:
 
     def cell(self, number: int) -> Cell:
         """One cell, ready to simulate; the latest few are kept, as each replication asks for them again."""
-        if number not in self._cells:
-            if len(self._cells) >= MOST_KEPT:
-                self._cells.clear()
-            self._cells[number] = Cell(*(self._made(section, number) for section in SECTIONS))
-        return self._cells[number]
+        return _once(self._cells, number, lambda: Cell(*(self._made(section, number) for section in SECTIONS)))
 
     def check(self) -> None:
         """Check every cell: every combination of values that can be wrong together.
@@ -252,15 +248,15 @@ class Grid:
     def _made(self, section: str, cell: int) -> Any:
         """What a section of a cell describes; the latest few are kept, as neighbours share them."""
         axes = self._axes[section]
-        key = (section, *(self._place(cell, name) for name in axes))
-        if key not in self._kept:
-            if len(self._kept) >= MOST_KEPT:
-                self._kept.clear()
+        places = [self._place(cell, name) for name in axes]
+
+        def make() -> Any:
             whole = getattr(self, section)
-            for name, place in zip(axes, key[1:], strict=True):
+            for name, place in zip(axes, places, strict=True):
                 whole = _put(whole, name.split(".")[1:], self.vary[name][place], name)
-            self._kept[key] = SECTIONS[section](whole)
-        return self._kept[key]
+            return SECTIONS[section](whole)
+
+        return _once(self._kept, (section, *places), make)
 
     @functools.cached_property
     def _kept(self) -> dict[tuple, Any]:
@@ -269,6 +265,15 @@ class Grid:
     @functools.cached_property
     def _cells(self) -> dict[int, Cell]:
         return {}
+
+
+def _once(kept: dict, key: Any, make: Callable[[], Any]) -> Any:
+    """What stands under a key, made where it does not; a full store begins anew."""
+    if key not in kept:
+        if len(kept) >= MOST_KEPT:
+            kept.clear()
+        kept[key] = make()
+    return kept[key]
 
 
 def _section(name: str) -> str:

@@ -291,36 +291,37 @@ def study(
     logs = sorted(found.glob("*requests.jsonl.gz"))
     if len(logs) != 1:
         raise InputError(f"{found}: {len(logs)} logs *requests.jsonl.gz (expected one)")
-    table, log = validate(found, logs[0], settings).rows, read_log(logs[0])
-    kernels = kernel_profile.read(found)
-    kernels = kernels.with_overhead(overhead_of(kernels, log, settings))
-    drawn = refits(log, settings, draws=draws)
-    later = slice(FITTED, None)
+    replayed, log = validate(found, logs[0], settings), read_log(logs[0])
+    table, overhead_s = replayed.rows, replayed.settings["laws"]["profile"]["overhead_s"]
+    kernels = kernel_profile.read(found).with_overhead(overhead_s)
+    drawn, later = refits(log, settings, draws=draws), slice(FITTED, None)
     own = {row[1:3]: row[-1] for row in errors("", log, replay(log, kernels, settings), later)}
     rows = []
     for row in table[(table["step_model"] == "affine-from-log") & (table["statistic"] != "mape")].itertuples():
-        values = drawn[f"{row.metric}_{row.statistic}"]
+        which, values = (row.metric, row.statistic), drawn[f"{row.metric}_{row.statistic}"]
         low, high = values.quantile([0.025, 0.975])
-        reach = REACH_PERCENT.get((row.metric, row.statistic), np.nan)
+        reach = REACH_PERCENT.get(which)
         rows.append(
             {"metric": row.metric, "statistic": row.statistic, "error_percent": row.error_percent, "ci_low": low}
-            | {"ci_high": high, "profile_percent": own[row.metric, row.statistic], "draws": len(drawn)}
-            | {"reach_percent": reach, "refits_in_reach": (values.abs() <= reach).mean() if reach == reach else np.nan}
+            | {"ci_high": high, "profile_percent": own[which], "draws": len(drawn), "reach_percent": reach}
+            | {"refits_in_reach": None if reach is None else (values.abs() <= reach).mean()}
         )
     return table, pd.DataFrame(rows), f"replayed from {logs[0].name}"
 
 
-def numbers(table: pd.DataFrame, drawn: pd.DataFrame | None = None) -> dict[str, str]:
+def numbers(table: pd.DataFrame, drawn: pd.DataFrame) -> dict[str, str]:
     """Errors of the tables of `study` as its chapter quotes them, by model, metric and statistic."""
+    from simlib.notebook import signed  # of pages: a replay in the terminal needs none of it
+
     texts = {}
-    for row in () if drawn is None else drawn.itertuples():
+    for row in drawn.itertuples():
         name = f"refits_{row.metric}_{row.statistic}"
-        texts[name] = f"{row.ci_low:+.1f} to {row.ci_high:+.1f} %".replace("-", "−")
-        texts[f"later_profile_{row.metric}_{row.statistic}"] = f"{row.profile_percent:+.1f} %".replace("-", "−")
+        texts[name] = f"{signed(row.ci_low, 1)} to {signed(row.ci_high, 1)} %"
+        texts[f"later_profile_{row.metric}_{row.statistic}"] = f"{signed(row.profile_percent, 1)} %"
         texts |= {f"{name}_reach": f"{row.reach_percent:g} %", f"{name}_in_reach": f"{row.refits_in_reach:.0%}"}
     for row in table.itertuples():
-        value = f"{row.error_percent:.1f} %" if row.statistic == "mape" else f"{row.error_percent:+.1f} %"
-        texts[f"{row.step_model}_{row.metric}_{row.statistic}".replace("-", "_")] = value.replace("-", "−")
+        value = f"{row.error_percent:.1f}" if row.statistic == "mape" else signed(row.error_percent, 1)
+        texts[f"{row.step_model}_{row.metric}_{row.statistic}".replace("-", "_")] = f"{value} %"
     return texts
 
 
