@@ -74,6 +74,13 @@ class Continuous:
         that case the newest sequences are preempted when none are left, and computed again later.
     watermark : float
         Share of the cache that an admission leaves free for those that run.
+    reuse : bool
+        Whether a sequence that was preempted finds the blocks again that nobody else was given meanwhile; free blocks
+        are given out in the order in which they became free, a sequence's last ones first. So do engines that cache
+        prefixes; without, all of it is computed again.
+    share_cached : bool
+        Whether the cached tokens of a prompt lie in blocks that other sequences hold: whole blocks of them take no
+        memory then. Otherwise each sequence holds its own.
     whole_prompt : bool
         Whether a prompt is admitted only if all of it fits, or if its first chunk does.
     routing : {"shared", "round_robin", "least_tokens", "least_requests", "by_class"}
@@ -102,6 +109,8 @@ class Continuous:
     steps_in_flight: int = 1
     reserve: bool = False
     watermark: float = 0.0
+    reuse: bool = False
+    share_cached: bool = False
     whole_prompt: bool = True
     routing: str = "shared"
     timeout_s: float | None = None
@@ -137,7 +146,7 @@ class Continuous:
 
     def needed_blocks(self, table: RequestTable) -> np.ndarray:
         """Blocks of each request at its end: the last token is never read, so that it takes no place."""
-        return _needed_blocks(table, self.block_tokens)
+        return _needed_blocks(table, self.block_tokens, self.share_cached)
 
 
 def simulate(
@@ -251,6 +260,8 @@ def rules_of(
         spread=int(law.spread),
         control=int(settings.control is not None),
         classes=_classes(settings, gpus),
+        reuse=int(settings.reuse),
+        share=int(settings.share_cached),
         timeout_s=math.inf if settings.timeout_s is None else settings.timeout_s,
         seconds_per_token=seconds_per_token,
         output_weight=output_weight,
@@ -274,12 +285,12 @@ def _serve(
     log_steps: int = 0,
 ) -> Served:
     """Serve all requests that a GPU's cache can hold."""
-    fits = _needed_blocks(table, 1 << rules.bits) <= rules.blocks
+    fits = _needed_blocks(table, 1 << rules.bits, bool(rules.share)) <= rules.blocks
     keep = None if fits.all() else np.flatnonzero(fits)
     kept = table if keep is None or len(keep) == 0 else table.rows(keep)
-    rules = rules._replace(seats=min(rules.seats, len(kept)))
-    none = np.zeros(0, np.int64)
     predicted, cached = kept.predicted_output_tokens, kept.cached_prompt_tokens
+    rules = rules._replace(seats=min(rules.seats, len(kept)), share=int(rules.share and cached is not None))
+    none = np.zeros(0, np.int64)
     ask = step_state.Ask(
         arrival_s=kept.arrival_s,
         prompt_tokens=kept.prompt_tokens,
@@ -306,9 +317,10 @@ def _serve(
     )
 
 
-def _needed_blocks(table: RequestTable, block_tokens: int) -> np.ndarray:
-    tokens = table.prompt_tokens + np.maximum(table.output_tokens - 1, 0)
-    return -(-tokens // block_tokens)
+def _needed_blocks(table: RequestTable, block_tokens: int, share: bool) -> np.ndarray:
+    tokens, cached = table.prompt_tokens + np.maximum(table.output_tokens - 1, 0), table.cached_prompt_tokens
+    lent = cached // block_tokens if share and cached is not None else 0
+    return -(-tokens // block_tokens) - lent
 
 
 def _spread(column: np.ndarray, keep: np.ndarray, rows: int) -> np.ndarray:
@@ -351,6 +363,8 @@ def _state(
         follows=np.empty(requests, np.int32),
         precedes=np.empty(requests, np.int32),
         done=np.zeros(requests, np.int32),
+        place=np.zeros(requests if rules.reuse else 0, np.int64),
+        filled=np.zeros(requests if rules.reuse else 0, np.int32),
         gpu=np.full(requests, -1, np.int32),
         start_s=np.full(requests, np.nan),
         first_token_s=np.full(requests, np.nan),

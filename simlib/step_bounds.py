@@ -55,7 +55,9 @@ def needs_of(run: EngineRun) -> Needs:
     cached = table.cached_prompt_tokens
     budget = rules.budget if rules.prefill == CHUNKED and cached is None else None
     lengths = (table.prompt_tokens, table.output_tokens)
-    shares = theory.floors(*lengths, rules.seats, rules.blocks, 1 << rules.bits, budget, bool(rules.reserve))
+    lent = (cached >> rules.bits) << rules.bits if rules.share and cached is not None else 0
+    own = (table.prompt_tokens - lent, table.output_tokens)
+    shares = theory.floors(*own, rules.seats, rules.blocks, 1 << rules.bits, budget, bool(rules.reserve))
     steps = {name: float(share.sum()) for name, share in shares.items()}
     return Needs(steps, theory.work(*lengths, 0 if cached is None else cached))
 

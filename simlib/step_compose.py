@@ -17,6 +17,7 @@ from simlib.step_state import (
     DECODES,
     FAIR,
     FIRST,
+    FREED,
     FRESH,
     LAST_BIN,
     LONGEST_BIN,
@@ -46,7 +47,9 @@ from simlib.step_state import (
     State,
     StepRules,
     held,
+    kept,
     leave,
+    lent,
     routed,
     take,
     unlink,
@@ -58,7 +61,7 @@ __all__ = ["compose"]
 def preempt(request: int, gpu: int, now_s: float, ask: Ask, state: State, rules: StepRules) -> None:
     """Take the memory of the newest sequence; it waits at the head of its GPU's line, to be computed again."""
     n = state.numbers[gpu]
-    tokens = n[COMPUTED]
+    tokens = known = n[COMPUTED]
     if request == n[PARTIAL]:
         n[PARTIAL] = -1
     else:
@@ -68,7 +71,9 @@ def preempt(request: int, gpu: int, now_s: float, ask: Ask, state: State, rules:
         key = heap[place] >> 32
         take(heap, n[DECODES], place)
         state.done[request] = ask.output_tokens[request] - (key - n[STEP])
-        tokens = ask.prompt_tokens[request] + state.done[request] - 1
+        tokens = known = ask.prompt_tokens[request] + state.done[request] - 1
+        if n[FRESH] == 0:  # it decodes in the step in flight, whose token is not known yet
+            known -= rules.two
         offset = tokens - n[STEP]
         n[DECODES] -= 1
         n[OFFSETS] -= offset
@@ -76,7 +81,12 @@ def preempt(request: int, gpu: int, now_s: float, ask: Ask, state: State, rules:
         if not rules.reserve:
             state.growth[gpu, -offset & ((1 << rules.bits) - 1)] -= 1
         state.completion_s[request] = now_s + state.times[gpu, PENDING]  # its last token, until there is a later one
-    n[USED] -= held(request, tokens, ask, rules)
+    blocks = held(request, tokens, ask, rules)
+    n[USED] -= blocks
+    n[FREED] += blocks
+    if rules.reuse:
+        state.place[request] = n[FREED] + rules.blocks
+        state.filled[request] = max((known >> rules.bits) - lent(request, ask, rules), 0)
     n[SEATS] -= 1
     n[PREEMPTIONS] += 1
     n[RECOMPUTED] += tokens
@@ -202,7 +212,9 @@ def prefill(gpu: int, now_s: float, decodes: int, admit: bool, ask: Ask, state: 
             break
         request = n[RESUMED] if line < 0 else state.first[line]
         total = ask.prompt_tokens[request] + state.done[request]
-        computed = ask.cached_tokens[request] if len(ask.cached_tokens) > 0 else 0
+        cached = ask.cached_tokens[request] if len(ask.cached_tokens) > 0 else 0
+        again = kept(request, gpu, state, rules) if line < 0 and rules.reuse else 0
+        computed = max(cached, (again + lent(request, ask, rules)) << rules.bits) if again > 0 else cached
         tokens = total - computed
         if tokens > budget:
             if rules.prefill == CHUNKED:
@@ -217,6 +229,8 @@ def prefill(gpu: int, now_s: float, decodes: int, admit: bool, ask: Ask, state: 
             break
         start(line, gpu, now_s, ask, state, rules)
         n[USED] += take_now
+        n[FREED] -= again  # they leave the middle of the line
+        n[RECOMPUTED] -= computed if line < 0 else 0
         chunk(computed, tokens, shape)
         budget -= tokens
         if computed + tokens < total:

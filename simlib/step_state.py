@@ -44,6 +44,8 @@ class StepRules(NamedTuple):
     spread: int
     control: int
     classes: int
+    reuse: int
+    share: int
     timeout_s: float
     seconds_per_token: float = 0.0
     output_weight: float = 0.0
@@ -60,7 +62,8 @@ class State(NamedTuple):
     `follows` links the requests of a waiting list and, with `precedes`, those that run, by admission. `heap` holds
     ``decode step of the end << 32 | request``. `growth[gpu, r]` counts sequences that need a block at the decode
     steps r modulo a block. `gaps` is a histogram of the times between tokens; `real` and `bits` are one number, as a
-    float and as its bits. `counters` has the tokens that each waiting list was given, where shares are fair; the last
+    float and as its bits. `place` and `filled` are of sequences that lost their memory, where blocks are used again:
+    see `kept`. `counters` has the tokens that each waiting list was given, where shares are fair; the last
     three are `step_control`'s.
     """
 
@@ -81,6 +84,8 @@ class State(NamedTuple):
     follows: np.ndarray
     precedes: np.ndarray
     done: np.ndarray
+    place: np.ndarray
+    filled: np.ndarray
     gpu: np.ndarray
     start_s: np.ndarray
     first_token_s: np.ndarray
@@ -125,6 +130,7 @@ NUMBERS = (
     "cap",
     "room",
     "tick",
+    "freed",
 )
 (
     DECODES,
@@ -160,6 +166,7 @@ NUMBERS = (
     CAP,
     ROOM,
     TICK,
+    FREED,
 ) = range(len(NUMBERS))
 TIMES = ("now_s", "pending_s", "since_s", "busy_s", "seat_s", "spread_tokens", "sample_s", "sample_gap_s")
 NOW, PENDING, SINCE, BUSY, SEAT_TIME, SPREAD, SAMPLE, SAMPLE_GAP = range(len(TIMES))
@@ -181,16 +188,31 @@ def blocks_of(tokens: int, bits: int) -> int:
     return (tokens + (1 << bits) - 1) >> bits
 
 
+def lent(request: int, ask: Ask, rules: StepRules) -> int:
+    """Blocks at the beginning of a prompt that others hold for it."""
+    return ask.cached_tokens[request] >> rules.bits if rules.share else 0
+
+
 def held(request: int, tokens: int, ask: Ask, rules: StepRules) -> int:
     """Blocks of a sequence with these tokens in memory; with all of its tokens' from the start, if reserved."""
     if rules.reserve:
         tokens = ask.prompt_tokens[request] + max(ask.output_tokens[request] - 1, 0)
-    return blocks_of(tokens, rules.bits)
+    return blocks_of(tokens, rules.bits) - lent(request, ask, rules)
 
 
 def routed(request: int, ask: Ask) -> int:
     """Tokens of a request as a router counts them."""
     return ask.prompt_tokens[request] + ask.expected_tokens[request]
+
+
+def kept(request: int, gpu: int, state: State, rules: StepRules) -> int:
+    """Blocks of its own, from the first, in which a sequence that lost its memory still finds what it wrote.
+
+    Free blocks are given out in the order in which they became free, a sequence's last block first. `FREED` counts
+    those that ever did, so that ``FREED + USED`` is how far the giving out has come; its blocks end at `place`.
+    """
+    n = state.numbers[gpu]
+    return min(max(state.place[request] - n[FREED] - n[USED], 0), state.filled[request])
 
 
 def push(heap: np.ndarray, size: int, value: int) -> None:
@@ -293,6 +315,7 @@ def settle(n: np.ndarray) -> None:
     n[REQUESTS] -= n[DUE_SEATS]
     n[USED] -= n[DUE_BLOCKS]
     n[TOKENS] -= n[DUE_TOKENS]
+    n[FREED] += n[DUE_BLOCKS]
     n[DUE_SEATS] = n[DUE_BLOCKS] = n[DUE_TOKENS] = 0
 
 

@@ -430,7 +430,7 @@ def signatures() -> SimpleNamespace:
     rules = types.NamedTuple([types.int64] * (len(StepRules._fields) - 3) + [types.float64] * 3, StepRules)
     state = types.NamedTuple(
         [grid, table, grid, grid, ints, floats, ints, floats, ints, cube, cube, ints, ints, ints]
-        + [links] * 4
+        + [links, links, links, ints, links, links]
         + [floats] * 4
         + [table, table, cube],
         State,

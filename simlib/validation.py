@@ -11,7 +11,7 @@ import itertools
 import json
 import zlib
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +26,19 @@ from simlib.table import RequestTable
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["COLUMNS", "MODELS", "Log", "Replay", "numbers", "read_log", "refits", "replay", "study", "validate"]
+__all__ = [
+    "COLUMNS",
+    "MODELS",
+    "Log",
+    "Replay",
+    "numbers",
+    "prefix_hits",
+    "read_log",
+    "refits",
+    "replay",
+    "study",
+    "validate",
+]
 
 MODELS = ("profile", "affine", "affine-from-log")
 COLUMNS = ("step_model", "metric", "statistic", "engine_s", "simulated_s", "error_percent")
@@ -64,13 +76,16 @@ class Replay:
 def read_log(path: str | Path) -> Log:
     """Read a log of one JSON object a line, gzipped or not.
 
+    Each has ``input_toks, output_toks, arrival_time`` and the stamps ``queued_ts, scheduled_ts, first_token_ts,
+    last_token_ts``, and ``cached_toks`` where the engine tells how many tokens of a prompt its prefix cache had.
+
     Raises
     ------
     InputError
-        If a line is not JSON, or lacks lengths, arrival or one of the stamps ``queued_ts, scheduled_ts,
-        first_token_ts, last_token_ts``; if stamps are out of order.
+        If a line is not JSON, or lacks lengths, arrival or one of the stamps; if stamps are out of order; if more
+        tokens were cached than the prompt has.
     """
-    fields = ("input_toks", "output_toks", "arrival_time", *STAMPS)
+    fields = ["input_toks", "output_toks", "arrival_time", *STAMPS]
     try:
         data = Path(path).read_bytes()
         text = (gzip.decompress(data) if str(path).endswith(".gz") else data).decode("utf-8")
@@ -79,6 +94,8 @@ def read_log(path: str | Path) -> Log:
         raise InputError(f"log {path}: {problem} (expected one JSON object a line)") from None
     if not records:
         raise InputError(f"log {path}: no requests")
+    if any(isinstance(record, dict) and "cached_toks" in record for record in records):
+        fields.append("cached_toks")
     columns = {}
     for name in fields:
         for row, record in enumerate(records):
@@ -92,9 +109,8 @@ def read_log(path: str | Path) -> Log:
         late = columns[after] < columns[before]
         if late.any():
             raise InputError(f"log {path}, row {int(order[np.argmax(late)])}: {after} before {before}")
-    table = RequestTable(
-        columns["arrival_time"] - columns["arrival_time"][0], columns["input_toks"], columns["output_toks"]
-    )
+    arrival_s, cached = columns["arrival_time"] - columns["arrival_time"][0], columns.get("cached_toks")
+    table = RequestTable(arrival_s, columns["input_toks"], columns["output_toks"], cached_prompt_tokens=cached)
     return Log(table, *(columns[name] for name in STAMPS if name != "scheduled_ts"))
 
 
@@ -128,7 +144,9 @@ def affine_from_log(log: Log, settings: Continuous, requests: int = FITTED) -> S
     span_s = log.last_token_s.max() - log.queued_s[0]
     law = StepLaw(0.0, 0.7 * span_s / max(outputs, 1), 0.3 * span_s / max(prompts, 1))  # only to begin with
     for _ in range(ROUNDS):
-        law = _law(*_equations(log, replay(log, law, settings), count))
+        before, law = law, _law(*_equations(log, replay(log, law, settings), count))
+        if law == before:
+            break
     return law
 
 
@@ -168,11 +186,58 @@ def refits(log: Log, settings: Continuous, requests: int = FITTED, draws: int = 
     for _ in range(draws):
         drawn = rng.integers(0, count, count)
         drawn = np.concatenate([drawn, drawn + count])  # a request is in both halves of the equations
-        law = _law(totals[drawn], times_s[drawn])
-        found = errors("", log, serve(log.table, law, settings), slice(count, None))
-        signed = {f"{metric}_{statistic}": off for _, metric, statistic, _, _, off in found if statistic != "mape"}
-        rows.append(dict(zip(("a_s", "b_s", "c_s", "d_s"), law.params, strict=False)) | signed)
+        rows.append(_judged(log, _law(totals[drawn], times_s[drawn]), settings, count))
     return pd.DataFrame(rows)
+
+
+def prefix_hits(
+    log: Log, law: StepLaw, settings: Continuous, hit_tokens: int, requests: int = FITTED, draws: int = DRAWS,
+    seed: int = 0,
+) -> pd.DataFrame:  # fmt: skip
+    """How far errors depend on what no log of lengths tells: which prompts began like one that was in the cache.
+
+    Each draw takes requests at random, and of each its first blocks, any number of them with equal probability but
+    never all, until so many tokens need no prefill. With `settings.share_cached` their blocks are another sequence's.
+
+    Parameters
+    ----------
+    law : StepLaw
+        Judged on the later requests.
+    hit_tokens : int
+        Tokens found in the cache, over all prompts; at most half of the prompts' tokens.
+    requests : int
+        How many come before those; fewer than the log has.
+    draws, seed : int
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row a draw, as by `refits`.
+    """
+    import pandas as pd
+
+    prompts, block = log.table.prompt_tokens, settings.block_tokens
+    count = check_integer("requests", requests, 1, len(prompts) - 1)
+    check_integer("hit_tokens", hit_tokens, 0, int(prompts.sum()) // 2)
+    rng, rows = np.random.default_rng(seed), []
+    for _ in range(check_integer("draws", draws, 1)):
+        cached = block * rng.integers(1, np.maximum((prompts - 1) // block, 1) + 1) * (prompts > block)
+        order = rng.permutation(len(prompts))
+        before = np.cumsum(cached[order]) - cached[order]
+        cached[order] = np.clip(hit_tokens - before, 0, cached[order])
+        known = replace(log, table=replace(log.table, cached_prompt_tokens=cached))
+        rows.append(_judged(known, law, settings, count))
+    return pd.DataFrame(rows)
+
+
+def _judged(log: Log, law: StepLaw, settings: Continuous, count: int) -> dict[str, float]:
+    """A law's numbers and its errors on the requests after so many."""
+    off = _signed(log, serve(log.table, law, settings), slice(count, None))
+    return dict(zip(("a_s", "b_s", "c_s", "d_s"), law.params, strict=False)) | off
+
+
+def _signed(log: Log, served: Any, judged: slice) -> dict[str, float]:
+    return {f"{row[1]}_{row[2]}": row[-1] for row in errors("", log, served, judged) if row[2] != "mape"}
 
 
 def _until(served: Any, at_s: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -265,9 +330,16 @@ def validate(
 
 
 def study(
-    settings: Continuous, draws: int = DRAWS, folder: str = "llmservingsim"
+    settings: Continuous, hit_tokens: int, draws: int = DRAWS, folder: str = "llmservingsim"
 ) -> tuple[pd.DataFrame, pd.DataFrame, str]:
     """The tables of the chapter, and where they are from: the shared log, or what is committed.
+
+    Parameters
+    ----------
+    settings : continuous.Continuous
+    hit_tokens : int
+        Of `prefix_hits`.
+    draws : int
 
     Returns
     -------
@@ -275,8 +347,9 @@ def study(
         `validate`'s rows of all models.
     drawn : pandas.DataFrame
         The law from the log on the later requests: ``metric, statistic, error_percent``, with 95 % limits over
-        `refits`; ``profile_percent``, the error of the kernels' own law on these requests; and ``refits_in_reach``,
-        the share of the draws within `REACH_PERCENT`.
+        `refits` and over `prefix_hits`, their blocks their own (``own_low, own_high``) or another's (``shared_low,
+        shared_high``); ``profile_percent``, the error of the kernels' own law on these requests; and
+        ``refits_in_reach``, the share of the draws within `REACH_PERCENT`.
     source : str
     """
     import pandas as pd
@@ -294,17 +367,25 @@ def study(
     replayed, log = validate(found, logs[0], settings), read_log(logs[0])
     table, overhead_s = replayed.rows, replayed.settings["laws"]["profile"]["overhead_s"]
     kernels = kernel_profile.read(found).with_overhead(overhead_s)
-    drawn, later = refits(log, settings, draws=draws), slice(FITTED, None)
-    own = {row[1:3]: row[-1] for row in errors("", log, replay(log, kernels, settings), later)}
+    law = StepLaw(**replayed.settings["laws"]["affine-from-log"])
+    drawn = refits(log, settings, draws=draws)
+    hits = {
+        name: prefix_hits(log, law, replace(settings, share_cached=share), hit_tokens, draws=draws)
+        for name, share in (("own", False), ("shared", True))
+    }
+    kernels_off = _signed(log, replay(log, kernels, settings), slice(FITTED, None))
     rows = []
     for row in table[(table["step_model"] == "affine-from-log") & (table["statistic"] != "mape")].itertuples():
-        which, values = (row.metric, row.statistic), drawn[f"{row.metric}_{row.statistic}"]
-        low, high = values.quantile([0.025, 0.975])
-        reach = REACH_PERCENT.get(which)
+        name, reach = f"{row.metric}_{row.statistic}", REACH_PERCENT.get((row.metric, row.statistic))
+        low, high = drawn[name].quantile([0.025, 0.975])
+        ends = {"low": 0.025, "high": 0.975}
+        limits = {f"{kind}_{end}": hits[kind][name].quantile(share) for kind in hits for end, share in ends.items()}
         rows.append(
             {"metric": row.metric, "statistic": row.statistic, "error_percent": row.error_percent, "ci_low": low}
-            | {"ci_high": high, "profile_percent": own[which], "draws": len(drawn), "reach_percent": reach}
-            | {"refits_in_reach": None if reach is None else (values.abs() <= reach).mean()}
+            | {"ci_high": high, "profile_percent": kernels_off[name]}
+            | limits
+            | {"draws": len(drawn), "reach_percent": reach}
+            | {"refits_in_reach": None if reach is None else (drawn[name].abs() <= reach).mean()}
         )
     return table, pd.DataFrame(rows), f"replayed from {logs[0].name}"
 
@@ -317,6 +398,9 @@ def numbers(table: pd.DataFrame, drawn: pd.DataFrame) -> dict[str, str]:
     for row in drawn.itertuples():
         name = f"refits_{row.metric}_{row.statistic}"
         texts[name] = f"{signed(row.ci_low, 1)} to {signed(row.ci_high, 1)} %"
+        for kind in ("own", "shared"):
+            low, high = (getattr(row, f"{kind}_{end}") for end in ("low", "high"))
+            texts[f"{kind}_{row.metric}_{row.statistic}"] = f"{signed(low, 1)} to {signed(high, 1)} %"
         texts[f"later_profile_{row.metric}_{row.statistic}"] = f"{signed(row.profile_percent, 1)} %"
         texts |= {f"{name}_reach": f"{row.reach_percent:g} %", f"{name}_in_reach": f"{row.refits_in_reach:.0%}"}
     for row in table.itertuples():

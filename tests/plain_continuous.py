@@ -57,6 +57,7 @@ def serve(
         int(settings.reserve),
         int(settings.whole_prompt or settings.reserve),
         ROUTING.index(settings.routing if gpus > 1 else "round_robin"),
+        int(settings.share_cached),
     )
     timeout_s = math.inf if settings.timeout_s is None else settings.timeout_s
     columns = (table.arrival_s, table.prompt_tokens, table.output_tokens, expected, cached)
@@ -69,8 +70,9 @@ def token_by_token(
     arrival_s, prompt, output, expected, cached, gpus, whole, timeout_s, law, start_s, first_s, end_s_of, gpu_of,
     gaps_s, control=None,
 ):  # fmt: skip
-    seats, blocks, block, watermark, budget, prefill, two, reserve, all_fits, routing = whole
+    seats, blocks, block, watermark, budget, prefill, two, reserve, all_fits, routing, share = whole
     n = len(arrival_s)
+    lent = share * (cached // block)
     now_s, pending_s = np.full(gpus, np.inf), np.zeros(gpus)
     running, count = np.zeros((gpus, seats), np.int64), np.zeros(gpus, np.int64)
     lines = gpus if routing != SHARED else 1
@@ -127,7 +129,7 @@ def token_by_token(
             i = running[g, k]
             if stage[i] == 2 and end_s_of[i] <= now:
                 tokens = prompt[i] + max(output[i] - 1, 0) if reserve else kv[i]
-                used[g] -= (tokens + block - 1) // block
+                used[g] -= (tokens + block - 1) // block - lent[i]
             else:
                 running[g, left] = i
                 left += 1
@@ -172,14 +174,14 @@ def token_by_token(
                             tokens = room
                         elif chunks > 0:
                             break
-                    held = (kv[i] + block - 1) // block if begun else 0
-                    more = (kv[i] + tokens + block - 1) // block - held
+                    held = (kv[i] + block - 1) // block - lent[i] if begun else 0
+                    more = (kv[i] + tokens + block - 1) // block - lent[i] - held
                     if reserve:
-                        more = 0 if begun else (prompt[i] + max(output[i] - 1, 0) + block - 1) // block
+                        more = 0 if begun else (prompt[i] + max(output[i] - 1, 0) + block - 1) // block - lent[i]
                     wanted = more
                     if not begun:
                         if all_fits and not reserve:
-                            wanted = (target[i] + block - 1) // block
+                            wanted = (target[i] + block - 1) // block - lent[i]
                         wanted += watermark if count[g] > 0 else 0
                     if wanted > blocks - used[g]:
                         if begun:  # the newest gives up its memory
@@ -221,7 +223,7 @@ def token_by_token(
                         last -= 1
                     i = running[g, last]
                     stage[i] = 0
-                    used[g] -= (kv[i] + block - 1) // block
+                    used[g] -= (kv[i] + block - 1) // block - lent[i]
                     for k in range(last, count[g] - 1):
                         running[g, k] = running[g, k + 1]
                     count[g] -= 1

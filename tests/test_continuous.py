@@ -1,8 +1,10 @@
 """Continuous batching: against its plain twin, against theory, and by what no run may break."""
 
+import dataclasses
 import math
 
 import numpy as np
+import plain_blocks
 import plain_continuous
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -43,6 +45,7 @@ def cases(draw):
         whole_prompt=draw(st.booleans()),
         routing=draw(st.sampled_from(ROUTING)),
         timeout_s=draw(st.sampled_from([None, None, 0.05, 1.0])),
+        share_cached=draw(st.booleans()),
     )
     return table, engine, draw(st.sampled_from(LAWS)), draw(st.integers(1, 3))
 
@@ -78,10 +81,56 @@ def test_the_step_loop_agrees_with_the_token_by_token_loop(case):
         assert np.abs(octaves - fast.gaps.reshape(-1, step_state.GAP_BINS).sum(axis=1)).max() <= len(plain.gaps_s) / 50
 
 
+@st.composite
+def tight_cases(draw):
+    """A table that hardly fits into a cache whose blocks are used again."""
+    rows = draw(st.integers(2, 40))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+    gaps = rng.exponential(draw(st.sampled_from([0.002, 0.05])), rows) * (rng.random(rows) < 0.8)
+    prompts, outputs = rng.integers(1, draw(st.integers(1, 80)) + 1, rows), rng.integers(0, 121, rows)
+    block = draw(st.sampled_from([1, 4, 16]))
+    longest = int((-(-(prompts + np.maximum(outputs - 1, 0)) // block)).max()) * block
+    engine = Continuous(
+        max_seqs=draw(st.sampled_from([3, 8, 40])),
+        kv_tokens=int(longest * draw(st.sampled_from([1, 1.5, 2, 3, 5]))),
+        block_tokens=block,
+        token_budget=draw(st.sampled_from([40, 2048])),
+        steps_in_flight=draw(st.integers(1, 2)),
+        reuse=True,
+    )
+    return simlib.RequestTable(np.cumsum(gaps), prompts, outputs), engine
+
+
+@settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+@given(tight_cases())
+def test_blocks_that_are_used_again_are_those_of_the_block_by_block_loop(case):
+    table, engine = case
+    fast, plain = serve(table, LAWS[0], engine, 1, "interpreted"), plain_blocks.serve(table, LAWS[0], engine)
+    for column in ("start_s", "first_token_s", "completion_s"):
+        np.testing.assert_allclose(getattr(fast, column), getattr(plain, column), rtol=1e-9, err_msg=column)
+    names = (step_state.STEPS, step_state.SUM_PREFILL, step_state.PREEMPTIONS)
+    assert [total(fast, name) for name in names] == [plain.steps, plain.prefill, plain.preemptions]
+
+
+@pytest.mark.parametrize(("reuse", "again"), [(False, 5), (True, 2)])
+def test_a_sequence_finds_again_what_nobody_was_given(reuse, again):
+    """Two prompts of 2 tokens in 8 blocks of one token: after three steps both hold 4, and the second one loses them.
+
+    The first one takes one of them, that of the last token, and ends. Of the 5 tokens that the second one has by then,
+    the last of which never was in the cache, it computes 2 if it finds the other 3, else all.
+    """
+    table = simlib.RequestTable([0.0, 0.0], [2, 2], [4, 6])
+    served = serve(table, simlib.StepLaw(1.0), Continuous(8, 8, 1, 16, reuse=reuse), 1, "interpreted")
+    assert total(served, step_state.PREEMPTIONS) == 1
+    assert total(served, step_state.SUM_PREFILL) == 2 + 2 + again
+    assert served.completion_s.tolist() == [4.0, 7.0]
+
+
 @settings(max_examples=100, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
-@given(cases())
-def test_no_run_breaks_what_must_hold(case):
+@given(cases(), st.booleans())
+def test_no_run_breaks_what_must_hold(case, reuse):
     table, engine, law, gpus = case
+    engine = dataclasses.replace(engine, reuse=reuse)
     run = simlib.simulate(table, "fcfs", law, gpus, engine, backend="interpreted")
     served, done = run.served, ~np.isnan(run.times.completion_s)
     assert run.kv_peak_tokens <= engine.blocks * engine.block_tokens
@@ -90,13 +139,16 @@ def test_no_run_breaks_what_must_hold(case):
     times = run.times
     assert (times.start_s[done] >= table.arrival_s[done]).all()
     assert (times.first_token_s[done] <= times.completion_s[done] + 1e-12).all()
-    # Each token counted once: a request's first token comes with its prompt, one more with each prompt recomputed.
+    # Each token is computed once, and once more for each time that it was lost; a request's first token comes with its
+    # prompt, one more with each prompt computed again.
     outputs = table.output_tokens[done]
     resumed = run.preemptions
     assert total(served, step_state.SUM_DECODES) <= np.maximum(outputs - 1, 0).sum()
     assert total(served, step_state.SUM_DECODES) >= np.maximum(outputs - 1, 0).sum() - resumed
     cached = 0 if table.cached_prompt_tokens is None else table.cached_prompt_tokens[done]
     prefill = int((table.prompt_tokens[done] - cached).sum())
+    computed = total(served, step_state.SUM_PREFILL) + total(served, step_state.SUM_DECODES)
+    assert computed == prefill + int(np.maximum(outputs - 1, 0).sum()) + total(served, step_state.RECOMPUTED)
     assert total(served, step_state.SUM_PREFILL) >= prefill
     assert served.gaps.sum() == np.maximum(outputs - 1, 0).sum()
     if resumed == 0:

@@ -28,7 +28,13 @@ def add(verbs: Any) -> None:
     replay.add_argument("--layers", type=int, default=32, help="layers of the model (default 32)")
     replay.add_argument("--steps-in-flight", type=int, default=2, help="1 or 2 (default 2)")
     replay.add_argument(
-        "--watermark", type=float, default=0.01, help="share of the cache kept free at admission (0.01)"
+        "--watermark", type=float, default=0.0, help="share of the cache kept free at admission (default 0)"
+    )
+    replay.add_argument(
+        "--reuse",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="whether a preempted sequence finds its blocks again that nobody was given meanwhile (default: yes)",
     )
     replay.add_argument("--step-overhead", type=float, metavar="S", help="seconds a step beside its kernels (fitted)")
     replay.add_argument("--fitted", type=int, default=150, help="requests that laws are fitted to (default 150)")
@@ -49,6 +55,7 @@ def _validate(options: argparse.Namespace) -> None:
         token_budget=options.token_budget,
         steps_in_flight=check_integer("--steps-in-flight", options.steps_in_flight, 1, 2),
         watermark=options.watermark,
+        reuse=options.reuse,
     )
     found = validation.validate(
         options.profile,

@@ -21,7 +21,8 @@ LANE = 0.18
 def errors(table: pd.DataFrame, drawn: pd.DataFrame) -> Figure:
     """Signed errors of a replay (`validation.COLUMNS`): a panel a step model, a line a metric, a mark a statistic.
 
-    The law from the log has its limits over `validation.refits`.
+    The law from the log has its limits over `validation.refits` and, dotted, over `validation.prefix_hits` with shared
+    blocks.
     """
     import matplotlib.pyplot as plt
 
@@ -37,6 +38,7 @@ def errors(table: pd.DataFrame, drawn: pd.DataFrame) -> Figure:
             if model == "affine-from-log":
                 limits = drawn[drawn["statistic"] == statistic].set_index("metric").reindex(NAMES)
                 axis.hlines(places, limits["ci_low"], limits["ci_high"], color=mark.get_color(), linewidth=1)
+                axis.hlines(places, limits["shared_low"], limits["shared_high"], color="0.5", lw=1, ls=":")
         axis.axvline(0, color="black", linewidth=0.8)
         axis.set_title(model)
         axis.set_xlabel("Error (%)")
