@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 __all__ = ["occupancy", "slices", "write"]
 
-ARRIVALS, GPUS, FIRST = 1, 2, 1  # the viewer's two groups of rows, and their first row: 0 is an idle thread's
+# The viewer's two groups of rows, and their first row: one of a group's number is a main thread's, and comes first.
+ARRIVALS, GPUS, FIRST = 1, 2, 3
 SHOWN_NS = 1_000_000  # an arrival takes no time, but a slice that is to be seen does; at most, until the next one
 KINDS = ("decode", "prefill", "mixed")
 

@@ -77,6 +77,7 @@ def test_a_trace_is_valid_and_every_request_has_its_flow(name, tmp_path):
         assert all(end <= start for (_, end), (start, _) in zip(sorted(spans), sorted(spans)[1:], strict=False))
     named = {(event["pid"], event["tid"]) for event in events["M"] if event["name"] == "thread_name"}
     assert set(rows) <= named and len(named) == run.gpus + 1
+    assert not {row for _, row in named} & {group for group, _ in named}  # else Perfetto puts that row first
     served = set(np.flatnonzero(~np.isnan(run.times.completion_s)).tolist())
     for phase in "sf":
         assert sorted(event["id"] for event in events[phase]) == sorted(served)
