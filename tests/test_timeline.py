@@ -101,7 +101,7 @@ def test_slices_tell_when_the_gpus_were_busy_and_arrows_who_was_served(name, tmp
         end = nanoseconds(event["ts"]) + nanoseconds(ends[event["tid"], nanoseconds(event["ts"])])
         assert end == pytest.approx(1e9 * (run.times.completion_s[event["id"]] - first_s), abs=2)
         gpu = run.requests["gpu"].iloc[event["id"]]
-        assert event["tid"] == gpu + 1
+        assert event["tid"] == timeline.FIRST + gpu
 
 
 def test_steps_add_up_to_the_runs_totals():
