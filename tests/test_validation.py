@@ -60,6 +60,13 @@ def test_the_terminals_verb_writes_the_columns(folder, tmp_path):
     assert document["settings"]["series"]["profile"]["running"] < 3
 
 
+@pytest.mark.parametrize("overhead_s", [-0.003, 0.002])
+def test_a_constant_per_step_is_found_again_whatever_its_sign(folder, overhead_s):
+    kernels = kernel_profile.read(folder)
+    log = made_log(kernels.with_overhead(overhead_s), ENGINE)
+    assert validation.overhead_of(kernels, log, ENGINE, 30) == pytest.approx(overhead_s, abs=5e-5)
+
+
 def made_log(law, engine, count=60, scale=0.0):
     """A log that the simulated engine left, from its first arrival on; each stamp off by up to a share of it."""
     drawn = simlib.workload.original(count, seed=3).at_rate(40.0)
