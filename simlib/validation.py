@@ -44,7 +44,7 @@ MODELS = ("profile", "affine", "affine-from-log")
 COLUMNS = ("step_model", "metric", "statistic", "engine_s", "simulated_s", "error_percent")
 STAMPS = ("queued_ts", "scheduled_ts", "first_token_ts", "last_token_ts")
 FITTED = 150  # requests of a log to which a law is fitted
-STEPS_PER_TOKEN, ROUNDS, FEW, DRAWS = 2, 12, 1000, 1000
+STEPS_PER_TOKEN, MORE_ROWS, ROUNDS, FEW, DRAWS = 2, 8, 12, 1000, 1000
 # Errors to be met by the law from the log: of means, and of the 99th percentiles.
 REACH_PERCENT = {("ttft", "mean"): 2.0, ("tpot", "mean"): 1.5, ("e2e", "mean"): 1.5}
 REACH_PERCENT |= {(metric, "p99"): 2.0 for metric in ("ttft", "tpot", "e2e")}
@@ -182,12 +182,13 @@ def refits(log: Log, settings: Continuous, requests: int = FITTED, draws: int = 
     import pandas as pd
 
     count, draws = check_integer("requests", requests, 1, len(log.table) - 1), check_integer("draws", draws, 1)
-    totals, times_s = _equations(log, replay(log, affine_from_log(log, settings, count), settings), count)
-    rng, rows = np.random.default_rng(seed), []
+    served = replay(log, affine_from_log(log, settings, count), settings)
+    totals, times_s = _equations(log, served, count)
+    rng, rows, most = np.random.default_rng(seed), [], MORE_ROWS * len(_steps(served)["steps"])
     for _ in range(draws):
         drawn = rng.integers(0, count, count)
         drawn = np.concatenate([drawn, drawn + count])  # a request is in both halves of the equations
-        rows.append(_judged(log, _law(totals[drawn], times_s[drawn]), settings, count))
+        rows.append(_judged(log, _law(totals[drawn], times_s[drawn]), settings, count, most))
     return pd.DataFrame(rows)
 
 
@@ -221,19 +222,21 @@ def prefix_hits(
     count = check_integer("requests", requests, 1, len(prompts) - 1)
     check_integer("hit_tokens", hit_tokens, 0, int(prompts.sum()) // 2)
     rng, rows = np.random.default_rng(seed), []
+    most = MORE_ROWS * len(_steps(replay(log, law, settings))["steps"])
     for _ in range(check_integer("draws", draws, 1)):
         cached = block * rng.integers(1, np.maximum((prompts - 1) // block, 1) + 1) * (prompts > block)
         order = rng.permutation(len(prompts))
         before = np.cumsum(cached[order]) - cached[order]
         cached[order] = np.clip(hit_tokens - before, 0, cached[order])
         known = replace(log, table=replace(log.table, cached_prompt_tokens=cached))
-        rows.append(_judged(known, law, settings, count))
+        rows.append(_judged(known, law, settings, count, most))
     return pd.DataFrame(rows)
 
 
-def _judged(log: Log, law: StepLaw, settings: Continuous, count: int) -> dict[str, float]:
-    """A law's numbers and its errors on the requests after so many."""
-    off = _signed(log, serve(log.table, law, settings), slice(count, None))
+def _judged(log: Log, law: StepLaw, settings: Continuous, count: int, most: int) -> dict[str, float]:
+    """A law's numbers and its errors on the requests after so many, in a replay of at most so many rows of steps."""
+    served = serve(log.table, law, settings, log_steps=most)
+    off = _signed(log, served, slice(count, None))
     return dict(zip(("a_s", "b_s", "c_s", "d_s"), law.params, strict=False)) | off
 
 
@@ -418,7 +421,8 @@ def numbers(table: pd.DataFrame, drawn: pd.DataFrame) -> dict[str, str]:
 
 def errors(model: str, log: Log, served: Any, judged: slice) -> list[tuple]:
     """Rows of `COLUMNS`: mean and quantiles of TTFT, TPOT and end-to-end latency, and their single errors."""
-    simulated = _times(log.table.arrival_s, served.first_token_s, served.completion_s, log.table)
+    seen_s = queued_s(served, log.table.arrival_s)
+    simulated = _times(seen_s, served.first_token_s, served.completion_s, log.table)
     statistics = {"mean": np.nanmean, **{f"p{q}": lambda v, q=q: np.nanpercentile(v, q) for q in (50, 90, 99)}}
     rows = []
     for metric, engine_s in log.times_s().items():
@@ -431,6 +435,21 @@ def errors(model: str, log: Log, served: Any, judged: slice) -> list[tuple]:
     return rows
 
 
+def queued_s(served: Any, arrival_s: np.ndarray) -> np.ndarray:
+    """When the simulated engine sees who has arrived, as a real one's `queued_ts`: at the next step's start, seconds.
+
+    Steps that share a row of the log are taken to be equally long.
+    """
+    steps = _steps(served)
+    start_s, count = steps["start_s"], steps["steps"]
+    following = np.searchsorted(start_s, arrival_s * (1 - 1e-12))
+    next_s = np.append(start_s, np.inf)[following]
+    row = np.maximum(following - 1, 0)  # in whose steps they arrive
+    each_s = np.maximum(steps["time_s"] / count, 1e-300)[row]
+    inside = np.ceil((arrival_s - start_s[row]) / each_s)
+    return np.where((following > 0) & (inside < count[row]), start_s[row] + inside * each_s, next_s)
+
+
 def _times(origin_s: np.ndarray, first_s: np.ndarray, last_s: np.ndarray, table: RequestTable) -> dict[str, np.ndarray]:
     gaps = np.where(table.output_tokens > 1, table.output_tokens - 1.0, np.nan)
     return {"ttft": first_s - origin_s, "tpot": (last_s - first_s) / gaps, "e2e": last_s - origin_s}
@@ -438,6 +457,8 @@ def _times(origin_s: np.ndarray, first_s: np.ndarray, last_s: np.ndarray, table:
 
 def _steps(served: Any) -> dict[str, np.ndarray]:
     stored = served.numbers[0, step_state.STORED]
+    if stored == served.steps.shape[1]:
+        raise RuntimeError(f"steps of a replay: {stored} rows are full (expected room for all)")
     return dict(zip(step_state.LOGGED, served.steps[0, :stored].T, strict=True))
 
 

@@ -71,10 +71,10 @@ def made_log(law, engine, count=60, scale=0.0):
     """A log that the simulated engine left, from its first arrival on; each stamp off by up to a share of it."""
     drawn = simlib.workload.original(count, seed=3).at_rate(40.0)
     table = simlib.RequestTable(drawn.arrival_s - drawn.arrival_s[0], drawn.prompt_tokens, drawn.output_tokens)
-    served = validation.serve(table, law, engine)
+    served = validation.serve(table, law, engine, log_steps=100_000)
     late_s = 1 + scale * np.random.default_rng(0).uniform(-1, 1, count)
     first_s, last_s = served.first_token_s * late_s, served.completion_s * late_s
-    return validation.Log(table, table.arrival_s, first_s, last_s)
+    return validation.Log(table, validation.queued_s(served, table.arrival_s), first_s, last_s)
 
 
 def test_a_law_behind_a_log_is_found_again_whichever_of_its_requests_are_drawn():
@@ -106,14 +106,27 @@ def test_refits_need_draws_and_later_requests(terms, named):
 def test_prompts_that_begin_alike_are_drawn_to_the_token(monkeypatch):
     law, engine = simlib.StepLaw(0.02, 1e-4, 5e-5, 2e-7), Continuous(16, 16_000, share_cached=True)
     log, hits = made_log(law, engine), []
-    monkeypatch.setattr(validation, "serve", lambda table, *rest: hits.append(table) or serve(table, *rest))
+
+    def noted(table, *rest, **more):
+        hits.append(table)
+        return serve(table, *rest, **more)
+
+    monkeypatch.setattr(validation, "serve", noted)
     found = validation.prefix_hits(log, law, engine, 900, requests=30, draws=10)
+    assert hits.pop(0).cached_prompt_tokens is None  # how many rows a replay has
     assert [int(table.cached_prompt_tokens.sum()) for table in hits] == [900] * 10
     assert all((table.cached_prompt_tokens < np.maximum(table.prompt_tokens, 1)).all() for table in hits)
     assert len({table.cached_prompt_tokens.tobytes() for table in hits}) == 10
     assert (found["a_s"] == law.params[0]).all() and found["ttft_mean"].max() < 0  # less work, sooner
     none = validation.prefix_hits(log, law, engine, 0, requests=30, draws=2)
     assert none["ttft_mean"].abs().max() < 1e-9
+
+
+@pytest.mark.parametrize(("seats", "in_flight"), [(8, 1), (8, 2), (1, 1), (1, 2)])
+def test_who_arrives_is_seen_when_the_next_step_starts_or_at_once_if_the_engine_rests(seats, in_flight):
+    table = simlib.RequestTable([0.0, 1.5, 3.0, 40.0], [4, 4, 4, 4], [9, 3, 3, 3])
+    served = serve(table, simlib.StepLaw(1.0), Continuous(seats, 1600, steps_in_flight=in_flight), log_steps=100)
+    assert validation.queued_s(served, table.arrival_s).tolist() == [0.0, 2.0, 3.0, 40.0]
 
 
 def test_more_hits_than_half_of_the_prompts_are_refused():
