@@ -1,6 +1,7 @@
 """A real engine's log, replayed: the same arrivals and lengths, and how far the simulated times are from the logged.
 
-Reads a log of requests and a kernel profile, runs `continuous`, returns errors. No constant is tuned to a log except
+Reads a log of requests and a kernel profile, runs `continuous`, returns errors, for the terminal's verb and for
+`studies.validation`. No constant is tuned to a log except
 those that `Replay.settings` shows: the affine law fitted to the log, or the profile's constant per step.
 """
 
@@ -11,7 +12,7 @@ import itertools
 import json
 import zlib
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,28 +27,14 @@ from simlib.table import RequestTable
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = [
-    "COLUMNS",
-    "MODELS",
-    "Log",
-    "Replay",
-    "numbers",
-    "prefix_hits",
-    "read_log",
-    "refits",
-    "replay",
-    "study",
-    "validate",
-]
+__all__ = ["COLUMNS", "FITTED", "MODELS", "Log", "Replay", "affine_from_log", "affine_of", "equations", "errors"]
+__all__ += ["fitted_law", "overhead_of", "queued_s", "read_log", "replay", "steps_of", "validate"]
 
 MODELS = ("profile", "affine", "affine-from-log")
 COLUMNS = ("step_model", "metric", "statistic", "engine_s", "simulated_s", "error_percent")
 STAMPS = ("queued_ts", "scheduled_ts", "first_token_ts", "last_token_ts")
 FITTED = 150  # requests of a log to which a law is fitted
-STEPS_PER_TOKEN, MORE_ROWS, ROUNDS, FEW, DRAWS = 2, 8, 12, 1000, 1000
-# Errors to be met by the law from the log: of means, and of the 99th percentiles.
-REACH_PERCENT = {("ttft", "mean"): 2.0, ("tpot", "mean"): 1.5, ("e2e", "mean"): 1.5}
-REACH_PERCENT |= {(metric, "p99"): 2.0 for metric in ("ttft", "tpot", "e2e")}
+STEPS_PER_TOKEN, ROUNDS, FEW = 2, 12, 1000
 SHORTEST_S = 0.3  # of a time that counts in full, such as the first step's
 MOST_OVERHEAD_S, MOST_OVERLAP = 0.2, 0.9  # of a constant per step; as a share of the shortest step, if below zero
 
@@ -129,8 +116,8 @@ def replay(log: Log, law: Any, settings: Continuous) -> Any:
 def affine_of(law: kernel_profile.ProfileLaw, log: Log, settings: Continuous) -> StepLaw:
     """The affine law nearest to the profile, by least squares, at the steps that a replay with the profile takes."""
     served = replay(log, law, settings)
-    steps = _steps(served)
-    return _law(_totals(steps), steps["time_s"])
+    steps = steps_of(served)
+    return fitted_law(_totals(steps), steps["time_s"])
 
 
 def affine_from_log(log: Log, settings: Continuous, requests: int = FITTED) -> StepLaw:
@@ -145,13 +132,13 @@ def affine_from_log(log: Log, settings: Continuous, requests: int = FITTED) -> S
     span_s = log.last_token_s.max() - log.queued_s[0]
     law = StepLaw(0.0, 0.7 * span_s / max(outputs, 1), 0.3 * span_s / max(prompts, 1))  # only to begin with
     for _ in range(ROUNDS):
-        before, law = law, _law(*_equations(log, replay(log, law, settings), count))
+        before, law = law, fitted_law(*equations(log, replay(log, law, settings), count))
         if law == before:
             break
     return law
 
 
-def _equations(log: Log, served: Any, count: int) -> tuple[np.ndarray, np.ndarray]:
+def equations(log: Log, served: Any, count: int) -> tuple[np.ndarray, np.ndarray]:
     """What a law from the log solves: totals and times to the first tokens, then from there to the last, as shares."""
     first_s, last_s = (ends[:count] - log.queued_s[0] for ends in (log.first_token_s, log.last_token_s))
     first, first_idle_s = _until(served, served.first_token_s[:count])
@@ -161,92 +148,9 @@ def _equations(log: Log, served: Any, count: int) -> tuple[np.ndarray, np.ndarra
     return np.vstack([first, last - first]) * weights[:, None], times_s * weights
 
 
-def refits(log: Log, settings: Continuous, requests: int = FITTED, draws: int = DRAWS, seed: int = 0) -> pd.DataFrame:
-    """How far the law from the log, and with it its errors, depend on which requests were logged: a bootstrap.
-
-    The fitted requests are drawn again, with replacement; each draw gives a law, and a replay with it is judged on the
-    later requests.
-
-    Parameters
-    ----------
-    requests : int
-        How many the law is fitted to; fewer than the log has.
-    draws, seed : int
-
-    Returns
-    -------
-    pandas.DataFrame
-        One row a draw: its law ``a_s, b_s, c_s, d_s``, and the signed errors in percent of the later requests, named
-        ``metric_statistic``, as in ``ttft_mean``.
-    """
-    import pandas as pd
-
-    count, draws = check_integer("requests", requests, 1, len(log.table) - 1), check_integer("draws", draws, 1)
-    served = replay(log, affine_from_log(log, settings, count), settings)
-    totals, times_s = _equations(log, served, count)
-    rng, rows, most = np.random.default_rng(seed), [], MORE_ROWS * len(_steps(served)["steps"])
-    for _ in range(draws):
-        drawn = rng.integers(0, count, count)
-        drawn = np.concatenate([drawn, drawn + count])  # a request is in both halves of the equations
-        rows.append(_judged(log, _law(totals[drawn], times_s[drawn]), settings, count, most))
-    return pd.DataFrame(rows)
-
-
-def prefix_hits(
-    log: Log, law: StepLaw, settings: Continuous, hit_tokens: int, requests: int = FITTED, draws: int = DRAWS,
-    seed: int = 0,
-) -> pd.DataFrame:  # fmt: skip
-    """How far errors depend on what no log of lengths tells: which prompts began like one that was in the cache.
-
-    Each draw takes requests at random, and of each its first blocks, any number of them with equal probability but
-    never all, until so many tokens need no prefill. With `settings.share_cached` their blocks are another sequence's.
-
-    Parameters
-    ----------
-    law : StepLaw
-        Judged on the later requests.
-    hit_tokens : int
-        Tokens found in the cache, over all prompts; at most half of the prompts' tokens.
-    requests : int
-        How many come before those; fewer than the log has.
-    draws, seed : int
-
-    Returns
-    -------
-    pandas.DataFrame
-        One row a draw, as by `refits`.
-    """
-    import pandas as pd
-
-    prompts, block = log.table.prompt_tokens, settings.block_tokens
-    count = check_integer("requests", requests, 1, len(prompts) - 1)
-    check_integer("hit_tokens", hit_tokens, 0, int(prompts.sum()) // 2)
-    rng, rows = np.random.default_rng(seed), []
-    most = MORE_ROWS * len(_steps(replay(log, law, settings))["steps"])
-    for _ in range(check_integer("draws", draws, 1)):
-        cached = block * rng.integers(1, np.maximum((prompts - 1) // block, 1) + 1) * (prompts > block)
-        order = rng.permutation(len(prompts))
-        before = np.cumsum(cached[order]) - cached[order]
-        cached[order] = np.clip(hit_tokens - before, 0, cached[order])
-        known = replace(log, table=replace(log.table, cached_prompt_tokens=cached))
-        rows.append(_judged(known, law, settings, count, most))
-    return pd.DataFrame(rows)
-
-
-def _judged(log: Log, law: StepLaw, settings: Continuous, count: int, most: int) -> dict[str, float]:
-    """A law's numbers and its errors on the requests after so many, in a replay of at most so many rows of steps."""
-    served = serve(log.table, law, settings, log_steps=most)
-    off = _signed(log, served, slice(count, None))
-    return dict(zip(("a_s", "b_s", "c_s", "d_s"), law.params, strict=False)) | off
-
-
-def _signed(log: Log, served: Any, judged: slice) -> dict[str, float]:
-    return {f"{row[1]}_{row[2]}": row[-1] for row in errors("", log, served, judged) if row[2] != "mape"}
-
-
 def _until(served: Any, at_s: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Totals of the steps until these ends of steps, shape (ends, 4), and for how long no step ran."""
-    steps = _steps(served)
+    steps = steps_of(served)
     ended = np.searchsorted(steps["start_s"] + steps["time_s"], at_s * (1 - 1e-12))
     ended = np.minimum(ended, len(steps["time_s"]) - 1)
     return np.cumsum(_totals(steps), axis=0)[ended], at_s - np.cumsum(steps["time_s"])[ended]
@@ -339,86 +243,6 @@ def validate(
     return Replay({**about, "series": apart} if apart else about, pd.DataFrame(rows, columns=COLUMNS))
 
 
-def study(
-    settings: Continuous, hit_tokens: int, draws: int = DRAWS, folder: str = "llmservingsim"
-) -> tuple[pd.DataFrame, pd.DataFrame, str]:
-    """The tables of the chapter, and where they are from: the shared log, or what is committed.
-
-    Parameters
-    ----------
-    settings : continuous.Continuous
-    hit_tokens : int
-        Of `prefix_hits`.
-    draws : int
-
-    Returns
-    -------
-    table : pandas.DataFrame
-        `validate`'s rows of all models.
-    drawn : pandas.DataFrame
-        The law from the log on the later requests: ``metric, statistic, error_percent``, with 95 % limits over
-        `refits` and over `prefix_hits`, their blocks their own (``own_low, own_high``) or another's (``shared_low,
-        shared_high``); ``profile_percent``, the error of the kernels' own law on these requests; and
-        ``refits_in_reach``, the share of the draws within `REACH_PERCENT`.
-    source : str
-    """
-    import pandas as pd
-
-    from simlib import datasets
-
-    try:
-        found = datasets.locate(folder)
-    except InputError:
-        tables = (pd.read_csv(datasets.committed(name)) for name in ("vllm_validation", "vllm_validation_refits"))
-        return *tables, "not re-executed: data absent"
-    logs = sorted(found.glob("*requests.jsonl.gz"))
-    if len(logs) != 1:
-        raise InputError(f"{found}: {len(logs)} logs *requests.jsonl.gz (expected one)")
-    replayed, log = validate(found, logs[0], settings), read_log(logs[0])
-    table, overhead_s = replayed.rows, replayed.settings["laws"]["profile"]["overhead_s"]
-    kernels = kernel_profile.read(found).with_overhead(overhead_s)
-    law = StepLaw(**replayed.settings["laws"]["affine-from-log"])
-    drawn = refits(log, settings, draws=draws)
-    hits = {
-        name: prefix_hits(log, law, replace(settings, share_cached=share), hit_tokens, draws=draws)
-        for name, share in (("own", False), ("shared", True))
-    }
-    kernels_off = _signed(log, replay(log, kernels, settings), slice(FITTED, None))
-    rows = []
-    for row in table[(table["step_model"] == "affine-from-log") & (table["statistic"] != "mape")].itertuples():
-        name, reach = f"{row.metric}_{row.statistic}", REACH_PERCENT.get((row.metric, row.statistic))
-        low, high = drawn[name].quantile([0.025, 0.975])
-        ends = {"low": 0.025, "high": 0.975}
-        limits = {f"{kind}_{end}": hits[kind][name].quantile(share) for kind in hits for end, share in ends.items()}
-        rows.append(
-            {"metric": row.metric, "statistic": row.statistic, "error_percent": row.error_percent, "ci_low": low}
-            | {"ci_high": high, "profile_percent": kernels_off[name]}
-            | limits
-            | {"draws": len(drawn), "reach_percent": reach}
-            | {"refits_in_reach": None if reach is None else (drawn[name].abs() <= reach).mean()}
-        )
-    return table, pd.DataFrame(rows), f"replayed from {logs[0].name}"
-
-
-def numbers(table: pd.DataFrame, drawn: pd.DataFrame) -> dict[str, str]:
-    """Errors of the tables of `study` as its chapter quotes them, by model, metric and statistic."""
-    from simlib.notebook import signed  # of pages: a replay in the terminal needs none of it
-
-    texts = {}
-    for row in drawn.itertuples():
-        name = f"refits_{row.metric}_{row.statistic}"
-        texts[name] = f"{signed(row.ci_low, 1)} to {signed(row.ci_high, 1)} %"
-        for kind in ("own", "shared"):
-            low, high = (getattr(row, f"{kind}_{end}") for end in ("low", "high"))
-            texts[f"{kind}_{row.metric}_{row.statistic}"] = f"{signed(low, 1)} to {signed(high, 1)} %"
-        texts[f"later_profile_{row.metric}_{row.statistic}"] = f"{signed(row.profile_percent, 1)} %"
-        texts |= {f"{name}_reach": f"{row.reach_percent:g} %", f"{name}_in_reach": f"{row.refits_in_reach:.0%}"}
-    for row in table.itertuples():
-        value = f"{row.error_percent:.1f}" if row.statistic == "mape" else signed(row.error_percent, 1)
-        texts[f"{row.step_model}_{row.metric}_{row.statistic}".replace("-", "_")] = f"{value} %"
-    return texts
-
-
 def errors(model: str, log: Log, served: Any, judged: slice) -> list[tuple]:
     """Rows of `COLUMNS`: mean and quantiles of TTFT, TPOT and end-to-end latency, and their single errors."""
     seen_s = queued_s(served, log.table.arrival_s)
@@ -440,7 +264,7 @@ def queued_s(served: Any, arrival_s: np.ndarray) -> np.ndarray:
 
     Steps that share a row of the log are taken to be equally long.
     """
-    steps = _steps(served)
+    steps = steps_of(served)
     start_s, count = steps["start_s"], steps["steps"]
     following = np.searchsorted(start_s, arrival_s * (1 - 1e-12))
     next_s = np.append(start_s, np.inf)[following]
@@ -455,7 +279,7 @@ def _times(origin_s: np.ndarray, first_s: np.ndarray, last_s: np.ndarray, table:
     return {"ttft": first_s - origin_s, "tpot": (last_s - first_s) / gaps, "e2e": last_s - origin_s}
 
 
-def _steps(served: Any) -> dict[str, np.ndarray]:
+def steps_of(served: Any) -> dict[str, np.ndarray]:
     stored = served.numbers[0, step_state.STORED]
     if stored == served.steps.shape[1]:
         raise RuntimeError(f"steps of a replay: {stored} rows are full (expected room for all)")
@@ -469,7 +293,7 @@ def _totals(steps: dict[str, np.ndarray]) -> np.ndarray:
     return np.column_stack([n, n * decodes, steps["prefill_tokens"], context])
 
 
-def _law(totals: np.ndarray, times_s: np.ndarray) -> StepLaw:
+def fitted_law(totals: np.ndarray, times_s: np.ndarray) -> StepLaw:
     from scipy.optimize import nnls
 
     scale = np.maximum(np.abs(totals).max(axis=0), 1e-300)
@@ -491,7 +315,7 @@ def _series(path: str | Path) -> pd.DataFrame:
 
 def _apart(series: pd.DataFrame, served: Any, settings: Continuous) -> dict[str, float]:
     """Mean absolute difference of running sequences, and of the cache's use in points, at the series' instants."""
-    steps = _steps(served)
+    steps = steps_of(served)
     at = np.clip(np.searchsorted(steps["start_s"], series["t"], "right") - 1, 0, None)
     running = float(np.mean(np.abs(steps["seats"][at] - series["running"])))
     used = 100 * steps["blocks"][at] / settings.blocks

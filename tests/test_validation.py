@@ -5,14 +5,14 @@ import json
 
 import numpy as np
 import pytest
+from replayed import ENGINE, LOG, made_log
 
 import simlib
 from simlib import kernel_profile, validation
 from simlib.cli import main
 from simlib.continuous import Continuous, serve
+from simlib.studies.validation import REACH_PERCENT
 
-ENGINE = Continuous(max_seqs=256, kv_tokens=2587 * 16, token_budget=2048, steps_in_flight=2, reuse=True)
-LOG = "RTX4090_Llama-3.1-8B_vllm_requests.jsonl.gz"
 # Of the means of TTFT, TPOT and E2E, and of their 99th percentiles, in per cent.
 TARGETS = {"profile": (3, 1.5, 2, 2), "affine": (5, 3, 3, 4)}
 
@@ -35,8 +35,8 @@ def test_the_replay_meets_its_targets(folder, model):
 def test_a_law_from_the_log_is_judged_on_later_requests(folder):
     replay = validation.validate(folder, folder / LOG, ENGINE, ["affine-from-log"])
     errors = replay.rows.set_index(["metric", "statistic"])["error_percent"].abs()
-    # Of the six that are wanted, all but the P99 of TPOT (3.7 %, wanted 2): `validation.prefix_hits` says why.
-    missed = [which for which, reach in validation.REACH_PERCENT.items() if errors[which] > reach]
+    # Of the six that are wanted, all but the P99 of TPOT (3.7 %, wanted 2): `studies.validation.prefix_hits` says why.
+    missed = [which for which, reach in REACH_PERCENT.items() if errors[which] > reach]
     assert missed == [("tpot", "p99")] and errors["tpot", "p99"] < 4
     assert replay.settings["laws"]["affine-from-log"]["a_s"] >= 0
 
@@ -67,72 +67,11 @@ def test_a_constant_per_step_is_found_again_whatever_its_sign(folder, overhead_s
     assert validation.overhead_of(kernels, log, ENGINE, 30) == pytest.approx(overhead_s, abs=5e-5)
 
 
-def made_log(law, engine, count=60, scale=0.0):
-    """A log that the simulated engine left, from its first arrival on; each stamp off by up to a share of it."""
-    drawn = simlib.workload.original(count, seed=3).at_rate(40.0)
-    table = simlib.RequestTable(drawn.arrival_s - drawn.arrival_s[0], drawn.prompt_tokens, drawn.output_tokens)
-    served = validation.serve(table, law, engine, log_steps=100_000)
-    late_s = 1 + scale * np.random.default_rng(0).uniform(-1, 1, count)
-    first_s, last_s = served.first_token_s * late_s, served.completion_s * late_s
-    return validation.Log(table, validation.queued_s(served, table.arrival_s), first_s, last_s)
-
-
-def test_a_law_behind_a_log_is_found_again_whichever_of_its_requests_are_drawn():
-    law, engine = simlib.StepLaw(0.02, 1e-4, 5e-5, 2e-7), Continuous(max_seqs=16, kv_tokens=16_000)
-    found = validation.refits(made_log(law, engine), engine, requests=30, draws=20)
-    assert found[["a_s", "b_s", "c_s", "d_s"]].to_numpy() == pytest.approx(np.tile(law.params[:4], (20, 1)), rel=1e-3)
-    assert found[["ttft_mean", "tpot_mean", "e2e_p99"]].abs().to_numpy().max() < 0.01
-
-
-def test_draws_of_a_noisy_log_spread_around_the_fit_and_come_again_with_their_seed():
-    law, engine = simlib.StepLaw(0.02, 1e-4, 5e-5, 2e-7), Continuous(max_seqs=16, kv_tokens=16_000)
-    log = made_log(law, engine, scale=0.1)
-    found = validation.refits(log, engine, requests=30, draws=40)
-    whole = validation.affine_from_log(log, engine, 30)
-    assert found["a_s"].min() < whole.params[0] < found["a_s"].max()
-    assert found.equals(validation.refits(log, engine, requests=30, draws=40))
-    assert not found.equals(validation.refits(log, engine, requests=30, draws=40, seed=1))
-
-
-@pytest.mark.parametrize(
-    ("terms", "named"), [({"draws": 0, "requests": 30}, "draws: 0"), ({"requests": 60}, "requests: 60")]
-)
-def test_refits_need_draws_and_later_requests(terms, named):
-    law, engine = simlib.StepLaw(0.02, 1e-4, 5e-5, 2e-7), Continuous(max_seqs=16, kv_tokens=16_000)
-    with pytest.raises(simlib.InputError, match=named):
-        validation.refits(made_log(law, engine), engine, **terms)
-
-
-def test_prompts_that_begin_alike_are_drawn_to_the_token(monkeypatch):
-    law, engine = simlib.StepLaw(0.02, 1e-4, 5e-5, 2e-7), Continuous(16, 16_000, share_cached=True)
-    log, hits = made_log(law, engine), []
-
-    def noted(table, *rest, **more):
-        hits.append(table)
-        return serve(table, *rest, **more)
-
-    monkeypatch.setattr(validation, "serve", noted)
-    found = validation.prefix_hits(log, law, engine, 900, requests=30, draws=10)
-    assert hits.pop(0).cached_prompt_tokens is None  # how many rows a replay has
-    assert [int(table.cached_prompt_tokens.sum()) for table in hits] == [900] * 10
-    assert all((table.cached_prompt_tokens < np.maximum(table.prompt_tokens, 1)).all() for table in hits)
-    assert len({table.cached_prompt_tokens.tobytes() for table in hits}) == 10
-    assert (found["a_s"] == law.params[0]).all() and found["ttft_mean"].max() < 0  # less work, sooner
-    none = validation.prefix_hits(log, law, engine, 0, requests=30, draws=2)
-    assert none["ttft_mean"].abs().max() < 1e-9
-
-
 @pytest.mark.parametrize(("seats", "in_flight"), [(8, 1), (8, 2), (1, 1), (1, 2)])
 def test_who_arrives_is_seen_when_the_next_step_starts_or_at_once_if_the_engine_rests(seats, in_flight):
     table = simlib.RequestTable([0.0, 1.5, 3.0, 40.0], [4, 4, 4, 4], [9, 3, 3, 3])
     served = serve(table, simlib.StepLaw(1.0), Continuous(seats, 1600, steps_in_flight=in_flight), log_steps=100)
     assert validation.queued_s(served, table.arrival_s).tolist() == [0.0, 2.0, 3.0, 40.0]
-
-
-def test_more_hits_than_half_of_the_prompts_are_refused():
-    law, engine = simlib.StepLaw(0.02), Continuous(16, 16_000)
-    with pytest.raises(simlib.InputError, match="hit_tokens: 1000000"):
-        validation.prefix_hits(made_log(law, engine), law, engine, 1_000_000, requests=30, draws=1)
 
 
 def test_an_engine_that_tells_its_prefix_hits_has_them_replayed(tmp_path):

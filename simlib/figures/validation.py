@@ -21,8 +21,8 @@ LANE = 0.18
 def errors(table: pd.DataFrame, drawn: pd.DataFrame) -> Figure:
     """Signed errors of a replay (`validation.COLUMNS`): a panel a step model, a line a metric, a mark a statistic.
 
-    The law from the log has its limits over `validation.refits` and, dotted, over `validation.prefix_hits` with shared
-    blocks.
+    The law from the log has its limits over `refits` of `studies.validation` and, dotted, over its `prefix_hits` with
+    shared blocks.
     """
     import matplotlib.pyplot as plt
 

@@ -1,0 +1,34 @@
+"""From the tables of a replayed log to the numbers of its chapter.
+
+Reads what `studies.validation` returns.
+"""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from simlib.checks import reads_tables
+from simlib.notebook import seconds, signed
+
+__all__ = ["numbers"]
+
+
+@reads_tables
+def numbers(table: pd.DataFrame, parts: pd.DataFrame, drawn: pd.DataFrame) -> dict[str, str]:
+    """Errors as the chapter quotes them, by model and by metric and statistic, or by part."""
+    texts = {}
+    for row in drawn.itertuples():
+        name = f"refits_{row.metric}_{row.statistic}"
+        texts[name] = f"{signed(row.ci_low, 1)} to {signed(row.ci_high, 1)} %"
+        for kind in ("own", "shared"):
+            low, high = (getattr(row, f"{kind}_{end}") for end in ("low", "high"))
+            texts[f"{kind}_{row.metric}_{row.statistic}"] = f"{signed(low, 1)} to {signed(high, 1)} %"
+        texts[f"later_profile_{row.metric}_{row.statistic}"] = f"{signed(row.profile_percent, 1)} %"
+        texts |= {f"{name}_reach": f"{row.reach_percent:g} %", f"{name}_in_reach": f"{row.refits_in_reach:.0%}"}
+    for row in table.itertuples():
+        value = f"{row.error_percent:.1f}" if row.statistic == "mape" else signed(row.error_percent, 1)
+        texts[f"{row.step_model}_{row.metric}_{row.statistic}".replace("-", "_")] = f"{value} %"
+    for row in parts.itertuples():
+        name = f"{row.step_model}_{row.span}".replace("-", "_")
+        texts |= {name: f"{signed(row.error_percent, 1)} %", f"{name}_s": seconds(row.engine_s, 1)}
+    return texts
