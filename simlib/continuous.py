@@ -140,13 +140,18 @@ class Continuous:
                 raise InputError(f"classes: {self.classes} (expected routing 'by_class', not {self.routing!r})")
 
     @property
+    def bits(self) -> int:
+        """Of the tokens of a block, which are ``1 << bits``."""
+        return self.block_tokens.bit_length() - 1
+
+    @property
     def blocks(self) -> int:
         """Blocks of a GPU's cache."""
         return (MOST_TOKENS if self.kv_tokens is None else self.kv_tokens) // self.block_tokens
 
     def needed_blocks(self, table: RequestTable) -> np.ndarray:
         """Blocks of each request at its end: the last token is never read, so that it takes no place."""
-        return _needed_blocks(table, self.block_tokens, self.share_cached)
+        return _needed_blocks(table, self.bits, int(self.share_cached))
 
 
 def simulate(
@@ -246,7 +251,7 @@ def rules_of(
     return step_state.StepRules(
         seats=int(min(settings.max_seqs, settings.token_budget, settings.max_seqs if seats is None else seats)),
         blocks=settings.blocks,
-        bits=settings.block_tokens.bit_length() - 1,
+        bits=settings.bits,
         watermark=int(settings.watermark * settings.blocks),
         budget=settings.token_budget,
         prefill=PREFILL.index(settings.prefill),
@@ -285,7 +290,7 @@ def _serve(
     log_steps: int = 0,
 ) -> Served:
     """Serve all requests that a GPU's cache can hold."""
-    fits = _needed_blocks(table, 1 << rules.bits, bool(rules.share)) <= rules.blocks
+    fits = _needed_blocks(table, rules.bits, rules.share) <= rules.blocks
     keep = None if fits.all() else np.flatnonzero(fits)
     kept = table if keep is None or len(keep) == 0 else table.rows(keep)
     predicted, cached = kept.predicted_output_tokens, kept.cached_prompt_tokens
@@ -317,10 +322,9 @@ def _serve(
     )
 
 
-def _needed_blocks(table: RequestTable, block_tokens: int, share: bool) -> np.ndarray:
-    tokens, cached = table.prompt_tokens + np.maximum(table.output_tokens - 1, 0), table.cached_prompt_tokens
-    lent = cached // block_tokens if share and cached is not None else 0
-    return -(-tokens // block_tokens) - lent
+def _needed_blocks(table: RequestTable, bits: int, share: int) -> np.ndarray:
+    tokens = step_state.own_prompt_tokens(table, bits, share) + np.maximum(table.output_tokens - 1, 0)
+    return step_state.blocks_of(tokens, bits)
 
 
 def _spread(column: np.ndarray, keep: np.ndarray, rows: int) -> np.ndarray:

@@ -12,7 +12,7 @@ import numpy as np
 from simlib.checks import InputError
 from simlib.engine_run import EngineRun
 from simlib.step_laws import StepLaw
-from simlib.step_state import CHUNKED
+from simlib.step_state import CHUNKED, own_prompt_tokens
 from simlib.theory import steps as theory
 
 __all__ = ["Bound", "Needs", "bound_of", "needs_of"]
@@ -55,8 +55,7 @@ def needs_of(run: EngineRun) -> Needs:
     cached = table.cached_prompt_tokens
     budget = rules.budget if rules.prefill == CHUNKED and cached is None else None
     lengths = (table.prompt_tokens, table.output_tokens)
-    lent = (cached >> rules.bits) << rules.bits if rules.share and cached is not None else 0
-    own = (table.prompt_tokens - lent, table.output_tokens)
+    own = (own_prompt_tokens(table, rules.bits, rules.share), table.output_tokens)
     shares = theory.floors(*own, rules.seats, rules.blocks, 1 << rules.bits, budget, bool(rules.reserve))
     steps = {name: float(share.sum()) for name, share in shares.items()}
     return Needs(steps, theory.work(*lengths, 0 if cached is None else cached))

@@ -5,9 +5,12 @@ A binary heap, a histogram of gaps, waiting lines and the list of those that run
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from simlib.table import RequestTable
 
 
 class Ask(NamedTuple):
@@ -191,6 +194,13 @@ def blocks_of(tokens: int, bits: int) -> int:
 def lent(request: int, ask: Ask, rules: StepRules) -> int:
     """Blocks at the beginning of a prompt that others hold for it."""
     return ask.cached_tokens[request] >> rules.bits if rules.share else 0
+
+
+def own_prompt_tokens(table: RequestTable, bits: int, share: int) -> np.ndarray:
+    """Prompt tokens for which each request of a table needs blocks of its own: all but those of `lent`."""
+    if not share or table.cached_prompt_tokens is None:
+        return table.prompt_tokens
+    return table.prompt_tokens - ((table.cached_prompt_tokens >> bits) << bits)
 
 
 def held(request: int, tokens: int, ask: Ask, rules: StepRules) -> int:

@@ -280,6 +280,7 @@ def _times(origin_s: np.ndarray, first_s: np.ndarray, last_s: np.ndarray, table:
 
 
 def steps_of(served: Any) -> dict[str, np.ndarray]:
+    """The logged steps of a replay by column, `step_state.LOGGED`; RuntimeError if there was no room for all."""
     stored = served.numbers[0, step_state.STORED]
     if stored == served.steps.shape[1]:
         raise RuntimeError(f"steps of a replay: {stored} rows are full (expected room for all)")
@@ -294,6 +295,7 @@ def _totals(steps: dict[str, np.ndarray]) -> np.ndarray:
 
 
 def fitted_law(totals: np.ndarray, times_s: np.ndarray) -> StepLaw:
+    """The affine law, no coefficient below zero, nearest to times of totals, shape (rows, 4), as of `equations`."""
     from scipy.optimize import nnls
 
     scale = np.maximum(np.abs(totals).max(axis=0), 1e-300)

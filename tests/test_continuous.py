@@ -22,6 +22,11 @@ LAWS = [
 ]
 
 
+def longest_tokens(prompts, outputs, block):
+    """Tokens of the blocks that the longest request needs."""
+    return int((-(-(prompts + np.maximum(outputs - 1, 0)) // block)).max()) * block
+
+
 @st.composite
 def cases(draw):
     """A small table, an engine that can hold its longest request, a law, 1 to 3 GPUs."""
@@ -32,7 +37,7 @@ def cases(draw):
     cached = rng.integers(0, prompts + 1) if draw(st.booleans()) else None
     table = simlib.RequestTable(np.cumsum(gaps), prompts, outputs, cached_prompt_tokens=cached)
     block = draw(st.sampled_from([1, 4, 16]))
-    longest = int((-(-(prompts + np.maximum(outputs - 1, 0)) // block)).max()) * block
+    longest = longest_tokens(prompts, outputs, block)
     engine = Continuous(
         max_seqs=draw(st.sampled_from([1, 3, 8, 256])),
         kv_tokens=draw(st.sampled_from([None, max(block, longest), max(block, 2 * longest), max(block, 5 * longest)])),
@@ -89,7 +94,7 @@ def tight_cases(draw):
     gaps = rng.exponential(draw(st.sampled_from([0.002, 0.05])), rows) * (rng.random(rows) < 0.8)
     prompts, outputs = rng.integers(1, draw(st.integers(1, 80)) + 1, rows), rng.integers(0, 121, rows)
     block = draw(st.sampled_from([1, 4, 16]))
-    longest = int((-(-(prompts + np.maximum(outputs - 1, 0)) // block)).max()) * block
+    longest = longest_tokens(prompts, outputs, block)
     engine = Continuous(
         max_seqs=draw(st.sampled_from([3, 8, 40])),
         kv_tokens=int(longest * draw(st.sampled_from([1, 1.5, 2, 3, 5]))),

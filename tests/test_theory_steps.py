@@ -1,5 +1,7 @@
 """The floor of the steps: by counting, by hand, and under every run."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from strategies import LAW, geometric_requests
@@ -46,6 +48,19 @@ def test_no_run_is_below_its_floor(policy, prefill, reserve, routing):
     assert found.least_steps <= found.steps
     assert 0 <= found.most_gain < 1
     assert found.recompute_s == 0 or not reserve
+
+
+@pytest.mark.parametrize("share", [False, True])
+@pytest.mark.parametrize("reserve", [False, True])
+def test_what_lies_in_anothers_blocks_is_not_in_the_floor(share, reserve):
+    """Half of each prompt is cached, memory is short: a floor that counts lent blocks is above the run."""
+    drawn = geometric_requests(3, 400)
+    table = dataclasses.replace(drawn, cached_prompt_tokens=drawn.prompt_tokens // 2)
+    engine = Continuous(max_seqs=256, kv_tokens=1200, reserve=reserve, share_cached=share, reuse=True)
+    found = bound_of(simlib.simulate(table, "fcfs", LAW, 1, engine))
+    alone = bound_of(simlib.simulate(drawn, "fcfs", LAW, 1, dataclasses.replace(engine, share_cached=False)))
+    assert found.binding == "memory" and found.least_steps <= found.steps
+    assert (found.least_steps < alone.least_steps) == share
 
 
 def test_steps_that_are_always_full_are_at_the_floor():

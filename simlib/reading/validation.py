@@ -18,13 +18,13 @@ def numbers(table: pd.DataFrame, parts: pd.DataFrame, drawn: pd.DataFrame) -> di
     """Errors as the chapter quotes them, by model and by metric and statistic, or by part."""
     texts = {}
     for row in drawn.itertuples():
-        name = f"refits_{row.metric}_{row.statistic}"
-        texts[name] = f"{signed(row.ci_low, 1)} to {signed(row.ci_high, 1)} %"
-        for kind in ("own", "shared"):
-            low, high = (getattr(row, f"{kind}_{end}") for end in ("low", "high"))
-            texts[f"{kind}_{row.metric}_{row.statistic}"] = f"{signed(low, 1)} to {signed(high, 1)} %"
-        texts[f"later_profile_{row.metric}_{row.statistic}"] = f"{signed(row.profile_percent, 1)} %"
-        texts |= {f"{name}_reach": f"{row.reach_percent:g} %", f"{name}_in_reach": f"{row.refits_in_reach:.0%}"}
+        which = f"{row.metric}_{row.statistic}"
+        for kind, column in (("refits", "ci"), ("own", "own"), ("shared", "shared")):
+            low, high = (getattr(row, f"{column}_{end}") for end in ("low", "high"))
+            texts[f"{kind}_{which}"] = f"{signed(low, 1)} to {signed(high, 1)} %"
+        texts[f"later_profile_{which}"] = f"{signed(row.profile_percent, 1)} %"
+        texts[f"refits_{which}_reach"] = f"{row.reach_percent:g} %"
+        texts[f"refits_{which}_in_reach"] = f"{row.refits_in_reach:.0%}"
     for row in table.itertuples():
         value = f"{row.error_percent:.1f}" if row.statistic == "mape" else signed(row.error_percent, 1)
         texts[f"{row.step_model}_{row.metric}_{row.statistic}".replace("-", "_")] = f"{value} %"
