@@ -9,9 +9,9 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
-from simlib.capacity import Search
-from simlib.ranking import until_precise
-from simlib.studies import levels
+from simlib import levels
+from simlib.planning.capacity import Search
+from simlib.stats.ranking import until_precise
 
 PAIR = ("multi_bin_dynamic", "dynamic_no_bins")
 HALF_WIDTH, LIMIT_CPU_S = 0.02, 5.0

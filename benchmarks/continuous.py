@@ -22,20 +22,21 @@ from typing import Any
 import numba
 import numpy as np
 import pandas as pd
+import plain_continuous
 
 import simlib
 from benchmarks import peers
 from benchmarks.capacity import HALF_WIDTH, PAIR, log_ratio
 from benchmarks.speed import exponents
 from benchmarks.timing import compare, memory_bytes
-from simlib import continuous
-from simlib.capacity import Search
-from simlib.lengths import LogNormal
-from simlib.ranking import until_precise
-from simlib.workload import Poisson, generate
+from simlib.continuous import serve
+from simlib.planning.capacity import Search
+from simlib.requests.arrivals import Poisson
+from simlib.requests.lengths import LogNormal
+from simlib.requests.workload import generate
+from simlib.stats.ranking import until_precise
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))  # where the twin is the reference
-import plain_continuous
 
 LAW = simlib.StepLaw(0.0078, 0.0001, 0.000073, 58e-9)
 PROMPT, OUTPUT, LONG = LogNormal(150.0, 0.8), LogNormal(130.0, 0.73), LogNormal(2600.0, 0.73)  # means 207, 170, 3,394
@@ -67,8 +68,8 @@ def rivals(name: str, plain: Callable[..., Any], requests: int) -> dict[str, Cal
     rate_rps, output, engine, _ = REGIMES[name]
     table = table_of(requests, rate_rps, output)
     return {
-        "step loop": lambda: continuous.serve(table, LAW, engine).completion_s,
-        "step by step": lambda: continuous.serve(table, Stepped(*LAW.params), engine).completion_s,
+        "step loop": lambda: serve.serve(table, LAW, engine).completion_s,
+        "step by step": lambda: serve.serve(table, Stepped(*LAW.params), engine).completion_s,
         "token by token": lambda: plain_continuous.serve(table, LAW, engine, gaps=False, way=plain).completion_s,
     }
 
@@ -89,8 +90,8 @@ def against_simpy(requests: int, peer_requests: int = 20_000) -> pd.DataFrame:
     peer = {"SimPy M/M/4": (peer_requests, partial(peers.simpy_queue, peer_requests, 3.2, 1.0, 4))}
     one, four = table_of(requests, 14.0), table_of(requests, 56.0)
     ways = {
-        "one GPU": partial(continuous.serve, one, LAW, ENGINE),
-        "four GPUs, least requests": partial(continuous.serve, four, LAW, ROUTED, 4),
+        "one GPU": partial(serve.serve, one, LAW, ENGINE),
+        "four GPUs, least requests": partial(serve.serve, four, LAW, ROUTED, 4),
     }
     tables = [
         compare("continuous against SimPy", {name: (requests, call)} | peer, {"SimPy M/M/4": name})
@@ -119,12 +120,12 @@ def whole_run(requests: int) -> Any:
 
 COMPILE = """
 import time
-from simlib import steploop
-from simlib.compiled import compiled
+from simlib.continuous import loop
+from simlib.engine.compiled import compiled
 
-kinds = steploop.signatures()
+kinds = loop.signatures()
 start_s = time.process_time()
-compiled(steploop.loop, kinds.loop)
+compiled(loop.loop, kinds.loop)
 print(time.process_time() - start_s)
 """
 

@@ -20,9 +20,11 @@ import pandas as pd
 from scipy import stats as scipy_stats
 from scipy.optimize import brentq
 
-from simlib import ranking, shares, stats, steady, theory
 from simlib.checks import InputError
-from simlib.compiled import compiled
+from simlib.engine.compiled import compiled
+from simlib.stats import ranking, shares, steady
+from simlib.stats.intervals import mean_interval
+from simlib.theory import queues
 
 LARGEST_BATCHES = {"mm1": 1, "batch_4": 4}
 # Length of the steady-state run in memories of the queue (`Queue.memory_requests`): long enough for every method at low
@@ -79,7 +81,7 @@ class Queue:
     @cached_property
     def idle(self) -> float:
         """Share of time, and of arrivals, that find the server idle."""
-        return theory.greedy_batch_idle_share(self.rate_rps, 1.0, self.largest)
+        return queues.greedy_batch_idle_share(self.rate_rps, 1.0, self.largest)
 
     @cached_property
     def ratio(self) -> float:
@@ -88,7 +90,7 @@ class Queue:
 
     @property
     def mean_s(self) -> float:
-        return theory.greedy_batch_latency_s(self.rate_rps, 1.0, self.largest)
+        return queues.greedy_batch_latency_s(self.rate_rps, 1.0, self.largest)
 
     def tail(self, latency_s: float) -> float:
         """Share of requests with a longer latency.
@@ -166,7 +168,7 @@ def steady_state(queue: Queue, requests: int, rng: np.random.Generator) -> Itera
     mean = queue.mean_s
     yield "mean", "batch_means", mean, limits(steady.batch_means(kept))
     yield "mean", "batch_means, cut by the same run", mean, limits(steady.batch_means(latency_s[warm_up(latency_s) :]))
-    yield "mean", "independent requests", mean, limits(stats.mean_interval(kept))
+    yield "mean", "independent requests", mean, limits(mean_interval(kept))
     yield "p95", "sectioning", queue.quantile_s(0.95), limits(steady.quantile(kept, 0.95))
     p99 = queue.quantile_s(0.99)
     yield "p99", "sectioning", p99, limits(steady.quantile(kept, 0.99))
@@ -198,8 +200,8 @@ def terminating(queue: Queue, rng: np.random.Generator) -> Iterator[Made]:
     """Independent runs, each of `RUN_REQUESTS` requests begun in the steady state."""
     runs = np.array([latencies(queue.run(rng, RUN_REQUESTS, steady_start=True)) for _ in range(RUNS)])
     means, mean = runs.mean(axis=1), queue.mean_s
-    yield "mean", "replications", mean, limits(stats.mean_interval(means))
-    yield "mean", "10 replications", mean, limits(stats.mean_interval(means[:10]))
+    yield "mean", "replications", mean, limits(mean_interval(means))
+    yield "mean", "10 replications", mean, limits(mean_interval(means[:10]))
     if queue.largest == 1:
 
         def draw(seed: int) -> dict[str, float]:

@@ -21,10 +21,10 @@ from scipy.cluster.vq import kmeans2
 from scipy.special import logsumexp, ndtri
 from scipy.stats import multivariate_normal, rankdata
 
-from simlib import datasets, likeness
-from simlib.population import WEEKEND, ApiCalls, Conversations, Population
-from simlib.studies import levels
-from simlib.table import RequestTable
+from book.chapters.workloads import likeness
+from simlib import datasets, levels
+from simlib.requests.burstgpt import WEEKEND, ApiCalls, Conversations, Population
+from simlib.requests.table import RequestTable
 
 DATA = Path(__file__).resolve().parents[1] / "data"
 # Wang et al., KDD 2025, read off the figures. Conversations with ChatGPT by hour of the day: quartiles of the requests.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from simlib import presets
+from simlib.calibration import public
 
 TARGET = Path(__file__).resolve().parents[1] / "data" / "latency_presets.csv"
 DIGITS = "%.9g"
@@ -17,7 +17,7 @@ DIGITS = "%.9g"
 
 def main() -> int:
     """Fit, write, say how many."""
-    rows = presets.refit().rows
+    rows = public.refit().rows
     rows.to_csv(TARGET, index=False, float_format=DIGITS)
     print(f"{TARGET.name}: {rows['name'].nunique()} presets, {len(rows)} rows")
     return 0

@@ -15,8 +15,9 @@ import pandas as pd
 import simlib
 from benchmarks.speed import GPUS, table_of
 from benchmarks.timing import compare
-from simlib import interpolation, latency, phases, presets
-from simlib.fitting import COLUMNS
+from simlib import named
+from simlib.latency import interpolated, phases, presets
+from simlib.latency.measurements import TIMED
 
 CASE = "latency model, whole simulation"
 AFFINE, LIMIT = "affine", 2.0
@@ -32,22 +33,22 @@ def plain(
 
 def measured() -> pd.DataFrame:
     """A crossed grid, with times of a preset."""
-    grid = pd.DataFrame(GRID, columns=COLUMNS[:3])
-    return grid.assign(total_s=presets.load("h100-vllm-llama3-8b").batch_time_s(*(grid[c] for c in COLUMNS[:3])))
+    grid = pd.DataFrame(GRID, columns=TIMED[:3])
+    return grid.assign(total_s=presets.load("h100-vllm-llama3-8b").batch_time_s(*(grid[c] for c in TIMED[:3])))
 
 
 def models() -> dict[str, Any]:
-    """One of each kind that `latency.resolve` knows, by name; affine first."""
+    """One of each kind that `named.latency_of` knows, by name; affine first."""
     equal = presets.load("h100-vllm-llama3-8b").model
     return {
-        AFFINE: latency.PRESETS["original-synthetic"],
+        AFFINE: presets.PRESETS["original-synthetic"],
         "power": phases.Power(0.01, 2e-4, 0.4),
         "phase4": phases.Phases(0.01, 3e-5, 0.006, 4e-5),
         "phase5": equal,
         "phase5, packed": phases.Phases(*equal.params, tokens="packed"),
         "phase5, with its range": presets.load("h100x8-splitwise-llama2-70b"),
-        "table": interpolation.Table.of(measured()).model,
-        "function": latency.resolve(plain),
+        "table": interpolated.Table.of(measured()).model,
+        "function": named.latency_of(plain),
     }
 
 

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from simlib import RequestTable
-from simlib.batching import PLANNED
-from simlib.engine import Batches
-from simlib.latency import Affine
+from simlib.engine.batches import Batches
+from simlib.latency.models import Affine
+from simlib.policies.batch_size import PLANNED
 
 SOURCE = Path(__file__).with_name("reference.c")
 DOUBLES, INTEGERS = ctypes.POINTER(ctypes.c_double), ctypes.POINTER(ctypes.c_int64)

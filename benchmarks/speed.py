@@ -18,14 +18,16 @@ import pandas as pd
 import simlib
 from benchmarks import peers
 from benchmarks.timing import compare, memory_bytes
-from simlib import engine, latency
-from simlib.lengths import LogNormal
-from simlib.metrics import percentiles
-from simlib.predictors import MultiplicativeNoise
+from simlib.engine import batches
+from simlib.latency import presets
+from simlib.requests.arrivals import Poisson
+from simlib.requests.lengths import LogNormal
+from simlib.requests.predictors import MultiplicativeNoise
+from simlib.requests.workload import generate
+from simlib.runs.metrics import percentiles
 from simlib.simulation import prepare
-from simlib.workload import Poisson, generate
 
-MODEL = latency.PRESETS["original-synthetic"]
+MODEL = presets.PRESETS["original-synthetic"]
 GPUS, RATE_RPS = 4, 145.0  # mean batch between 5 and 6
 POLICIES = {
     "static_fifo": simlib.StaticFIFO(8),
@@ -57,16 +59,16 @@ def takes(size: int) -> Callable[..., tuple[int, int]]:
 CUSTOM = simlib.Custom("takes_eight", takes_eight)
 
 
-def serving(policy: Any, table: simlib.RequestTable, gpus: int = GPUS) -> Callable[[], engine.Batches]:
+def serving(policy: Any, table: simlib.RequestTable, gpus: int = GPUS) -> Callable[[], batches.Batches]:
     """The engine alone: its input is made once, and emptied again before each call."""
     waiting, job = prepare(table, policy.plan(table, gpus), MODEL)
     start = waiting.head.copy()
     plan = policy.plan(table, gpus)
     memory = plan.memory.copy()
 
-    def serve() -> engine.Batches:
+    def serve() -> batches.Batches:
         waiting.head[:], waiting.tail[:], plan.memory[:] = start, start, memory
-        return engine.serve(waiting, job, gpus, plan, MODEL.law, MODEL.params, engine.all_compiled)[1]
+        return batches.serve(waiting, job, gpus, plan, MODEL.law, MODEL.params, batches.all_compiled)[1]
 
     return serve
 

@@ -12,8 +12,9 @@ import pandas as pd
 import simlib
 from benchmarks.speed import GPUS, RATE_RPS
 from benchmarks.timing import compare
-from simlib import sweep
-from simlib.grid import Grid
+from simlib.sweep import run as sweep_run
+from simlib.sweep.grid import Grid
+from simlib.sweep.run import work
 
 CASE = "sweep of 1,000 cells"
 K_BINS, D_SLA, REPLICATIONS, REQUESTS = [1, 2, 4, 8, 16], [0.1 * tenth for tenth in range(5, 15)], 20, 10_000
@@ -36,13 +37,13 @@ def grid_of(requests: int = REQUESTS, replications: int = REPLICATIONS) -> Grid:
 def swept(grid: Grid) -> int:
     """The whole sweep, checked, run by one process and written."""
     with tempfile.TemporaryDirectory() as folder:
-        return sweep.run(grid, Path(folder) / "out", workers=1, progress=False).dataset().count_rows()
+        return sweep_run.run(grid, Path(folder) / "out", workers=1, progress=False).dataset().count_rows()
 
 
 def fresh(grid: Grid) -> int:
     """The same rows, every cell with a workload and bins of its own."""
     runs = itertools.product(range(grid.replications), range(grid.cells))
-    return sum(len(sweep.work(grid.document, range(r, r + 1), range(c, c + 1))[0]) for r, c in runs)
+    return sum(len(work(grid.document, range(r, r + 1), range(c, c + 1))[0]) for r, c in runs)
 
 
 def bare(grid: Grid) -> int:

@@ -1,6 +1,8 @@
 """How should an LLM-serving system form its batches when it has a deadline to meet?
 
-Open first: `table` (what a request is), `schedulers` (the policies), `engine` (the event loop).
+An afternoon's reading, each file with only the earlier ones known: `checks`, `requests.table` (what a request is),
+`engine.shapes`, `engine.batches` (the event loop), `latency.models`, `policies.plan` (what a policy is), `static`,
+`batch_size` (Algorithms 1 and 2), `bins`, `dynamic`, `runs.sla`, `metrics`, `run`, `named`, `simulation` (one call).
 """
 
 from __future__ import annotations
@@ -8,29 +10,32 @@ from __future__ import annotations
 from simlib.lazy import getter
 
 _HOME = {
-    "RequestTable": "table",
     "InputError": "checks",
+    "RequestTable": "requests.table",
+    "workload": "requests.workload",
+    "traces": "requests.traces",
+    "predictors": "requests.predictors",
+    "Affine": "latency.models",
+    "GivenTimes": "latency.models",
+    "GivenBatchTimes": "latency.models",
+    "Phases": "latency.phases",
+    "StepLaw": "latency.steps",
+    "Calibration": "calibration.cards",
+    "StaticFIFO": "policies.static",
+    "Rules": "policies.batch_size",
+    "Memory": "policies.batch_size",
+    "DynamicNoBins": "policies.dynamic",
+    "MultiBinDynamic": "policies.dynamic",
+    "MultiBinFixed": "policies.full_batches",
+    "ShortestPredictedFirst": "policies.shortest_first",
+    "EarlyRejection": "policies.early_rejection",
+    "FairShare": "policies.fair_share",
+    "Custom": "policies.custom",
+    "Continuous": "continuous.settings",
+    "StepControl": "continuous.control",
+    "SLA": "runs.sla",
+    "Run": "runs.run",
     "simulate": "simulation",
-    "Run": "run",
-    "SLA": "metrics",
-    "StaticFIFO": "schedulers",
-    "DynamicNoBins": "schedulers",
-    "MultiBinDynamic": "schedulers",
-    "MultiBinFixed": "schedulers",
-    "ShortestPredictedFirst": "shortest_first",
-    "EarlyRejection": "early_rejection",
-    "FairShare": "fair",
-    "Custom": "schedulers",
-    "Rules": "batching",
-    "Memory": "batching",
-    "Affine": "latency",
-    "Phases": "phases",
-    "Calibration": "cards",
-    "GivenTimes": "latency",
-    "GivenBatchTimes": "latency",
-    "Continuous": "continuous",
-    "StepControl": "step_control",
-    "StepLaw": "step_laws",
 }
 __all__ = list(_HOME)
 
@@ -38,6 +43,4 @@ __getattr__ = getter("simlib", _HOME)
 
 
 def __dir__() -> list[str]:
-    import pkgutil
-
-    return sorted([*_HOME, *(module.name for module in pkgutil.iter_modules(__path__))])
+    return sorted(_HOME)

@@ -6,24 +6,10 @@ Every public function checks its arguments here before any work starts, so that 
 from __future__ import annotations
 
 import difflib
-import functools
-import inspect
 import math
 import numbers
 from collections.abc import Callable, Collection, Iterable
 from typing import Any
-
-__all__ = [
-    "InputError",
-    "check_choice",
-    "check_each",
-    "check_frame",
-    "check_integer",
-    "check_number",
-    "check_probability",
-    "check_type",
-    "reads_tables",
-]
 
 
 class InputError(ValueError):
@@ -118,27 +104,6 @@ def check_each(name: str, values: Any, check: Callable[[Any], Any]) -> list[Any]
     checked = [check(value) for value in values]
     if not checked:
         raise InputError(f"{name}: none (expected at least one value)")
-    return checked
-
-
-def reads_tables(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Decorate a function that looks things up in tables: what is no table, or lacks what is looked up, is named."""
-    signature = inspect.signature(function)
-    tables = [name for name, kind in function.__annotations__.items() if kind == "pd.DataFrame"]
-
-    @functools.wraps(function)
-    def checked(*given: Any, **named: Any) -> Any:
-        arguments = signature.bind(*given, **named).arguments
-        for name in [name for name in tables if name in arguments]:
-            check_frame(name, arguments[name], ())
-        try:
-            return function(*given, **named)
-        except InputError:
-            raise
-        except (AttributeError, LookupError, NameError, TypeError, ValueError) as problem:
-            shown = ", ".join(f"{name}: {value!r:.80}" for name, value in arguments.items())
-            raise InputError(f"{function.__name__}: {problem} ({shown})".replace("\n", " ")) from problem
-
     return checked
 
 

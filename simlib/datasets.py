@@ -18,18 +18,6 @@ from urllib.parse import urlsplit
 
 from simlib.checks import InputError, check_choice, check_type
 
-__all__ = [
-    "DOWNLOADS",
-    "SAMPLE_ROWS",
-    "Download",
-    "beside",
-    "fetch",
-    "find_full_burstgpt",
-    "locate",
-    "sample",
-    "shipped",
-]
-
 VARIABLE = "SIMLIB_DATA_DIR"
 SAMPLE_ROWS = 400
 # Seconds to connect (each address of the host is tried), and between two pieces of the file.

@@ -1,24 +1,19 @@
-"""Modules that are loaded on first use, so that `import simlib` and `simlib --help` stay light."""
+"""Names that are loaded on first use, so that `import simlib` and `simlib --help` stay light."""
 
 from __future__ import annotations
 
 import importlib
-import importlib.util
 from collections.abc import Callable, Mapping
-from types import MappingProxyType
 from typing import Any
 
-NONE: Mapping[str, str] = MappingProxyType({})
 
-
-def getter(package: str, homes: Mapping[str, str] = NONE) -> Callable[[str], Any]:
-    """A package's `__getattr__`: its modules, and names that live in one of them (``homes``: name to module)."""
+def getter(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
+    """A package's `__getattr__`: its names by the module that each lives in, or that it is."""
 
     def attribute(name: str) -> Any:
-        if name in homes:
-            return getattr(importlib.import_module(f"{package}.{homes[name]}"), name)
-        if name.startswith("_") or importlib.util.find_spec(f"{package}.{name}") is None:
+        if name not in homes:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        return importlib.import_module(f"{package}.{name}")
+        module = importlib.import_module(f"{package}.{homes[name]}")
+        return module if homes[name].rpartition(".")[2] == name else getattr(module, name)
 
     return attribute

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import numbers
 import operator
 import warnings
@@ -11,18 +10,22 @@ from typing import Any
 
 import numpy as np
 
-from simlib import binning, engine, latency, schedulers
 from simlib.checks import InputError, check_choice, check_integer
-from simlib.compiled import is_compilable, is_own, is_worthwhile
-from simlib.metrics import SLA
-from simlib.policy_names import NAMED
-from simlib.run import Run
-from simlib.table import RequestTable
-
-__all__ = ["simulate"]
+from simlib.continuous.classes import assign
+from simlib.continuous.serve import backend_of, rules_of, served
+from simlib.continuous.settings import Continuous
+from simlib.engine import batches, shapes
+from simlib.engine.compiled import is_compilable, is_own, is_worthwhile
+from simlib.latency import models
+from simlib.named import execution_of, latency_of, policy_of, step_law_of
+from simlib.policies import bins as policies_bins
+from simlib.policies.plan import Plan
+from simlib.requests.table import RequestTable
+from simlib.runs.engine_run import EngineRun
+from simlib.runs.run import Run
+from simlib.runs.sla import SLA
 
 BACKENDS = ("auto", "compiled", "stepped", "interpreted")
-EXECUTIONS = ("run_to_completion", "continuous")
 OVERSIZE = ("error", "reject")
 MAX_GPUS = 4096
 IDLE_SHARE, LONG_GAP_S, FEW_ROWS = 0.01, 1.0, 10
@@ -48,7 +51,7 @@ def simulate(
         With the columns ``arrival_s, prompt_tokens, output_tokens`` and, for policies that bin,
         ``predicted_output_tokens``.
     policy : object or str
-        A policy of `simlib.schedulers`, or the name of one with its defaults. Continuous batching takes from it the
+        A policy of `simlib.policies`, or the name of one with its defaults. Continuous batching takes from it the
         order in which requests are admitted (that of its bins) and, from `StaticFIFO`, how many run at once;
         ``"fcfs"``: in order of arrival, with the engine's own cap.
     latency : object, str, Path or callable
@@ -89,8 +92,8 @@ def simulate(
     100
     """
     table = RequestTable.of(requests)
-    engine_settings = _continuous(execution)
-    policy = resolve_policy(policy, execution)
+    engine_settings = execution_of(execution)
+    policy = policy_of(policy, execution)
     gpus = check_integer("gpus", gpus, 1, MAX_GPUS)
     check_choice("backend", backend, BACKENDS)
     check_choice("oversize", oversize, OVERSIZE)
@@ -99,10 +102,8 @@ def simulate(
         adds = 'simlib.predictors.predict(requests, simlib.predictors.Oracle(), family="mine") adds it'
         raise InputError(f"predicted_output_tokens: missing column (policy {policy.name} bins by it; {adds})")
     if engine_settings:
-        from simlib import continuous
-
-        return continuous.simulate(table, policy, latency, gpus, engine_settings, deadline, oversize, backend)
-    model = _latency(latency)
+        return _simulate_continuous(table, policy, latency, gpus, engine_settings, deadline, oversize, backend)
+    model = latency_of(latency)
     model.check(len(table))
     plan = policy.plan(table, gpus)
     if str(getattr(policy, "bounds", "")).startswith("equal_mass"):
@@ -110,7 +111,7 @@ def simulate(
     keep = _fitting(table, plan, oversize)
     backend = _backend(backend, plan, model, policy.name)
     if keep is not None and len(keep) == 0:
-        served = engine.nothing_served(len(table), len(plan.notes))
+        served = batches.nothing_served(len(table), len(plan.notes))
     else:
         served = _serve(table, plan, model, gpus, backend, keep, policy.name)
         if table is not requests:  # a user's own numbers; what makes or reads tables knows its unit
@@ -131,34 +132,7 @@ def simulate(
     )
 
 
-def _continuous(execution: Any) -> Any:
-    """The settings of continuous batching, if it is asked for."""
-    if isinstance(execution, str) and execution == "run_to_completion":
-        return None
-    from simlib.continuous import Continuous  # on use: a run of batches needs none of it
-
-    if isinstance(execution, Continuous):
-        return execution
-    check_choice("execution", execution, EXECUTIONS)
-    return Continuous()
-
-
-def resolve_policy(policy: Any, execution: Any = "run_to_completion") -> Any:
-    """The policy that a user means: an object, or a known name with its defaults."""
-    settings = _continuous(execution)
-    known = settings.policies if settings else NAMED
-    if isinstance(policy, str):
-        return known[check_choice("policy", policy, known)]()
-    if isinstance(policy, type) or not all(hasattr(policy, part) for part in ("plan", "name", "needs_predictions")):
-        hint = "; a function of your own: simlib.Custom(name, function)" if inspect.isfunction(policy) else ""
-        raise InputError(f"policy: {policy!r} (expected a policy, or one of {', '.join(known)}{hint})")
-    return policy
-
-
-_latency = latency.resolve  # simulate's own parameter hides the module
-
-
-def _report_ties(plan: schedulers.Plan) -> None:
+def _report_ties(plan: Plan) -> None:
     distinct, bins = plan.queues.occupied, len(plan.queues.end)
     if distinct < bins:
         text = f"predicted_output_tokens: tied lengths leave {distinct} distinct bins of {bins}"
@@ -174,7 +148,7 @@ def _report_idleness(arrival_s: np.ndarray, service_s: np.ndarray) -> None:
         warnings.warn(text, stacklevel=3)
 
 
-def _fitting(table: RequestTable, plan: schedulers.Plan, oversize: str) -> np.ndarray | None:
+def _fitting(table: RequestTable, plan: Plan, oversize: str) -> np.ndarray | None:
     """Positions of the requests that fit a GPU's memory, or None if all do."""
     if table.kept("largest", lambda: int(np.max(table.prompt_tokens + table.output_tokens))) <= plan.capacity_tokens:
         return None
@@ -189,12 +163,12 @@ def _fitting(table: RequestTable, plan: schedulers.Plan, oversize: str) -> np.nd
     return np.flatnonzero(fits)
 
 
-def _backend(backend: str, plan: schedulers.Plan, model: latency.LatencyModel, name: str) -> str:
+def _backend(backend: str, plan: Plan, model: models.LatencyModel, name: str) -> str:
     if backend not in ("auto", "compiled"):
         return backend
     if backend == "auto" and not is_worthwhile(len(plan.queues.of)):
         return "interpreted"
-    kinds = engine.signatures()
+    kinds = batches.signatures()
     parts = (
         (f"policy {name}, decide", plan.decide, kinds.decide),
         (f"policy {name}, learn", plan.learn, kinds.learn),
@@ -210,14 +184,14 @@ def _backend(backend: str, plan: schedulers.Plan, model: latency.LatencyModel, n
 
 
 def prepare(
-    table: RequestTable, plan: schedulers.Plan, model: latency.LatencyModel, keep: np.ndarray | None = None
-) -> tuple[engine.Waiting, engine.Job]:
+    table: RequestTable, plan: Plan, model: models.LatencyModel, keep: np.ndarray | None = None
+) -> tuple[shapes.Waiting, batches.Job]:
     """The engine's input: the plan's queues, empty so far, and what is to be served; `keep`: of these rows only."""
     kept = table if keep is None else table.rows(keep)
-    queues = plan.queues if keep is None else binning.queues(plan.queues.of[keep], len(plan.queues.end))
+    queues = plan.queues if keep is None else policies_bins.queues(plan.queues.of[keep], len(plan.queues.end))
     given_s = model.given_s(len(table))
     predicted = kept.predicted_output_tokens
-    waiting = engine.Waiting(
+    waiting = shapes.Waiting(
         head=queues.start.copy(),
         tail=queues.start.copy(),
         end=queues.end,
@@ -226,7 +200,7 @@ def prepare(
         prompt_tokens=kept.prompt_tokens,
         predicted_output_tokens=np.zeros(0, np.int64) if predicted is None else predicted,
     )
-    job = engine.Job(
+    job = batches.Job(
         prompt_tokens=kept.prompt_tokens,
         output_tokens=kept.output_tokens,
         given_s=given_s if keep is None or len(given_s) == 0 else given_s[keep],
@@ -238,13 +212,13 @@ def prepare(
 
 def _serve(
     table: RequestTable, plan: Any, model: Any, gpus: int, backend: str, keep: np.ndarray | None, name: str
-) -> engine.Batches:
+) -> batches.Batches:
     waiting, job = prepare(table, plan, model, keep)
     law = model.law
     if backend != "compiled":
         plan, law = plan._replace(decide=_answering(plan.decide, name)), _timing(law)
-    outcome, served, state = engine.serve(waiting, job, gpus, plan, law, model.params, _way(backend))
-    if outcome != engine.DONE:
+    outcome, served, state = batches.serve(waiting, job, gpus, plan, law, model.params, _way(backend))
+    if outcome != batches.DONE:
         raise InputError(_misbehaviour(outcome, name, waiting, state))
     if keep is not None:
         batch_of = np.full(len(table), -1, dtype=np.int64)
@@ -255,10 +229,10 @@ def _serve(
 
 def _way(backend: str) -> Callable[..., int]:
     if backend == "stepped":
-        from simlib.plain import stepped  # imports numba
+        from simlib.engine.stepped import stepped  # imports numba
 
         return stepped
-    return engine.all_compiled if backend == "compiled" else engine.interpreted
+    return batches.all_compiled if backend == "compiled" else batches.interpreted
 
 
 def _answering(decide: Callable[..., Any], name: str) -> Callable[..., tuple[int, int]]:
@@ -294,12 +268,12 @@ def _timing(law: Callable[..., Any]) -> Callable[..., float]:
     return time_s
 
 
-def _misbehaviour(outcome: int, name: str, waiting: engine.Waiting, state: engine.State) -> str:
+def _misbehaviour(outcome: int, name: str, waiting: shapes.Waiting, state: batches.State) -> str:
     now = f"at {state.now_s[0]:.6g} s"
     left = int(np.sum(waiting.tail - waiting.head))
-    if outcome == engine.STUCK:
+    if outcome == batches.STUCK:
         return f"policy {name}: {left} requests wait for ever {now} (every GPU is idle and no request will come)"
-    if outcome == engine.BAD_DECISION:
+    if outcome == batches.BAD_DECISION:
         return (
             f"policy {name}: a decision out of range {now} (expected a queue in 0..{len(waiting.head) - 1} and a size, "
             "below 0 only where requests of it wait)"
@@ -307,6 +281,63 @@ def _misbehaviour(outcome: int, name: str, waiting: engine.Waiting, state: engin
     return f"latency: a batch's time is negative or not finite {now} (expected seconds >= 0)"
 
 
-def _shapes(served: engine.Batches) -> np.ndarray:
-    """Each batch's size and longest and summed prompt, in the first columns of `engine.BATCH_COLUMNS`."""
+def _shapes(served: batches.Batches) -> np.ndarray:
+    """Each batch's size and longest and summed prompt, in the first columns of `shapes.BATCH_COLUMNS`."""
     return np.column_stack([served.size, served.max_prompt_tokens, served.sum_prompt_tokens])
+
+
+def _order(policy: Any, table: RequestTable, gpus: int) -> tuple[int, np.ndarray, Any, dict[str, Any]]:
+    """The policy's bins, and what it says of an engine: how the next bin is chosen, how many sequences run."""
+    if getattr(policy, "batches_only", False):
+        raise InputError(f"policy {policy.name}: of batches that run to completion (expected one that an engine has)")
+    if hasattr(policy, "decide"):
+        raise InputError(f"policy {policy.name}: asks for batches (expected a policy whose order is that of its bins)")
+    order = getattr(policy, "step_rules", {})
+    if not policy.needs_predictions:
+        return 1, np.zeros(0, np.int32), None, order
+    plan = policy.plan(table, gpus)
+    return len(plan.queues.end), plan.queues.of.astype(np.int32), plan.edges, order
+
+
+def _simulate_continuous(
+    table: RequestTable,
+    policy: Any,
+    latency: Any,
+    gpus: int,
+    settings: Continuous,
+    sla: Any,
+    oversize: str,
+    backend: str,
+) -> EngineRun:
+    """`simulate` for continuous batching; arguments are checked there."""
+    law = step_law_of(latency)
+    bins, bin_of, edges, order = _order(policy, table, gpus)
+    needed = settings.needed_blocks(table)
+    if oversize == "error" and (needed > settings.blocks).any():
+        row = int(np.argmax(needed > settings.blocks))
+        tokens = table.prompt_tokens[row] + table.output_tokens[row]
+        raise InputError(
+            f"prompt_tokens + output_tokens, row {row}: {tokens} (expected at most the KV budget, "
+            f'{settings.kv_tokens} tokens; oversize="reject" rejects such requests and counts them)'
+        )
+    backend = backend_of(backend, law, len(table))
+    rules = rules_of(settings, law, gpus, bins, **order)
+    if settings.routing == "by_class":
+        class_of = assign(table, law, rules, gpus).astype(np.int32)
+        bin_of = class_of * bins + (bin_of if bins > 1 else 0)
+    return EngineRun(
+        table=table,
+        served=served(table, law, gpus, rules, bin_of, backend, settings.control),
+        first_token_after_s=np.zeros(0),
+        gpus=gpus,
+        sla=sla,
+        policy=policy.name,
+        binned=edges is not None,
+        edges=edges,
+        backend=backend,
+        settings={"policy": repr(policy), "latency": repr(law), "execution": repr(settings)},
+        law=law,
+        rules=rules,
+        bin_of=bin_of,
+        control=settings.control,
+    )

@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from simlib import step_laws
-from simlib.continuous import PREFILL, ROUTING, Continuous
+from simlib.continuous.settings import PREFILL, ROUTING, Continuous
+from simlib.latency.steps import StepLaw
 
 FIRST, CHUNKED = PREFILL.index("first"), PREFILL.index("chunked")
 SHARED, ROUND_ROBIN, LEAST_TOKENS, LEAST_REQUESTS, _ = range(len(ROUTING))
@@ -36,9 +36,7 @@ class Plain(NamedTuple):
     tokens_made: int
 
 
-def serve(
-    table, law: step_laws.StepLaw, settings: Continuous, gpus: int = 1, gaps: bool = True, way=None, control=None
-) -> Plain:
+def serve(table, law: StepLaw, settings: Continuous, gpus: int = 1, gaps: bool = True, way=None, control=None) -> Plain:
     """Serve a table of which every request fits, first come, first served; `control`: a `plain_control.Controllers`."""
     n = len(table)
     none = np.zeros(n, np.int64)

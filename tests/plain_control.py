@@ -1,4 +1,4 @@
-"""A controller of continuous batching, one list entry a step: the plain version of `simlib.step_control`."""
+"""A controller of continuous batching, one list entry a step: the plain version of `simlib.continuous.control`."""
 
 import math
 from statistics import NormalDist

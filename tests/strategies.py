@@ -7,10 +7,10 @@ from hypothesis import assume
 from hypothesis import strategies as st
 
 import simlib
-from simlib.batching import VARIANTS
-from simlib.continuous import Continuous
-from simlib.fair import with_clients
-from simlib.schedulers import SELECTIONS
+from simlib.continuous.settings import Continuous
+from simlib.policies.batch_size import VARIANTS
+from simlib.policies.plan import SELECTIONS
+from simlib.requests.clients import with_clients
 
 LAW = simlib.StepLaw(0.03, 2e-4, 9e-5, 2e-7)  # of an engine's steps
 ONE_SEAT = Continuous(max_seqs=1)

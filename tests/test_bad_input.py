@@ -3,10 +3,7 @@
 Tables are in `test_table`, deadlines' texts in `test_metrics`, grids in `test_latency`, files in `test_run`.
 """
 
-import contextlib
-import inspect
 import math
-import pkgutil
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -14,8 +11,16 @@ import numpy as np
 import pytest
 
 import simlib
-from simlib import binning, figures, latency, lengths, metrics, predictors, reading, studies, traffic
-from simlib.studies import levels
+from book.chapters.controller import study
+from book.chapters.levels import k_sensitivity
+from book.chapters.workloads import traffic
+from book.kit import style
+from simlib import levels, named
+from simlib.calibration import fit
+from simlib.latency import models
+from simlib.policies import bins
+from simlib.requests import lengths, predictors
+from simlib.runs import metrics
 
 TABLE = simlib.RequestTable(np.arange(8) * 0.1, [100] * 8, [50] * 8, range(8))
 LENGTHS = np.array([1, 5, 9])
@@ -167,29 +172,29 @@ LATENCIES = {
     "GivenBatchTimes": (simlib.GivenBatchTimes, NO_TIMES),
     "simulate.GivenTimes": (lambda v: run(latency=simlib.GivenTimes(v)), ([1.0], [1.0] * 7, [1.0] * 9)),
     "simulate.GivenBatchTimes": (lambda v: run(latency=simlib.GivenBatchTimes(v)), ([1.0], [1.0] * 7)),
-    "Function.latency": (latency.Function, (None, 5, "x", lambda: 1.0, lambda a: 1.0, float)),
-    "from_grid.latency": (latency.from_grid, (None, 5, [1], "absent.csv", Path("absent.csv"), b"x")),
-    "resolve.latency": (latency.resolve, (None, 5, [1], "absent.csv", Path("absent.csv"), "x")),
+    "Function.latency": (models.Function, (None, 5, "x", lambda: 1.0, lambda a: 1.0, float)),
+    "from_grid.latency": (fit.from_grid, (None, 5, [1], "absent.csv", Path("absent.csv"), b"x")),
+    "resolve.latency": (named.latency_of, (None, 5, [1], "absent.csv", Path("absent.csv"), "x")),
 }
 BINS = {
     "edges.bounds": (
-        lambda v: binning.edges(v, LENGTHS, 3),
+        lambda v: bins.edges(v, LENGTHS, 3),
         (None, 5, "mass", [1], [2, 1], [1, 1], ["a", "b"], [[1], [2, 3]]),
     ),
-    "edges, equal mass.lengths_tokens": (lambda v: binning.edges("equal_mass", v, 3), NO_LENGTHS),
-    "edges, equal width.lengths_tokens": (lambda v: binning.edges("equal_width", v, 3), NO_LENGTHS),
-    "edges, Lemma A.1.tokens": (lambda v: binning.edges("lemma_a1", v, 3), ([], None, "x", [0, 0], [1, math.nan])),
-    "edges.k_bins": (lambda v: binning.edges("equal_mass", LENGTHS, v), NOT_COUNTS),
-    "edges.batch_size": (lambda v: binning.edges("lemma_a1", LENGTHS, 3, v), (*NOT_COUNTS, 1)),
-    "equal_mass.lengths_tokens": (lambda v: binning.equal_mass(v, 3), NO_LENGTHS),
-    "equal_mass.k_bins": (lambda v: binning.equal_mass(LENGTHS, v), NOT_COUNTS),
-    "equal_width.lengths_tokens": (lambda v: binning.equal_width(v, 3), NO_LENGTHS),
-    "equal_width.k_bins": (lambda v: binning.equal_width(LENGTHS, v), NOT_COUNTS),
-    "lemma_a1.mean_tokens": (lambda v: binning.lemma_a1(v, 3, 8), NOT_ABOVE_ZERO),
-    "lemma_a1.k_bins": (lambda v: binning.lemma_a1(10.0, v, 8), (math.nan, math.inf, "1", None, True, [1], -1, 0, 1.5)),
-    "lemma_a1.batch_size": (lambda v: binning.lemma_a1(10.0, 3, v), (math.nan, math.inf, "1", None, [1], -1, 0, 1.5)),
-    "assign.lengths_tokens": (lambda v: binning.assign(v, np.array([3.0])), (None, "x", [[1, 2]], [math.nan], ["a"])),
-    "assign.edges": (lambda v: binning.assign(LENGTHS, v), (None, "x", [2.0, 1.0], [math.nan], [[1.0]])),
+    "edges, equal mass.lengths_tokens": (lambda v: bins.edges("equal_mass", v, 3), NO_LENGTHS),
+    "edges, equal width.lengths_tokens": (lambda v: bins.edges("equal_width", v, 3), NO_LENGTHS),
+    "edges, Lemma A.1.tokens": (lambda v: bins.edges("lemma_a1", v, 3), ([], None, "x", [0, 0], [1, math.nan])),
+    "edges.k_bins": (lambda v: bins.edges("equal_mass", LENGTHS, v), NOT_COUNTS),
+    "edges.batch_size": (lambda v: bins.edges("lemma_a1", LENGTHS, 3, v), (*NOT_COUNTS, 1)),
+    "equal_mass.lengths_tokens": (lambda v: bins.equal_mass(v, 3), NO_LENGTHS),
+    "equal_mass.k_bins": (lambda v: bins.equal_mass(LENGTHS, v), NOT_COUNTS),
+    "equal_width.lengths_tokens": (lambda v: bins.equal_width(v, 3), NO_LENGTHS),
+    "equal_width.k_bins": (lambda v: bins.equal_width(LENGTHS, v), NOT_COUNTS),
+    "lemma_a1.mean_tokens": (lambda v: bins.lemma_a1(v, 3, 8), NOT_ABOVE_ZERO),
+    "lemma_a1.k_bins": (lambda v: bins.lemma_a1(10.0, v, 8), (math.nan, math.inf, "1", None, True, [1], -1, 0, 1.5)),
+    "lemma_a1.batch_size": (lambda v: bins.lemma_a1(10.0, 3, v), (math.nan, math.inf, "1", None, [1], -1, 0, 1.5)),
+    "assign.lengths_tokens": (lambda v: bins.assign(v, np.array([3.0])), (None, "x", [[1, 2]], [math.nan], ["a"])),
+    "assign.edges": (lambda v: bins.assign(LENGTHS, v), (None, "x", [2.0, 1.0], [math.nan], [[1.0]])),
 }
 METRICS = {
     "summary.run": (metrics.summary, NO_RUNS),
@@ -214,20 +219,20 @@ STUDIES = {
     "levels.times_of.level": (levels.times_of, NOT_SEVERAL),
     "levels.progress.replications": (lambda v: levels.progress(v, "x"), NOT_COUNTS),
     "levels.is_documented.settings": (levels.is_documented, (None, 5, "x", [1])),
-    "k_sensitivity.k_": (lambda v: studies.k_sensitivity(k_values=v, **STUDY), NOT_SEVERAL),
-    "k_sensitivity.select": (lambda v: studies.k_sensitivity(selections=v, **STUDY), NOT_SEVERAL),
-    "k_sensitivity.arrivals": (lambda v: studies.k_sensitivity(arrivals=v, **STUDY), NOT_SEVERAL),
-    "k_sensitivity.seed": (lambda v: studies.k_sensitivity(seed=v, **STUDY), (*NO_NUMBERS, -1)),
-    "k_sensitivity.replications": (lambda v: studies.k_sensitivity(replications=v), (*NOT_COUNTS, 1, 10**12)),
-    "equals_static.seed": (lambda v: studies.equals_static(1, seed=v, **STUDY), (*NO_NUMBERS, -1)),
-    "equals_static.replications": (lambda v: studies.equals_static(1, replications=v), (*NOT_COUNTS, 10**12)),
-    "controller_branches.numbers|level": (lambda v: studies.controller_branches(v, [1.0], **STUDY), NOT_SEVERAL),
-    "controller_branches.d": (lambda v: studies.controller_branches([1], v, **STUDY), NOT_SEVERAL),
-    "controller_branches.seed": (lambda v: studies.controller_branches([1], [1.0], seed=v, **STUDY), (None, "x", -1)),
-    "collapse.burst": (lambda v: studies.collapse(1.0, 40, v), (*NOT_COUNTS, 10**12)),
-    "collapse.long_requests": (lambda v: studies.collapse(1.0, v), (*NOT_COUNTS, 10**12)),
-    "backlog.run": (studies.backlog, NO_RUNS),
-    "late_alone.d_sla": (lambda v: studies.late_alone(100.0, v, 1, 30, 50.0), NOT_ABOVE_ZERO),
+    "k_sensitivity.k_": (lambda v: k_sensitivity.k_sensitivity(k_values=v, **STUDY), NOT_SEVERAL),
+    "k_sensitivity.select": (lambda v: k_sensitivity.k_sensitivity(selections=v, **STUDY), NOT_SEVERAL),
+    "k_sensitivity.arrivals": (lambda v: k_sensitivity.k_sensitivity(arrivals=v, **STUDY), NOT_SEVERAL),
+    "k_sensitivity.seed": (lambda v: k_sensitivity.k_sensitivity(seed=v, **STUDY), (*NO_NUMBERS, -1)),
+    "k_sensitivity.replications": (lambda v: k_sensitivity.k_sensitivity(replications=v), (*NOT_COUNTS, 1, 10**12)),
+    "equals_static.seed": (lambda v: study.equals_static(1, seed=v, **STUDY), (*NO_NUMBERS, -1)),
+    "equals_static.replications": (lambda v: study.equals_static(1, replications=v), (*NOT_COUNTS, 10**12)),
+    "controller_branches.numbers|level": (lambda v: study.controller_branches(v, [1.0], **STUDY), NOT_SEVERAL),
+    "controller_branches.d": (lambda v: study.controller_branches([1], v, **STUDY), NOT_SEVERAL),
+    "controller_branches.seed": (lambda v: study.controller_branches([1], [1.0], seed=v, **STUDY), (None, "x", -1)),
+    "collapse.burst": (lambda v: study.collapse(1.0, 40, v), (*NOT_COUNTS, 10**12)),
+    "collapse.long_requests": (lambda v: study.collapse(1.0, v), (*NOT_COUNTS, 10**12)),
+    "backlog.run": (study.backlog, NO_RUNS),
+    "late_alone.d_sla": (lambda v: traffic.late_alone(100.0, v, 1, 30, 50.0), NOT_ABOVE_ZERO),
 }
 TRAFFIC = {
     "dispersion_index.arrival_s": (lambda v: traffic.dispersion_index(v, 1.0), (None, 5, "x", [], ["a"], [math.nan])),
@@ -245,8 +250,8 @@ HUGE = [10**400]  # no float holds it
 TOO_LARGE = {
     "Empirical.values": (lengths.Empirical, (HUGE,)),
     "Confusion.matrix": (lambda v: predictors.Confusion(v, (0, 5)), ([HUGE],)),
-    "edges.bounds": (lambda v: binning.edges(v, LENGTHS, 2), (HUGE,)),
-    "assign.lengths_tokens": (lambda v: binning.assign(v, [3.0]), (HUGE,)),
+    "edges.bounds": (lambda v: bins.edges(v, LENGTHS, 2), (HUGE,)),
+    "assign.lengths_tokens": (lambda v: bins.assign(v, [3.0]), (HUGE,)),
     "batch_time_s.size": (lambda v: simlib.Affine(1, 1, 1).batch_time_s(v, 10), (HUGE,)),
     "GivenTimes": (simlib.GivenTimes, (HUGE,)),
     "Custom.params": (lambda v: custom(params=v), (HUGE,)),
@@ -275,42 +280,18 @@ def test_a_value_out_of_range_is_refused_by_name(place, value):
         PARAMETERS[place][0](value)
 
 
-FIGURE = plt.Figure()
-TABLE_READERS = {
-    f"{module.__name__}.{name}": getattr(module, name)
-    for package in (figures, reading)
-    for module in (package, *(getattr(package, item.name) for item in pkgutil.iter_modules(package.__path__)))
-    for name in module.__all__
-    if hasattr(getattr(module, name), "__wrapped__")
-}
-
-
-@pytest.mark.parametrize("place", TABLE_READERS)
-def test_a_figure_or_a_sentence_of_what_is_no_such_table_is_refused(place):
-    function = TABLE_READERS[place]
-    needed = [p for p in inspect.signature(function).parameters.values() if p.default is p.empty]
-    for wrong in (None, 5, [], object(), RUNS.drop(columns="level"), RUNS[["seed"]][:0]):
-        with contextlib.suppress(simlib.InputError):  # some do without what the wrong one lacks
-            function(*[wrong] * len(needed))
-    plt.close("all")
-
-
-def test_readers_of_tables_are_found():
-    assert len(TABLE_READERS) >= 48
-
-
 @pytest.mark.parametrize(
     ("figure", "name", "folder"), [(None, "a", "."), (plt.Figure(), 5, "."), (plt.Figure(), "a", 5)]
 )
 def test_what_cannot_be_saved_as_a_figure_is_refused(figure, name, folder):
     with pytest.raises(simlib.InputError):
-        figures.save(figure, name, folder)
+        style.save(figure, name, folder)
 
 
 def test_a_figure_cannot_be_saved_below_a_file(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(simlib.InputError, match="file"):
-        figures.save(plt.Figure(), "a", tmp_path / "file")
+        style.save(plt.Figure(), "a", tmp_path / "file")
 
 
 def test_the_same_calls_take_values_in_range():
@@ -321,5 +302,5 @@ def test_the_same_calls_take_values_in_range():
     assert rules(b_min=2, b_max=2, epsilon_s=0, epsilon_m=0.5, alpha=1, delta=1, memory_factor=1).rejected == 0
     assert original(smoothing=1, buffer_share=0, candidates=1, initial_prompt_tokens=1).rejected == 0
     assert simlib.Affine(0, 0, 0, 0).batch_time_s(1, 10) == 0
-    assert binning.edges("lemma_a1", LENGTHS, 3, 2).shape == (2,)
-    assert binning.assign(LENGTHS, np.array([3.0])).tolist() == [0, 1, 1]
+    assert bins.edges("lemma_a1", LENGTHS, 3, 2).shape == (2,)
+    assert bins.assign(LENGTHS, np.array([3.0])).tolist() == [0, 1, 1]

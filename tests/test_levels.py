@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from simlib import levels
 from simlib.checks import InputError
-from simlib.studies import levels
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,6 @@ from typing import Any
 
 from book.make.execute import StudyError
 
-__all__ = ["chromium"]
-
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 

@@ -13,8 +13,6 @@ from typing import Any
 
 from book.make.studies import Project, Study
 
-__all__ = ["StudyError", "execute", "run_notebook"]
-
 FOLDERS = ("RESULTS_DIR", "FIGURES_DIR")
 
 

@@ -21,8 +21,6 @@ from doit.tools import config_changed
 from book.make import execute, imports, pages
 from book.make.studies import Project, Study
 
-__all__ = ["is_current", "make"]
-
 
 def make(
     project: Project,
@@ -86,7 +84,7 @@ def _study_tasks(project: Project, studies: Mapping[str, Study], run: Callable[.
         files = [
             study.notebook_path(project),
             project.root / "requirements.lock",
-            *imports.modules_of(code, project.package),
+            *imports.modules_of(code, project.root),
             *study.data_paths(project),
             *needed,
         ]
@@ -108,7 +106,7 @@ def _pages_task(project: Project, studies: Mapping[str, Study], build: Callable[
     figures = (project.figures / file for study in studies.values() for file in study.figure_files())
     files = [
         *pages.sources(project),
-        *project.package.rglob("*.py"),  # the API pages quote them
+        *(project.root / "simlib").rglob("*.py"),  # the API pages quote them
         *(project.executed(name) for name in studies),
         *figures,
     ]

@@ -1,4 +1,4 @@
-"""Which of the package's modules a notebook uses, directly or through one another, read from the imports alone.
+"""Which of the project's modules a notebook uses, directly or through one another, read from the imports alone.
 
 Nothing is run. An import inside a function counts; a name taken from the package itself (``simlib.simulate``) counts
 for the module that defines it; where that cannot be told, every module counts.
@@ -12,29 +12,29 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-__all__ = ["modules_of", "notebook_code"]
+PACKAGES = ("simlib", "book")
 
 
-def modules_of(code: str, package: Path) -> set[Path]:
-    """The files of the package that code depends on.
+def modules_of(code: str, root: Path) -> set[Path]:
+    """The files of the packages that code depends on.
 
     Parameters
     ----------
     code : str
         Python source.
-    package : Path
-        The package's folder; its name is the import name.
+    root : Path
+        The folder that the packages are in.
     """
     try:
-        todo = _files_of(_imported(ast.parse(code), package.name), package)
+        todo = _files_of(_imported(ast.parse(code)), root)
     except SyntaxError:  # a shell line, say: it may run anything
-        todo = set(package.rglob("*.py"))
+        todo = {file for package in PACKAGES for file in (root / package).rglob("*.py")}
     found: set[Path] = set()
     while todo:
         module = todo.pop()
         found.add(module)
-        if module != package / "__init__.py":  # it loads the others by name, on first use
-            todo |= _files_of(_imported_by(module, module.stat().st_mtime_ns, package.name), package) - found
+        if module != root / "simlib" / "__init__.py":  # it loads the others by name, on first use
+            todo |= _files_of(_imported_by(module, module.stat().st_mtime_ns), root) - found
     return found
 
 
@@ -46,18 +46,18 @@ def notebook_code(path: Path) -> str:
     return "\n".join("" if line.lstrip().startswith("%") else line for line in lines)
 
 
-def _files_of(names: Iterable[str], package: Path) -> set[Path]:
+def _files_of(names: Iterable[str], root: Path) -> set[Path]:
     """The files behind dotted names."""
-    return {file for name in names for file in _files(name.split("."), package)}
+    return {file for name in names for file in _files(name.split("."), root)}
 
 
 @functools.cache
-def _imported_by(file: Path, changed_ns: int, package: str) -> frozenset[str]:
-    return _imported(_parsed(file, changed_ns), package)
+def _imported_by(file: Path, changed_ns: int) -> frozenset[str]:
+    return _imported(_parsed(file, changed_ns))
 
 
-def _imported(tree: ast.Module, package: str) -> frozenset[str]:
-    """The dotted names of a package, given by its name, that one piece of code uses."""
+def _imported(tree: ast.Module) -> frozenset[str]:
+    """The dotted names of the packages that one piece of code uses."""
     used: set[str] = set()
     local: dict[str, str] = {}  # what a name in the code stands for
     chains: list[str] = []
@@ -68,8 +68,7 @@ def _imported(tree: ast.Module, package: str) -> frozenset[str]:
                     root = item.name.partition(".")[0]
                     used.add(item.name)
                     local[item.asname or root] = item.name if item.asname else root
-            case ast.ImportFrom(module=module, names=imported, level=level):
-                home = f"{package}.{module or ''}".rstrip(".") if level else module
+            case ast.ImportFrom(module=str(home), names=imported):
                 for item in imported:
                     used.add(f"{home}.{item.name}")
                     local[item.asname or item.name] = f"{home}.{item.name}"
@@ -79,26 +78,27 @@ def _imported(tree: ast.Module, package: str) -> frozenset[str]:
         first, _, rest = chain.partition(".")
         if first in local:
             used.add(f"{local[first]}.{rest}")
-    return frozenset(name for name in used if name.partition(".")[0] == package)
+    return frozenset(name for name in used if name.partition(".")[0] in PACKAGES)
 
 
-def _files(name: list[str], package: Path) -> set[Path]:
+def _files(name: list[str], root: Path) -> set[Path]:
     """The files behind a dotted name: the packages on the way, and the module, or those that define it."""
-    place, found = package, {package / "__init__.py"}
-    for part in name[1:]:
+    place, found = root, set()
+    for part in name:
         if (module := place / f"{part}.py").is_file():
             return found | {module}
-        if not (place / part / "__init__.py").is_file():
-            return found | (set(_homes(part, package)) if place == package else set())
+        if not (place / part).is_dir():
+            return found | (set(_homes(part, place)) if place == root / "simlib" else set())
         place /= part
-        found.add(place / "__init__.py")
+        if (package := place / "__init__.py").is_file():
+            found.add(package)
     return found
 
 
 def _homes(name: str, package: Path) -> Iterable[Path]:
-    """The modules that define a name."""
+    """The modules that define a name, or have it."""
     files = list(package.rglob("*.py"))
-    return [file for file in files if name in _defined(file, file.stat().st_mtime_ns)] or files
+    return [file for file in files if file.stem == name or name in _defined(file, file.stat().st_mtime_ns)] or files
 
 
 @functools.cache

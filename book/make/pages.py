@@ -14,8 +14,6 @@ from pathlib import Path
 from book.make.execute import StudyError
 from book.make.studies import Project
 
-__all__ = ["build", "jupyter_book", "sources"]
-
 PARTS = ("book", "_config.yml", "_toc.yml", "CITATION.cff")
 IGNORED = shutil.ignore_patterns("make", "__pycache__")
 

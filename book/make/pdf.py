@@ -16,8 +16,6 @@ from book.make.execute import StudyError
 from book.make.pages import jupyter_book
 from book.make.studies import Project
 
-__all__ = ["build"]
-
 MARGIN = {"top": "18mm", "bottom": "18mm", "left": "16mm", "right": "16mm"}
 LINE = '<div style="width: 100%; margin: 0 16mm; font: 8px sans-serif; display: flex; justify-content: {}">{}</div>'
 PAGE = '<span><span class="pageNumber"></span> of <span class="totalPages"></span></span>'

@@ -8,8 +8,6 @@ from book.make.browser import chromium
 from book.make.execute import StudyError
 from book.make.studies import Project
 
-__all__ = ["PICTURE", "take"]
-
 PICTURE = Path("book") / "_static" / "explorer" / "picture.png"
 ALONE = """() => {
     document.head.append(document.querySelector('link[href$="explorer.css"]'));

@@ -16,8 +16,6 @@ import yaml
 from simlib.checks import InputError
 from simlib.datasets import locate
 
-__all__ = ["Project", "Study", "load"]
-
 
 @dataclass(frozen=True, slots=True)
 class Project:
@@ -36,10 +34,6 @@ class Project:
     root: Path
     build: Path
     quick: bool = False
-
-    @property
-    def package(self) -> Path:
-        return self.root / "simlib"
 
     @property
     def source(self) -> Path:

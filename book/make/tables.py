@@ -9,8 +9,6 @@ from collections.abc import Iterable
 from itertools import chain
 from pathlib import Path
 
-__all__ = ["changes", "difference", "is_of_times", "take_over"]
-
 SIMULATED, FITTED = 1e-9, 1e-4
 NEGLIGIBLE = 1e-12  # differences of equal numbers
 

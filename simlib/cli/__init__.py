@@ -22,7 +22,6 @@ from simlib.cli.outputs import check_places, make, plain, write
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["main"]
 
 POLICIES = ("static_fifo", "dynamic_no_bins", "multi_bin_dynamic", "multi_bin_fixed", "shortest_predicted_first")
 POLICIES += ("early_rejection", "fair_share")
@@ -137,7 +136,7 @@ def _add_simulate(verbs: Any) -> None:
 
 
 def _simulate(options: argparse.Namespace) -> None:
-    from simlib import traces
+    from simlib.requests import traces
     from simlib.simulation import simulate
 
     policy, way = _policy(options), _execution(options)
@@ -165,7 +164,7 @@ def _execution(options: argparse.Namespace) -> Any:
             if name in given:
                 raise InputError(f"--{option}: {given[name]} (expected --execution continuous beside it)")
         return options.execution
-    from simlib.continuous import Continuous
+    from simlib.continuous.settings import Continuous
 
     return Continuous(**given)
 
@@ -174,14 +173,12 @@ def _policy(options: argparse.Namespace) -> Any:
     """The policy that the options describe; an option that it does not have is refused, not ignored."""
     import inspect
 
+    from simlib import named
     from simlib.checks import check_choice
-    from simlib.policy_names import NAMED
 
-    kinds = NAMED
+    kinds = named.POLICIES
     if options.execution == "continuous":
-        from simlib.continuous import Continuous
-
-        kinds = Continuous.policies
+        kinds = named.ENGINE_POLICIES
     kind = kinds[check_choice("--policy", options.policy, kinds)]
     known = inspect.signature(kind).parameters
     given = {
@@ -195,8 +192,8 @@ def _policy(options: argparse.Namespace) -> Any:
 
 
 def _predicted(table: Any, options: argparse.Namespace, needed: bool) -> Any:
-    from simlib import predictors
     from simlib.checks import check_choice
+    from simlib.requests import predictors
 
     present = table.predicted_output_tokens is not None
     choice = options.predictor or ("column" if present else "original")
@@ -213,8 +210,8 @@ def _predicted(table: Any, options: argparse.Namespace, needed: bool) -> Any:
 def _compare(options: argparse.Namespace) -> None:
     import pandas as pd
 
+    from simlib import levels
     from simlib.checks import check_choice
-    from simlib.studies import levels
 
     check_choice("--level", options.level, (*map(str, levels.LEVELS), "all"))
     check_integer("--replications", options.replications, 2)
@@ -236,9 +233,7 @@ def _compare(options: argparse.Namespace) -> None:
         for name, frame in (("levels", rows), ("levels_differences", differences), ("levels_times", times)):
             write(options.out / f"{name}.csv", frame.to_csv(index=False))
     if options.json is None:
-        from simlib import reading
-
-        print(_readable(rows), reading.readable_differences(differences).to_string(index=False), sep="\n\n")
+        print(_readable(rows), levels.readable_differences(differences).to_string(index=False), sep="\n\n")
 
 
 def _readable(rows: pd.DataFrame) -> str:
@@ -269,9 +264,9 @@ def _readable(rows: pd.DataFrame) -> str:
 
 
 def _capacity(options: argparse.Namespace) -> None:
-    from simlib import capacity
+    from simlib import levels
     from simlib.checks import check_choice
-    from simlib.studies import levels
+    from simlib.planning import capacity
 
     check_choice("--level", options.level, list(map(str, levels.LEVELS)))
     check_places(files=[options.json])
@@ -298,10 +293,11 @@ def _capacity(options: argparse.Namespace) -> None:
 
 
 def _sweep(options: argparse.Namespace) -> int:
-    from simlib import sweep
+    from simlib.sweep import run as sweep
+    from simlib.sweep.grid import Grid
 
     check_places(folders=[options.out])
-    grid = sweep.Grid.read(options.grid)
+    grid = Grid.read(options.grid)
     if options.dry_run:
         print(sweep.estimate(grid, options.out))
         return 0
@@ -321,13 +317,13 @@ def _sweep(options: argparse.Namespace) -> int:
 
 
 def _fetch(options: argparse.Namespace) -> None:
-    from simlib import traces
+    from simlib import datasets
 
-    print(traces.fetch(options.name))
+    print(datasets.fetch(options.name))
 
 
 def _presets(options: argparse.Namespace) -> None:
-    from simlib import presets
+    from simlib.latency import presets
 
     shown = presets.table()
     if not options.all:

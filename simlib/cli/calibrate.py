@@ -10,8 +10,6 @@ from typing import Any
 from simlib.checks import InputError
 from simlib.cli.outputs import check_places, whole, write
 
-__all__ = ["add"]
-
 
 def add(verbs: Any) -> None:
     """Add the verb."""
@@ -36,7 +34,8 @@ def add(verbs: Any) -> None:
 def _calibrate(options: argparse.Namespace) -> None:
     check_places(files=[options.output])
     if options.model is None:
-        from simlib import measurements, serving_benchmarks
+        from simlib.calibration import engine_benchmarks as serving_benchmarks
+        from simlib.latency import measurements
 
         text = (
             measurements.template()
@@ -48,7 +47,8 @@ def _calibrate(options: argparse.Namespace) -> None:
         else:
             write(options.output, text)
         return
-    from simlib import calibration, cards, host
+    from simlib.calibration import cards, host
+    from simlib.calibration import measure as calibration
 
     if options.output is None:
         raise InputError("--output: none (expected a file for the measurements)")

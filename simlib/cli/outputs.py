@@ -10,8 +10,6 @@ from typing import Any
 
 from simlib.checks import InputError
 
-__all__ = ["check_places", "make", "plain", "whole", "write"]
-
 
 def plain(value: Any) -> Any:
     """The same for JSON: numpy's numbers as Python's, and what is missing as null."""

@@ -11,8 +11,6 @@ from typing import Any
 from simlib.checks import InputError
 from simlib.cli.outputs import check_places, plain, whole, write
 
-__all__ = ["add"]
-
 
 def add(verbs: Any) -> None:
     """Add the verb."""
@@ -73,8 +71,8 @@ def _plan(options: argparse.Namespace) -> None:
 
 
 def _demand(options: argparse.Namespace) -> Any:
-    from simlib import lengths
     from simlib.planning import demand
+    from simlib.requests import lengths
 
     described = [name for name in ("rate", "prompt", "output") if getattr(options, name) is not None]
     if options.trace is not None:
@@ -91,7 +89,8 @@ def _demand(options: argparse.Namespace) -> Any:
 
 
 def _engines(options: argparse.Namespace) -> list[Any]:
-    from simlib import serving_benchmarks, step_laws
+    from simlib import named
+    from simlib.calibration import engine_benchmarks
     from simlib.planning import fleet
 
     given = [name for name in ("latency", "steps", "bench") if getattr(options, name) is not None]
@@ -103,9 +102,9 @@ def _engines(options: argparse.Namespace) -> list[Any]:
             raise InputError("--gpus-per-replica: given beside --latency (a preset says it itself)")
         return fleet.engines(options.latency.split(","), options.kv_tokens)
     if given == ["steps"]:
-        law = step_laws.resolve(options.steps)
+        law = named.step_law_of(options.steps)
     else:
-        law = serving_benchmarks.from_bench(options.bench).step_law()
+        law = engine_benchmarks.from_bench(options.bench).step_law()
     return [fleet.engine(law, options.gpus_per_replica, options.kv_tokens)]
 
 

@@ -10,8 +10,6 @@ from typing import Any
 from simlib.checks import check_integer
 from simlib.cli.outputs import check_places, plain, write
 
-__all__ = ["add"]
-
 
 def add(verbs: Any) -> None:
     """Add the verb."""
@@ -43,8 +41,8 @@ def add(verbs: Any) -> None:
 
 
 def _validate(options: argparse.Namespace) -> None:
-    from simlib import validation
-    from simlib.continuous import Continuous
+    from simlib.calibration import replay as validation
+    from simlib.continuous.settings import Continuous
 
     check_places(files=[options.json])
     block = check_integer("--block-size", options.block_size, 1)

@@ -8,13 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from simlib import lengths, traces, workload
-from simlib.arrivals import GammaArrivals
 from simlib.checks import InputError, check_integer, check_type
-from simlib.streams import stream
-from simlib.table import RequestTable
-
-__all__ = ["BLOCK_ROWS", "Demand", "described", "of_table", "of_trace"]
+from simlib.requests import lengths, traces, workload
+from simlib.requests.arrivals import GammaArrivals
+from simlib.requests.streams import stream
+from simlib.requests.table import RequestTable
 
 BLOCK_ROWS = 50  # rows that a redrawn trace keeps together, so that its bursts and runs of like requests stay
 

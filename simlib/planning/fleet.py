@@ -7,11 +7,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from simlib import presets, step_laws
+from simlib import named
 from simlib.checks import InputError, check_integer, check_number, check_type
-from simlib.validity import Measured, Range
-
-__all__ = ["KV_SHARE", "Engine", "cache_tokens", "engine", "engines"]
+from simlib.latency import presets
+from simlib.latency.measured import Measured, Range
 
 KV_SHARE = 0.9  # of a GPU's memory that an engine may use; vLLM's default
 ACTIVATIONS_GB = 2.0  # of each GPU, beside weights and cache
@@ -128,7 +127,7 @@ def engine(latency: Any, gpus: int | None = None, kv_tokens: int | None = None, 
     1
     """
     model, name = None, latency if isinstance(latency, str) else type(latency).__name__
-    law = step_laws.resolve(latency)
+    law = named.step_law_of(latency)
     rows = presets.table()
     rows = rows[rows["name"] == name]
     if len(rows) and math.isfinite(rows["gpu_count"].iloc[0]):

@@ -8,11 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from simlib import metrics
 from simlib.checks import InputError, check_choice, check_number, check_type
-from simlib.run import Run
-
-__all__ = ["Objective", "parse", "strain", "values_s"]
+from simlib.runs import metrics
+from simlib.runs.run import Run
 
 WHAT = ("ttft", "tpot", "latency")
 

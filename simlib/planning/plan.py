@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING
 
 from simlib.planning.fleet import Engine
 from simlib.planning.objectives import Objective
-from simlib.stats import Interval
+from simlib.stats.intervals import Interval
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from simlib.planning.planner import Planner
 
-__all__ = ["Configuration", "Plan", "Risk"]
 
 LOADS = tuple(tenths / 10 for tenths in range(5, 21))
 CURVE_DRAWS = 5

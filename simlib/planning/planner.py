@@ -18,24 +18,24 @@ from typing import Any
 
 import numpy as np
 
-from simlib import presets, stats
-from simlib.capacity import SCORED
 from simlib.checks import InputError, check_each, check_integer, check_number, check_type
-from simlib.continuous import Continuous
-from simlib.planning import objectives as goals
+from simlib.continuous.settings import Continuous
+from simlib.latency import presets
+from simlib.latency.steps import StepLaw
+from simlib.planning import objectives as planning_objectives
+from simlib.planning.capacity import SCORED
 from simlib.planning.demand import Demand
 from simlib.planning.fleet import Engine
+from simlib.planning.objectives import parse
 from simlib.planning.plan import Configuration, Plan, Risk
-from simlib.predictors import MultiplicativeNoise, predict
-from simlib.ranking import FIRST_STAGE, select_best
-from simlib.replications import replicate
-from simlib.schedulers import MultiBinDynamic
+from simlib.policies.dynamic import MultiBinDynamic
+from simlib.requests.predictors import MultiplicativeNoise, predict
+from simlib.requests.table import RequestTable
 from simlib.simulation import simulate
-from simlib.stats import Interval
-from simlib.step_laws import StepLaw
-from simlib.table import RequestTable
-
-__all__ = ["Planner"]
+from simlib.stats import intervals
+from simlib.stats.intervals import Interval
+from simlib.stats.ranking import FIRST_STAGE, select_best
+from simlib.stats.replications import replicate
 
 SCREENED, RACING, MOST_RACED = 2, 4, 40  # draws in the screening; configurations in a race, and draws of each at most
 PROMISING = 1.1  # strain up to which two draws do not speak against a configuration
@@ -105,7 +105,7 @@ class Planner:
             [check_type("engines", one, Engine, "engines (`simlib.planning.fleet`)") for one in self.engines],
         )
         given = self.objectives
-        put(self, "objectives", goals.parse(given) if isinstance(given, str) else tuple(given))
+        put(self, "objectives", parse(given) if isinstance(given, str) else tuple(given))
         check_integer("number of objectives", len(self.objectives), 1)
         check_integer("max_gpus", self.max_gpus, 1, 1024)
         for name in ("max_seqs", "token_budgets", "k_bins"):
@@ -178,7 +178,7 @@ class Planner:
         if case not in self._values_s:
             run = self.run(chosen, seed, load, noise)
             scored = slice(*(round(part * len(run.table)) for part in SCORED))
-            self._values_s[case] = goals.values_s(run, self.objectives, scored)
+            self._values_s[case] = planning_objectives.values_s(run, self.objectives, scored)
         return self._values_s[case]
 
     def run(self, chosen: Configuration, seed: int, load: float = 1.0, noise: float | None = None) -> Any:
@@ -198,7 +198,7 @@ class Planner:
 
     def strain(self, chosen: Configuration, seed: int, load: float = 1.0, noise: float | None = None) -> float:
         """The largest of the objectives' values in one draw, each as a multiple of its limit."""
-        return min(goals.strain(self.values_s(chosen, seed, load, noise), self.objectives), 1e6)
+        return min(planning_objectives.strain(self.values_s(chosen, seed, load, noise), self.objectives), 1e6)
 
     def mean_strain(self, chosen: Configuration, draws: int = SCREENED, load: float = 1.0) -> float:
         """Over the first draws."""
@@ -290,7 +290,7 @@ class Planner:
         return range(self.seed + FRESH, self.seed + FRESH + draws)
 
     def _interval(self, chosen: Configuration, confidence: float = 0.95) -> Interval:
-        return stats.mean_interval([self.strain(chosen, seed) for seed in self._fresh()], confidence)
+        return intervals.mean_interval([self.strain(chosen, seed) for seed in self._fresh()], confidence)
 
     def borne(self, chosen: Configuration, seed: int) -> float | None:
         """Largest multiple of the load that meets the objectives in one draw; None outside `HEADROOM`."""
@@ -305,7 +305,7 @@ class Planner:
     def headroom(self, chosen: Configuration, draws: int = 10) -> Interval | None:
         """Largest multiple of the load at which the objectives are met, a root a draw; None if one has none."""
         roots = [self.borne(chosen, seed) for seed in self._fresh(draws)]
-        return None if None in roots else stats.mean_interval(roots)
+        return None if None in roots else intervals.mean_interval(roots)
 
     def _found(
         self,
@@ -323,7 +323,7 @@ class Planner:
             planner=self,
             best=best,
             nearest=nearest,
-            values_s={one.name: stats.mean_interval(rows[one.name]) for one in self.objectives},
+            values_s={one.name: intervals.mean_interval(rows[one.name]) for one in self.objectives},
             strain=self._interval(nearest),
             headroom=self.headroom(nearest),
             runner_up=others[0] if others else None,
@@ -350,7 +350,7 @@ class Planner:
                 worse.append((what, replace(chosen, engine=replace(chosen.engine, law=other)), {}))
         for what, other, change in worse:
             strains = [self.strain(other, seed, **change) for seed in self._fresh()]
-            yield Risk(what, stats.mean_interval(strains), float(np.mean(np.array(strains) > 1)))
+            yield Risk(what, intervals.mean_interval(strains), float(np.mean(np.array(strains) > 1)))
 
     def _gpus_by_bins(self, tried: dict[Configuration, float]) -> dict[int, int | None]:
         found: dict[int, int | None] = {}

@@ -6,13 +6,11 @@ import html
 import io
 from typing import Any
 
+from simlib.latency.presets import SPLIT
 from simlib.planning.fleet import KV_SHARE
 from simlib.planning.plan import Configuration, Plan
 from simlib.planning.planner import HEADROOM, Planner
-from simlib.presets import SPLIT
-from simlib.stats import Interval
-
-__all__ = ["answer", "document", "flags", "page", "rows", "text"]
+from simlib.stats.intervals import Interval
 
 STYLE = """
 :root { color-scheme: light dark; }
@@ -131,7 +129,7 @@ def _figure(plan: Plan) -> str:
     """Each objective's value over its limit against the load, as inline SVG."""
     import matplotlib.pyplot as plt
 
-    from simlib.figures.planning import by_load
+    from simlib.planning.figure import by_load
 
     figure, out = by_load(plan.curve()), io.StringIO()
     figure.savefig(out, format="svg", metadata={"Date": None})
@@ -152,7 +150,7 @@ def _law(chosen: Configuration) -> str:
 def _order(planner: Planner, chosen: Configuration) -> str:
     if chosen.k_bins == 1:
         return "first come, first served"
-    from simlib import binning
+    from simlib.policies import bins as binning
 
     edges = binning.equal_mass(planner.requests(planner.seed).predicted_output_tokens, chosen.k_bins)
     inner = ", ".join(f"{edge:g}" for edge in edges[1:-1])

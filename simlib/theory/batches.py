@@ -15,8 +15,6 @@ import numpy as np
 from simlib.checks import InputError, check_integer, check_number
 from simlib.theory.queues import LARGEST, positive, stable, times_of
 
-__all__ = ["BatchChain", "batch_chain", "longest_member", "take_all_bounds_s"]
-
 MAX_STATES, TAIL = 2048, 1e-12  # requests that a chain may see waiting; what its last state may hold
 DROPPED = 1e-18  # a probability that no sum of doubles would feel
 

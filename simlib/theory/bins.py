@@ -14,18 +14,6 @@ import numpy as np
 from simlib.checks import InputError, check_integer, check_number
 from simlib.theory.queues import LARGEST, MAX_COUNT, SMALLEST, count, formation_delay_s, positive, times_of
 
-__all__ = [
-    "bins_needed",
-    "exponential_bound_s",
-    "exponential_edges_s",
-    "exponential_max_s",
-    "multi_bin_batch_s",
-    "multi_bin_latency_s",
-    "multi_bin_throughput_limit_rps",
-    "multi_bin_throughput_rps",
-    "uniform_max_s",
-]
-
 MAX_BINS = 4096
 
 

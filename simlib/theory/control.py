@@ -11,8 +11,6 @@ from statistics import NormalDist
 
 from simlib.checks import InputError, check_integer, check_number
 
-__all__ = ["capacity_rps", "contraction", "floor_batch", "memory_batch", "printed_memory_batches", "sla_batch"]
-
 
 def sla_batch(a_s: float, beta_s: float, d_sla: float) -> float:
     """The batch whose decode step takes the deadline: (D - a) / beta.

@@ -14,11 +14,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from simlib.checks import InputError, check_number
-from simlib.predictors import confusion_shares
+from simlib.requests.predictors import confusion_shares
 from simlib.theory.bins import ascending
 from simlib.theory.queues import LARGEST, count, times_of
-
-__all__ = ["bin_max_s", "bin_shares", "binned_batch_s", "binned_throughput_rps", "distribution_max_s", "sample_max_s"]
 
 # Where an integrand is cut, by its value: between two of these it bends little, however large the batch.
 LEVELS = np.array([1 - 1e-9, 1 - 1e-6, 1 - 1e-3, 0.9, 0.5, 0.1, 1e-3, 1e-6, 1e-9])
@@ -166,7 +164,7 @@ def binned_throughput_rps(
     Examples
     --------
     >>> from scipy import stats
-    >>> from simlib.predictors import symmetric_confusion
+    >>> from simlib.requests.predictors import symmetric_confusion
     >>> confusion = symmetric_confusion(2, 0.05)  # figure 8
     >>> round(binned_throughput_rps(stats.uniform(1, 19), [10.5], batch_size=128, confusion=confusion), 3)
     6.658

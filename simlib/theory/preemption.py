@@ -13,10 +13,8 @@ from typing import Any
 import numpy as np
 
 from simlib.checks import InputError, check_integer
-from simlib.stats import check_numbers
+from simlib.stats.intervals import check_numbers
 from simlib.theory import steps
-
-__all__ = ["batch_work_s", "completions_floor_s", "mean_latency_floor_s", "step_work_s"]
 
 
 def completions_floor_s(arrival_s: Any, work_s: Any, alone_s: Any, servers: int = 1) -> np.ndarray:
@@ -117,7 +115,7 @@ def step_work_s(prompt_tokens: Any, output_tokens: Any, params: Any, seats: int)
     ----------
     prompt_tokens, output_tokens : array of int, shape (n_requests,)
     params : sequence of float
-        a, b, c, d of `step_laws.StepLaw`: seconds of a step, a decode, a prompt token, a token of context.
+        a, b, c, d of `steps.StepLaw`: seconds of a step, a decode, a prompt token, a token of context.
     seats : int
         Sequences that run at once, at most: a step's fixed time is shared by no more.
 

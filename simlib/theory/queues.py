@@ -14,19 +14,6 @@ import numpy as np
 
 from simlib.checks import InputError, check_integer, check_number
 
-__all__ = [
-    "formation_delay_s",
-    "full_batch_latency_s",
-    "full_batch_waiting_share",
-    "greedy_batch_idle_share",
-    "greedy_batch_latency_s",
-    "mg1_latency_s",
-    "mm1_latency_s",
-    "mmc_latency_s",
-    "mmc_waiting_share",
-    "processor_sharing_latency_s",
-]
-
 # Beyond these (for a load: nearer to one than the gap) the answer would be rounding errors, or long in coming.
 SMALLEST, LARGEST, LOAD_GAP, MAX_COUNT, MAX_SERVERS = 1e-9, 1e9, 1e-9, 10**9, 10**6
 

@@ -12,9 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from simlib.checks import InputError, check_integer
-from simlib.stats import check_numbers
-
-__all__ = ["Work", "decodes", "floors", "residency", "work"]
+from simlib.stats.intervals import check_numbers
 
 
 class Work(NamedTuple):

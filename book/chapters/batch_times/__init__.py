@@ -1,0 +1,1 @@
+"""book/chapters/batch_times."""

@@ -1,0 +1,191 @@
+"""From two execution models to sentences and tables: what each carries, what changes, and why."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from book.chapters.continuous.executions import PAIRS, POINT, STEPS
+from book.chapters.continuous.gains import PARTS
+from book.kit.tables import established
+from simlib.text import percent, seconds, signed
+
+if TYPE_CHECKING:
+    from pandas.io.formats.style import Styler
+
+
+NAMES = {
+    (STEPS, "static_fifo"): "continuous, static's places",
+    (STEPS, "fcfs"): "continuous, fcfs",
+    (STEPS, "multi_bin_dynamic"): "continuous, bins' order",
+}
+SHOWN = {
+    "sla_violation_share": ("late", lambda value: percent(value, 2)),
+    "ttft_p99_s": ("TTFT, P99", lambda value: seconds(value, 2)),
+    "tpot_mean_s": ("TPOT, mean", lambda value: f"{1000 * value:.1f} ms"),
+    "latency_p99_s": ("E2E, P99", lambda value: seconds(value, 1)),
+    "throughput_rps": ("requests/s", lambda value: f"{value:.2f}"),
+    "goodput_rps": ("goodput/s", lambda value: f"{value:.2f}"),
+}
+SIGNED = {
+    "sla_violation_share": lambda value: signed(100 * value, 2),
+    "ttft_p99_s": lambda value: signed(value, 2),
+    "tpot_mean_s": lambda value: signed(1000 * value, 1),
+    "latency_p99_s": lambda value: signed(value, 1),
+    "goodput_rps": lambda value: signed(value, 2),
+}
+UNITS = {"sla_violation_share": "points", "ttft_p99_s": "s", "tpot_mean_s": "ms", "latency_p99_s": "s"}
+UNITS |= {"goodput_rps": "requests/s"}
+
+
+def name_of(execution: str, scheduler: str) -> str:
+    """A system as the pages call it."""
+    return NAMES.get((execution, scheduler), scheduler)
+
+
+def show_systems(table: pd.DataFrame, loads: tuple[float, ...]) -> Styler:
+    """Means by rate and system; *unstable* in their place where the number in system grows with the run."""
+    rows = []
+    for key, group in table[table["load"].isin(loads)].groupby(POINT, sort=False):
+        means = group.set_index("metric")["mean"]
+        label = group["stability"].iloc[0]
+        lost, name = label == "unstable", name_of(*key[2:])
+        name += " (near critical)" if label == "near_critical" else ""
+        shown = {label: "unstable" if lost else text(means[name]) for name, (label, text) in SHOWN.items()}
+        rows.append({"rate (1/s)": f"{key[1]:.2f}", "system": name} | shown)
+    return pd.DataFrame(rows).style.hide()
+
+
+def show_differences(differences: pd.DataFrame, loads: tuple[float, ...]) -> Styler:
+    """Paired differences with their intervals, by rate and pair; a dagger marks those that are not established."""
+    rows = []
+    for load in loads:
+        for a, b in PAIRS:
+            own = pair_of(differences[differences["load"] == load], a, b).set_index("metric")
+            if own.empty:
+                continue
+            row = {"rate (1/s)": f"{own['rate_rps'].iloc[0]:.2f}", "A − B": f"{name_of(*a)} − {name_of(*b)}"}
+            for metric, unit in UNITS.items():
+                number, values = SIGNED[metric], own.loc[metric]
+                text = f"{number(values['difference'])} ({number(values['ci_low'])} to {number(values['ci_high'])})"
+                row[f"{SHOWN[metric][0]}, {unit}"] = text if established(values) else f"{text} †"
+            rows.append(row)
+    return pd.DataFrame(rows).style.hide()
+
+
+def pair_of(differences: pd.DataFrame, a: tuple[str, str], b: tuple[str, str]) -> pd.DataFrame:
+    columns = ("execution_a", "scheduler_a", "execution_b", "scheduler_b")
+    chosen = pd.Series(True, index=differences.index)
+    for column, value in zip(columns, (*a, *b), strict=True):
+        chosen &= differences[column] == value
+    return differences[chosen]
+
+
+TRAFFIC_NAMES = {"poisson": "Poisson", "burstgpt": "BurstGPT-like", "azure": "Azure-like"}
+POLICY_NAMES = {
+    "fcfs": "first come",
+    "routed": "first come, a line a GPU",
+    "bins": "bins in turn",
+    "shortest": "shortest first",
+    "aged": "shortest first, ageing",
+    "dedicated": "dedicated GPUs",
+}
+PART_NAMES = {
+    "line": "A line a GPU",
+    "chance": "Order or classes\nby chance",
+    "lengths": "Right lengths",
+    "memory": "Memory is scarce",
+    "padding": "Padding",
+    "all": "All together",
+}
+METRIC_NAMES = {"ttft_mean_s": "mean time to first token", "latency_mean_s": "mean latency"}
+
+
+def show_gains(gains: pd.DataFrame) -> Styler:
+    """Ratios of capacity with intervals and verdicts: a row a policy and correlation, a column a kind of traffic."""
+    rows = gains[gains["policy"] != "fcfs"]
+    shown = pd.DataFrame(
+        {
+            "policy": rows["policy"].map(POLICY_NAMES),
+            "rank correlation": ["" if math.isnan(rank) else f"{rank:g}" for rank in rows["rank_correlation"]],
+            "traffic": rows["traffic"].map(TRAFFIC_NAMES),
+            "ratio": [f"{ratio(row)}, {row.verdict}" for row in rows.itertuples()],
+        }
+    )
+    wide = shown.pivot_table(
+        index=["policy", "rank correlation"], columns="traffic", values="ratio", aggfunc="first", sort=False
+    )
+    return wide.reset_index().style.hide(axis="index")
+
+
+def show_parts(parts: pd.DataFrame) -> Styler:
+    """Factors of each gain with intervals."""
+    shown = pd.DataFrame(
+        {
+            "policy": parts["policy"].map(POLICY_NAMES),
+            "traffic": parts["traffic"].map(TRAFFIC_NAMES),
+            "part": [PART_NAMES[part].replace("\n", " ") for part in parts["part"]],
+            "ratio": [ratio(row) for row in parts.itertuples()],
+        }
+    )
+    wide = shown.pivot_table(
+        index=["traffic", "policy"], columns="part", values="ratio", aggfunc="first", sort=False
+    ).reindex(columns=[PART_NAMES[part].replace("\n", " ") for part in PARTS])
+    return wide.fillna("").reset_index().style.hide(axis="index")
+
+
+def show_saved(saved: pd.DataFrame) -> Styler:
+    """Shares of busy time saved, beside the most that any order could save."""
+    most = saved[saved["part"] == "most"].set_index(["traffic", "memory", "padding"])
+    rows = saved[saved["part"] != "most"]
+    shown = pd.DataFrame(
+        {
+            "traffic": rows["traffic"].map(TRAFFIC_NAMES),
+            "scarce": [_engine(row) for row in rows.itertuples()],
+            "policy": rows["policy"].map(POLICY_NAMES),
+            "at most": [
+                percent(most.loc[(row.traffic, row.memory, row.padding), "share"]) for row in rows.itertuples()
+            ],
+            "part": rows["part"],
+            "share": [share(row._asdict()) for row in rows.itertuples()],
+        }
+    )
+    wide = shown.pivot_table(
+        index=["traffic", "scarce", "at most", "policy"], columns="part", values="share", aggfunc="first", sort=False
+    )
+    return wide.reset_index().style.hide(axis="index")
+
+
+def show_delays(ratios: pd.DataFrame) -> Styler:
+    """Ratios of mean delays with intervals: a row a policy and load, a column a kind of traffic and metric."""
+    rows = ratios[ratios["policy"] != "fcfs"]
+    shown = pd.DataFrame(
+        {
+            "load": [f"{load:.0%}" for load in rows["load"]],
+            "policy": rows["policy"].map(POLICY_NAMES),
+            "traffic": rows["traffic"].map(TRAFFIC_NAMES),
+            "of": rows["metric"].map(METRIC_NAMES),
+            "ratio": [ratio(row) for row in rows.itertuples()],
+        }
+    )
+    wide = shown.pivot_table(
+        index=["of", "load", "policy"], columns="traffic", values="ratio", aggfunc="first", sort=False
+    )
+    return wide.reset_index().style.hide(axis="index")
+
+
+def _engine(row: Any) -> str:
+    if row.padding:
+        return f"memory, h = {row.padding:g} d"
+    return "memory" if row.memory else "places"
+
+
+def ratio(row: Any) -> str:
+    return f"{row.ratio:.3f} ({row.ci_low:.3f} to {row.ci_high:.3f})"
+
+
+def share(row: Any) -> str:
+    limits = f"{100 * row['ci_low']:.1f} to {100 * row['ci_high']:.1f}".replace("-", "−")
+    return f"{100 * row['share']:.1f} % ({limits})".replace("-", "−")

@@ -1,0 +1,130 @@
+"""Continuous batching: membership changes at each step, memory is the KV cache.
+
+The engine's settings; `serve` serves a request table with them, `loop` is the loop itself, and how long a step takes is
+a law of `latency.steps`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from simlib.checks import InputError, check_choice, check_integer, check_number, check_type
+from simlib.continuous import state
+from simlib.continuous.control import StepControl
+from simlib.requests.table import RequestTable
+
+PREFILL = ("first", "mixed", "chunked")
+ROUTING = ("shared", "round_robin", "least_tokens", "least_requests", "by_class")
+MOST_SEATS, MOST_TOKENS = 2**20, 2**40
+
+
+@dataclass(frozen=True, slots=True)
+class Continuous:
+    """Settings of a serving engine that batches continuously.
+
+    Parameters
+    ----------
+    max_seqs : int
+        Sequences that run at once on a GPU, at most; each of them takes a token of the budget, so that no more than
+        `token_budget` run.
+    kv_tokens : int, optional
+        Tokens that the KV cache of a GPU holds; by default without limit.
+    block_tokens : int
+        The cache is given out in blocks of so many tokens, a power of two; 1: token by token.
+    token_budget : int
+        Tokens of a step, decodes and prompts together.
+    prefill : {"chunked", "mixed", "first"}
+        Prompts fill what the decodes leave of the budget, the last one cut to fit; whole prompts only, beside the
+        decodes; whole prompts in steps of their own, which come first. A prompt above the budget goes alone where
+        prompts are whole.
+    steps_in_flight : {1, 2}
+        With 2, a step is composed while the one before it runs.
+    reserve : bool
+        Whether a sequence is given the memory of all its tokens when it is admitted, or blocks as it needs them; in
+        that case the newest sequences are preempted when none are left, and computed again later.
+    watermark : float
+        Share of the cache that an admission leaves free for those that run.
+    reuse : bool
+        Whether a sequence that was preempted finds the blocks again that nobody else was given meanwhile; free blocks
+        are given out in the order in which they became free, a sequence's last ones first. So do engines that cache
+        prefixes; without, all of it is computed again.
+    share_cached : bool
+        Whether the cached tokens of a prompt lie in blocks that other sequences hold: whole blocks of them take no
+        memory then. Otherwise each sequence holds its own.
+    whole_prompt : bool
+        Whether a prompt is admitted only if all of it fits, or if its first chunk does.
+    routing : {"shared", "round_robin", "least_tokens", "least_requests", "by_class"}
+        GPUs take from one line; or each request is given, at its arrival, to the next GPU, to the one with the fewest
+        tokens of unfinished requests (prompt and predicted output, the true one without predictions), or with the
+        fewest such requests; or, by its predicted output, to the one with the fewest of those that its class has.
+    classes : int, optional
+        Of ``routing="by_class"``: how many classes of predicted output share the GPUs, each as many as the others or
+        one more, at most one a GPU; by default one a GPU. Where they are cut: `classes.edges`.
+    timeout_s : float, optional
+        A client who has waited for so long, and was not admitted, is gone.
+    control : step_control.StepControl, optional
+        A controller on each GPU, which sets how many sequences run at once, or the tokens of a step, within the above.
+
+    Examples
+    --------
+    >>> Continuous(max_seqs=64, kv_tokens=60_000).prefill
+    'chunked'
+    """
+
+    max_seqs: int = 256
+    kv_tokens: int | None = None
+    block_tokens: int = 16
+    token_budget: int = 2048
+    prefill: str = "chunked"
+    steps_in_flight: int = 1
+    reserve: bool = False
+    watermark: float = 0.0
+    reuse: bool = False
+    share_cached: bool = False
+    whole_prompt: bool = True
+    routing: str = "shared"
+    timeout_s: float | None = None
+    control: StepControl | None = None
+    classes: int | None = None
+
+    def __post_init__(self) -> None:
+        check_integer("max_seqs", self.max_seqs, 1, MOST_SEATS)
+        block = check_integer("block_tokens", self.block_tokens, 1, 2**16)
+        if block & (block - 1):
+            raise InputError(f"block_tokens: {block} (expected a power of two)")
+        check_integer("token_budget", self.token_budget, block, MOST_TOKENS)
+        if self.kv_tokens is not None:
+            check_integer("kv_tokens", self.kv_tokens, block, MOST_TOKENS)
+        check_choice("prefill", self.prefill, PREFILL)
+        check_integer("steps_in_flight", self.steps_in_flight, 1, 2)
+        check_number("watermark", self.watermark, 0.0, 1.0, open_high=True)
+        check_choice("routing", self.routing, ROUTING)
+        if self.timeout_s is not None:
+            check_number("timeout_s", self.timeout_s, 0.0, open_low=True)
+        if self.control is not None:
+            check_type("control", self.control, StepControl, "a StepControl")
+        if self.classes is not None:
+            check_integer("classes", self.classes, 1)
+            if self.routing != "by_class":
+                raise InputError(f"classes: {self.classes} (expected routing 'by_class', not {self.routing!r})")
+
+    @property
+    def bits(self) -> int:
+        """Of the tokens of a block, which are ``1 << bits``."""
+        return self.block_tokens.bit_length() - 1
+
+    @property
+    def blocks(self) -> int:
+        """Blocks of a GPU's cache."""
+        return (MOST_TOKENS if self.kv_tokens is None else self.kv_tokens) // self.block_tokens
+
+    def needed_blocks(self, table: RequestTable) -> np.ndarray:
+        """Blocks of each request at its end: the last token is never read, so that it takes no place."""
+        return needed_blocks(table, self.bits, int(self.share_cached))
+
+
+def needed_blocks(table: RequestTable, bits: int, share: int) -> np.ndarray:
+    tokens = state.own_prompt_tokens(table, bits, share) + np.maximum(table.output_tokens - 1, 0)
+    return state.blocks_of(tokens, bits)

@@ -1,0 +1,1 @@
+"""Run-to-completion batches: shapes, the event loop, how kernels are compiled."""

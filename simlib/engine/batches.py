@@ -1,0 +1,321 @@
+"""Run-to-completion batches on G GPUs: the event loop.
+
+A GPU takes a batch and is busy until its longest request ends. The engine owns the clock and the order of events; what
+forms a batch is asked of the policy (`decide`, `learn`), how long it takes of the latency model (`law`). Everything
+here is a kernel: plain functions over arrays, run compiled, or interpreted to read and debug, equal to the last bit.
+
+At equal times: all completions of the instant (lowest GPU first), then all its arrivals in table order, then every
+idle GPU is asked, lowest first: once, and once more whenever the policy has turned requests away.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import functools
+import math
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from simlib.engine.compiled import borrowed, bound, called, compiled, is_own, uncounted
+from simlib.engine.shapes import BATCH_COLUMNS, BLOCK_BITS, BLOCK_TOKENS, Waiting
+
+SIZE, MAX_PROMPT, SUM_PROMPT, MAX_OUTPUT, SUM_OUTPUT, MAX_TOTAL, SQUARES, BLOCKS, GIVEN, NUMBER, GPU, SERVICE = range(
+    12
+)
+
+
+class Job(NamedTuple):
+    """What is to be served: the table's lengths, the queue of each request, the token capacity of a GPU."""
+
+    prompt_tokens: np.ndarray
+    output_tokens: np.ndarray
+    given_s: np.ndarray
+    queue_of: np.ndarray
+    capacity_tokens: np.ndarray
+
+
+class Batches(NamedTuple):
+    """What was served: one row a batch in order of start, the batch of each request, the policy's notes."""
+
+    start_s: np.ndarray
+    service_s: np.ndarray
+    size: np.ndarray
+    gpu: np.ndarray
+    queue: np.ndarray
+    max_prompt_tokens: np.ndarray
+    sum_prompt_tokens: np.ndarray
+    notes: np.ndarray
+    batch_of: np.ndarray
+
+
+class State(NamedTuple):
+    """Where the run stands: the clock, when each GPU ends (inf: idle), the batch that each one runs or ran last.
+
+    `note` is what the policy notes at the decision at hand.
+    """
+
+    now_s: np.ndarray
+    end_s: np.ndarray
+    running: np.ndarray
+    note: np.ndarray
+
+
+DONE, STUCK, BAD_DECISION, BAD_TIME = range(4)
+
+# A study asks for the columns of a run, and frees them, thousands of times. glibc gives what is freed back to the
+# system, whose page faults then cost as much as the loop: let it keep what a run of ten million needs.
+with contextlib.suppress(AttributeError, OSError, TypeError):  # another C library has no such settings
+    M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
+    _c = ctypes.CDLL(None)
+    _c.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
+    _c.mallopt(M_MMAP_MAX, 0)  # a mapping of its own goes back as a whole
+
+
+def take(
+    first: int,
+    last: int,
+    number: int,
+    capacity_tokens: int,
+    order: np.ndarray,
+    prompts: np.ndarray,
+    outputs: np.ndarray,
+    given_s: np.ndarray,
+    batch_of: np.ndarray,
+    batch: np.ndarray,
+) -> int:
+    """Take the requests at these places of `order`, as many as fit the token capacity, and describe the batch."""
+    size = tokens = max_prompt = sum_prompt = max_output = sum_output = max_total = blocks = squares = 0
+    longest_s = 0.0
+    for place in range(first, last):
+        request = order[place]
+        prompt, output = prompts[request], outputs[request]
+        total = prompt + output
+        tokens += total
+        if tokens > capacity_tokens:
+            break
+        batch_of[request] = number
+        size += 1
+        max_prompt = max(max_prompt, prompt)
+        sum_prompt += prompt
+        max_output = max(max_output, output)
+        sum_output += output
+        max_total = max(max_total, total)
+        squares += prompt * prompt + output * output
+        blocks += (total + BLOCK_TOKENS - 1) >> BLOCK_BITS
+        if len(given_s) > 0:
+            longest_s = max(longest_s, given_s[request])
+    batch[SIZE], batch[NUMBER], batch[MAX_TOTAL] = size, number, max_total
+    batch[MAX_PROMPT], batch[SUM_PROMPT], batch[MAX_OUTPUT], batch[SUM_OUTPUT] = (
+        max_prompt,
+        sum_prompt,
+        max_output,
+        sum_output,
+    )
+    batch[SQUARES], batch[BLOCKS], batch[GIVEN] = squares, blocks, longest_s
+    return size
+
+
+def next_instant(end_s: np.ndarray, arrival_s: float) -> float:
+    """When the next batch ends or, if a GPU is idle to notice, the next request arrives; inf for neither."""
+    now_s, idle = math.inf, False
+    for gpu in range(len(end_s)):
+        now_s = min(now_s, end_s[gpu])
+        idle = idle or end_s[gpu] == math.inf
+    return min(now_s, arrival_s) if idle else now_s
+
+
+def loop(
+    state: State,
+    waiting: Waiting,
+    job: Job,
+    batches: Batches,
+    decide: Callable[..., tuple[int, int]],
+    learn: Callable[..., None],
+    law: Callable[..., float],
+    params: np.ndarray,
+    memory: np.ndarray,
+    law_params: np.ndarray,
+) -> tuple[int, int]:
+    """The event loop: learn, let arrive, ask, take, time, start. Returns `DONE` or what went wrong, and the batches."""
+    state, seen, job, batches = uncounted(state), borrowed(waiting), uncounted(job), uncounted(batches)
+    params, memory, law_params = uncounted(params), uncounted(memory), uncounted(law_params)
+    arrival_s, head, tail, order = seen.arrival_s, seen.head, seen.tail, seen.order
+    end_s, running, note = state.end_s, state.running, state.note
+    places = order.view(np.uint64)  # unsigned: no check, at every look-up, whether to count from the end
+    prompts, outputs, given_s, queue_of, capacity_tokens = job
+    start_s, service_s, sizes, gpus, queues, max_prompt, sum_prompt, notes, batch_of = batches
+    arrived = taken = started = 0
+    while True:
+        now_s = next_instant(end_s, arrival_s[arrived] if arrived < len(arrival_s) else math.inf)
+        if now_s == math.inf:
+            return (DONE if taken == len(arrival_s) else STUCK), started
+        state.now_s[0] = now_s
+        for gpu in range(len(end_s)):
+            if end_s[gpu] <= now_s:
+                end_s[gpu] = math.inf
+                learn(now_s, gpu, running[gpu], params, memory)
+        while arrived < len(arrival_s) and arrival_s[arrived] <= now_s:
+            tail[queue_of[arrived]] += 1
+            arrived += 1
+        for gpu in range(len(end_s)):
+            while end_s[gpu] == math.inf and arrived > taken:
+                for column in range(len(note)):
+                    note[column] = 0.0
+                queue, size = decide(now_s, gpu, seen, params, memory, note)
+                if queue < 0 or queue >= len(head) or (size < 0 and tail[queue] == head[queue]):
+                    return BAD_DECISION, started
+                if size == 0 or tail[queue] == head[queue]:
+                    break
+                first, last = head[queue], min(tail[queue], head[queue] + abs(size))
+                if size < 0:  # turned away: in no batch
+                    for place in range(first, last):
+                        batch_of[places[place]] = -1
+                    head[queue] = last
+                    taken += last - first
+                    continue
+                batch = running[gpu]
+                batch[GPU] = gpu
+                size = take(
+                    first, last, started, capacity_tokens[0], places, prompts, outputs, given_s, batch_of, batch
+                )
+                time_s = law(batch, law_params)
+                if not (time_s >= 0.0 and now_s + time_s < math.inf):
+                    return BAD_TIME, started
+                batch[SERVICE] = time_s
+                for column in range(len(note)):
+                    notes[started, column] = note[column]
+                start_s[started], service_s[started], sizes[started] = now_s, time_s, size
+                gpus[started], queues[started] = gpu, queue
+                max_prompt[started], sum_prompt[started] = batch[MAX_PROMPT], batch[SUM_PROMPT]
+                end_s[gpu] = now_s + time_s
+                head[queue] += size
+                taken += size
+                started += 1
+
+
+decide: Any = None  # a policy's kernels and a law, bound to `loop_of` when it is compiled
+learn: Any = None
+law: Any = None
+
+
+def loop_of(
+    state: State,
+    waiting: Waiting,
+    job: Job,
+    batches: Batches,
+    params: np.ndarray,
+    memory: np.ndarray,
+    law_params: np.ndarray,
+) -> tuple[int, int]:
+    """Kernel: the event loop with one policy and one law compiled into it, in two thirds of the time."""
+    return loop(state, waiting, job, batches, decide, learn, law, params, memory, law_params)
+
+
+def interpreted(
+    state: State, waiting: Waiting, job: Job, batches: Batches, plan: Any, law: Any, law_params: Any
+) -> tuple:
+    """Run the loop as it stands, in plain Python."""
+    return loop(state, waiting, job, batches, plan.decide, plan.learn, law, plan.params, plan.memory, law_params)
+
+
+def all_compiled(
+    state: State, waiting: Waiting, job: Job, batches: Batches, plan: Any, law: Any, law_params: Any
+) -> tuple:
+    """Run the loop, the policy and the law compiled: the package's own into the loop, a user's beside it."""
+    kinds, arrays = signatures(), (state, waiting, job, batches)
+    numbers = (_floats(plan.params, 1), _floats(plan.memory, 2), _floats(law_params, 1))
+    if is_own(plan.decide) and is_own(plan.learn) and is_own(law):
+        return called(bound(loop_of, decide=plan.decide, learn=plan.learn, law=law), kinds.loop_of)(*arrays, *numbers)
+    kernels = (compiled(plan.decide, kinds.decide), compiled(plan.learn, kinds.learn), compiled(law, kinds.law))
+    return called(loop, kinds.loop)(*arrays, *kernels, *numbers)
+
+
+def _floats(numbers: np.ndarray, dimensions: int) -> np.ndarray:
+    """What a policy or a law brings along, as the compiled loop takes it: its caller has to see to that."""
+    if not isinstance(numbers, np.ndarray) or numbers.dtype != np.float64 or numbers.ndim != dimensions:
+        raise TypeError(f"{numbers!r:.80} (expected an array of floats in {dimensions} dimension(s))")
+    if not numbers.flags.c_contiguous:
+        raise TypeError(f"{numbers!r:.80} (expected rows that lie one after the other in memory)")
+    return numbers
+
+
+def serve(
+    waiting: Waiting, job: Job, gpus: int, plan: Any, law: Any, law_params: np.ndarray, way: Callable[..., int]
+) -> tuple[int, Batches, State]:
+    """Run the loop over a fresh state.
+
+    Parameters
+    ----------
+    plan : schedulers.Plan
+        `decide`, `learn`, `params`, `memory` and the names of the notes.
+    way : callable
+        `interpreted`, `all_compiled` or `stepped.stepped`: everything in plain Python; everything compiled; the loop
+        compiled, policy and law in plain Python.
+
+    Returns
+    -------
+    outcome : int
+        `DONE`, `STUCK`, `BAD_DECISION` or `BAD_TIME`.
+    batches : Batches
+        Trimmed to the batches that were started.
+    state : State
+        Where the run ended.
+    """
+    requests = len(waiting.arrival_s)
+    state = State(
+        now_s=np.full(1, -math.inf),
+        end_s=np.full(gpus, math.inf),
+        running=np.zeros((gpus, len(BATCH_COLUMNS))),
+        note=np.zeros(len(plan.notes)),
+    )
+    batches = Batches(
+        start_s=np.empty(requests),
+        service_s=np.empty(requests),
+        size=np.empty(requests, np.int64),
+        gpu=np.empty(requests, np.int64),
+        queue=np.empty(requests, np.int64),
+        max_prompt_tokens=np.empty(requests),
+        sum_prompt_tokens=np.empty(requests),
+        notes=np.empty((requests, len(plan.notes))),
+        batch_of=np.empty(requests, np.int64),
+    )
+    outcome, started = way(state, waiting, job, batches, plan, law, law_params)
+    return outcome, Batches(*(c if c is batches.batch_of else c[:started] for c in batches)), state
+
+
+def nothing_served(requests: int, notes: int) -> Batches:
+    """The batches of a run of which every request was rejected."""
+    none = np.zeros(0, np.int64)
+    return Batches(
+        *[np.zeros(0)] * 2, *[none] * 3, *[np.zeros(0)] * 2, np.zeros((0, notes)), np.full(requests, -1, np.int64)
+    )
+
+
+@functools.cache
+def signatures() -> SimpleNamespace:
+    """Numba types of everything that crosses between the engine, a policy and a law."""
+    from numba import types
+
+    from simlib.engine.borrowed import Borrowed
+
+    ints, floats, table = types.int64[::1], types.float64[::1], types.float64[:, ::1]
+    waiting = types.NamedTuple([ints] * 4 + [floats] + [ints] * 2, Waiting)
+    job = types.NamedTuple([ints, ints, floats, ints, ints], Job)
+    batches = types.NamedTuple([floats, floats, ints, ints, ints, floats, floats, table, ints], Batches)
+    state = types.NamedTuple([floats, floats, table, floats], State)
+    decide = types.UniTuple(types.int64, 2)(types.float64, types.int64, Borrowed(waiting), floats, table, floats)
+    learn = types.void(types.float64, types.int64, floats, floats, table)
+    law = types.float64(floats, floats)
+    decides, learns, times = (types.FunctionType(s) for s in (decide, learn, law))
+    arrays, numbers, ends = (state, waiting, job, batches), (floats, table, floats), types.UniTuple(types.int64, 2)
+    return SimpleNamespace(
+        decide=decide,
+        learn=learn,
+        law=law,
+        loop=ends(*arrays, decides, learns, times, *numbers),
+        loop_of=ends(*arrays, *numbers),
+    )

@@ -1,0 +1,213 @@
+"""Step times from a kernel profile: the sum over the kernels that a step runs.
+
+Reads three tables of measured kernel times (dense layers by tokens, head and sampler by sequences, attention by the
+step's shape), hands a step law to `continuous`. What is between the kernels is a constant per step, if known.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from simlib.checks import InputError, check_integer, check_number
+from simlib.engine.shapes import CHUNKS, CONTEXT, N_DECODES, PREFILL, PREFILL_CONTEXT, SQUARES
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+ONCE = ("embedding", "final_layernorm")
+TWICE = ("layernorm",)  # a transformer's layer has two, the table one
+KINDS = {
+    "dense": ("layer", "tokens", "time_us"),
+    "per_sequence": ("layer", "sequences", "time_us"),
+    "attention": ("prefill_chunk", "kv_prefill", "n_decode", "kv_decode", "time_us"),
+}
+AXES = KINDS["attention"][:4]
+
+
+def weight(value: float, params: np.ndarray, first: int, count: int) -> tuple[int, float]:
+    """Where a value lies in an ascending axis: the point below, and the part of the way to the next (beyond: more)."""
+    low, high = 0, count - 1
+    while high - low > 1:
+        middle = (low + high) >> 1
+        if params[first + middle] <= value:
+            low = middle
+        else:
+            high = middle
+    below, above = params[first + low], params[first + low + 1]
+    return low, max((value - below) / (above - below), 0.0)
+
+
+def line(value: float, params: np.ndarray, first: int, count: int) -> float:
+    """A value's time by linear interpolation; the axis of `count` points is followed by their times."""
+    at, part = weight(value, params, first, count)
+    low, high = params[first + count + at], params[first + count + at + 1]
+    return low + part * (high - low)
+
+
+def attention(chunk: float, kv: float, decodes: float, context: float, params: np.ndarray, first: int) -> float:
+    """Time of one layer's attention, linear between the grid's points in each of the four numbers."""
+    at, part, start = (0, 0, 0, 0), (0.0, 0.0, 0.0, 0.0), first + 4
+    counts = (int(params[first]), int(params[first + 1]), int(params[first + 2]), int(params[first + 3]))
+    a, part_a = weight(chunk, params, start, counts[0])
+    b, part_b = weight(kv, params, start + counts[0], counts[1])
+    c, part_c = weight(decodes, params, start + counts[0] + counts[1], counts[2])
+    d, part_d = weight(context, params, start + counts[0] + counts[1] + counts[2], counts[3])
+    at, part = (a, b, c, d), (part_a, part_b, part_c, part_d)
+    start += counts[0] + counts[1] + counts[2] + counts[3]
+    time = 0.0
+    for corner in range(16):
+        share, place = 1.0, 0
+        for axis in range(4):
+            up = (corner >> axis) & 1
+            share *= part[axis] if up else 1.0 - part[axis]
+            place = place * counts[axis] + at[axis] + up
+        if share != 0.0:
+            time += share * params[start + place]
+    return time
+
+
+def profile_law(shape: np.ndarray, params: np.ndarray) -> float:
+    """Kernel of `ProfileLaw`: dense by tokens, head and sampler by sequences, attention in every layer."""
+    decodes, tokens = shape[N_DECODES], shape[PREFILL]
+    dense, heads, grid = int(params[2]), int(params[3]), 4
+    time = params[0] + line(decodes + tokens, params, grid, dense)
+    grid += 2 * dense
+    time += line(decodes + shape[CHUNKS], params, grid, heads)
+    grid += 2 * heads
+    context = shape[CONTEXT] / decodes if decodes > 0.0 else 0.0
+    length, kv = 0.0, 0.0
+    if tokens > 0.0:
+        length, kv = shape[SQUARES] / tokens, shape[PREFILL_CONTEXT] / tokens
+    each = attention(length, kv, decodes, context, params, grid)
+    if length > 0.0 and tokens > length:  # further prompts of the same step
+        each += (tokens / length - 1.0) * attention(length, kv, 0.0, 0.0, params, grid)
+    return time + params[1] * each
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ProfileLaw:
+    """Time of a step by its kernels, plus a constant.
+
+    Parameters
+    ----------
+    numbers : ndarray of float
+        Axes and times of the tables, in seconds, as `read` lays them out.
+    overhead_s : float
+        What a step takes beside its kernels, seconds; it may be negative where kernels overlap.
+    layers : int
+        Layers of the model.
+
+    Notes
+    -----
+    Dense layers and attention are interpolated linearly between the measured points. Prompts that share a step stand
+    for equally many of their mean length, weighted by length; unequal contexts for their mean.
+    """
+
+    numbers: np.ndarray
+    overhead_s: float = 0.0
+    layers: int = 32
+    law = staticmethod(profile_law)
+    linear = False
+    spread = False
+
+    def __post_init__(self) -> None:
+        check_number("overhead_s", self.overhead_s)
+
+    @property
+    def params(self) -> np.ndarray:
+        """Numbers that `law` reads."""
+        return np.concatenate([[self.overhead_s, self.layers], self.numbers])
+
+    def with_overhead(self, overhead_s: float) -> ProfileLaw:
+        """The same kernels with another constant."""
+        return ProfileLaw(self.numbers, overhead_s, self.layers)
+
+
+def read(folder: str | Path, layers: int = 32, prefix: str = "") -> ProfileLaw:
+    """Read a folder's kernel tables.
+
+    Parameters
+    ----------
+    folder : str or Path
+        With exactly one ``*dense.csv.gz``, ``*per_sequence.csv.gz`` and ``*attention.csv.gz``.
+    layers : int
+        Layers of the model, >= 1.
+    prefix : str
+        How the files' names begin, where the folder holds several profiles.
+
+    Raises
+    ------
+    InputError
+        If a table is missing, several match, a column is missing, or the attention grid has holes.
+    """
+    check_integer("layers", layers, 1, 10_000)
+    tables = {kind: _table(Path(folder), kind, prefix) for kind in KINDS}
+    dense, heads, grid = tables["dense"], tables["per_sequence"], tables["attention"]
+    factor = {name: 1 if name in ONCE else layers * (2 if name in TWICE else 1) for name in dense["layer"].unique()}
+    tokens_s = _sums(folder, dense.assign(time_us=dense["time_us"] * dense["layer"].map(factor)), "tokens")
+    sequences_s = _sums(folder, heads, "sequences")
+    numbers = [[len(tokens_s), len(sequences_s)]]
+    numbers += [part for column in (tokens_s, sequences_s) for part in (column.index, column)]
+    return ProfileLaw(np.concatenate([*numbers, *_grid(folder, grid)]).astype(np.float64), 0.0, layers)
+
+
+def _sums(folder: Any, frame: pd.DataFrame, axis: str) -> pd.Series:
+    """Seconds of all layers by tokens or sequences, each of which must have every layer once."""
+    groups = frame.groupby(axis)
+    uneven = groups["layer"].nunique() != frame["layer"].nunique()
+    uneven |= groups.size() != frame["layer"].nunique()
+    if uneven.any() or len(uneven) < 2:
+        raise InputError(f"{folder}, {axis} {uneven.index[uneven].tolist()[:3]}: expected each layer once, at 2 points")
+    return 1e-6 * groups["time_us"].sum()
+
+
+def _grid(folder: Any, frame: pd.DataFrame) -> list[np.ndarray]:
+    """The attention table as a full grid: nothing costs nothing, and an empty part has no context."""
+    axes = [np.unique(np.append(frame[name], 0)) for name in AXES]
+    full = np.full([len(axis) for axis in axes], np.nan)
+    places = [np.searchsorted(axis, frame[name]) for axis, name in zip(axes, AXES, strict=True)]
+    full[tuple(places)] = 1e-6 * frame["time_us"]
+    full[0, :, 0, :] = 0.0
+    full[0, 1:] = full[0, :1]
+    full[:, :, 0, 1:] = full[:, :, 0, :1]
+    # The smallest context measured stands for none: between the two nothing is known.
+    full[:, :, 1:, 0] = full[:, :, 1:, 1]
+    # Beyond the mixed rows' most decodes, the growth of the last two.
+    for row in range(2, full.shape[2]):
+        hole = np.isnan(full[:, :, row])
+        step = (axes[2][row] - axes[2][row - 1]) / (axes[2][row - 1] - axes[2][row - 2])
+        full[:, :, row][hole] = (full[:, :, row - 1] + step * (full[:, :, row - 1] - full[:, :, row - 2]))[hole]
+    if np.isnan(full).any():
+        place = np.argwhere(np.isnan(full))[0]
+        point = ", ".join(f"{name} {axis[at]}" for name, axis, at in zip(AXES, axes, place, strict=True))
+        raise InputError(f"{folder}, attention: no row for {point} (expected a full grid)")
+    return [np.array(full.shape), *axes, full.ravel()]
+
+
+def _table(folder: Path, kind: str, prefix: str) -> pd.DataFrame:
+    import pandas as pd
+
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder (expected one with a kernel profile)")
+    found = sorted(folder.glob(f"{prefix}*{kind}.csv.gz"))
+    if len(found) != 1:
+        names = ", ".join(path.name for path in found) or "none"
+        raise InputError(f"{folder}: {len(found)} files *{kind}.csv.gz ({names}; expected one, see prefix)")
+    try:
+        frame = pd.read_csv(found[0])
+        missing = [name for name in KINDS[kind] if name not in frame]
+        if missing:
+            raise InputError(f"{found[0]}, {missing[0]}: missing column (expected {', '.join(KINDS[kind])})")
+        values = frame[[name for name in KINDS[kind] if name != "layer"]].apply(pd.to_numeric, errors="coerce")
+    except (OSError, ValueError) as problem:
+        raise problem if isinstance(problem, InputError) else InputError(f"{found[0]}: {problem}") from None
+    bad = ~(np.isfinite(values) & (values >= 0)).all(axis=1).to_numpy()
+    if bad.any() or not len(frame):
+        raise InputError(f"{found[0]}, row {int(np.argmax(bad)) if len(frame) else 0}: expected numbers >= 0")
+    frame[values.columns] = values
+    return frame

@@ -1,0 +1,73 @@
+"""How long a step of continuous batching takes: the affine law.
+
+The step loop calls a law's kernel with the step's shape (`steploop.SHAPE`) and the law's numbers. A law that is linear
+in the totals lets the loop take many steps at once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from simlib.checks import check_number
+from simlib.engine.shapes import CONTEXT, LONGEST, N_DECODES, PREFILL
+
+
+def linear_law(shape: np.ndarray, params: np.ndarray) -> float:
+    """Kernel of `StepLaw`; `params` is (a, b, c, d, h)."""
+    spread = params[4] * (shape[N_DECODES] * shape[LONGEST] - shape[CONTEXT]) if params[4] > 0.0 else 0.0
+    return params[0] + params[1] * shape[N_DECODES] + params[2] * shape[PREFILL] + params[3] * shape[CONTEXT] + spread
+
+
+@dataclass(frozen=True, slots=True)
+class StepLaw:
+    """Time of a step: a + b decodes + c prefill tokens + d context tokens + h (n longest context - total context).
+
+    Parameters
+    ----------
+    a_s : float
+        Fixed time of a step, seconds, >= 0; chiefly that of reading the weights.
+    b_s, c_s, d_s : float
+        Seconds for each sequence that decodes, each prompt token that is prefilled, each token of the decoding
+        sequences' contexts (the one that is being decoded included), >= 0.
+    h_s : float
+        Seconds for each token by which a context is shorter than the longest of the step: padding, or stragglers among
+        a kernel's blocks; >= 0, by default 0.
+
+    Notes
+    -----
+    With ``h_s=0`` linear in the step's totals: without recomputation a run's busy time depends on the number of its
+    steps only, not on their order.
+
+    Examples
+    --------
+    >>> StepLaw(0.0078, 0.0001, 0.000073, 58e-9).step_s(decodes=32, prefill_tokens=200, context_tokens=9000)
+    0.026122
+    """
+
+    a_s: float
+    b_s: float = 0.0
+    c_s: float = 0.0
+    d_s: float = 0.0
+    h_s: float = 0.0
+    law = staticmethod(linear_law)
+    linear = True
+
+    def __post_init__(self) -> None:
+        for name in ("a_s", "b_s", "c_s", "d_s", "h_s"):
+            check_number(f"latency {name}", getattr(self, name), 0.0)
+
+    @property
+    def spread(self) -> bool:
+        """Whether the law looks at the longest context."""
+        return self.h_s > 0
+
+    @property
+    def params(self) -> np.ndarray:
+        """Numbers that `law` reads, shape (5,)."""
+        return np.array([self.a_s, self.b_s, self.c_s, self.d_s, self.h_s], dtype=np.float64)
+
+    def step_s(self, decodes: float, prefill_tokens: float = 0.0, context_tokens: float = 0.0) -> float:
+        """Seconds of a step with equal contexts."""
+        return float(self.a_s + self.b_s * decodes + self.c_s * prefill_tokens + self.d_s * context_tokens)

@@ -1,0 +1,1 @@
+"""Who is next and how many: a file a policy."""

@@ -1,0 +1,1 @@
+"""What comes: request tables, made or read."""

@@ -1,0 +1,265 @@
+"""The request table: what arrives when, how long its prompt and its answer are, and what was predicted.
+
+The workload and trace modules make it, every policy reads it, nobody changes it: a run adds columns of its own.
+It is validated once, here, and is a struct of arrays (one row a request, in order of arrival).
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Hashable, Mapping, Sized
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from simlib.checks import InputError, check_integer, check_number, check_type
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+TOKEN_COLUMNS = ("prompt_tokens", "output_tokens", "predicted_output_tokens", "cached_prompt_tokens")
+REQUIRED = ("arrival_s", "prompt_tokens", "output_tokens")
+LABELS = ("request_id", "client", "model", "log_type")
+MAX_TOKENS = 2**31
+KEPT = 8
+# No clock of a simulated run reaches three years, no trace is thinner than four requests an hour.
+UNIX_CLOCK_S, UNIX_CLOCK_MS, SPARSE_GAP_S = 1e8, 1e11, 1000.0
+
+
+@dataclass(frozen=True, slots=True)
+class RequestTable:
+    """Requests in order of arrival, as columns of equal length.
+
+    Attributes
+    ----------
+    arrival_s : ndarray of float, shape (n_requests,)
+        Arrival times in seconds, ascending.
+    prompt_tokens, output_tokens : ndarray of int, shape (n_requests,)
+        Lengths, >= 0. An output of 0 is a failed request, simulated as given.
+    predicted_output_tokens : ndarray of int, shape (n_requests,), optional
+        Needed by policies that bin or order by predicted length.
+    cached_prompt_tokens : ndarray of int, shape (n_requests,), optional
+        Prompt tokens already in the prefix cache.
+    labels : dict of str to ndarray
+        Any of ``request_id, client, model, log_type``.
+    index : pandas.Index, optional
+        The index of the data frame that the table came from.
+
+    Raises
+    ------
+    InputError
+        Naming the column, the first bad row and its value.
+
+    Examples
+    --------
+    >>> table = RequestTable(arrival_s=[0.0, 0.5], prompt_tokens=[10, 20], output_tokens=[5, 7])
+    >>> len(table)
+    2
+    """
+
+    arrival_s: np.ndarray
+    prompt_tokens: np.ndarray
+    output_tokens: np.ndarray
+    predicted_output_tokens: np.ndarray | None = None
+    cached_prompt_tokens: np.ndarray | None = None
+    labels: Mapping[str, np.ndarray] = field(default_factory=dict)
+    index: Any = None
+    _kept: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        put = object.__setattr__
+        put(self, "arrival_s", _arrivals(self.arrival_s))
+        for column in TOKEN_COLUMNS:
+            values = getattr(self, column)
+            if values is not None or column in REQUIRED:
+                put(self, column, token_column(column, values, len(self)))
+        check_type("labels", self.labels, Mapping, "a mapping of name to values")
+        put(self, "labels", {name: _one_dimensional(name, values) for name, values in self.labels.items()})
+        for name, values in self.labels.items():
+            self._check_length(name, values)
+        if self.index is not None:
+            check_type("index", self.index, Sized, "one label a request")
+            self._check_length("index", self.index)
+        if self.cached_prompt_tokens is not None:
+            _refuse_first(
+                "cached_prompt_tokens",
+                self.cached_prompt_tokens,
+                self.cached_prompt_tokens > self.prompt_tokens,
+                "expected at most the row's prompt_tokens",
+            )
+
+    def _check_length(self, column: str, values: Any) -> None:
+        if len(values) != len(self):
+            raise InputError(f"{column}: {len(values)} rows (expected {len(self)}, as in arrival_s)")
+
+    def __len__(self) -> int:
+        return len(self.arrival_s)
+
+    @classmethod
+    def of(cls, requests: RequestTable | pd.DataFrame | Mapping[str, Any]) -> RequestTable:
+        """Take a table, a data frame or a mapping of columns; columns that are not the table's are left out.
+
+        Raises
+        ------
+        InputError
+            If a required column is missing or a value is bad (column, row and value named).
+        """
+        if isinstance(requests, RequestTable):
+            return requests
+        if not (hasattr(requests, "keys") and hasattr(requests, "__getitem__")):
+            raise InputError(f"requests: {type(requests).__name__} (expected a request table or a data frame)")
+        names = list(requests.keys())
+        missing = [column for column in REQUIRED if column not in names]
+        if missing:
+            hint = "; arrival_ms must be divided by 1000" if "arrival_ms" in names else ""
+            raise InputError(f"{missing[0]}: missing column (found {', '.join(map(str, names)) or 'none'}{hint})")
+        twice = [column for column in ("arrival_s", *TOKEN_COLUMNS, *LABELS) if names.count(column) > 1]
+        if twice:
+            raise InputError(f"{twice[0]}: {names.count(twice[0])} columns of that name (expected one)")
+        columns = {c: requests[c] for c in ("arrival_s", *TOKEN_COLUMNS) if c in names}
+        labels = {c: requests[c] for c in LABELS if c in names}
+        return cls(**columns, labels=labels, index=getattr(requests, "index", None))
+
+    def kept(self, key: Hashable, make: Callable[[], Any]) -> Any:
+        """What `make` makes of this table, made once: a table never changes. The last few are kept, by key."""
+        if key not in self._kept:
+            if len(self._kept) == KEPT:
+                self._kept.pop(next(iter(self._kept)))
+            self._kept[key] = make()
+        return self._kept[key]
+
+    def frame(self) -> pd.DataFrame:
+        """The table as a pandas data frame, with the index that it came with."""
+        import pandas as pd
+
+        columns = {c: getattr(self, c) for c in ("arrival_s", *TOKEN_COLUMNS) if getattr(self, c) is not None}
+        return pd.DataFrame({**self.labels, **columns}, index=self.index)
+
+    def head(self, rows: int) -> RequestTable:
+        """The first `rows` requests, or all if there are fewer."""
+        return self.rows(slice(0, check_integer("rows", rows, 1)))
+
+    def rows(self, which: slice | np.ndarray) -> RequestTable:
+        """The requests that a slice, a mask or an ascending array of positions selects.
+
+        Raises
+        ------
+        InputError
+            If it selects nothing, a row that does not exist, or rows out of order.
+        """
+        try:
+            which = which if isinstance(which, slice) else np.asarray(which)
+            selected = np.arange(len(self))[which]
+        except (IndexError, TypeError, ValueError):
+            selected = None
+        if selected is None or selected.ndim != 1 or (np.diff(selected) <= 0).any():
+            what = f"expected a slice, {len(self)} booleans, or ascending positions below {len(self)}"
+            raise InputError(f"rows: {which!r} ({what})")
+        which = selected
+        return RequestTable(
+            arrival_s=self.arrival_s[which],
+            labels={name: values[which] for name, values in self.labels.items()},
+            index=None if self.index is None else self.index[which],
+            **{c: None if getattr(self, c) is None else getattr(self, c)[which] for c in TOKEN_COLUMNS},
+        )
+
+    def with_predictions(self, predicted_output_tokens: np.ndarray | None) -> RequestTable:
+        """The same requests with other predictions (integers >= 0, one a request), or without any."""
+        column, values = "predicted_output_tokens", predicted_output_tokens
+        return self._but(column, None if values is None else token_column(column, values, len(self)))
+
+    def at_rate(self, factor: float) -> RequestTable:
+        """The same requests with every arrival time divided by `factor` > 0 (2 doubles the rate)."""
+        check_number("factor", factor, 0.0, open_low=True)
+        return self._but("arrival_s", _arrivals(self.arrival_s / factor))
+
+    def _but(self, column: str, values: np.ndarray | None) -> RequestTable:
+        """The same table with one column, checked already, in the place of another: the rest is shared."""
+        other = copy.copy(self)
+        object.__setattr__(other, column, values)
+        object.__setattr__(other, "_kept", {})
+        return other
+
+
+def _arrivals(given: Any) -> np.ndarray:
+    values = _one_dimensional("arrival_s", given)
+    if len(values) == 0:
+        raise InputError("arrival_s: the table has no rows (expected at least 1)")
+    if values.dtype.kind == "M" or (values.dtype.kind in "OUS" and _is_date(values[0])):
+        raise InputError(f"arrival_s, row 0: {values[0]} (expected seconds, this is a date)")
+    times = _numbers("arrival_s", values)
+    _refuse_first("arrival_s", times, times < 0, "expected seconds >= 0")
+    if times[-1] >= UNIX_CLOCK_S:
+        unit = "milliseconds" if times[-1] >= UNIX_CLOCK_MS else "seconds"
+        what = f"expected seconds from the start; this looks like a clock in {unit} since 1970"
+        raise InputError(f"arrival_s, row {len(times) - 1}: {times[-1]:.16g} ({what})")
+    falls = np.zeros(len(times), dtype=bool)
+    falls[1:] = times[1:] < times[:-1]
+    _refuse_first("arrival_s", times, falls, "expected times in ascending order")
+    if len(times) >= 10 and (times[-1] - times[0]) / (len(times) - 1) >= SPARSE_GAP_S:
+        gap = (times[-1] - times[0]) / (len(times) - 1)
+        raise InputError(f"arrival_s: mean gap {gap:.6g} s (expected seconds; these look like milliseconds)")
+    return times
+
+
+def token_column(column: str, given: Any, rows: int, *, copy: bool = True) -> np.ndarray:
+    """A column of lengths by the table's rules, or `InputError`; whoever only reads it needs no `copy`."""
+    values = _one_dimensional(column, given)
+    if len(values) != rows:
+        raise InputError(f"{column}: {len(values)} rows (expected {rows}, as in arrival_s)")
+    if values.dtype.kind in "iu" and len(values) and values.min() >= 0 and values.max() <= MAX_TOKENS:
+        # The common case: nothing to look for row by row.
+        return np.array(values, dtype=np.int64) if copy else np.asarray(values, dtype=np.int64)
+    numbers = _numbers(column, values)
+    bad = (numbers < 0) | (numbers != np.floor(numbers)) | (numbers > MAX_TOKENS)
+    _refuse_first(column, numbers, bad, "expected an integer >= 0")
+    return np.ascontiguousarray(numbers, dtype=np.int64)
+
+
+def _one_dimensional(column: str, given: Any) -> np.ndarray:
+    try:
+        values = np.asarray(given)
+    except ValueError:
+        raise InputError(f"{column}: rows of unequal length (expected one value a request)") from None
+    if values.ndim != 1:
+        raise InputError(f"{column}: {values.ndim} dimensions (expected one value a request)")
+    return values
+
+
+def _numbers(column: str, values: np.ndarray) -> np.ndarray:
+    if values.dtype.kind in "iuf":
+        numbers = np.array(values, dtype=np.float64)  # its own copy: nobody changes a table from outside
+    else:
+        numbers = np.array([_number(value) for value in values], dtype=np.float64)
+    bad = ~np.isfinite(numbers)
+    if bad.any():
+        row = int(np.argmax(bad))
+        raise InputError(f"{column}, row {row}: {values[row]} (expected a finite number)")
+    return numbers
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, (bool, np.bool_, complex, np.complexfloating)):  # numpy's complex numbers would lose a part
+        return np.nan
+    try:
+        return float(value)
+    except (TypeError, ValueError, OverflowError):
+        return np.nan
+
+
+def _is_date(value: Any) -> bool:
+    if hasattr(value, "isoformat"):
+        return True
+    try:
+        np.datetime64(str(value).strip().replace("/", "-")[:19].replace(" ", "T"))
+    except ValueError:
+        return False
+    return any(mark in str(value).strip()[1:] for mark in "-/")  # a leading one is a sign
+
+
+def _refuse_first(column: str, values: np.ndarray, bad: np.ndarray, expected: str) -> None:
+    if bad.any():
+        row = int(np.argmax(bad))
+        raise InputError(f"{column}, row {row}: {values[row]:.16g} ({expected})")

@@ -1,0 +1,361 @@
+"""Real traces as request tables: read a log, choose its rows, scale its rate, make it longer if that is asked for.
+
+First in the flow, beside `workload`: what comes out is the table that every policy reads, with an account of what was
+read, dropped, scaled and repeated. `trace_formats` knows the files, `datasets` where they lie, `histograms` makes a
+workload for whoever has no log.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import OrderedDict
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from simlib.checks import InputError, check_choice, check_integer, check_number, check_type
+from simlib.requests.streams import stream
+from simlib.requests.table import LABELS, SPARSE_GAP_S, TOKEN_COLUMNS, RequestTable
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from simlib.requests.trace_formats import Log
+
+
+MOST_ROWS = 100_000_000
+# No clock of a trace counts finer: a shorter span is one instant, and has no rate.
+SHORTEST_SPAN_S = 1e-9
+MOONCAKE_BLOCK_TOKENS = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """Requests from a file, and the account of how they came out of it; `str` gives the account as a sentence.
+
+    Attributes
+    ----------
+    requests : RequestTable
+        What `simulate` takes.
+    source, format : str
+        Name of the file, without its folder; key of `trace_formats.FORMATS`.
+    rows_read : int
+        Rows of the file up to the last one that is used; all of them unless `rows` ended the reading.
+    filtered_out, failed_dropped : int
+        Rows among these that a filter left out, and failed requests among the others that were dropped.
+    rows_moved : int
+        Rows read that stood before an earlier one in the file and were sorted in.
+    extended_rows, block_rows : int
+        Requests added by the bootstrap, and the length of its blocks; 0 without it.
+    rate_factor : float
+        What the arrival rate was multiplied by.
+    """
+
+    requests: RequestTable
+    source: str
+    format: str
+    rows_read: int
+    filtered_out: int = 0
+    failed_dropped: int = 0
+    rows_moved: int = 0
+    extended_rows: int = 0
+    block_rows: int = 0
+    rate_factor: float = 1.0
+
+    @property
+    def rate_rps(self) -> float | None:
+        """Mean arrival rate, gaps over the time they span; None for one request or all at one instant."""
+        return _mean_rate_rps(self.requests.arrival_s)
+
+    def __str__(self) -> str:
+        said = [f"{self.source} ({self.format}): {self.rows_read:,} rows read"]
+        counts = {"out of order and sorted": self.rows_moved, "filtered out": self.filtered_out}
+        said += [f"{rows:,} {what}" for what, rows in counts.items() if rows]
+        said += [f"{self.failed_dropped:,} failed requests dropped"] if self.failed_dropped else []
+        if self.extended_rows:
+            said.append(f"{self.extended_rows:,} added by bootstrap in blocks of {self.block_rows} consecutive rows")
+        said.append(f"{len(self.requests):,} requests")
+        if self.rate_rps is not None:
+            said[-1] += f" at {self.rate_rps:.3g} per second"
+        said += [f"the rate is {self.rate_factor:.6g} times the trace's"] if self.rate_factor != 1.0 else []
+        cached, prompts = self.requests.cached_prompt_tokens, self.requests.prompt_tokens
+        if cached is not None and prompts.any():
+            said.append(f"{cached.sum() / prompts.sum():.1%} of the prompt tokens cached")
+        return ", ".join(said)
+
+
+def read(
+    path: str | os.PathLike[str],
+    format: str = "auto",
+    *,
+    rows: int | None = None,
+    failed: Literal["drop", "keep"] = "drop",
+    model: str | None = None,
+    log_type: str | None = None,
+    rate_factor: float | None = None,
+    rate_rps: float | None = None,
+    extend: Literal["bootstrap"] | None = None,
+    block_rows: int = 50,
+    unsorted: Literal["refuse", "sort"] = "refuse",
+    cache_blocks: int | None = None,
+    seed: int = 0,
+) -> Trace:
+    """Read a trace or a benchmark's log, and choose, extend and scale what is read.
+
+    Rows are sorted, filtered, dropped, counted off, extended and scaled, in this order. The first request that is
+    kept arrives at 0; only the plain format keeps its own clock. The original's input is failures kept and a factor.
+
+    Parameters
+    ----------
+    path, format : str
+        The file, gzipped or not, and a key of `trace_formats.FORMATS`; ``"auto"`` goes by the columns.
+    rows : int, optional
+        How many requests, after filters and drops; default all.
+    failed : {"drop", "keep"}
+        What happens to requests with no output token.
+    model, log_type : str, optional
+        Only requests with this label.
+    rate_factor, rate_rps : float, optional
+        Multiply the arrival rate, or bring its mean (gaps over the time they span) to so many requests per second.
+    extend : "bootstrap", optional
+        Where `rows` are more than there are, add blocks of `block_rows` consecutive rows (gaps, lengths and labels
+        together), drawn with replacement; `seed` keys the draw.
+    unsorted : {"refuse", "sort"}
+        What happens to rows out of order: an error, or a stable sort.
+    cache_blocks : int, optional
+        For the format mooncake: blocks that the prefix cache holds, see `cached_prefix_tokens`; default no limit.
+
+    Raises
+    ------
+    InputError
+        Naming the argument, or file, row and column, with the value and what was expected.
+
+    Examples
+    --------
+    >>> from simlib.datasets import sample
+    >>> print(read(sample(), rows=200, failed="keep", rate_factor=100.0))
+    BurstGPT_sample.csv (burstgpt): 200 rows read, 200 requests at 0.589 per second, the rate is 100 times the trace's
+    """
+    rows = _check_rows(rows, extend)
+    check_choice("failed", failed, ("drop", "keep"))
+    check_choice("unsorted", unsorted, ("refuse", "sort"))
+    block_rows, seed = check_integer("block_rows", block_rows, 1), check_integer("seed", seed, 0, 2**32 - 1)
+    rate_factor, rate_rps = _check_rates(rate_factor, rate_rps)
+    from simlib.requests.trace_formats import parse
+
+    log = parse(path, format)
+    frame = _with_cache(log.source, _in_order(log, unsorted), cache_blocks)
+    frame, account = _choose(log.source, frame, rows, failed, {"model": model, "log_type": log_type}, extend)
+    arrival_s = log.seconds(frame["clock"].to_numpy())
+    extra = 0 if rows is None else rows - len(frame)
+    if extra:
+        arrival_s, picked = _bootstrap(log.source, arrival_s, extra, block_rows, seed)
+        frame = frame.iloc[picked]
+        account |= {"extended_rows": extra, "block_rows": block_rows}
+    factor = _factor(log.source, arrival_s, rate_factor, rate_rps)
+    return Trace(_table(log, frame, arrival_s / factor), log.source, log.format, **account, rate_factor=factor)
+
+
+def cached_prefix_tokens(
+    hash_ids: Sequence[Sequence[Hashable]],
+    prompt_tokens: Sequence[int],
+    cache_blocks: int | None = None,
+    block_tokens: int = MOONCAKE_BLOCK_TOKENS,
+) -> np.ndarray:
+    """Prompt tokens of each request that a prefix cache holds when it arrives; least recently used blocks go first.
+
+    Parameters
+    ----------
+    hash_ids : sequence of sequences
+        For each request, in order of arrival, the names of its prompt's blocks from the first on; equal names mean
+        equal content, prefix included.
+    prompt_tokens : sequence of int, shape (n_requests,)
+        Prompt lengths in tokens.
+    cache_blocks : int, optional
+        Blocks that the cache holds, >= 0; default no limit: every block seen once stays.
+    block_tokens : int
+        Tokens in a block, >= 1.
+
+    Returns
+    -------
+    ndarray of int, shape (n_requests,)
+        Length of the leading run of blocks that are cached, in tokens, at most the prompt.
+
+    Raises
+    ------
+    InputError
+        If an argument is out of range or the two sequences differ in length.
+
+    Notes
+    -----
+    A request's blocks are touched from the last to the first, as serving engines free them: what is evicted first is
+    the end of a prompt, never the prefix that its end is worth nothing without. Blocks are there from the arrival of
+    the request that brings them, its prefill taken as done.
+
+    Examples
+    --------
+    >>> cached_prefix_tokens([[1, 2], [1, 2, 3], [4], [1, 3]], [1024, 1500, 100, 700], cache_blocks=3).tolist()
+    [0, 1024, 0, 512]
+    """
+    block_tokens = check_integer("block_tokens", block_tokens, 1)
+    capacity = np.inf if cache_blocks is None else check_integer("cache_blocks", cache_blocks, 0)
+    for name, given in (("hash_ids", hash_ids), ("prompt_tokens", prompt_tokens)):
+        check_type(name, given, (Sequence, np.ndarray), "a sequence, one element a request")
+    if len(hash_ids) != len(prompt_tokens):
+        raise InputError(f"hash_ids: {len(hash_ids)} rows (expected {len(prompt_tokens)}, as in prompt_tokens)")
+    cache: OrderedDict[Hashable, None] = OrderedDict()
+    cached_tokens = np.zeros(len(hash_ids), dtype=np.int64)
+    for row, given in enumerate(hash_ids):
+        blocks = _blocks(row, given)
+        leading = next((i for i, block in enumerate(blocks) if block not in cache), len(blocks))
+        prompt = check_integer(f"prompt_tokens, row {row}", prompt_tokens[row], 0)
+        cached_tokens[row] = min(leading * block_tokens, prompt)
+        for block in reversed(blocks):
+            cache[block] = None
+            cache.move_to_end(block)
+        while len(cache) > capacity:
+            cache.popitem(last=False)
+    return cached_tokens
+
+
+def _blocks(row: int, given: Sequence[Hashable]) -> tuple[Hashable, ...]:
+    try:
+        hash(blocks := tuple(given))
+    except TypeError:
+        raise InputError(f"hash_ids, row {row}: {given!r} (expected a sequence of names or numbers)") from None
+    return blocks
+
+
+def _check_rows(rows: int | None, extend: str | None) -> int | None:
+    if extend is not None:
+        check_choice("extend", extend, ("bootstrap",))
+        if rows is None:
+            raise InputError(f"rows: None (expected a number of rows, as extend is {extend!r})")
+    return None if rows is None else check_integer("rows", rows, 1, MOST_ROWS)
+
+
+def _check_rates(factor: float | None, rate_rps: float | None) -> tuple[float | None, float | None]:
+    if factor is not None and rate_rps is not None:
+        raise InputError(f"rate_factor: {factor!r} and rate_rps: {rate_rps!r} (expected at most one of them)")
+    if factor is not None:
+        factor = check_number("rate_factor", factor, 1e-12, 1e12)
+    if rate_rps is not None:
+        rate_rps = check_number("rate_rps", rate_rps, 1e-12, 1e9)
+    return factor, rate_rps
+
+
+def _in_order(log: Log, unsorted: str) -> pd.DataFrame:
+    """The rows in order of arrival; `moved` marks those that stood after a later one in the file."""
+    clock = log.frame["clock"].to_numpy()
+    moved = clock < np.maximum.accumulate(clock)
+    if moved.any() and unsorted == "refuse":
+        row = int(np.argmax(moved))
+        value = np.datetime64(int(clock[row]), "ns") if log.unit == "date" else f"{clock[row]:.16g}"
+        early_s = (clock[row - 1] - clock[row]) / log.ticks_per_s
+        raise InputError(
+            f"{log.source}, row {row}, {log.arrival}: {value} (expected ascending times, this is {early_s:.6g} s "
+            "before the row above; unsorted='sort' puts them in order)"
+        )
+    return log.frame.assign(moved=moved).iloc[np.argsort(clock, kind="stable")]
+
+
+def _with_cache(source: str, frame: pd.DataFrame, cache_blocks: int | None) -> pd.DataFrame:
+    """The rows with their cached tokens where the trace names its blocks; failed requests fill the cache too."""
+    if "hash_ids" not in frame:
+        if cache_blocks is not None:
+            raise InputError(f"cache_blocks: {cache_blocks!r} (expected none: {source} has no hash_ids)")
+        return frame
+    cached = cached_prefix_tokens(frame["hash_ids"].tolist(), frame["prompt_tokens"].tolist(), cache_blocks)
+    return frame.assign(cached_prompt_tokens=cached)
+
+
+def _choose(
+    source: str,
+    frame: pd.DataFrame,
+    rows: int | None,
+    failed: str,
+    labels: Mapping[str, str | None],
+    extend: str | None,
+) -> tuple[pd.DataFrame, dict[str, int]]:
+    """The rows that are used, and the counts of those read and left out, under the names that `Trace` has for them."""
+    matching = np.logical_and.reduce([_matching(source, frame, label, wanted) for label, wanted in labels.items()])
+    kept = matching & ((frame["output_tokens"].to_numpy() > 0) | (failed == "keep"))
+    which = np.flatnonzero(kept)[:rows]
+    read = int(which[-1]) + 1 if len(which) == rows else len(frame)
+    account = {
+        "rows_read": read,
+        "filtered_out": int((~matching)[:read].sum()),
+        "failed_dropped": int((matching & ~kept)[:read].sum()),
+        "rows_moved": int(frame["moved"].to_numpy()[:read].sum()),
+    }
+    left_out = f"{read} rows, {account['filtered_out']} filtered out, {account['failed_dropped']} failed and dropped"
+    if len(which) == 0:
+        raise InputError(f"{source}: no requests left ({left_out}; expected at least 1)")
+    if rows is not None and len(which) < rows and extend is None:
+        raise InputError(
+            f"rows: {rows} asked for, {source} has {len(which)} requests ({left_out}; expected at most {len(which)}, "
+            "or extend='bootstrap')"
+        )
+    return frame.iloc[which], account
+
+
+def _matching(source: str, frame: pd.DataFrame, label: str, wanted: str | None) -> np.ndarray:
+    """Which rows have the label that is wanted."""
+    if wanted is None:
+        return np.ones(len(frame), dtype=bool)
+    check_type(label, wanted, str, "a name")
+    if label not in frame:
+        raise InputError(f"{label}: {wanted!r} (expected none: {source} has no such column)")
+    check_choice(f"{label} in {source}", wanted, sorted(frame[label].unique()))
+    return (frame[label] == wanted).to_numpy()
+
+
+def _bootstrap(
+    source: str, arrival_s: np.ndarray, extra: int, block_rows: int, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Arrivals and row numbers of the trace followed by `extra` rows in blocks, each row with the gap before it."""
+    real = len(arrival_s)
+    # The first row has no gap before it, so that no block begins there.
+    if block_rows > real - 1:
+        raise InputError(f"block_rows: {block_rows} (expected at most {real - 1}, as {source} gives {real} requests)")
+    blocks = -(-extra // block_rows)
+    starts = stream("trace bootstrap", seed, "arrivals").integers(1, real - block_rows, size=blocks, endpoint=True)
+    picked = (starts[:, None] + np.arange(block_rows)).ravel()[:extra]
+    gaps_s = np.diff(arrival_s)[picked - 1]
+    longer_s = np.concatenate([arrival_s, arrival_s[-1] + np.cumsum(gaps_s)])
+    return longer_s, np.concatenate([np.arange(real), picked])
+
+
+def _mean_rate_rps(arrival_s: np.ndarray) -> float | None:
+    span_s = arrival_s[-1] - arrival_s[0]
+    return float((len(arrival_s) - 1) / span_s) if span_s >= SHORTEST_SPAN_S else None
+
+
+def _factor(source: str, arrival_s: np.ndarray, factor: float | None, rate_rps: float | None) -> float:
+    if rate_rps is None:
+        return 1.0 if factor is None else factor
+    rate = _mean_rate_rps(arrival_s)
+    if rate is None:
+        what = "1 request" if len(arrival_s) == 1 else f"{len(arrival_s)} requests, all at the same instant"
+        raise InputError(f"rate_rps: {rate_rps:g} ({source} gives {what}; expected two times of arrival to scale)")
+    return rate_rps / rate
+
+
+def _table(log: Log, frame: pd.DataFrame, arrival_s: np.ndarray) -> RequestTable:
+    gap_s = (arrival_s[-1] - arrival_s[0]) / max(len(arrival_s) - 1, 1)
+    if log.starts_at_0 and len(arrival_s) >= 10 and gap_s >= SPARSE_GAP_S:
+        # The table would take such gaps for milliseconds; here the unit is known, and the rate is what is wrong.
+        raise InputError(
+            f"{log.source}: mean gap {gap_s:.6g} s after filters and scaling (expected below {SPARSE_GAP_S:g} s; "
+            "rate_factor or rate_rps brings it there)"
+        )
+    try:
+        return RequestTable(
+            arrival_s=arrival_s,
+            labels={name: frame[name].to_numpy() for name in LABELS if name in frame},
+            **{name: frame[name].to_numpy() for name in TOKEN_COLUMNS if name in frame},
+        )
+    except InputError as error:
+        raise InputError(f"{log.source}, {error}") from None

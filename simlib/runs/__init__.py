@@ -1,0 +1,1 @@
+"""What happened: runs, their metrics, their files."""

@@ -1,0 +1,233 @@
+"""From a run to numbers with the field's names.
+
+Reads a `run.Run`, simulates nothing: a second look, under another deadline, costs no second run.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from simlib.checks import InputError, check_number
+from simlib.runs.sla import METRICS, SLA
+from simlib.runs.stability import label
+from simlib.runs.tally import (
+    COMPLETED,
+    LAST,
+    LATENCY,
+    MISSED,
+    QUEUEING,
+    SERVICE,
+    TOKENS,
+    TPOT,
+    TPOTS,
+    TTFT,
+    TTFTS,
+    tally,
+)
+from simlib.stats.intervals import check_numbers
+
+if TYPE_CHECKING:
+    from simlib.runs.run import Run
+
+
+SUMMARY_KEYS = (
+    "requests",
+    "sla_violation_share",
+    "goodput_rps",
+    "latency_mean_s",
+    "latency_p50_s",
+    "latency_p95_s",
+    "latency_p99_s",
+    "queueing_mean_s",
+    "service_mean_s",
+    "ttft_mean_s",
+    "ttft_p99_s",
+    "tpot_mean_s",
+    "tpot_p99_s",
+    "itl_p99_s",
+    "throughput_rps",
+    "output_tokens_per_s",
+    "gpu_utilization",
+    "batch_size_mean",
+    "makespan_s",
+    "stability",
+)
+
+
+def request_times(run: Run) -> dict[str, np.ndarray]:
+    """Per-request times in seconds, in input order: latency, queueing, service, ttft, tpot.
+
+    Rejected requests have NaN in all; tpot is NaN below two output tokens.
+    """
+    times = _times(run)
+    arrival_s, outputs = run.table.arrival_s, run.table.output_tokens
+    gaps, short = outputs - 1.0, outputs < 2
+    if short.any():
+        gaps[short] = np.nan
+    return {
+        "latency": times.completion_s - arrival_s,
+        "queueing": times.start_s - arrival_s,
+        "service": times.completion_s - times.start_s,
+        "ttft": times.first_token_s - arrival_s,
+        "tpot": (times.completion_s - times.first_token_s) / gaps,
+    }
+
+
+def violations(run: Run, sla: SLA | float | str | None = None) -> np.ndarray:
+    """Whether each request misses the SLA (strictly later than a limit), shape (n_requests,).
+
+    A rejected request misses every deadline; a missing time per output token misses none.
+    """
+    completion_s = _times(run).completion_s
+    limits = SLA.of(run.sla if sla is None else sla).limits_s
+    missed = np.isnan(completion_s)
+    if "latency" in limits:  # against arrival + deadline, so that equality is exact
+        missed |= completion_s > run.table.arrival_s + limits["latency"]
+    if set(limits) - {"latency"}:
+        times = request_times(run)
+        _refuse_untimed(limits, int(np.count_nonzero(np.isnan(times["ttft"]) & ~np.isnan(completion_s))))
+        for metric in limits.keys() - {"latency"}:
+            missed |= times[metric] > limits[metric]
+    return missed
+
+
+def _refuse_untimed(limits_s: Mapping[str, float], untimed: int) -> None:
+    """Raise `InputError` if a limit is on what some completed requests do not have: a time to first token."""
+    for metric in limits_s.keys() - {"latency"}:
+        if untimed:
+            raise InputError(f"sla: {metric}<={limits_s[metric]:g} (the latency model gives no time to first token)")
+
+
+def summary(run: Run, sla: SLA | float | str | None = None) -> dict[str, float | int | str]:
+    """The run in numbers, by `SUMMARY_KEYS`: shares as fractions, times in seconds.
+
+    Shares count every request, rejected ones as violations; means and quantiles cover the completed ones.
+    Percentiles interpolate linearly. `makespan_s` runs from the first arrival to the last completion.
+    """
+    _check_run(run)
+    limits_s = SLA.of(run.sla if sla is None else sla).limits_s
+    table, most_s = run.table, np.array([limits_s.get(metric, math.inf) for metric in METRICS])
+    found = tally(table.arrival_s, table.output_tokens, *run.rows, most_s)
+    sums = found.sums.tolist()
+    completed, ttfts, tpots = (int(sums[place]) for place in (COMPLETED, TTFTS, TPOTS))
+    _refuse_untimed(limits_s, completed - ttfts)
+    makespan_s = sums[LAST] - float(table.arrival_s[0])
+    arrival_s = table.arrival_s if completed == len(table) else table.arrival_s[~np.isnan(run.times.completion_s)]
+    values = (
+        len(table),
+        sums[MISSED] / len(table),
+        _rate(len(table) - sums[MISSED], makespan_s),
+        _mean(sums[LATENCY], completed),
+        *_percentiles(found.latency_s, 50, 95, 99),
+        _mean(sums[QUEUEING], completed),
+        _mean(sums[SERVICE], completed),
+        _mean(sums[TTFT], ttfts),
+        *_percentiles(found.ttft_s, 99),
+        _mean(sums[TPOT], tpots),
+        *_percentiles(found.tpot_s, 99),
+        run.gap_p99_s(found.tpot_s, found.gaps),
+        _rate(completed, makespan_s),
+        _rate(sums[TOKENS], makespan_s),
+        _rate(run.busy_s, run.gpus * makespan_s),
+        run.batch_size_mean,
+        makespan_s,
+        label(arrival_s, found.completion_s) if completed else "unknown",
+    )
+    return dict(zip(SUMMARY_KEYS, values, strict=True))
+
+
+def _rate(amount: float, time_s: float) -> float:
+    """Amount per second; infinite, or nothing, where no time passes."""
+    return float(amount / time_s) if time_s > 0 else (np.inf if amount > 0 else 0.0)
+
+
+def _mean(total: float, count: int) -> float:
+    return total / count if count else float("nan")
+
+
+def percentiles(values: Any, *percents: float) -> list[float]:
+    """Exact percentiles with linear interpolation: `numpy.percentile` to the last bit, in a third of its time.
+
+    Parameters
+    ----------
+    values : array_like of float, shape (n,)
+        At least one; none missing.
+    *percents : float
+        From 0 to 100.
+
+    Raises
+    ------
+    InputError
+        If there is no value, one is not a finite number, or a percent is out of range.
+
+    Examples
+    --------
+    >>> percentiles([4.0, 1.0, 2.0, 3.0], 50, 99)
+    [2.5, 3.9699999999999998]
+    """
+    percents = [check_number("percents", percent, 0.0, 100.0) for percent in percents]
+    return _percentiles(check_numbers("values", values, "value"), *percents)
+
+
+def _percentiles(values: np.ndarray, *percents: float) -> list[float]:
+    """`percentiles` of values that are known to be right; NaN of none.
+
+    numpy selects one rank with vector instructions, several with a loop of branches: so one after the other, each
+    among what is above the rank before.
+    """
+    if not len(values):
+        return [float("nan")] * len(percents)
+    places = {percent: percent / 100 * (len(values) - 1) for percent in sorted(percents)}
+    found, below, above = {}, 0, values.copy()
+    for percent, place in places.items():
+        at = math.floor(place)
+        above.partition(at - below)
+        above, below = above[at - below :], at
+        low = float(above[0])
+        high = float(above[1:].min()) if len(above) > 1 else low
+        part = place - at
+        found[percent] = high - (high - low) * (1 - part) if part >= 0.5 else low + (high - low) * part
+    return [found[percent] for percent in percents]
+
+
+def token_p99(tpot_s: np.ndarray, gaps: np.ndarray) -> float:
+    """99th percentile over all gaps between tokens; a request's gaps are equal in run-to-completion.
+
+    `gaps` counts them, at least one a request.
+    """
+    if not len(tpot_s):
+        return float("nan")
+    total, top, partly = int(np.add.reduce(gaps)), max(1, len(tpot_s) // 24), tpot_s.copy()
+    while True:  # the slowest few of the requests most often have the slowest hundredth of the gaps
+        partly.partition(len(partly) - top)
+        slowest = (tpot_s >= partly[len(partly) - top]).nonzero()[0]
+        counts = gaps[slowest]
+        below = total - int(np.add.reduce(counts))
+        if below < 0.99 * total or top == len(tpot_s):
+            break
+        top = min(2 * top, len(tpot_s))
+    times_s = tpot_s[slowest]
+    order = times_s.argsort()
+    return float(times_s[order[(below + counts[order].cumsum()).searchsorted(0.99 * total)]])
+
+
+def _times(run: Run) -> Times:
+    _check_run(run)
+    return run.times
+
+
+def _check_run(run: Run) -> None:
+    if not hasattr(run, "served"):
+        raise InputError(f"run: {run!r} (expected a run, as simulate returns it)")
+
+
+class Times(NamedTuple):
+    """When each request started, had its first token and was complete, seconds; NaN where it was rejected."""
+
+    start_s: np.ndarray
+    first_token_s: np.ndarray
+    completion_s: np.ndarray

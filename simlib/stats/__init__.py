@@ -1,0 +1,1 @@
+"""Intervals, shares, steady states, rankings, replications."""

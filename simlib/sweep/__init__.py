@@ -1,0 +1,1 @@
+"""Many cells: a grid, its recipes, its workers, its results."""

@@ -1,0 +1,62 @@
+"""What the README says is what the committed tables say."""
+
+import json
+import re
+import textwrap
+from pathlib import Path
+
+import pandas as pd
+
+from book.chapters.capacity.sentences import headline
+from book.chapters.continuous import sentences as continuous_sentences
+from book.chapters.levels import sentences
+from book.chapters.sla_paper import sentences as sla_paper_sentences
+
+ROOT = Path(__file__).parents[2]
+RESULTS = ROOT / "data" / "results"
+
+
+def test_its_sentences_are_those_of_the_committed_results():
+    readme = (ROOT / "README.md").read_text()
+    table, differences, rankings = (
+        pd.read_csv(RESULTS / f"{name}.csv") for name in ("levels", "levels_differences", "cross_level")
+    )
+    assert sentences.headline(table, differences) in readme
+    assert sentences.cross_level_answer(rankings, differences) in readme
+    for name, said in (
+        ("deadline_capacity_ratios", headline),
+        ("controller_stability", sla_paper_sentences.headline),
+        ("binning_continuous", continuous_sentences.headline),
+    ):
+        assert said(pd.read_csv(RESULTS / f"{name}.csv")) in readme, name
+
+
+def test_every_path_that_it_names_is_there():
+    readme = (ROOT / "README.md").read_text()
+    named = re.findall(r"\]\((?!http)([^)]+)\)", readme) + re.findall(
+        r"`((?:book|notebooks|simlib|data|tests|figures)/[^`]*)`", readme
+    )
+    assert len(named) > 8
+    assert [path for path in named if not (ROOT / path).exists()] == []
+
+
+def test_the_first_steps_in_python_run_as_they_stand(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    steps = (ROOT / "README.md").read_text().partition("## First steps")[2].partition("\n## ")[0]
+    namespace: dict = {}
+    for block in re.findall(r"```python\n(.*?)```", steps, re.DOTALL):
+        *lines, last = textwrap.dedent("   " + block).strip().splitlines()
+        exec("\n".join(lines), namespace)
+        assert 0.0 <= eval(last, namespace) <= 1.0
+
+
+def test_the_first_steps_in_a_terminal_name_parameters_that_their_notebooks_have():
+    text = (ROOT / "README.md").read_text()
+    commands = re.findall(r"papermill (notebooks/\w+\.ipynb) out\.ipynb(.*)", text)
+    assert len(commands) == 2
+    for notebook, options in commands:
+        given = re.findall(r"-p (\w+)", options)
+        cells = json.loads((ROOT / notebook).read_text())["cells"]
+        (parameters,) = ("".join(c["source"]) for c in cells if "parameters" in c["metadata"].get("tags", []))
+        assert given and all(re.search(rf"^{name} =", parameters, re.MULTILINE) for name in given), notebook
+        assert all((ROOT / file).is_file() for file in re.findall(r"-f (\S+)", options))

@@ -1,0 +1,124 @@
+"""A real engine's log, replayed."""
+
+import gzip
+import json
+
+import numpy as np
+import pytest
+from replayed import ENGINE, LOG, made_log
+
+import simlib
+from book.chapters.trust.replayed_log import REACH_PERCENT
+from simlib.calibration.replay import COLUMNS, overhead_of, queued_s, read_log, validate
+from simlib.cli import main
+from simlib.continuous.serve import serve
+from simlib.continuous.settings import Continuous
+from simlib.latency import kernel_profile
+
+# Of the means of TTFT, TPOT and E2E, and of their 99th percentiles, in per cent.
+TARGETS = {"profile": (3, 1.5, 2, 2), "affine": (5, 3, 3, 4)}
+
+
+@pytest.fixture(scope="module")
+def folder(data_dir):
+    return data_dir / "llmservingsim"
+
+
+@pytest.mark.parametrize("model", TARGETS)
+def test_the_replay_meets_its_targets(folder, model):
+    rows = validate(folder, folder / LOG, ENGINE, [model]).rows
+    assert list(rows.columns) == list(COLUMNS)
+    errors = rows.set_index(["metric", "statistic"])["error_percent"].abs()
+    for metric, target in zip(("ttft", "tpot", "e2e"), TARGETS[model], strict=False):
+        assert errors[metric, "mean"] <= target
+        assert errors[metric, "p99"] <= TARGETS[model][3]
+
+
+def test_a_law_from_the_log_is_judged_on_later_requests(folder):
+    replay = validate(folder, folder / LOG, ENGINE, ["affine-from-log"])
+    errors = replay.rows.set_index(["metric", "statistic"])["error_percent"].abs()
+    # Of the six that are wanted, all but the P99 of TPOT (3.7 %, wanted 2): `studies.validation.prefix_hits` says why.
+    missed = [which for which, reach in REACH_PERCENT.items() if errors[which] > reach]
+    assert missed == [("tpot", "p99")] and errors["tpot", "p99"] < 4
+    assert replay.settings["laws"]["affine-from-log"]["a_s"] >= 0
+
+
+def test_a_profile_adds_up_to_what_its_tables_say(folder):
+    law = kernel_profile.read(folder)
+    decode = law.law(np.array([1.0, 16.0, 16.0, 0, 0, 0, 0]), law.params)
+    assert 0.015 < decode < 0.018  # 15.2 ms of dense kernels and the head, attention next to nothing
+    assert law.law(np.array([0, 0, 0, 2048.0, 1, 2048.0**2, 0]), law.params) == pytest.approx(0.19, rel=0.05)
+    assert law.with_overhead(0.001).law(np.zeros(7), law.with_overhead(0.001).params) > law.law(np.zeros(7), law.params)
+
+
+def test_the_terminals_verb_writes_the_columns(folder, tmp_path):
+    out = tmp_path / "out.json"
+    verb = ["validate", "--profile", str(folder), "--log", str(folder / LOG), "--max-num-seqs", "256"]
+    verb += ["--kv-blocks", "2587", "--token-budget", "2048", "--step-model", "profile", "--step-overhead", "0"]
+    verb += ["--timeseries", str(folder / LOG.replace("requests.jsonl", "timeseries.csv")), "--json", str(out)]
+    assert main(verb) == 0
+    document = json.loads(out.read_text())
+    assert set(document) == {"settings", "rows"} and set(document["rows"][0]) == set(COLUMNS)
+    assert document["settings"]["series"]["profile"]["running"] < 3
+
+
+@pytest.mark.parametrize("overhead_s", [-0.003, 0.002])
+def test_a_constant_per_step_is_found_again_whatever_its_sign(folder, overhead_s):
+    kernels = kernel_profile.read(folder)
+    log = made_log(kernels.with_overhead(overhead_s), ENGINE)
+    assert overhead_of(kernels, log, ENGINE, 30) == pytest.approx(overhead_s, abs=5e-5)
+
+
+@pytest.mark.parametrize(("seats", "in_flight"), [(8, 1), (8, 2), (1, 1), (1, 2)])
+def test_who_arrives_is_seen_when_the_next_step_starts_or_at_once_if_the_engine_rests(seats, in_flight):
+    table = simlib.RequestTable([0.0, 1.5, 3.0, 40.0], [4, 4, 4, 4], [9, 3, 3, 3])
+    served = serve(table, simlib.StepLaw(1.0), Continuous(seats, 1600, steps_in_flight=in_flight), log_steps=100)
+    assert queued_s(served, table.arrival_s).tolist() == [0.0, 2.0, 3.0, 40.0]
+
+
+def test_an_engine_that_tells_its_prefix_hits_has_them_replayed(tmp_path):
+    path = tmp_path / "log.jsonl"
+    path.write_text("\n".join(json.dumps(request(cached_toks=hits)) for hits in (0, 3)))
+    assert read_log(path).table.cached_prompt_tokens.tolist() == [0, 3]
+    path.write_text("\n".join(json.dumps(row) for row in (request(cached_toks=3), request())))
+    with pytest.raises(simlib.InputError, match="row 1, cached_toks"):
+        read_log(path)
+
+
+def request(**change):
+    stamps = {"queued_ts": 1.0, "scheduled_ts": 1.0, "first_token_ts": 2.0, "last_token_ts": 3.0}
+    return {"input_toks": 5, "output_toks": 5, "arrival_time": 1.7e9, **stamps, **change}
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"queued_ts": None}, "row 0, queued_ts"),
+        ({"last_token_ts": 1.5}, "last_token_ts before first_token_ts"),
+        ({"input_toks": "many"}, "row 0, input_toks"),
+    ],
+)
+def test_a_log_without_its_stamps_is_named(tmp_path, change, named):
+    path = tmp_path / "log.jsonl.gz"
+    path.write_bytes(gzip.compress(json.dumps(request(**change)).encode()))
+    with pytest.raises(simlib.InputError, match=named):
+        read_log(path)
+
+
+def test_a_folder_of_two_gpus_needs_a_prefix(folder, tmp_path):
+    for path in folder.glob("*tp1*"):
+        for gpu in ("A", "B"):
+            (tmp_path / path.name.replace("RTX4090", gpu)).write_bytes(path.read_bytes())
+    with pytest.raises(simlib.InputError, match="2 files"):
+        kernel_profile.read(tmp_path)
+    assert kernel_profile.read(tmp_path, prefix="A_").layers == 32
+
+
+@pytest.mark.parametrize(
+    ("option", "named"), [("--max-num-seqs", "--max-num-seqs: 0"), ("--kv-blocks", "--kv-blocks: 0")]
+)
+def test_the_terminal_names_bad_options(folder, capsys, option, named):
+    verb = {"--profile": str(folder), "--log": str(folder / LOG), "--max-num-seqs": "8", "--kv-blocks": "90"}
+    verb |= {"--token-budget": "2048", option: "0"}
+    assert main(["validate", *(word for pair in verb.items() for word in pair)]) == 2
+    assert named in capsys.readouterr().err

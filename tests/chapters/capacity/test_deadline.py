@@ -1,0 +1,93 @@
+"""Capacities under a deadline: their table and ratios by hand, and one small search of every system."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from book.chapters.capacity import deadline, figures, sentences, tables
+from book.chapters.continuous import executions
+from book.chapters.continuous.executions import BATCHES, STEPS
+from simlib import InputError
+
+SYSTEMS = [
+    (BATCHES, "static_fifo", 1),
+    (BATCHES, "dynamic_no_bins", 1),
+    (BATCHES, "multi_bin_dynamic", 2),
+    (BATCHES, "joint_optimum", 2),
+    (STEPS, "static_fifo", 1),
+    (STEPS, "fcfs", 1),
+    (STEPS, "multi_bin_dynamic", 2),
+    (STEPS, "joint_optimum", 2),
+]
+FACTORS = [1.0, 1.0, 1.5, 2.0, 4.0, 8.0, 8.04, 7.6]
+
+
+def roots(noise: float = 0.003, gpus=(1, 4), factors=FACTORS) -> pd.DataFrame:
+    """Replications that share their luck: the systems differ by given factors, but for a little noise."""
+    rng, rows = np.random.default_rng(5), []
+    for count in gpus:
+        luck = count * np.exp(0.3 * rng.standard_normal(10))
+        for key, factor in zip(SYSTEMS, factors, strict=True):
+            for replication, base in enumerate(luck):
+                place = dict(zip(deadline.KEYS, (count, 0.05, *key), strict=True))
+                own = factor * base * np.exp(noise * rng.standard_normal())
+                rows.append(place | {"replication": replication, "capacity_rps": own})
+    return pd.DataFrame(rows)
+
+
+def test_the_systems_have_every_number_of_bins_in_both_worlds():
+    given = executions.contest(400)
+    found = deadline.systems(given, (2, 4))
+    binned = ("multi_bin_dynamic", "joint_optimum")
+    assert [key for key in found if key[2] == 4] == [(way, name, 4) for way in (BATCHES, STEPS) for name in binned]
+    assert len(found) == 4 + 8
+    assert all(policy.k_bins == k for (_, name, k), (policy, _) in found.items() if name == "multi_bin_dynamic")
+    joint = found[BATCHES, "joint_optimum", 4][0]
+    assert 1 < joint.k_bins <= 4 and list(joint.batch_sizes) == sorted(joint.batch_sizes, reverse=True)
+    with pytest.raises(InputError, match="k_bins"):
+        deadline.systems(given, (1,))
+
+
+def test_ratios_are_paired_and_told_with_their_sign():
+    table = deadline.ratios_of(roots())
+    bins = table[(table["execution"] == BATCHES) & (table["scheduler"] == "multi_bin_dynamic")]
+    assert bins["ratio"].to_numpy() == pytest.approx([1.5, 1.5], rel=0.02)
+    assert (bins["ci_high"] / bins["ci_low"] < 1.05).all()  # far narrower than the luck that they share
+    assert len(table) == 2 * 6
+    assert "On 4 GPUs bins carry more, most with K = 2" in sentences.answer(table)
+    assert "4.0 times the load of static_fifo" in sentences.engine(table)
+    assert "2 are equivalent within 2%" in sentences.equivalence(table)
+    assert "2 bins carry 1.4" in sentences.headline(table)
+    assert "4 GPUs: at most K = 2 (2.0" in sentences.joint(table)
+    worse = deadline.ratios_of(roots(factors=[1, 1, 0.5, 1, 4, 8, 7, 8]))
+    assert "carry less" in sentences.answer(worse)
+    assert "0 are equivalent" in sentences.equivalence(worse)
+    nothing = deadline.ratios_of(roots(noise=0.5, factors=[1, 1, 1, 1, 4, 8, 8, 8]))
+    assert "are not shown to matter" in sentences.answer(nothing)
+    assert "K = 2" in tables.show_deadline_ratios(table).to_html()
+    assert len(figures.bins_by_gpus(table).axes) == 2
+
+
+def test_capacities_are_means_over_replications():
+    table = deadline.capacities(roots(gpus=(4,)))
+    row = table.iloc[2]
+    own = roots(gpus=(4,)).query("scheduler == 'multi_bin_dynamic' and execution == @BATCHES")["capacity_rps"]
+    assert row["capacity_rps"] == pytest.approx(own.mean())
+    assert row["per_gpu_rps"] == pytest.approx(own.mean() / 4)
+    assert row["ci_low"] < row["capacity_rps"] < row["ci_high"]
+    assert "K = 2" in tables.show_deadline_capacities(table).to_html()
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_small_search_finds_a_root_of_every_system():
+    given = executions.contest(400)
+    found = deadline.roots_of(given, 600, gpus=(2,), late_shares=(0.05,), k_bins=(2,), replications=2)
+    assert len(found) == 2 * len(SYSTEMS)
+    assert (found["capacity_rps"] > 0).all()
+    engine, batches = (found[found["execution"] == way]["capacity_rps"].min() for way in (STEPS, BATCHES))
+    assert engine > batches
+    for bad in ({"gpus": (0,)}, {"late_shares": (1.5,)}, {"k_bins": (1,)}):
+        with pytest.raises(InputError, match=next(iter(bad))):
+            deadline.roots_of(given, 600, **bad)

@@ -1,0 +1,56 @@
+"""What plans cost against the best that they could have been, and how it is told."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import simlib
+from book.chapters.planning import sentences, study, tables
+from simlib import InputError, StepLaw
+from simlib.planning import demand, figure, fleet
+from simlib.planning.planner import Planner
+from simlib.requests.lengths import LogNormal
+
+
+def test_a_plan_loses_little_and_never_gains_on_the_best_of_its_size():
+    asked = demand.described(20.0, LogNormal(400, 0.7, 1, 3000), LogNormal(120, 0.7, 1, 2000), requests=800)
+    engine = fleet.engine(StepLaw(0.008, 0.0002, 0.00004, 5e-8), kv_tokens=40_000)
+    grid = {"max_gpus": 3, "max_seqs": (8, 32), "token_budgets": (512,), "k_bins": (1, 4)}
+    planner = Planner(asked, [engine], "ttft_p99<=1.5", **grid)
+    table = study.regret({"chat": (planner, asked)}, draws=4)
+    row = table.iloc[0]
+    assert (row["configurations"], row["draws"]) == (4, 4)
+    assert 0 <= row["lost_share"] <= 0.05
+    assert row["chosen_load"] <= row["best_load"]
+    assert "1 plans 1 lose" in sentences.regret_answer(table)
+    assert "chat" in tables.show_regret(table).to_html()
+    plan = planner.plan()
+    told = tables.table_of(plan)
+    assert list(told["quantity"]) == ["ttft_p99", "headroom"]
+    assert "max-num-seqs" in tables.show(plan).to_html()
+    curve = plan.curve()
+    assert curve.groupby("load")["share_of_limit"].mean().is_monotonic_increasing
+    assert len(figure.by_load(curve).axes) == 1
+    with pytest.raises(InputError, match="draws"):
+        study.regret({"chat": (planner, asked)}, draws=1)
+
+
+def test_a_loss_beyond_the_limit_is_told():
+    rows = pd.DataFrame({"demand": ["a", "b"], "lost_share": [0.01, 0.2], "ci_low": [0.0, 0.1], "ci_high": [0.02, 0.3]})
+    text = sentences.regret_answer(rows)
+    assert "Of 2 plans 1 lose at most 5%" in text
+    assert "b: 20" in text
+
+
+def test_halves_share_no_request():
+    table = simlib.workload.original(400, seed=3)
+    first, second = study.halves(table, "mine", 300)
+    assert first.name == "first half of mine"
+    drawn = [set(zip(one.draw(1).prompt_tokens, one.draw(1).output_tokens, strict=True)) for one in (first, second)]
+    given = list(zip(table.prompt_tokens, table.output_tokens, strict=True))
+    assert drawn[0] <= set(given[:200])
+    assert drawn[1] <= set(given[200:])
+    with pytest.raises(InputError, match="first half of mine: 95"):
+        study.halves(table.rows(np.arange(200)[:190]), "mine", 300)

@@ -1,0 +1,74 @@
+"""The studies of the rules: what must come out whatever the seed."""
+
+import numpy as np
+import pytest
+
+import simlib
+from book.chapters.sla_paper import figures, rules, sentences
+
+
+@pytest.fixture(scope="module")
+def overflow():
+    return rules.overflow(epsilons=(0.05, 0.2), batches=(64,), replications=2)
+
+
+@pytest.fixture(scope="module")
+def regimes():
+    controls = [{"sla": "paper", "feedback": fed} for fed in ("step", "latency")] + [{"sla": "regression"}]
+    return rules.two_starts(controls, loads=(0.1, 0.7), requests=2000, replications=2)
+
+
+def test_equation_12_keeps_its_promise_for_normal_sums_and_estimates_break_it(overflow):
+    """4,000 batches a cell: an overflow of 5 % has a standard error of 0.35 points, so that 7 % is 6 of them."""
+    rows = overflow[(overflow["lengths"] == "normal_like") & (overflow["epsilon_m"] == 0.05)].set_index("requests_seen")
+    assert rows.loc[0, "overflow_share"] < 0.07
+    assert rows.loc[64, "overflow_share"] > rows.loc[0, "overflow_share"]
+    assert "5 %" in sentences.overflow_answer(overflow)
+
+
+def test_end_to_end_feedback_falls_to_its_floor_and_step_feedback_never_falls(regimes):
+    by = regimes.set_index(["sla", "feedback", "load", "start"])
+    assert (regimes.loc[regimes["feedback"] == "step", "kept_up"] > 0.9).all()
+    fallen = by.loc[("paper", "latency", 0.7, "backlog")]
+    assert fallen["kept_up"] * fallen["rate_rps"] == pytest.approx(fallen["floor_rps"], rel=0.1)
+    assert by.loc[("paper", "latency", 0.1, "backlog"), "kept_up"] > 0.9  # below the floor's rate
+
+
+def test_an_equal_workload_is_evicted_in_cycles_and_the_released_patch_evicts_less():
+    table = rules.memory_in_engine(rules=("released", "original"), replications=2, requests=200)
+    equal = table[table["lengths"] == "equal"].set_index("memory_rule")
+    assert equal.loc["original", "preemptions_per_request"] == 0
+    assert 0 < equal.loc["released", "preemptions_per_request"] < equal.loc["none", "preemptions_per_request"]
+    kept = rules.memory_run("equal", None, 800).kv["kv_share"].to_numpy()
+    cycles = np.count_nonzero((kept[1:] < 0.9) & (kept[:-1] >= 0.9))
+    assert cycles >= 3
+    assert "preemptions" in sentences.memory_answer(table)
+
+
+def test_the_regression_settles_sooner_and_nearer_than_the_papers_rule():
+    table = rules.settling(("paper", "regression"), starts=(256,), windows=(16,), intervals=(16,), replications=2)
+    steps, distance = (table.set_index("sla_rule")[name] for name in ("steps", "distance"))
+    assert steps["regression"] < steps["paper"] and distance["regression"] < distance["paper"]
+    assert "regression needs" in sentences.settling_answer(table)
+
+
+def test_no_rule_beats_the_static_cap_without_slower_steps():
+    table = rules.against_hindsight(("regression",), (16,), requests=1500, replications=2)
+    ratio = table.set_index("sla_rule")["throughput_ratio"]
+    assert ratio["static"] == 1 and ratio["regression"] < 1.0
+    assert "static cap" in sentences.hindsight_answer(table)
+
+
+def test_figures_show_every_row(overflow, regimes):
+    figure = figures.regimes(regimes)
+    shown = sum(len(line.get_xdata()) for line in figure.axes[0].lines)
+    names = regimes.drop_duplicates(["sla", "feedback"])
+    assert shown == len(regimes) / 2 + len(names)
+    assert len(figures.overflow(overflow).axes) == 2
+    response = figures.response(rules.step_response(("paper",), requests=300), 90.9)
+    assert response.axes[0].lines
+
+
+def test_an_unknown_kind_of_lengths_is_named():
+    with pytest.raises(simlib.InputError, match="burstgpt"):
+        rules.overflow(sources=("burst",), replications=2)

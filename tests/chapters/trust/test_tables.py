@@ -1,0 +1,68 @@
+"""Sentences and tables about coverage follow the numbers."""
+
+import pandas as pd
+import pytest
+
+from book.chapters.trust import sentences, tables
+from simlib.runs.stability import Verdict
+from simlib.stats.intervals import Estimate
+
+
+def row(method, coverage, recommended, quantity="mean", rho=0.5, memories=1000, study="steady_state"):
+    made = {"queue": "mm1", "rho": rho, "quantity": quantity, "method": method, "experiments": 1000}
+    return (
+        made
+        | {"coverage": coverage, "recommended": recommended, "study": study, "requests": 10 * memories}
+        | {"memories": memories}
+    )
+
+
+@pytest.fixture
+def table() -> pd.DataFrame:
+    rows = [
+        row("batch_means", 0.951, True),
+        row("batch_means", 0.94, True, rho=0.9, memories=2000),
+        row("sectioning", 0.949, True, "p95"),
+        row("sectioning", 0.948, True, "p99", memories=3000),
+        row("order statistics", 0.21, False, "p99"),
+        row("order statistics", 0.08, False, "p99", rho=0.9),
+        row("independent requests", 0.33, False),
+        row("replications", 0.95, True, study="terminating", memories=500),
+    ]
+    return pd.DataFrame(rows).assign(ci_low=0.0, ci_high=1.0)
+
+
+def test_the_answer_says_what_is_kept_and_what_is_not(table):
+    said = sentences.coverage_answer(table)
+    assert "Of 5 cases in which a method is recommended, 5 cover" in said
+    assert "(94.0 to 95.1 %)" in said and "8.0 to 21.0 %" in said and "33.0 to 33.0 %" in said
+    table.loc[:1, "coverage"] = [0.90, 0.925]
+    table = table.assign(ci_low=table["coverage"] - 0.01, ci_high=table["coverage"] + 0.01)
+    said = sentences.coverage_answer(table)
+    assert "recommended, 3 cover" in said
+    assert "of the others 1 have intervals that reach" in said
+
+
+def test_the_numbers_are_the_shortest_recommended_runs(table):
+    numbers = sentences.coverage_numbers(table)
+    shortest = {key: value for key, value in numbers.items() if key.startswith("from_")}
+    assert shortest == {"from_means": 1000, "from_p95": 1000, "from_p99": 3000, "from_replications": 500}
+    assert (numbers["memory_low"], numbers["load_low"], numbers["load_high"]) == (10, 0.5, 0.9)
+
+
+def test_the_table_stars_what_is_recommended_and_tells_the_studies_apart(table):
+    shown = tables.show_coverage(table).data.set_index("interval")
+    assert shown.loc["mean: batch_means (one run)", "mm1, 0.5"] == "95.1 % *"
+    assert shown.loc["mean: replications", "mm1, 0.5"] == "95.0 % *"
+    assert shown.loc["mean: replications", "mm1, 0.9"] == "–"
+    assert shown.loc["p99: order statistics (one run)", "mm1, 0.9"] == "8.0 %"
+
+
+def test_an_estimate_without_an_interval_shows_its_reason():
+    good = Estimate(1.5, 1.25, 1.75, "batch_means", 20)
+    none = Estimate(9.0, None, None, "none", 20, "too short")
+    verdict = Verdict("near_critical", Estimate(0.98, 0.9, 1.1, "windows", 20), "stable", "unclear")
+    shown = tables.show_steady_state({"static_fifo": (good, none, verdict)}).data.iloc[0]
+    assert shown["mean (s)"] == "1.500 (1.250 to 1.750)"
+    assert shown["P99 (s)"] == "9.000 (no interval: too short)"
+    assert (shown["two starts"], shown["load"]) == ("near critical", "0.980 (0.900 to 1.100)")

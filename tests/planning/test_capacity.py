@@ -1,0 +1,178 @@
+"""Capacity: a closed form, roots by hand, and what makes an answer doubtful."""
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import simlib
+from simlib import levels
+from simlib.checks import InputError
+from simlib.planning import capacity
+from simlib.planning.capacity import Search
+from simlib.requests import arrivals, lengths, workload
+from simlib.requests.table import RequestTable
+from simlib.stats.intervals import paired_difference
+from simlib.stats.replications import replicate
+
+MEAN_TOKENS, TOKEN_S = 1000.0, 1e-4  # M/M/1 with a mean service time of 0.1 s
+
+
+def single_server(requests, seed):
+    """Poisson arrivals at one per second, and nearly exponential service times."""
+    rng = np.random.default_rng([61, seed])
+    arrival_s, tokens = np.cumsum(rng.exponential(size=requests)), rng.exponential(MEAN_TOKENS, requests)
+    return RequestTable(arrival_s, np.zeros(requests, int), np.rint(tokens).astype(int))
+
+
+MM1 = Search({"fifo": simlib.StaticFIFO(1)}, single_server, f"0,{TOKEN_S},0", sla=1.0, late_share=0.1, requests=20_000)
+
+
+def test_the_capacity_of_a_single_server_is_the_closed_forms():
+    # P(T > d) = exp(-(mu - rate) d) in M/M/1, so that the root is mu - ln(1 / share) / d. An interval of 99.9 % and a
+    # fixed seed; runs twice as long say the same.
+    found = capacity.study(MM1, 20, seed=42)
+    row = found.table.iloc[0]
+    mean, half = row["capacity_rps"], (row["ci_high"] - row["ci_low"]) / 2
+    assert abs(mean - (10.0 - math.log(10.0))) < 3.883 / 2.093 * half
+    assert half < 0.02 * mean
+    assert row["doubled_ci_low"] < 1.0 < row["doubled_ci_high"]
+    assert row["verdict"] in ("stable", "unclear")
+    assert list(found.table.columns) == [
+        *("policy", "capacity_rps", "ci_low", "ci_high", "replications", "requests"),
+        *("warmup_requests", "doubled_ratio", "doubled_ci_low", "doubled_ci_high", "verdict"),
+    ]
+    assert row["warmup_requests"] <= MM1.scored.start  # at this load, what is cut is more than the warm-up
+
+
+def test_runs_twice_as_long_are_compared_by_pairs():
+    search = Search({"fifo": simlib.StaticFIFO(1)}, single_server, f"0,{TOKEN_S},0", late_share=0.1, requests=1000)
+    row = capacity.study(search, 5, seed=42).table.iloc[0]
+    long = Search({"fifo": simlib.StaticFIFO(1)}, single_server, f"0,{TOKEN_S},0", late_share=0.1, requests=2000)
+    pair = paired_difference(*(np.log([s(42 + r)["fifo"] for r in range(5)]) for s in (long, search)))
+    limits = row[["doubled_ratio", "doubled_ci_low", "doubled_ci_high"]].astype(float)
+    assert np.log(limits).tolist() == pytest.approx([pair.mean, pair.ci_low, pair.ci_high])
+
+
+def test_the_root_is_the_largest_rate_that_meets_the_deadline():
+    table = MM1.table(3)
+    root = MM1.root("fifo", table)
+    assert MM1.share("fifo", table, 0.998 * root) <= 0.1 < MM1.share("fifo", table, 1.002 * root)
+
+
+def test_of_two_roots_the_larger_is_taken():
+    # Batches of exactly two: at a low rate the first of a pair waits too long for the second.
+    table = lambda n, seed: RequestTable(np.arange(float(n)), np.zeros(n, int), np.full(n, 100), np.full(n, 100))  # noqa: E731
+    policy = simlib.MultiBinFixed(k_bins=1, batch_size=2)
+    search = Search({"pairs": policy}, table, "0.1,0,0", sla=0.6, late_share=0.25, requests=400)
+    evenly = search.table(0)
+    assert search.share("pairs", evenly, 1.0) == 0.5  # one of two waits a second
+    # At rate r the first of two waits 1/r, both take 0.1 s: in time from r = 2 on, up to 20/s, where batches queue up.
+    assert search(0)["pairs"] > 20.0
+    shape = capacity.curve(search, [1.0, 5.0, 40.0], 3, seed=0)
+    assert shape["late_share"].tolist() == [0.5, 0.0, pytest.approx(0.99, abs=0.02)]
+    assert shape["falls"].tolist() == [False, True, False]
+
+
+def test_a_run_is_scored_between_its_warm_up_and_the_arrivals_behind_it():
+    table = MM1.table(5)
+    run = simlib.simulate(table.at_rate(8.0), simlib.StaticFIFO(1), f"0,{TOKEN_S},0")
+    late = run.times.completion_s - run.table.arrival_s > 1.0
+    assert MM1.share("fifo", table, 8.0) == late[2000:18_000].mean()
+
+
+def test_replications_are_the_same_on_any_number_of_threads_and_policies_meet_the_same_requests():
+    search = Search(levels.policies(), workload.original, gpus=2, requests=1000)
+    one, two = (replicate(search, 6, seed=42, workers=workers) for workers in (1, 2))
+    pd.testing.assert_frame_equal(one, two)
+    alone = Search(
+        {"multi_bin_dynamic": levels.policies()["multi_bin_dynamic"]}, workload.original, gpus=2, requests=1000
+    )
+    assert alone(43)["multi_bin_dynamic"] == one.loc[1, "multi_bin_dynamic"]
+
+
+def test_the_ratio_is_the_geometric_mean_with_the_interval_of_its_logarithm():
+    roots = pd.DataFrame({"a": [10.0, 12.0, 15.0, 11.0], "b": [20.0, 25.0, 29.0, 22.5], "c": [9.0, 8.0, 7.0, 8.5]})
+    table = capacity.ratios(roots).set_index(["policy", "over"])
+    row, logs = table.loc["b", "a"], np.log(roots["b"] / roots["a"])
+    assert row["ratio"] == pytest.approx(math.exp(logs.mean()), rel=1e-12)
+    half = 3.182446 * logs.std() / 2
+    assert (row["ci_low"], row["ci_high"]) == pytest.approx(
+        (row["ratio"] * math.exp(-half), row["ratio"] * math.exp(half))
+    )
+    assert row["correlation"] > 0 and row["method"] == "paired" and len(table) == 3
+    own = pd.DataFrame({"a": [10.0, 11.0, 12.0], "b": [22.0, 23.0, 24.0], "c": [8.0, 8.1, 8.2]})
+    apart = capacity.ratios(roots, lambda: own).set_index(["policy", "over"])
+    assert apart.loc["c", "a"]["method"] == "independent"
+    assert apart.loc["c", "a"]["ratio"] == pytest.approx(math.exp(np.log(roots["c"]).mean() - np.log(own["a"]).mean()))
+
+
+def test_runs_that_are_too_short_give_capacities_that_move():
+    # 0.1 s a request and 10 s allowed: overloaded, but not for long enough to be late.
+    search = Search({"fifo": simlib.StaticFIFO(1)}, single_server, f"0,{TOKEN_S},0", sla=10.0, requests=500)
+    row = capacity.study(search, 20, seed=1).table.iloc[0]
+    assert row["verdict"] == "moves" and row["doubled_ratio"] < 0.95
+    assert math.isnan(row["warmup_requests"])  # a queue that grows to the end has no warm-up to find
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"requests": 249}, "requests: 249 .expected at least 250: at a share of 0.1 fewer than 20"),
+        ({"late_share": 1.0}, "late_share: 1.0"),
+        ({"late_share": 0.0}, "late_share: 0.0"),
+        ({"policies": {}}, "number of policies: 0"),
+        ({"policies": simlib.StaticFIFO(1)}, "policies: "),
+        ({"policies": {"x": "static"}}, "policy: 'static'"),
+        ({"draw": 3}, "draw: 3"),
+        ({"sla": "tokens<=1"}, "sla: "),
+    ],
+)
+def test_a_bad_question_is_refused_before_anything_runs(change, message):
+    settings = {
+        name: getattr(MM1, name) for name in ("policies", "draw", "latency", "gpus", "sla", "late_share", "requests")
+    }
+    with pytest.raises(InputError, match=message):
+        Search(**settings | change)
+
+
+def test_a_question_without_an_answer_says_so():
+    always = Search({"fifo": simlib.StaticFIFO(1)}, single_server, "0,0,0", requests=500)
+    with pytest.raises(InputError, match="fifo serves them all in time at any rate"):
+        always(0)
+    never = Search({"fifo": simlib.StaticFIFO(1)}, single_server, "2,0,0", requests=500)
+    with pytest.raises(InputError, match=r"a later deadline: fifo, 1 of the requests are late even at"):
+        never(0)
+    with pytest.raises(InputError, match="draw: 500 requests in 0 s"):
+        Search(
+            {"fifo": simlib.StaticFIFO(1)},
+            lambda n, seed: RequestTable(np.zeros(n), np.zeros(n, int), np.ones(n, int)),
+            requests=500,
+        )(0)
+    with pytest.raises(InputError, match="rates_rps"):
+        capacity.curve(MM1, [2.0, 1.0], 2, seed=0)
+
+
+def test_policies_of_both_execution_models_are_searched_side_by_side():
+    """One GPU, two tokens a request: an engine with 8 seats and steps of 0.1 s bears nearly 40 a second."""
+    law = simlib.Phases(0.0, 0.0, 0.1, 0.0)
+
+    def draw(requests: int, seed: int) -> simlib.RequestTable:
+        return workload.generate(requests, arrivals.Poisson(1.0), lengths.Fixed(1), lengths.Fixed(2), replication=seed)
+
+    search = Search(
+        {"batches": simlib.StaticFIFO(8), "engine": "fcfs"},
+        draw,
+        law,
+        sla=1.0,
+        requests=2000,
+        execution={"engine": simlib.Continuous(max_seqs=8)},
+    )
+    found = search(1)
+    assert 0.8 * 40 < found["engine"] < 1.1 * 40
+    assert found["batches"] > 0
+    with pytest.raises(simlib.InputError, match="execution"):
+        Search({"a": simlib.StaticFIFO()}, draw, execution={"b": "continuous"})
+    with pytest.raises(simlib.InputError, match="policy"):
+        Search({"a": "fcfs"}, draw)

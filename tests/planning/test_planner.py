@@ -1,0 +1,206 @@
+"""The planner against exhaustive search on small spaces, its parts by hand, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import simlib
+from simlib import InputError, RequestTable, StepLaw, datasets
+from simlib.cli import main
+from simlib.planning import demand, fleet, objectives, report
+from simlib.planning.planner import FRESH, Planner
+from simlib.requests.lengths import Fixed, LogNormal
+
+LAW = StepLaw(0.008, 0.0002, 0.00004, 5e-8)
+SLA = "ttft_p99<=1.5,tpot_p99<=0.05"
+
+
+def asked(rate_rps: float, requests: int = 1000) -> demand.Demand:
+    return demand.described(rate_rps, LogNormal(400, 0.7, 1, 3000), LogNormal(120, 0.7, 1, 2000), requests=requests)
+
+
+def planner(rate_rps: float = 30.0, **settings) -> Planner:
+    small = {"max_gpus": 4, "max_seqs": (8, 32), "token_budgets": (512, 2048), "k_bins": (1, 4)} | settings
+    engine = fleet.engine(LAW, kv_tokens=40_000)
+    return Planner(asked(rate_rps), [engine], small.pop("objectives", SLA), **small)
+
+
+@pytest.mark.parametrize("rate_rps", [12.0, 30.0, 42.0])
+def test_the_fewest_gpus_of_exhaustive_search_are_found_and_little_capacity_is_lost(rate_rps):
+    ours = planner(rate_rps)
+    plan = ours.plan()
+    held_out = range(7_000, 7_006)  # draws that the planner never saw
+    for gpus in range(1, ours.max_gpus + 1):
+        strains = {each: np.mean([ours.strain(each, seed) for seed in held_out]) for each in ours.configurations(gpus)}
+        if min(strains.values()) <= 1:
+            break
+    assert plan.best is not None
+    assert plan.best.gpus == gpus
+    borne = {each: np.mean([ours.borne(each, seed) or 0 for seed in held_out]) for each in ours.configurations(gpus)}
+    assert borne[plan.best] >= 0.95 * max(borne.values())
+
+
+def test_what_is_promised_holds_on_draws_that_nothing_was_chosen_by():
+    ours = planner()
+    plan = ours.plan()
+    held_out = [ours.strain(plan.best, seed) for seed in range(9_000, 9_020)]
+    assert np.mean(held_out) <= 1
+    assert plan.strain.ci_high <= 1
+    assert plan.headroom.ci_low > 1 / 1.05
+    beyond = [ours.strain(plan.best, seed, 1.15 * plan.headroom.mean) for seed in range(9_000, 9_010)]
+    assert np.mean(beyond) > 1
+
+
+def test_more_load_needs_no_fewer_gpus():
+    gpus = [planner(rate_rps).plan().nearest.gpus for rate_rps in (8.0, 30.0, 42.0)]
+    assert gpus == sorted(gpus)
+    assert gpus[0] < gpus[-1]
+
+
+def test_where_nothing_is_good_enough_it_says_what_would_have_to_change():
+    plan = planner(objectives="tpot_p99<=0.001", max_gpus=2).plan()
+    assert plan.best is None
+    assert plan.binding.name == "tpot_p99"
+    assert report.answer(plan).startswith("Nothing within 2 GPUs meets tpot_p99<=0.001")
+    change = dict(report.rows(plan))["What would have to change"]
+    assert "rather than 0.001 s" in change
+    assert "a faster engine" in change
+
+
+def test_the_page_and_the_document_say_the_same():
+    plan = planner(price_per_gpu_hour=3.0).plan()
+    page, document = report.page(plan), report.document(plan)
+    assert f"--max-num-seqs {document['configuration']['max_num_seqs']} " in page
+    assert "<svg" in page
+    assert "http-equiv" not in page
+    table = plan.planner.requests(42)
+    per_second = table.output_tokens.sum() / (table.arrival_s[-1] - table.arrival_s[0])
+    assert math.isclose(document["cost_per_million_output_tokens"], 3e6 * plan.best.gpus / (3600 * per_second))
+    assert all(risk["missed_share"] <= 1 for risk in document["risks"])
+
+
+def test_the_coefficient_that_matters_is_the_one_to_measure_again():
+    ours = planner(8.0, k_bins=(1,))
+    chosen = ours.configurations(1)[-1]
+    for law, told in (
+        (StepLaw(0.02), "one sequence"),
+        (StepLaw(0.0001, 0.0, 0.0002), "prefill"),
+        (StepLaw(0.0001, 0.0, 0.0, 3e-6), "of context in all"),
+    ):
+        assert told in ours.remeasure(replace(chosen, engine=replace(chosen.engine, law=law)))
+
+
+def test_an_objective_reads_as_it_is_written():
+    ttft, tpot, mean = objectives.parse("ttft_p99<=1, tpot_p99.9 <= 0.05,latency_mean<4")
+    assert (ttft.quantile, tpot.name, mean.quantile) == (0.99, "tpot_p99.9", None)
+    table = RequestTable(arrival_s=[0.0, 1.0], prompt_tokens=[10, 10], output_tokens=[1, 11])
+    run = simlib.simulate(table, "fcfs", StepLaw(0.1), execution="continuous")
+    values = objectives.values_s(run, (ttft, tpot, mean))
+    assert values == pytest.approx({"ttft_p99": 0.1, "tpot_p99.9": 0.1, "latency_mean": 0.6})
+    assert objectives.strain(values, (ttft, tpot, mean)) == pytest.approx(2.0)
+
+
+@pytest.mark.parametrize(
+    ("sla", "told"),
+    [
+        ("ttft<=1", "METRIC_pQ"),
+        ("tft_p99<=1", "tft"),
+        ("ttft_p99<=x", "seconds"),
+        ("ttft_p100<=1", "quantile"),
+        ("ttft_p99<=1,ttft_p99<=2", "twice"),
+        ("ttft_p99<=0", "ttft"),
+        (5, "sla"),
+    ],
+)
+def test_an_objective_that_is_none_is_refused(sla, told):
+    with pytest.raises(InputError, match=told):
+        objectives.parse(sla)
+
+
+def test_a_redrawn_table_keeps_its_rate_and_its_rows():
+    table = simlib.workload.original(400, seed=3, rate_rps=5.0)
+    drawn = demand.of_table(table, requests=5000).draw(1)
+    rate = (len(drawn) - 1) / drawn.arrival_s[-1]
+    assert rate == pytest.approx(399 / (table.arrival_s[-1] - table.arrival_s[0]), rel=0.1)
+    assert set(zip(drawn.prompt_tokens, drawn.output_tokens, strict=True)) <= set(
+        zip(table.prompt_tokens, table.output_tokens, strict=True)
+    )
+    assert np.array_equal(drawn.arrival_s, demand.of_table(table, requests=5000).draw(1).arrival_s)
+
+
+def test_a_table_too_short_to_redraw_is_refused():
+    with pytest.raises(InputError, match="99 requests"):
+        demand.of_table(simlib.workload.original(99, seed=3))
+    at_once = RequestTable(arrival_s=np.zeros(200), prompt_tokens=np.ones(200, int), output_tokens=np.ones(200, int))
+    with pytest.raises(InputError, match="one instant"):
+        demand.of_table(at_once)
+
+
+def test_a_cache_holds_what_memory_and_weights_leave():
+    # 0.9 x 80 GB - 2 GB - 16.1 GB of weights, 131,072 bytes a token
+    assert fleet.cache_tokens("Nvidia H100 GPU", "llama3-8b", 1) == int((0.9 * 80 - 2 - 16.1) * 1e9 / 131_072)
+    with pytest.raises(InputError, match="leave no cache"):
+        fleet.cache_tokens("Nvidia A100 GPU", "llama3-70b", 2)
+    with pytest.raises(InputError, match="memory not known"):
+        fleet.cache_tokens("Nvidia A100 GPU", "gpt-5", 2)
+    assert fleet.engine("h100x2-vllm-llama3-8b").gpus == 2
+    assert [one.kv_tokens for one in fleet.engines(["h100-vllm-llama3-8b", "h100x2-vllm-llama3-8b"], 1000)] == [
+        1000,
+        2000,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"max_gpus": 0}, "max_gpus"),
+        ({"max_cost_per_hour": 5.0}, "price_per_gpu_hour"),
+        ({"max_cost_per_hour": 5.0, "price_per_gpu_hour": 9.0}, "one replica"),
+        ({"max_seqs": (0,)}, "max_seqs"),
+        ({"k_bins": ("a",)}, "k_bins"),
+        ({"confidence": 1.0}, "confidence"),
+        ({"objectives": ()}, "objectives"),
+    ],
+)
+def test_contradictions_are_refused(settings, told):
+    with pytest.raises(InputError, match=told):
+        planner(**settings)
+
+
+def test_a_preset_without_the_needed_range_and_a_cache_too_small_are_refused():
+    long = demand.described(1.0, Fixed(9000), Fixed(100), requests=200)
+    with pytest.raises(InputError, match=r"prompt_tokens 128 to 2048.*above 9000"):
+        Planner(long, fleet.engines(["h100-vllm-llama3-8b"]), SLA)
+    with pytest.raises(InputError, match="9100 tokens exceeds its cache of 5000"):
+        Planner(long, [fleet.engine(LAW, kv_tokens=5000)], SLA)
+    with pytest.raises(InputError, match="kv_tokens: missing"):
+        fleet.engine(LAW)
+
+
+def test_in_a_terminal(tmp_path, capsys):
+    page, document = tmp_path / "plan.html", tmp_path / "plan.json"
+    common = ["--latency", "a100-vllm-llama3-8b", "--sla", "ttft_p99<=1", "--requests", "600"]
+    files = ["--report", str(page), "--json", str(document)]
+    few = ["--max-num-seqs", "32", "--token-budgets", "2048", "--k-bins", "1", "--max-gpus", "2"]
+    assert main(["plan", "--trace", str(datasets.sample()), "--rate-factor", "20", *common, *few, *files]) == 0
+    assert json.loads(document.read_text())["met"]
+    assert "What to deploy" in page.read_text()
+    assert "--max-num-seqs 32" in capsys.readouterr().out
+    assert main(["plan", "--rate", "3", *common]) == 2
+    assert "--trace: none" in capsys.readouterr().err
+    assert main(["plan", "--trace", str(datasets.sample()), "--steps", "1,0,0,0", *common]) == 2
+    assert "--latency and --steps" in capsys.readouterr().err
+    described = ["--rate", "3", "--prompt", "500", "--output", "100,0.5"]
+    assert main(["plan", *described, *common]) == 2
+    assert "MEDIAN,SIGMA" in capsys.readouterr().err
+
+
+def test_seeds_that_confirm_are_not_those_that_choose():
+    assert FRESH > 100_000
+    with pytest.raises(InputError, match="seed"):
+        planner(seed=FRESH)

@@ -1,0 +1,195 @@
+"""Steady state: warm-up, windows, batches, cycles and quantiles, by hand and on queues that are known."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+from names import public
+from scipy.signal import lfilter
+
+from simlib.checks import InputError
+from simlib.stats import steady
+
+
+def autoregressive(rng, count, memory=0.9, mean=10.0):
+    """Values with the given mean whose neighbours correlate by `memory`, begun in their steady state."""
+    noise = rng.normal(size=count)
+    noise[0] /= math.sqrt(1 - memory**2)
+    return mean + lfilter([1.0], [1.0, -memory], noise)
+
+
+def mser_slowly(values):
+    """MSER-5 as its definition reads."""
+    means = [np.mean(values[i : i + 5]) for i in range(0, len(values) // 5 * 5, 5)]
+    errors = [np.var(means[cut:]) / (len(means) - cut) for cut in range(len(means) // 2 + 1)]
+    return 5 * int(np.argmin(errors))
+
+
+def test_truncation_is_mser_5():
+    rng = np.random.default_rng(41)
+    for _ in range(20):
+        values = autoregressive(rng, 1003) + 30 * np.exp(-np.arange(1003) / rng.uniform(5, 60))
+        assert steady.truncation(values) == mser_slowly(values)
+        assert steady.truncation(1e6 + values) == mser_slowly(values)
+
+
+def test_replications_are_averaged_and_the_latest_system_decides():
+    rng = np.random.default_rng(42)
+    decay = 30 * np.exp(-np.arange(2000) / 40)
+    quick, slow = (np.array([autoregressive(rng, 2000) + factor * decay for _ in range(10)]) for factor in (0, 1))
+    cuts = [steady.truncation(quick), steady.truncation(slow)]
+    assert cuts[1] == mser_slowly(slow.mean(axis=0))
+    assert cuts[1] > max(cuts[0], 80)
+    assert steady.truncation(quick, slow) == steady.truncation(slow, quick) == cuts[1]
+
+
+def test_a_run_that_never_becomes_level_is_too_short():
+    with pytest.raises(InputError, match="system 1: the warm-up takes half of the 1000 requests"):
+        steady.truncation(np.tile([1.0, 2.0], 500), np.arange(1000.0))
+
+
+def test_a_warm_up_that_is_cut_no_longer_biases_the_mean():
+    # From 30 above the mean: uncut, 2,000 values are 0.6 too high, five standard errors.
+    rng = np.random.default_rng(43)
+    runs = np.array([autoregressive(rng, 2000) + 30 * np.exp(-np.arange(2000) / 40) for _ in range(50)])
+    error = 10 / math.sqrt(2000 * 50)  # of the mean of all: noise sums up to 1 / (1 - 0.9)
+    assert abs(runs.mean() - 10.0) > 15 * error
+    assert abs(runs[:, steady.truncation(runs) :].mean() - 10.0) < 4 * error
+
+
+def test_welch_is_a_moving_average_over_replications():
+    values = np.random.default_rng(44).normal(size=(3, 40))
+    mean, found = values.mean(axis=0), steady.welch(values, 6)
+    assert len(found) == 34
+    for i, average in enumerate(found):
+        reach = min(i, 6)
+        assert average == pytest.approx(mean[i - reach : i + reach + 1].mean())
+    assert steady.welch(values, 0) == pytest.approx(mean)
+
+
+def test_batch_means_are_t_over_the_batches():
+    values = np.random.default_rng(45).normal(size=20 * 50 + 7)
+    means = values[7:].reshape(20, 50).mean(axis=1)
+    found = steady.batch_means(values)
+    half_width = 2.0930240544 * means.std(ddof=1) / math.sqrt(20)  # 97.5 % of Student's t with 19 degrees
+    assert (found.value, found.method, found.groups) == (pytest.approx(means.mean()), "batch_means", 20)
+    assert found.half_width == pytest.approx(half_width)
+
+
+def test_batches_that_depend_have_no_interval_but_a_reason():
+    values = autoregressive(np.random.default_rng(46), 2000, memory=0.999)
+    for found in (steady.batch_means(values), steady.quantile(values, 0.5)):
+        assert (found.ci_low, found.method) == (None, "none")
+        assert "depend on their neighbours" in found.reason
+
+
+def test_cycles_start_where_the_system_is_empty():
+    arrival_s = [0.0, 1.0, 2.0, 3.0, 7.0, 7.0]
+    completion_s = [2.5, 1.5, 3.0, 4.0, 9.0, 9.0]  # the second is complete before the first; 3 s: before the arrival
+    assert steady.cycle_starts(arrival_s, completion_s).tolist() == [0, 3, 4]
+
+
+def test_cycle_sums_leave_out_what_is_before_the_first_and_after_the_last_start():
+    sums, counts = steady.cycle_sums([100.0, 1.0, 2.0, 3.0, 100.0], [1, 3, 4])
+    assert (sums.tolist(), counts.tolist()) == ([3.0, 3.0], [2, 1])
+
+
+def test_the_regenerative_interval_is_that_of_a_ratio():
+    rng = np.random.default_rng(47)
+    counts = rng.integers(1, 4, 300)
+    starts = np.r_[0, np.cumsum(counts)]
+    values = rng.exponential(size=starts[-1] + 1)
+    sums = np.array([values[a:b].sum() for a, b in itertools.pairwise(starts)])
+    found, ratio = steady.regenerative(values, starts), sums.sum() / counts.sum()
+    spread = np.std(sums - ratio * counts, ddof=1) / counts.mean()
+    assert found.value == pytest.approx(ratio)
+    assert found.half_width == pytest.approx(1.9679 * spread / math.sqrt(300), rel=1e-4)  # t with 299 degrees
+
+
+def test_few_cycles_or_one_long_one_give_a_reason():
+    values = np.ones(10_000)
+    assert steady.regenerative(values, np.arange(0, 9901, 100)).reason.startswith("99 cycles count as 99 ")
+    one_long = np.r_[np.arange(200), 9999]
+    assert steady.regenerative(values, one_long).reason.startswith("200 cycles count as 1.0")
+
+
+def test_sectioning_is_centred_on_the_whole_run_and_batch_quantiles_on_the_sections():
+    values = np.random.default_rng(48).exponential(size=20_000)
+    each = np.quantile(values.reshape(20, -1), 0.9, axis=1)
+    whole = np.quantile(values, 0.9)
+    found, mean = steady.quantile(values, 0.9), steady.quantile(values, 0.9, method="batch_quantiles")
+    assert (found.value, mean.value) == (pytest.approx(whole), pytest.approx(each.mean()))
+    assert found.half_width == pytest.approx(2.0930240544 * math.sqrt(np.mean((each - whole) ** 2) / 19))
+    assert mean.half_width == pytest.approx(2.0930240544 * math.sqrt(np.var(each, ddof=1) / 20))
+
+
+def test_sections_too_short_for_their_quantile_give_a_reason():
+    values = np.random.default_rng(49).exponential(size=20_000)
+    assert steady.quantile(values, 0.99).reason == ""
+    assert "holds 9.99 values beyond" in steady.quantile(values[20:], 0.99).reason
+    assert "beyond" in steady.quantile(values, 0.001).reason
+
+
+def test_intervals_of_a_dependent_run_cover_as_often_as_they_say():
+    # 1,000 experiments of 8,000 values whose integrated correlation is 19: batches of 400 are 21 times as long. The
+    # band is 4 binomial sd about 95 %; the seed is fixed.
+    rng = np.random.default_rng(50)
+    covered = np.zeros(2)
+    for _ in range(1000):
+        values = autoregressive(rng, 8000)
+        found = (steady.batch_means(values), steady.quantile(values, 0.5))  # symmetric: the median is the mean
+        covered += [e.ci_low is None or e.ci_low <= 10.0 <= e.ci_high for e in found]
+    assert np.all(np.abs(covered / 1000 - 0.95) <= 0.028)
+
+
+SERIES, STARTS = np.random.default_rng(51).normal(size=1000), np.arange(0, 1000, 3)
+GOOD = {
+    "truncation": (SERIES,),
+    "welch": (SERIES, 5),
+    "batch_means": (SERIES, 20, 0.95),
+    "cycle_starts": (np.arange(1000.0), np.arange(1000.0) + 0.5),
+    "cycle_sums": (SERIES, STARTS),
+    "regenerative": (SERIES, STARTS, 0.95),
+    "quantile": (SERIES, 0.5, 20, 0.95, "sectioning"),
+}
+NO_SERIES = [None, "1", 3.0, [], [[[1.0]]], [1.0, math.nan], [math.inf], ["a"]]
+NO_SHARE = [0, 1, 95, math.nan, None, "0.9"]
+BAD = {
+    ("truncation", 0): [*NO_SERIES, SERIES[:99]],
+    ("welch", 0): NO_SERIES[1:2] + NO_SERIES[3:],
+    ("welch", 1): [-1, 501, 1.5, None],
+    ("batch_means", 0): [*NO_SERIES, SERIES[:39]],
+    ("batch_means", 1): [19, 0, 20.5, None],
+    ("batch_means", 2): NO_SHARE,
+    ("cycle_starts", 0): NO_SERIES,
+    ("cycle_starts", 1): [*NO_SERIES, np.arange(999.0)],
+    ("cycle_sums", 0): NO_SERIES,
+    ("cycle_sums", 1): [*NO_SERIES, [0], [3, 1], [0, 1000], [-1, 2], [0, 1.5]],
+    ("regenerative", 0): NO_SERIES,
+    ("regenerative", 2): NO_SHARE,
+    ("quantile", 0): [*NO_SERIES, SERIES[:39]],
+    ("quantile", 1): NO_SHARE,
+    ("quantile", 2): [19, None],
+    ("quantile", 3): NO_SHARE,
+    ("quantile", 4): ["order_statistics", None],
+}
+
+
+@pytest.mark.parametrize(("name", "place", "value"), [(*key, value) for key, values in BAD.items() for value in values])
+def test_a_bad_argument_is_refused(name, place, value):
+    good = GOOD[name]
+    getattr(steady, name)(*good)
+    with pytest.raises(InputError):
+        getattr(steady, name)(*good[:place], value, *good[place + 1 :])
+
+
+def test_every_public_function_is_in_the_fuzz():
+    assert set(GOOD) == set(public(steady))
+
+
+def test_nothing_to_truncate_and_systems_of_unequal_length_are_refused():
+    with pytest.raises(InputError, match="systems: none"):
+        steady.truncation()
+    with pytest.raises(InputError, match=r"system 1: 500 requests .expected 1000"):
+        steady.truncation(SERIES, SERIES[:500])

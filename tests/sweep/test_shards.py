@@ -1,0 +1,98 @@
+"""A results directory: whole or not there, one writer, one grid."""
+
+import errno
+import os
+
+import pyarrow as pa
+import pyarrow.dataset as ds
+import pytest
+
+from simlib.checks import InputError
+from simlib.sweep.shards import Shards
+
+ABOUT = {"identity": "a grid", "layout": 1}
+
+
+def table(*numbers):
+    return pa.table(
+        {"cell": list(numbers), "error": pa.array(["odd" if n % 2 else None for n in numbers], pa.string())}
+    )
+
+
+def test_what_is_written_is_read_in_order_of_task(tmp_path):
+    with Shards.writing(tmp_path / "out", ABOUT) as shards:
+        shards.write(10, table(4, 5))
+        shards.write(2, table(1, 2, 3))
+    shards = Shards.open(tmp_path / "out")
+    assert shards.done() == {2, 10} and shards.about == ABOUT
+    assert shards.frame(["cell"])["cell"].tolist() == [1, 2, 3, 4, 5]
+    assert shards.frame(where=ds.field("cell") > 3)["cell"].tolist() == [4, 5]
+    assert shards.failed()["cell"].tolist() == [1, 3, 5]
+
+
+def test_a_directory_that_was_begun_keeps_what_its_first_writer_said(tmp_path):
+    with Shards.writing(tmp_path, ABOUT):
+        pass
+    with Shards.writing(tmp_path, ABOUT | {"layout": 2}) as shards:
+        assert shards.about == ABOUT
+
+
+def test_a_second_writer_is_refused_until_the_first_has_ended(tmp_path):
+    refused = pytest.raises(InputError, match="another sweep is writing into it")
+    with Shards.writing(tmp_path, ABOUT), refused, Shards.writing(tmp_path, ABOUT):
+        pass
+    with Shards.writing(tmp_path, ABOUT):
+        pass
+
+
+@pytest.mark.parametrize("problem", [errno.ENOSPC, errno.EIO, errno.EDQUOT])
+def test_a_shard_that_cannot_be_written_leaves_nothing_behind(problem, tmp_path, monkeypatch):
+    def half(table, path):
+        path.write_bytes(b"PAR1 half")
+        raise OSError(problem, "no more")
+
+    with Shards.writing(tmp_path, ABOUT) as shards:
+        shards.write(0, table(0))
+        with monkeypatch.context() as patch:
+            patch.setattr("pyarrow.parquet.write_table", half)
+            with pytest.raises(InputError, match=os.strerror(problem)):
+                shards.write(1, table(1))
+            with pytest.raises(InputError, match=os.strerror(problem)):
+                shards.write(0, table(7))
+        assert shards.frame()["cell"].tolist() == [0]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["manifest.json", "shard-00000000.parquet", "sweep.lock"]
+
+
+def test_what_a_killed_writer_left_is_cleared_away(tmp_path):
+    (tmp_path / "shard-00000003.parquet.part").write_bytes(b"PAR1 half")
+    (tmp_path / "manifest.json.part").write_text('{"ident')
+    with Shards.writing(tmp_path, ABOUT) as shards:
+        assert shards.done() == set()
+    assert not list(tmp_path.glob("*.part"))
+
+
+def test_directories_of_others_are_refused(tmp_path):
+    with Shards.writing(tmp_path / "one", ABOUT):
+        pass
+    other = {"identity": "another"}
+    with pytest.raises(InputError, match="the results of another grid"), Shards.writing(tmp_path / "one", other):
+        pass
+    (tmp_path / "two").mkdir()
+    (tmp_path / "two" / "mine.parquet").touch()
+    with pytest.raises(InputError, match="without a manifest"), Shards.writing(tmp_path / "two", ABOUT):
+        pass
+    (tmp_path / "three").mkdir()
+    (tmp_path / "three" / "manifest.json").write_text("[]")
+    with pytest.raises(InputError, match="not the manifest of a sweep"):
+        Shards.open(tmp_path / "three")
+    with pytest.raises(InputError, match=r"no manifest\.json"):
+        Shards.open(tmp_path / "four")
+    (tmp_path / "five").touch()
+    for place in ("five", "no/parent"):
+        with pytest.raises(InputError, match="cannot be written"), Shards.writing(tmp_path / place, ABOUT):
+            pass
+
+
+def test_a_directory_without_a_shard_says_so(tmp_path):
+    with Shards.writing(tmp_path, ABOUT) as shards, pytest.raises(InputError, match="no task is done yet"):
+        shards.frame()
