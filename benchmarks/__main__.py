@@ -7,6 +7,8 @@ import os
 import sys
 from pathlib import Path
 
+from simlib.sweep.workers import keep_memory
+
 RESULTS = Path(__file__).resolve().parents[1] / "data" / "results"
 SUITES = ("speed", "laws", "continuous", "capacity", "sweep", "coverage")
 
@@ -17,6 +19,7 @@ def main(names: list[str]) -> int:
     if unknown:
         print(f"benchmarks: {unknown[0]} (expected some of {', '.join(SUITES)})", file=sys.stderr)
         return 2
+    keep_memory()
     for name in names or SUITES:
         print(f"{name} …", flush=True)
         for table_name, table in importlib.import_module(f"benchmarks.{name}").run().items():

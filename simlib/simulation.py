@@ -15,7 +15,7 @@ from simlib.continuous.classes import assign
 from simlib.continuous.serve import backend_of, rules_of, served
 from simlib.continuous.settings import Continuous
 from simlib.engine import batches, shapes
-from simlib.engine.compiled import is_compilable, is_own, is_worthwhile
+from simlib.engine.compiled import is_compilable, is_own, is_worthwhile, one_at_a_time
 from simlib.latency import models
 from simlib.named import execution_of, latency_of, policy_of, step_law_of
 from simlib.policies import bins as policies_bins
@@ -227,6 +227,7 @@ def _serve(
     return served
 
 
+@one_at_a_time
 def _way(backend: str) -> Callable[..., int]:
     if backend == "stepped":
         from simlib.engine.stepped import stepped  # imports numba

@@ -76,10 +76,12 @@ from simlib.continuous.state import (
     take,
     unlink,
 )
-from simlib.engine.compiled import uncounted
+from simlib.engine.compiled import MORE, one_at_a_time, uncounted
 from simlib.engine.shapes import CHUNKS, CONTEXT, CONTEXT_SLOPE, LONGEST, PREFILL
 from simlib.latency.steps import linear_law
 from simlib.policies.orders import FAIR
+
+WORK, COMPOSED = 2**22, 16  # after which the loop comes back, some milliseconds: places looked at, 16 to compose a step
 
 
 def longest(gpu: int, ask: Ask, state: State) -> int:
@@ -377,11 +379,13 @@ def route(request: int, idle: int, ask: Ask, state: State, rules: StepRules) -> 
 def loop(ask: Ask, state: State, rules: StepRules, law: Callable[..., float], params: np.ndarray) -> int:
     """Serve everything: the next arrival, or the GPU whose next boundary is first.
 
-    Returns `DONE`, or `BAD_TIME` if a step's time is negative or not finite.
+    Returns `DONE`, `MORE` to go on, or `BAD_TIME` if a step's time is negative or not finite.
     """
     ask, state, params = uncounted(ask), uncounted(state), uncounted(params)
-    arrival_s, gpus, arrived = ask.arrival_s, len(state.numbers), 0
-    while True:
+    arrival_s, gpus, arrived = ask.arrival_s, len(state.numbers), int(state.progress[0])
+    each, left = gpus + rules.bins + (1 << rules.bits) + COMPOSED, WORK
+    while left > 0:
+        left -= each
         gpu, idle, now_s = -1, -1, math.inf
         for other in range(gpus):
             if not state.numbers[other, ACTIVE]:
@@ -402,16 +406,21 @@ def loop(ask: Ask, state: State, rules: StepRules, law: Callable[..., float], pa
         if rules.control and state.numbers[gpu, STEP] >= state.numbers[gpu, TICK]:
             tick(gpu, state, rules)
         decodes, joins, preempted = compose(gpu, ask, state, rules)
+        if rules.spread:
+            left -= decodes
         if decodes == 0 and state.shape[CHUNKS] == 0.0:
             rest(state.numbers[gpu], state.times[gpu])
         elif move(gpu, decodes, joins, preempted, until_s, ask, state, rules, law, params) != DONE:
             return BAD_TIME
+    state.progress[0] = arrived
+    return MORE
 
 
 for _rare in (longest, steps_within):
     _rare.inlined = False
 
 
+@one_at_a_time
 @functools.cache
 def signatures() -> SimpleNamespace:
     """Numba types of everything that crosses into the loop."""
@@ -426,7 +435,7 @@ def signatures() -> SimpleNamespace:
         [grid, table, grid, grid, ints, floats, ints, floats, ints, cube, cube, ints, ints, ints]
         + [links, links, links, ints, links, links]
         + [floats] * 4
-        + [table, table, cube],
+        + [table, table, cube, ints],
         State,
     )
     law = types.float64(floats, floats)

@@ -32,7 +32,7 @@ from simlib.continuous.state import (
     StepRules,
 )
 from simlib.engine import shapes
-from simlib.engine.compiled import compiled, is_compilable, is_worthwhile
+from simlib.engine.compiled import compiled, is_compilable, is_worthwhile, until_done
 from simlib.policies import orders
 from simlib.requests.table import RequestTable
 
@@ -134,7 +134,7 @@ def served(
         kinds = loop.signatures()
         run, kernel = compiled(run, kinds.loop), compiled(kernel, kinds.law)
     if keep is None or len(keep) > 0:
-        outcome = run(ask, state, rules, kernel, law.params)
+        outcome = until_done(run, ask, state, rules, kernel, law.params)
         if outcome != DONE:
             raise InputError("latency: a step's time is negative or not finite (expected seconds >= 0)")
     columns = (state.start_s, state.first_token_s, state.completion_s, state.gpu)
@@ -193,6 +193,7 @@ def _state(ask: Ask, rules: StepRules, gpus: int, log_steps: int, control: StepC
         control=controllers[0],
         control_rules=controllers[1],
         decisions=controllers[2],
+        progress=np.zeros(1, np.int64),
     )
 
 

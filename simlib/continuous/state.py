@@ -67,8 +67,8 @@ class State(NamedTuple):
     ``decode step of the end << 32 | request``. `growth[gpu, r]` counts sequences that need a block at the decode
     steps r modulo a block. `gaps` is a histogram of the times between tokens; `real` and `bits` are one number, as a
     float and as its bits. `place` and `filled` are of sequences that lost their memory, where blocks are used again:
-    see `kept`. `counters` has the tokens that each waiting list was given, where shares are fair; the last
-    three are `step_control`'s.
+    see `kept`. `counters` has the tokens that each waiting list was given, where shares are fair; the next
+    three are `step_control`'s. `progress` counts the requests that have arrived.
     """
 
     numbers: np.ndarray
@@ -98,6 +98,7 @@ class State(NamedTuple):
     control: np.ndarray
     control_rules: np.ndarray
     decisions: np.ndarray
+    progress: np.ndarray
 
 
 NUMBERS = (

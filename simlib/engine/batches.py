@@ -10,8 +10,6 @@ idle GPU is asked, lowest first: once, and once more whenever the policy has tur
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import functools
 import math
 from collections.abc import Callable
@@ -20,7 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from simlib.engine.compiled import borrowed, bound, called, compiled, is_own, uncounted
+from simlib.engine.compiled import MORE, borrowed, bound, called, compiled, is_own, one_at_a_time, uncounted, until_done
 from simlib.engine.shapes import BATCH_COLUMNS, BLOCK_BITS, BLOCK_TOKENS, Waiting
 
 SIZE, MAX_PROMPT, SUM_PROMPT, MAX_OUTPUT, SUM_OUTPUT, MAX_TOTAL, SQUARES, BLOCKS, GIVEN, NUMBER, GPU, SERVICE = range(
@@ -55,24 +53,20 @@ class Batches(NamedTuple):
 class State(NamedTuple):
     """Where the run stands: the clock, when each GPU ends (inf: idle), the batch that each one runs or ran last.
 
-    `note` is what the policy notes at the decision at hand.
+    `note` is what the policy notes at the decision at hand; `progress` counts the requests that have arrived and that
+    were taken, and the batches.
     """
 
     now_s: np.ndarray
     end_s: np.ndarray
     running: np.ndarray
     note: np.ndarray
+    progress: np.ndarray
 
 
 DONE, STUCK, BAD_DECISION, BAD_TIME = range(4)
-
-# A study asks for the columns of a run, and frees them, thousands of times. glibc gives what is freed back to the
-# system, whose page faults then cost as much as the loop: let it keep what a run of ten million needs.
-with contextlib.suppress(AttributeError, OSError, TypeError):  # another C library has no such settings
-    M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
-    _c = ctypes.CDLL(None)
-    _c.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
-    _c.mallopt(M_MMAP_MAX, 0)  # a mapping of its own goes back as a whole
+ARRIVED, TAKEN, STARTED = range(3)
+WORK = 2**19  # after which the loop comes back: GPUs looked at and requests taken, a few milliseconds
 
 
 def take(
@@ -139,20 +133,21 @@ def loop(
     params: np.ndarray,
     memory: np.ndarray,
     law_params: np.ndarray,
-) -> tuple[int, int]:
-    """The event loop: learn, let arrive, ask, take, time, start. Returns `DONE` or what went wrong, and the batches."""
+) -> int:
+    """The event loop: learn, let arrive, ask, take, time, start. `DONE`, `MORE` to go on, or what went wrong."""
     state, seen, job, batches = uncounted(state), borrowed(waiting), uncounted(job), uncounted(batches)
     params, memory, law_params = uncounted(params), uncounted(memory), uncounted(law_params)
     arrival_s, head, tail, order = seen.arrival_s, seen.head, seen.tail, seen.order
-    end_s, running, note = state.end_s, state.running, state.note
+    end_s, running, note, progress = state.end_s, state.running, state.note, state.progress
     places = order.view(np.uint64)  # unsigned: no check, at every look-up, whether to count from the end
     prompts, outputs, given_s, queue_of, capacity_tokens = job
     start_s, service_s, sizes, gpus, queues, max_prompt, sum_prompt, notes, batch_of = batches
-    arrived = taken = started = 0
+    arrived, taken, started = int(progress[ARRIVED]), int(progress[TAKEN]), int(progress[STARTED])
+    pause = taken + WORK
     while True:
         now_s = next_instant(end_s, arrival_s[arrived] if arrived < len(arrival_s) else math.inf)
         if now_s == math.inf:
-            return (DONE if taken == len(arrival_s) else STUCK), started
+            return DONE if taken == len(arrival_s) else STUCK
         state.now_s[0] = now_s
         for gpu in range(len(end_s)):
             if end_s[gpu] <= now_s:
@@ -167,7 +162,7 @@ def loop(
                     note[column] = 0.0
                 queue, size = decide(now_s, gpu, seen, params, memory, note)
                 if queue < 0 or queue >= len(head) or (size < 0 and tail[queue] == head[queue]):
-                    return BAD_DECISION, started
+                    return BAD_DECISION
                 if size == 0 or tail[queue] == head[queue]:
                     break
                 first, last = head[queue], min(tail[queue], head[queue] + abs(size))
@@ -184,7 +179,7 @@ def loop(
                 )
                 time_s = law(batch, law_params)
                 if not (time_s >= 0.0 and now_s + time_s < math.inf):
-                    return BAD_TIME, started
+                    return BAD_TIME
                 batch[SERVICE] = time_s
                 for column in range(len(note)):
                     notes[started, column] = note[column]
@@ -195,6 +190,11 @@ def loop(
                 head[queue] += size
                 taken += size
                 started += 1
+                progress[STARTED] = started
+        pause -= len(end_s)
+        if taken > pause:
+            progress[ARRIVED], progress[TAKEN] = arrived, taken
+            return MORE
 
 
 decide: Any = None  # a policy's kernels and a law, bound to `loop_of` when it is compiled
@@ -210,28 +210,30 @@ def loop_of(
     params: np.ndarray,
     memory: np.ndarray,
     law_params: np.ndarray,
-) -> tuple[int, int]:
+) -> int:
     """Kernel: the event loop with one policy and one law compiled into it, in two thirds of the time."""
     return loop(state, waiting, job, batches, decide, learn, law, params, memory, law_params)
 
 
 def interpreted(
     state: State, waiting: Waiting, job: Job, batches: Batches, plan: Any, law: Any, law_params: Any
-) -> tuple:
+) -> int:
     """Run the loop as it stands, in plain Python."""
-    return loop(state, waiting, job, batches, plan.decide, plan.learn, law, plan.params, plan.memory, law_params)
+    kernels, numbers = (plan.decide, plan.learn, law), (plan.params, plan.memory, law_params)
+    return until_done(loop, state, waiting, job, batches, *kernels, *numbers)
 
 
 def all_compiled(
     state: State, waiting: Waiting, job: Job, batches: Batches, plan: Any, law: Any, law_params: Any
-) -> tuple:
+) -> int:
     """Run the loop, the policy and the law compiled: the package's own into the loop, a user's beside it."""
     kinds, arrays = signatures(), (state, waiting, job, batches)
     numbers = (_floats(plan.params, 1), _floats(plan.memory, 2), _floats(law_params, 1))
     if is_own(plan.decide) and is_own(plan.learn) and is_own(law):
-        return called(bound(loop_of, decide=plan.decide, learn=plan.learn, law=law), kinds.loop_of)(*arrays, *numbers)
+        whole = bound(loop_of, decide=plan.decide, learn=plan.learn, law=law)
+        return until_done(called(whole, kinds.loop_of), *arrays, *numbers)
     kernels = (compiled(plan.decide, kinds.decide), compiled(plan.learn, kinds.learn), compiled(law, kinds.law))
-    return called(loop, kinds.loop)(*arrays, *kernels, *numbers)
+    return until_done(called(loop, kinds.loop), *arrays, *kernels, *numbers)
 
 
 def _floats(numbers: np.ndarray, dimensions: int) -> np.ndarray:
@@ -271,6 +273,7 @@ def serve(
         end_s=np.full(gpus, math.inf),
         running=np.zeros((gpus, len(BATCH_COLUMNS))),
         note=np.zeros(len(plan.notes)),
+        progress=np.zeros(3, np.int64),
     )
     batches = Batches(
         start_s=np.empty(requests),
@@ -283,7 +286,8 @@ def serve(
         notes=np.empty((requests, len(plan.notes))),
         batch_of=np.empty(requests, np.int64),
     )
-    outcome, started = way(state, waiting, job, batches, plan, law, law_params)
+    outcome = way(state, waiting, job, batches, plan, law, law_params)
+    started = state.progress[STARTED]
     return outcome, Batches(*(c if c is batches.batch_of else c[:started] for c in batches)), state
 
 
@@ -295,6 +299,7 @@ def nothing_served(requests: int, notes: int) -> Batches:
     )
 
 
+@one_at_a_time
 @functools.cache
 def signatures() -> SimpleNamespace:
     """Numba types of everything that crosses between the engine, a policy and a law."""
@@ -306,16 +311,16 @@ def signatures() -> SimpleNamespace:
     waiting = types.NamedTuple([ints] * 4 + [floats] + [ints] * 2, Waiting)
     job = types.NamedTuple([ints, ints, floats, ints, ints], Job)
     batches = types.NamedTuple([floats, floats, ints, ints, ints, floats, floats, table, ints], Batches)
-    state = types.NamedTuple([floats, floats, table, floats], State)
+    state = types.NamedTuple([floats, floats, table, floats, ints], State)
     decide = types.UniTuple(types.int64, 2)(types.float64, types.int64, Borrowed(waiting), floats, table, floats)
     learn = types.void(types.float64, types.int64, floats, floats, table)
     law = types.float64(floats, floats)
     decides, learns, times = (types.FunctionType(s) for s in (decide, learn, law))
-    arrays, numbers, ends = (state, waiting, job, batches), (floats, table, floats), types.UniTuple(types.int64, 2)
+    arrays, numbers = (state, waiting, job, batches), (floats, table, floats)
     return SimpleNamespace(
         decide=decide,
         learn=learn,
         law=law,
-        loop=ends(*arrays, decides, learns, times, *numbers),
-        loop_of=ends(*arrays, *numbers),
+        loop=types.int64(*arrays, decides, learns, times, *numbers),
+        loop_of=types.int64(*arrays, *numbers),
     )

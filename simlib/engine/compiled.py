@@ -1,19 +1,25 @@
 """The same function, compiled: kernels are plain Python functions, and this module makes numba's twin of one.
 
 A kernel uses scalars, arrays and `math` only, so that both ways agree to the last bit. Whatever plain functions a
-kernel calls are compiled with it. Twins of the package's own kernels are cached on disk, each in a folder named after
-the source text of all that it reaches: an edit there never meets a stale twin, and one elsewhere costs nothing.
+kernel calls are compiled with it. Twins of the package's own kernels are kept on disk, each in a file named after the
+source text of all that it reaches: an edit there never meets a stale twin, and one elsewhere costs nothing.
+
+Any thread may be the first to use a kernel. Numba is loaded, and compiles, for one thread at a time.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import inspect
 import os
+import pickle
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+import threading
+import uuid
+import warnings
+from collections.abc import Callable
 from pathlib import Path
 from types import CellType, FunctionType
 from typing import Any
@@ -21,8 +27,25 @@ from typing import Any
 import numpy as np
 
 WORTHWHILE = 20_000  # requests
+MORE = -1  # a loop's answer that it has come back before its end
+_compiling = threading.RLock()
 
 
+def one_at_a_time(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The same function, for one thread at a time: whatever loads numba or compiles, and what remembers that it did.
+
+    Two threads that enter numba at different modules would find each other's half loaded.
+    """
+
+    @functools.wraps(function)
+    def alone(*arguments: Any, **named: Any) -> Any:
+        with _compiling:
+            return function(*arguments, **named)
+
+    return alone
+
+
+@one_at_a_time
 def compiled(function: Callable[..., Any], signature: Any = None) -> Callable[..., Any]:
     """Numba's twin of a plain function and of every plain function that it calls.
 
@@ -52,6 +75,7 @@ def called(function: Callable[..., Any], signature: Any) -> Callable[..., Any]:
     return compiled(function, signature).get_compile_result(signature).entry_point
 
 
+@one_at_a_time
 @functools.lru_cache(maxsize=256)
 def bound(function: FunctionType, **kernels: FunctionType) -> FunctionType:
     """A kernel of the package with others of the package in place of its globals of these names.
@@ -63,9 +87,11 @@ def bound(function: FunctionType, **kernels: FunctionType) -> FunctionType:
         function.__code__, namespace, "_".join([function.__name__, *(k.__name__ for k in kernels.values())])
     )
     twin.__module__ = function.__module__
+    twin.__qualname__ = f"{function.__qualname__}_{_source(twin)}"  # numba names machine code by it: none shares it
     return twin
 
 
+@one_at_a_time
 def is_compilable(function: Callable[..., Any], signature: Any) -> tuple[bool, str]:
     """Whether `compiled(function, signature)` works, and numba's first complaint if not."""
     if not isinstance(function, FunctionType):
@@ -102,6 +128,14 @@ def uncounted(value: Any) -> Any:
 def borrowed(value: Any) -> Any:
     """The same tuple of arrays; in a compiled kernel behind one pointer (`simlib.engine.borrowed`)."""
     return value
+
+
+def until_done(loop: Callable[..., int], *arguments: Any) -> int:
+    """Run a loop to its end, which it comes back before: only between two calls does Python hear Ctrl-C."""
+    outcome = MORE
+    while outcome == MORE:
+        outcome = loop(*arguments)
+    return outcome
 
 
 @functools.lru_cache(maxsize=256)
@@ -149,16 +183,19 @@ def _twin(value: Any, made: dict[FunctionType, Any], within_ours: bool = False) 
     # called from within is inlined, an array argument is seven words to pass, unless it says `inlined = False`.
     inlined = bool(made) and getattr(value, "inlined", True)
     kept = ours and not within_ours  # on disk a kernel has in itself whatever it calls
-    with _cache_folder(value, bool(made)) if kept else nullcontext():  # numba looks at the folder when it decorates
-        options = {"cache": kept, "nogil": True, "boundscheck": not ours, "forceinline": inlined}
-        if made:
-            options |= {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
-        made[value] = numba.njit(**options)(twin)
-        _compile_once_a_type(made[value])
+    options = {"nogil": True, "boundscheck": not ours, "forceinline": inlined}
+    if made:
+        options |= {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+    within = bool(made)
+    made[value] = twin = numba.njit(**options)(twin)
+    twin.compile = one_at_a_time(twin.compile)  # without a signature it compiles when it is called
+    if kept:
+        twin._cache = _Disk(value, within)  # numba's own learns where from a setting of the whole process
+    _compile_once_a_type(twin)
     namespace.update((name, _twin(held, made, ours)) for name, held in _globals(value))
     for cell, original in zip(cells, value.__closure__ or (), strict=True):
         cell.cell_contents = _twin(original.cell_contents, made, ours)
-    return made[value]
+    return twin
 
 
 def _compile_once_a_type(twin: Any) -> None:
@@ -222,9 +259,10 @@ def _source(function: FunctionType) -> str:
     reached, left, held = {function}, [function], set()
     while left:
         for name, value in _globals(left.pop()):
-            if isinstance(value, FunctionType) and value not in reached:
+            if isinstance(value, FunctionType):
+                held.add(f"{name}={value.__module__}.{value.__qualname__}")
+                left += {value} - reached
                 reached.add(value)
-                left.append(value)
             elif isinstance(value, int | float | str | tuple):
                 held.add(f"{name}={value!r}")
     files = sorted({inspect.getfile(kernel) for kernel in reached})
@@ -235,18 +273,66 @@ def _source(function: FunctionType) -> str:
     return digest.hexdigest()[:16]
 
 
-@contextmanager
-def _cache_folder(function: FunctionType, called: bool) -> Iterator[None]:
-    import numba
-    from platformdirs import user_cache_path
+class _Disk:
+    """Where numba keeps a kernel's machine code: one file for all that it was made from and for.
 
-    root = Path(os.environ.get("NUMBA_CACHE_DIR") or user_cache_path("simlib") / "compiled")
-    folder = root / f"{function.__name__}-{'called-' if called else ''}{_source(function)}"
-    if sys.stderr.isatty() and not called and not folder.exists():
-        print(f"simlib: compiling {function.__name__}, once for this version (a few seconds)", file=sys.stderr)
-    before = numba.config.CACHE_DIR
-    numba.config.CACHE_DIR = str(folder)
-    try:
-        yield
-    finally:
-        numba.config.CACHE_DIR = before
+    A file is headed by a digest of these and of the rest of it. One that was cut, damaged or put there for another
+    kernel is none.
+    """
+
+    said = False  # once a process
+
+    def __init__(self, kernel: FunctionType, called: bool):
+        self.kernel, self.called = kernel, called
+
+    def load_overload(self, signature: Any, target: Any) -> Any:
+        """The machine code, linked; None: compile."""
+        from numba.core.compiler import CompileResult
+
+        target.refresh()
+        file, made_for = self._place(signature, target.codegen())
+        try:
+            content = file.read_bytes()
+            head, content = content[: len(made_for)], content[len(made_for) :]
+            if head == hashlib.sha256(made_for + content).digest():
+                return CompileResult._rebuild(target, *pickle.loads(content))
+        except Exception:  # whatever lies there, it can be compiled again
+            pass
+        if sys.stderr.isatty() and not self.called:
+            name = self.kernel.__name__
+            print(f"simlib: compiling {name}, once for this version (a few seconds)", file=sys.stderr)
+        return None
+
+    def save_overload(self, signature: Any, result: Any) -> None:
+        """Keep the machine code if it can be kept: the run has it in any case."""
+        from numba.core.serialize import dumps
+
+        if result.library.has_dynamic_globals:
+            return
+        file, made_for = self._place(signature, result.codegen)
+        content, aside = dumps(result._reduce()), file.with_suffix(f".{uuid.uuid4().hex}")
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            aside.write_bytes(hashlib.sha256(made_for + content).digest() + content)
+            os.replace(aside, file)
+        except OSError as problem:
+            with contextlib.suppress(OSError):
+                aside.unlink()
+            self._say_not_kept(file.parent, problem.strerror)
+
+    def _place(self, signature: Any, codegen: Any) -> tuple[Path, bytes]:
+        import numba
+        from platformdirs import user_cache_path
+
+        root = Path(os.environ.get("NUMBA_CACHE_DIR") or user_cache_path("simlib") / "compiled")
+        machine = numba.__version__, sys.implementation.cache_tag, codegen.magic_tuple()
+        text = repr((_source(self.kernel), self.called, str(signature), machine))
+        made_for = hashlib.sha256(text.encode()).digest()
+        return root / f"{self.kernel.__name__}-{made_for.hex()[:32]}.kernel", made_for
+
+    def _say_not_kept(self, folder: Path, why: str) -> None:
+        if not _Disk.said:
+            _Disk.said = True
+            compiles = "compiled kernels are not kept, each process compiles its own"
+            folders = f"{folder} cannot be written: {why}; expected NUMBA_CACHE_DIR to name a folder that can"
+            warnings.warn(f"{compiles} ({folders})", stacklevel=2)

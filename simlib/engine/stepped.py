@@ -17,7 +17,7 @@ import numba
 from numba import objmode
 
 from simlib.engine.batches import GPU, loop, signatures
-from simlib.engine.compiled import compiled, is_own
+from simlib.engine.compiled import compiled, is_own, one_at_a_time, until_done
 
 
 class Session:
@@ -92,6 +92,7 @@ def law(batch, params):
     return service_s
 
 
+@one_at_a_time
 @functools.cache
 def bridges() -> SimpleNamespace:
     """The compiled bridges; made once a process."""
@@ -99,11 +100,11 @@ def bridges() -> SimpleNamespace:
     return SimpleNamespace(**{f.__name__: numba.njit(getattr(kinds, f.__name__))(f) for f in (decide, learn, law)})
 
 
-def stepped(state: Any, waiting: Any, job: Any, batches: Any, plan: Any, law: Any, law_params: Any) -> tuple:
+def stepped(state: Any, waiting: Any, job: Any, batches: Any, plan: Any, law: Any, law_params: Any) -> int:
     """Run the loop compiled, the policy and the law in plain Python between its steps."""
     bridge, kinds = bridges(), signatures()
     learns = compiled(plan.learn, kinds.learn) if is_own(plan.learn) else bridge.learn
     times = compiled(law, kinds.law) if is_own(law) else bridge.law
     arrays, kernels = (state, waiting, job, batches), (bridge.decide, learns, times)
     with Session(plan, law, state, waiting, law_params):
-        return compiled(loop, kinds.loop)(*arrays, *kernels, plan.params, plan.memory, law_params)
+        return until_done(compiled(loop, kinds.loop), *arrays, *kernels, plan.params, plan.memory, law_params)

@@ -26,7 +26,7 @@ from simlib.engine.batches import (
     SUM_PROMPT,
     signatures,
 )
-from simlib.engine.compiled import compiled, is_compilable, is_worthwhile
+from simlib.engine.compiled import compiled, is_compilable, is_worthwhile, one_at_a_time
 from simlib.latency.steps import StepLaw
 
 if TYPE_CHECKING:
@@ -130,6 +130,7 @@ def _each(law: Callable[..., float], batches: int) -> Callable[..., None]:
     return functools.partial(compiled(each_time, _of_rows()), compiled(law, kind))
 
 
+@one_at_a_time
 @functools.cache
 def _of_rows() -> Any:
     """Numba's signature of `each_time`: one object, or it would be compiled again in each run."""

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from simlib.engine.compiled import called, is_worthwhile
+from simlib.engine.compiled import called, is_worthwhile, one_at_a_time
 
 ROWS_A_REQUEST = 4  # rows of a table that are tallied while the interpreted engine serves a request
 COMPLETED, MISSED, LATENCY, QUEUEING, SERVICE, TTFT, TTFTS, TPOT, TPOTS, TOKENS, LAST = range(11)
@@ -73,6 +73,7 @@ def _run(kernel: Callable[..., None], rows: int, *arrays: np.ndarray) -> None:
     kernel(*arrays)
 
 
+@one_at_a_time
 @functools.cache
 def _signature(*dtypes: np.dtype) -> Any:
     from numba import from_dtype, types

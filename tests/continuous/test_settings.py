@@ -12,9 +12,12 @@ from hypothesis import strategies as st
 from step_cases import LAWS, ROUTING, cases, longest_tokens
 
 import simlib
+from simlib.continuous import loop as continuous_loop
+from simlib.continuous import settings as continuous_settings
 from simlib.continuous import state
 from simlib.continuous.serve import serve
 from simlib.continuous.settings import PREFILL, Continuous
+from simlib.engine import compiled
 from simlib.runs import metrics
 
 
@@ -266,3 +269,23 @@ def test_what_cannot_be_served_is_named_before_the_run():
         simlib.simulate(table, "fcfs", simlib.GivenTimes([1.0, 1.0]), 1, engine)
     with pytest.raises(simlib.InputError, match="execution"):
         simlib.simulate(table, "fcfs", LAWS[0], 1, "continous")
+
+
+def test_a_loop_that_comes_back_often_ends_as_one_that_does_not(monkeypatch):
+    table, calls, until_done = simlib.workload.original(700, seed=5), [], compiled.until_done
+    monkeypatch.setattr(
+        continuous_settings,
+        "until_done",
+        lambda loop, *sees: until_done(lambda *a: calls.append(loop) or loop(*a), *sees),
+    )
+
+    def served(backend):
+        return serve(table, LAWS[0], Continuous(routing="least_tokens"), 4096, backend)
+
+    runs = [served("compiled")]
+    assert len(calls) > 1
+    for work in (1, 2**22, 2**62):
+        monkeypatch.setattr(continuous_loop, "WORK", work)
+        runs.append(served("interpreted"))
+    assert len(calls) > len(table)
+    assert len({(run.completion_s.tobytes(), run.gaps.tobytes()) for run in runs}) == 1

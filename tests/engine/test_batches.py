@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 from strategies import Scenario, halves, models, policies, rules, scenarios, tables
 
 import simlib
+from simlib.engine import batches
+from simlib.engine import compiled as engine_compiled
 from simlib.policies.batch_size import VARIANTS
 from simlib.policies.bins import assign
 from simlib.policies.plan import SELECTIONS
@@ -543,6 +545,23 @@ def test_stepped_runs_in_two_threads_do_not_mix():
 def turns_odd_ones_away(now_s, gpu, waiting, params, memory, note):
     note[0] = now_s
     return 0, -1 if waiting.order[waiting.head[0]] % 2 == 1 else 1
+
+
+def test_a_loop_that_comes_back_often_ends_as_one_that_does_not(monkeypatch):
+    table = simlib.workload.original(2000, seed=5)
+    calls = []
+    until_done = engine_compiled.until_done
+    monkeypatch.setattr(
+        batches, "until_done", lambda loop, *sees: until_done(lambda *a: calls.append(loop) or loop(*a), *sees)
+    )
+    runs = [simlib.simulate(table, "dynamic_no_bins", gpus=512, backend=b) for b in ("compiled", "interpreted")]
+    assert len(calls) > 4
+    monkeypatch.setattr(batches, "WORK", 1)
+    runs.append(simlib.simulate(table, "dynamic_no_bins", gpus=512, backend="interpreted"))
+    assert len(calls) > len(table)
+    monkeypatch.setattr(batches, "WORK", 2**62)
+    runs.append(simlib.simulate(table, "dynamic_no_bins", gpus=512, backend="interpreted"))
+    assert len({(run.times.completion_s.tobytes(), run.served.gpu.tobytes()) for run in runs}) == 1
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

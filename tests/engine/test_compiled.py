@@ -1,15 +1,21 @@
 """Compiled twins of plain functions: equal to the last bit, and never older than what they were made from."""
 
+import itertools
 import math
+import os
+import signal
 import subprocess
 import sys
+import time
 
 import numba
 import numpy as np
 import pytest
 
 import simlib
-from simlib.engine.compiled import compiled, is_compilable
+from simlib.engine import batches
+from simlib.engine.compiled import bound, compiled, is_compilable
+from simlib.latency import models, phases
 
 FLOAT = numba.types.float64
 SCALE = 3.0
@@ -173,3 +179,192 @@ assert len({run.times.completion_s.tobytes() for run in [first, *runs]}) == 1
 assert simlib.simulate(requests.head(5), "static_fifo").backend == "compiled"
 """
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+
+# Machine code on disk, and who may write it.
+
+LAWS = """
+import sys
+import numpy as np
+from simlib import engine, latency, phases
+from simlib.compiled import compiled
+
+laws = latency.affine_law, phases.padded_law, phases.packed_law, phases.power_law
+batch, params = np.arange(1.0, 1.0 + len(engine.BATCH_COLUMNS)), np.linspace(0.1, 0.9, 8)
+
+def is_right(law):
+    return compiled(law, engine.signatures().law)(batch, params) == law(batch, params)
+"""
+
+
+def child(code, folder, *arguments):
+    """What a process that keeps its compiled kernels in a folder says; it must end well."""
+    surroundings = os.environ | {"NUMBA_CACHE_DIR": str(folder)}
+    command = [sys.executable, "-c", code, *arguments]
+    ended = subprocess.run(command, env=surroundings, capture_output=True, text=True, timeout=240)
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout, ended.stderr
+
+
+def test_no_two_bound_kernels_share_a_name():
+    policies = simlib.StaticFIFO(), simlib.DynamicNoBins()
+    plans = [policy.plan(simlib.workload.original(10), 1) for policy in policies]
+    laws = models.affine_law, phases.padded_law
+    kernels = [
+        *(bound(batches.loop_of, decide=p.decide, learn=p.learn, law=law) for p, law in itertools.product(plans, laws)),
+        bound(batches.loop_of, decide=models.affine_law, learn=phases.padded_law),
+        bound(batches.loop_of, decide=phases.padded_law, learn=models.affine_law),
+    ]
+    assert len({kernel.__qualname__ for kernel in kernels}) == len(kernels)
+
+
+def test_where_nothing_can_be_written_each_law_serves_as_itself_and_it_is_said_once(tmp_path):
+    code = """
+import simlib
+table = simlib.workload.original(400, seed=1)
+for law in ("original-synthetic", "h100-vllm-llama3-8b"):
+    ways = [simlib.simulate(table, "static_fifo", law, gpus=2, backend=b) for b in ("compiled", "interpreted")]
+    assert len({run.times.completion_s.tobytes() for run in ways}) == 1, law
+"""
+    (tmp_path / "file").write_text("")
+    assert child(code, tmp_path / "file" / "folder")[1].count("are not kept") == 1
+
+
+def test_a_full_disk_costs_the_machine_code_and_no_result(tmp_path):
+    code = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))\n" + LAWS
+    said = child(code + "assert all(map(is_right, laws))", tmp_path)[1]
+    assert said.count("are not kept") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_machine_code_on_disk_is_used(tmp_path):
+    written = []
+    for _ in range(2):
+        child(LAWS + "assert all(map(is_right, laws))", tmp_path)
+        written.append({(file.name, file.stat().st_ino, file.stat().st_mtime_ns) for file in tmp_path.iterdir()})
+    assert written[0] == written[1] and len(written[0]) == 4
+
+
+def test_machine_code_that_is_cut_damaged_or_anothers_is_compiled_again(tmp_path):
+    code = LAWS + "assert all(map(is_right, laws))"
+    child(code, tmp_path)
+    cut, damaged, others, unreadable = files = sorted(tmp_path.iterdir())
+    cut.write_bytes(cut.read_bytes()[: cut.stat().st_size // 2])
+    damaged.write_bytes(damaged.read_bytes()[:-1] + b"?")
+    foreign = unreadable.read_bytes()
+    others.write_bytes(foreign)
+    unreadable.unlink()
+    unreadable.mkdir()
+    child(code, tmp_path)
+    assert others.read_bytes() != foreign
+    assert sorted(tmp_path.iterdir()) == files
+
+
+THREADS = """
+import sys
+import threading
+
+found, went_wrong = {}, []
+
+def in_threads(count, cases, answer):
+    together = threading.Barrier(count)
+
+    def work(number):
+        try:
+            together.wait()
+            for place in range(len(cases)):
+                case = cases[(number + place) % len(cases)]
+                found.setdefault(case, set()).add(answer(case))
+        except BaseException as problem:
+            went_wrong.append(problem)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not went_wrong, went_wrong
+
+count = int(sys.argv[1])
+"""
+
+SMALL = """
+import importlib.util
+
+spec = importlib.util.spec_from_file_location("simlib.small", sys.argv[2])
+small = sys.modules["simlib.small"] = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(small)
+
+def answer(times):
+    from simlib.compiled import bound, called, is_compilable
+    from simlib.engine import signatures
+
+    kernel, kind = bound(small.outer, inner=getattr(small, f"times_{times}")), signatures().law
+    assert is_compilable(kernel, kind)[0]
+    return called(kernel, kind)(small.batch, small.batch)
+
+in_threads(count, [2, 3, 5, 7], answer)
+assert found == {times: {times + 1.0} for times in found}, found
+"""
+
+KERNELS = """
+import numpy as np
+
+batch, inner = np.ones(1), None
+
+def outer(batch, params):
+    return inner(batch[0]) + 1.0
+""" + "".join(f"def times_{times}(x):\n    return {times}.0 * x\n" for times in (2, 3, 5, 7))
+
+ALL_POLICIES = """
+import itertools
+import simlib
+
+table = simlib.predictors.predict(simlib.workload.original(300, seed=1), simlib.predictors.Oracle(), family="threads")
+policies = "static_fifo", "dynamic_no_bins", "multi_bin_dynamic", "multi_bin_fixed"
+laws = "original-synthetic", "h100-vllm-llama3-8b"
+
+def completions(case, backend="compiled"):
+    policy, law = case
+    return simlib.simulate(table, policy, law, gpus=2, backend=backend).times.completion_s.tobytes()
+
+cases = list(itertools.product(policies, laws))
+in_threads(count, cases, completions)
+assert found == {case: {completions(case, "interpreted")} for case in cases}
+"""
+
+
+@pytest.mark.parametrize("turn", range(9))
+def test_threads_may_be_the_first_to_compile(turn, tmp_path):
+    (tmp_path / "small.py").write_text(KERNELS)
+    for count in ("8", "1"):
+        child(THREADS + SMALL, tmp_path / "cache", count, tmp_path / "small.py")
+
+
+def test_policies_and_laws_compiled_by_eight_threads_serve_right_and_so_does_what_they_leave_on_disk(tmp_path):
+    for count in ("8", "1"):
+        child(THREADS + ALL_POLICIES, tmp_path, count)
+
+
+@pytest.mark.parametrize(
+    ("latency_name", "execution"), [("original-synthetic", "run_to_completion"), ("0.01,1e-5,1e-4,1e-8", "continuous")]
+)
+def test_a_compiled_run_hears_ctrl_c(latency_name, execution):
+    code = f"""
+import simlib
+many = simlib.workload.original(1_000_000, seed=1)
+for table, gpus in ((many.head(100), 2), (many, 4096)):
+    print("serving", gpus, flush=True)
+    simlib.simulate(table, "static_fifo", {latency_name!r}, gpus, {execution!r}, backend="compiled")
+"""
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        try:
+            assert process.stdout.readline() == b"serving 2\n"
+            assert process.stdout.readline() == b"serving 4096\n"
+            time.sleep(2.0)  # for the run alone takes a minute
+            assert process.poll() is None
+            process.send_signal(signal.SIGINT)
+            process.wait(2.0)
+        finally:
+            process.kill()
+        assert process.stderr.read().endswith(b"KeyboardInterrupt\n")

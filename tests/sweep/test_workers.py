@@ -4,6 +4,8 @@ import contextlib
 import os
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 
@@ -76,3 +78,26 @@ def test_what_is_no_scheduler_is_told_within_the_time_limit(answer):
     assert connections
     for connection in connections:
         connection.close()
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="needs Linux's own account of memory")
+@pytest.mark.parametrize(("asked", "kept"), [("", False), ("workers.keep_memory()", True)])
+def test_memory_goes_back_unless_a_study_asks_for_it(asked, kept):
+    code = f"""
+import os
+import numpy as np
+import simlib
+from simlib import workers
+
+def resident():
+    return int(open("/proc/self/statm").read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+simlib.simulate(simlib.workload.original(1000), "static_fifo", gpus=2)
+{asked}
+before = resident()
+large = [np.ones(2**22) for _ in range(4)]
+del large
+print(resident() - before > 2**26)
+"""
+    said = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=60).stdout
+    assert said == f"{kept}\n"
