@@ -13,7 +13,7 @@ from step_cases import LAWS, ROUTING, cases, longest_tokens
 
 import simlib
 from simlib.continuous import loop as continuous_loop
-from simlib.continuous import settings as continuous_settings
+from simlib.continuous import serve as continuous_serve
 from simlib.continuous import state
 from simlib.continuous.serve import serve
 from simlib.continuous.settings import PREFILL, Continuous
@@ -274,7 +274,7 @@ def test_what_cannot_be_served_is_named_before_the_run():
 def test_a_loop_that_comes_back_often_ends_as_one_that_does_not(monkeypatch):
     table, calls, until_done = simlib.workload.original(700, seed=5), [], compiled.until_done
     monkeypatch.setattr(
-        continuous_settings,
+        continuous_serve,
         "until_done",
         lambda loop, *sees: until_done(lambda *a: calls.append(loop) or loop(*a), *sees),
     )

@@ -186,8 +186,9 @@ assert simlib.simulate(requests.head(5), "static_fifo").backend == "compiled"
 LAWS = """
 import sys
 import numpy as np
-from simlib import engine, latency, phases
-from simlib.compiled import compiled
+from simlib.engine import batches as engine
+from simlib.engine.compiled import compiled
+from simlib.latency import models as latency, phases
 
 laws = latency.affine_law, phases.padded_law, phases.packed_law, phases.power_law
 batch, params = np.arange(1.0, 1.0 + len(engine.BATCH_COLUMNS)), np.linspace(0.1, 0.9, 8)
@@ -296,8 +297,8 @@ small = sys.modules["simlib.small"] = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(small)
 
 def answer(times):
-    from simlib.compiled import bound, called, is_compilable
-    from simlib.engine import signatures
+    from simlib.engine.compiled import bound, called, is_compilable
+    from simlib.engine.batches import signatures
 
     kernel, kind = bound(small.outer, inner=getattr(small, f"times_{times}")), signatures().law
     assert is_compilable(kernel, kind)[0]

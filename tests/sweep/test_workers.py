@@ -87,7 +87,7 @@ def test_memory_goes_back_unless_a_study_asks_for_it(asked, kept):
 import os
 import numpy as np
 import simlib
-from simlib import workers
+from simlib.sweep import workers
 
 def resident():
     return int(open("/proc/self/statm").read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
