@@ -26,6 +26,8 @@ from typing import Any
 
 import numpy as np
 
+from simlib.engine.borrowed import borrowed, twins, uncounted
+
 WORTHWHILE = 20_000  # requests
 MORE = -1  # a loop's answer that it has come back before its end
 _compiling = threading.RLock()
@@ -120,16 +122,6 @@ def is_worthwhile(requests: int) -> bool:
 _in_plain_python: list[int] = []
 
 
-def uncounted(value: Any) -> Any:
-    """The same array, or tuple of arrays; in a compiled kernel without a reference count (`simlib.engine.borrowed`)."""
-    return value
-
-
-def borrowed(value: Any) -> Any:
-    """The same tuple of arrays; in a compiled kernel behind one pointer (`simlib.engine.borrowed`)."""
-    return value
-
-
 def until_done(loop: Callable[..., int], *arguments: Any) -> int:
     """Run a loop to its end, which it comes back before: only between two calls does Python hear Ctrl-C."""
     outcome = MORE
@@ -167,9 +159,7 @@ def _twin(value: Any, made: dict[FunctionType, Any], within_ours: bool = False) 
     if not isinstance(value, FunctionType):
         return value
     if value in (uncounted, borrowed):
-        from simlib.engine import borrowed as kinds
-
-        return getattr(kinds, value.__name__)
+        return getattr(twins(), value.__name__)
     if value in made:
         return made[value]
     import numba
