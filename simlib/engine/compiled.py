@@ -255,7 +255,7 @@ def _source(function: FunctionType) -> str:
                 reached.add(value)
             elif isinstance(value, int | float | str | tuple):
                 held.add(f"{name}={value!r}")
-    files = sorted({inspect.getfile(kernel) for kernel in reached})
+    files = sorted({inspect.getfile(kernel) for kernel in (*reached, borrowed)})  # its types are in signatures
     held.update(kernel.__qualname__ for kernel in reached)
     digest = hashlib.sha256("\n".join(sorted(held)).encode())
     for file in files:
@@ -277,6 +277,7 @@ class _Disk:
 
     def load_overload(self, signature: Any, target: Any) -> Any:
         """The machine code, linked; None: compile."""
+        from numba.core import sigutils
         from numba.core.compiler import CompileResult
 
         target.refresh()
@@ -285,7 +286,9 @@ class _Disk:
             content = file.read_bytes()
             head, content = content[: len(made_for)], content[len(made_for) :]
             if head == hashlib.sha256(made_for + content).digest():
-                return CompileResult._rebuild(target, *pickle.loads(content))
+                found = CompileResult._rebuild(target, *pickle.loads(content))
+                if found.signature.args == sigutils.normalize_signature(signature)[0]:
+                    return found
         except Exception:  # whatever lies there, it can be compiled again
             pass
         if sys.stderr.isatty() and not self.called:
