@@ -1,4 +1,4 @@
-"""What happened in a run of continuous batching: a run like any other, and what only such an engine has.
+"""What happened in a run of continuous batching.
 
 The times between tokens, how full the cache was, who was preempted, and both sides of the identity between the time
 that the GPUs were busy and the totals of their steps.
@@ -32,28 +32,31 @@ if TYPE_CHECKING:
 LAWS = {kind.__name__: kind for kind in (StepLaw, ProfileLaw)}  # that can be written to a file
 COLUMNS = ("start_s", "first_token_s", "completion_s", "gpu")
 ARRAYS = ("numbers", "totals_s", "gaps", "series", "control", "decisions")
+KINDS = ("decode", "prefill", "mixed")  # of steps
 MOST_STEPS = 10_000_000  # of a GPU, that are logged
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class EngineRun(Run):
     """A finished run of continuous batching.
 
     Attributes
     ----------
-    law : step_laws.StepLaw or step_laws.ProfileLaw
+    served : continuous.serve.Served
+        Each request's times and GPU, each GPU's totals.
+    law : latency.steps.StepLaw or latency.kernel_profile.ProfileLaw
         How long the steps took.
-    rules : step_state.StepRules
+    rules : continuous.state.StepRules
         The engine's settings as the step loop reads them.
     bin_of : ndarray of int
         The bin of each request; empty without bins.
-    control : step_control.StepControl, optional
+    control : continuous.control.StepControl, optional
         Each GPU's controller.
     """
 
-    law: Any = None
-    rules: StepRules | None = None
-    bin_of: np.ndarray | None = None
+    law: Any
+    rules: StepRules
+    bin_of: np.ndarray
     control: StepControl | None = None
 
     @property
@@ -75,6 +78,11 @@ class EngineRun(Run):
     def rows(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Each request's row in what follows, its own; admission, first token and completion by row."""
         return np.arange(len(self.table)), *self.times
+
+    @property
+    def places(self) -> dict[str, Any]:
+        """Each request's ``gpu, batch, bin``, -1 where it has none; an engine has no batches."""
+        return {"gpu": self.served.gpu, "batch": -1, "bin": -1 if self.edges is None else self.bin_of}
 
     @property
     def rejected(self) -> int:
@@ -125,14 +133,6 @@ class EngineRun(Run):
     def gap_p99_s(self, tpot_s: np.ndarray, gaps: np.ndarray) -> float:
         """99th percentile over all times between tokens, seconds, as counted."""
         return self.itl_s(0.99)
-
-    @cached_property
-    def requests(self) -> pd.DataFrame:
-        """The input's columns and ``start_s, first_token_s, completion_s, gpu, batch, bin``; no batches: -1."""
-        frame = self.table.frame()
-        for name, values in self.times._asdict().items():
-            frame[name] = values
-        return frame.assign(gpu=self.served.gpu, batch=-1, bin=self.bin_of if self.binned else -1)
 
     @cached_property
     def kv(self) -> pd.DataFrame:
@@ -227,7 +227,36 @@ class EngineRun(Run):
         frame["kv_tokens"] *= self.block_tokens
         return frame
 
-    def _stored(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    def slices(self) -> pd.DataFrame:
+        """What the GPUs did: ``gpu, start_s, time_s, size, name`` and of `steps` what a row tells, one row a row of it.
+
+        In order of start on each GPU, where they do not overlap; `size` is the number of requests.
+        """
+        steps = self.steps.rename(columns={"seats": "size"})
+        kind = np.where(steps["chunks"] == 0, 0, np.where(steps["decodes"] == 0, 1, 2))
+        names = [
+            f"{KINDS[number]} of {size}" + (f", {count} steps" if count > 1 else "")
+            for number, size, count in zip(kind, steps["size"], steps["steps"], strict=True)
+        ]
+        columns = ["steps", "decodes", "prefill_tokens", "context_tokens", "kv_tokens"]
+        return steps[["gpu", "start_s", "time_s", "size"]].assign(name=names, **steps[columns])
+
+    def passed(self, done: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+        """In which of `slices` each request had its first and its last token; -1 where it was not served."""
+        first, last = (np.full(len(self.table), -1) for _ in range(2))
+        gpus, ends_s = done["gpu"].to_numpy(), (done["start_s"] + done["time_s"]).to_numpy()
+        for gpu in range(self.gpus):
+            own, rows = np.flatnonzero(gpus == gpu), np.flatnonzero(self.served.gpu == gpu)
+            for found, times_s in ((first, self.times.first_token_s), (last, self.times.completion_s)):
+                place = np.searchsorted(ends_s[own], times_s[rows] * (1 - 1e-12))
+                found[rows] = own[np.minimum(place, len(own) - 1)]
+        return first, last
+
+    def occupancy(self) -> pd.DataFrame:
+        """How many places of each GPU are taken: `slices`; nobody is ``finished``, who leaves with the last token."""
+        return self.slices()[["gpu", "start_s", "time_s", "size"]].assign(finished=0)
+
+    def stored(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """Columns of requests; what does not grow with them, packed into text."""
         if type(self.law) not in LAWS.values():
             raise InputError(f"latency: {self.law!r:.80} (expected {' or '.join(LAWS)} for a run that is saved)")
@@ -244,7 +273,8 @@ class EngineRun(Run):
         return {name: getattr(self.served, name) for name in COLUMNS} | {"bin_of": self.bin_of}, about
 
     @staticmethod
-    def _restored(columns: dict[str, pa.ChunkedArray], about: dict[str, Any]) -> dict[str, Any]:
+    def parts(columns: dict[str, pa.ChunkedArray], about: dict[str, Any]) -> dict[str, Any]:
+        """This kind's own parts, from what `stored` gave."""
         packed = io.BytesIO(base64.b64decode(about["arrays"]))
         with np.load(packed, allow_pickle=False) as arrays:
             kind = LAWS[about["law"]]
@@ -256,7 +286,6 @@ class EngineRun(Run):
         no_log = np.zeros((about["gpus"], 0, len(LOGGED)))
         return {
             "served": Served(**times, **kept, steps=no_log),
-            "first_token_after_s": np.zeros(0),
             "law": law,
             "rules": StepRules(**about["rules"]),
             "bin_of": bin_of,
