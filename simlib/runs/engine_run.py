@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -16,8 +17,7 @@ import numpy as np
 
 from simlib.checks import InputError, check_probability
 from simlib.continuous.control import DECIDED, KEPT, StepControl
-from simlib.continuous.serve import Served
-from simlib.continuous.serve import served as engine_served
+from simlib.continuous.serve import Served, served
 from simlib.continuous.state import GAP_BINS, GAP_LOW, LOGGED, NUMBERS, TIMES, StepRules
 from simlib.latency.kernel_profile import ProfileLaw
 from simlib.latency.steps import StepLaw
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 
 LAWS = {kind.__name__: kind for kind in (StepLaw, ProfileLaw)}  # that can be written to a file
+SAMPLED = ("start_s", "running", "waiting", "kv_tokens")
 COLUMNS = ("start_s", "first_token_s", "completion_s", "gpu")
 ARRAYS = ("numbers", "totals_s", "gaps", "series", "control", "decisions")
 KINDS = ("decode", "prefill", "mixed")  # of steps
@@ -107,13 +108,13 @@ class EngineRun(Run):
     @property
     def batch_size_mean(self) -> float:
         """Sequences that decode in a step that decodes, on average."""
-        steps = int(self.served.numbers[:, NUMBERS.index("step")].sum())
+        steps = self._total("step")
         return self._total("sum_decodes") / steps if steps else 0.0
 
     @property
     def kv_peak_tokens(self) -> int:
         """Most tokens' worth of blocks that a GPU had given out at once."""
-        return int(self.served.numbers[:, NUMBERS.index("peak")].max()) * self.block_tokens
+        return int(self._numbers("peak").max()) * self.block_tokens
 
     def itl_s(self, share: float) -> float:
         """A quantile of the times between two tokens of a request, over all requests, seconds; `share` in [0, 1].
@@ -137,15 +138,7 @@ class EngineRun(Run):
     @cached_property
     def kv(self) -> pd.DataFrame:
         """How full each GPU was, now and then: ``start_s, gpu, running, waiting, kv_tokens, kv_share``."""
-        import pandas as pd
-
-        frames = []
-        for gpu, (rows, numbers) in enumerate(zip(self.served.series, self.served.numbers, strict=True)):
-            rows = rows[: numbers[NUMBERS.index("sampled")]]
-            frame = pd.DataFrame(rows, columns=["start_s", "running", "waiting", "kv_tokens"])
-            frame.insert(1, "gpu", gpu)
-            frames.append(frame)
-        frame = pd.concat(frames, ignore_index=True).astype({"running": int, "waiting": int})
+        frame = _under_each_other(self.served.series, self._numbers("sampled"), SAMPLED, ("running", "waiting"))
         frame["kv_share"] = frame["kv_tokens"] / self.blocks
         frame["kv_tokens"] *= self.block_tokens
         return frame
@@ -161,17 +154,10 @@ class EngineRun(Run):
 
         Of a long run every so many of its decisions.
         """
-        import pandas as pd
-
         if self.control is None:
             return self.kv
-        rows = []
-        for gpu, (row, decisions) in enumerate(zip(self.served.control, self.served.decisions, strict=True)):
-            frame = pd.DataFrame(decisions[: int(row[KEPT])], columns=list(DECIDED))
-            frame.insert(1, "gpu", gpu)
-            rows.append(frame)
-        whole = dict.fromkeys(("cap", "b_mem", "b_sla", "branch", "running"), int)
-        return pd.concat(rows, ignore_index=True).astype(whole)
+        whole = ("cap", "b_mem", "b_sla", "branch", "running")
+        return _under_each_other(self.served.decisions, self.served.control[:, KEPT].astype(int), DECIDED, whole)
 
     @property
     def identity(self) -> dict[str, float]:
@@ -208,24 +194,15 @@ class EngineRun(Run):
         InputError
             If a GPU made more than 10,000,000 steps.
         """
-        import pandas as pd
-
-        most = int(self.served.numbers[:, NUMBERS.index("steps")].max())
+        most = int(self._numbers("steps").max())
         if most > MOST_STEPS:
             raise InputError(f"run: {most} steps of a GPU (expected at most {MOST_STEPS} to be logged: a shorter run)")
-        served, frames = (
-            engine_served(self.table, self.law, self.gpus, self.rules, self.bin_of, self.backend, self.control, most),
-            [],
-        )
-        for gpu, (rows, numbers) in enumerate(zip(served.steps, served.numbers, strict=True)):
-            frame = pd.DataFrame(rows[: numbers[NUMBERS.index("stored")]], columns=LOGGED)
-            frame.insert(0, "gpu", gpu)
-            frames.append(frame)
-        frame = pd.concat(frames, ignore_index=True).rename(columns={"blocks": "kv_tokens"})
-        whole = [name for name in frame if not name.endswith("_s") and name not in ("squares", "prefill_context")]
-        frame = frame.astype(dict.fromkeys(whole, int))
-        frame["kv_tokens"] *= self.block_tokens
-        return frame
+        again = served(self.table, self.law, self.gpus, self.rules, self.bin_of, self.backend, self.control, most)
+        stored = again.numbers[:, NUMBERS.index("stored")]
+        whole = [name for name in LOGGED if not name.endswith("_s") and name not in ("squares", "prefill_context")]
+        frame = _under_each_other(again.steps, stored, LOGGED, whole)[["gpu", *LOGGED]]
+        frame["blocks"] *= self.block_tokens
+        return frame.rename(columns={"blocks": "kv_tokens"})
 
     def slices(self) -> pd.DataFrame:
         """What the GPUs did: ``gpu, start_s, time_s, size, name`` and of `steps` what a row tells, one row a row of it.
@@ -292,8 +269,24 @@ class EngineRun(Run):
             "control": None if about["control"] is None else StepControl(**about["control"]),
         }
 
+    def _numbers(self, name: str) -> np.ndarray:
+        return self.served.numbers[:, NUMBERS.index(name)]
+
     def _total(self, name: str) -> int:
-        return int(self.served.numbers[:, NUMBERS.index(name)].sum())
+        return int(self._numbers(name).sum())
 
     def _times(self, name: str) -> np.ndarray:
         return self.served.totals_s[:, TIMES.index(name)]
+
+
+def _under_each_other(
+    rows: np.ndarray, counts: np.ndarray, columns: Sequence[str], whole: Sequence[str]
+) -> pd.DataFrame:
+    """The first rows of each GPU, so many of them, one GPU under the other; `whole` columns as integers."""
+    import pandas as pd
+
+    frame = pd.DataFrame(
+        np.concatenate([own[:count] for own, count in zip(rows, counts, strict=True)]), columns=columns
+    )
+    frame.insert(1, "gpu", np.repeat(np.arange(len(counts)), counts))
+    return frame.astype(dict.fromkeys(whole, int))
