@@ -100,8 +100,7 @@ def simulate(
     gpus = check_integer("gpus", gpus, 1, MAX_GPUS)
     check_choice("backend", backend, BACKENDS)
     check_choice("oversize", oversize, OVERSIZE)
-    sla = getattr(policy, "d_sla", None) if sla is None else sla
-    deadline = ASSUMED if sla is None else SLA.of(sla)
+    deadline = SLA.of(getattr(policy, "d_sla", ASSUMED) if sla is None else sla)
     if policy.needs_predictions and table.predicted_output_tokens is None:
         adds = 'simlib.predictors.predict(requests, simlib.predictors.Oracle(), family="mine") adds it'
         raise InputError(f"predicted_output_tokens: missing column (policy {policy.name} bins by it; {adds})")

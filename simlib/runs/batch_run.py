@@ -109,14 +109,6 @@ class BatchRun(Run):
         """What the GPUs did: ``gpu, start_s, time_s, size, name, batch, bin``, one row a batch.
 
         In order of start on each GPU, where they do not overlap; `size` is the number of requests.
-
-        Examples
-        --------
-        >>> import simlib
-        >>> table = simlib.RequestTable([0.0, 0.1, 0.2], [10, 10, 10], [5, 5, 5])
-        >>> run = simlib.simulate(table, simlib.StaticFIFO(2), gpus=1, backend="interpreted")
-        >>> run.slices()[["gpu", "size", "name"]].to_numpy().tolist()
-        [[0, 1, 'batch of 1'], [0, 1, 'batch of 1'], [0, 1, 'batch of 1']]
         """
         batches = self.batches.reset_index(names="batch").rename(columns={"service_s": "time_s"})
         batches = batches.sort_values(["gpu", "batch"], ignore_index=True)  # as they started
@@ -174,12 +166,11 @@ class BatchRun(Run):
         """This kind's own parts, from what `stored` gave."""
         batch_of = columns.pop("batch_of").to_numpy()
         parts = {name: column.slice(0, about["batches"]).to_numpy() for name, column in columns.items()}
-        first_token_after_s = parts.pop("first_token_after_s")
         notes = np.array([parts.pop(f"note {name}") for name in about["notes"]])
         notes = notes.T.reshape(about["batches"], len(about["notes"]))
         return {
+            "first_token_after_s": parts.pop("first_token_after_s"),
             "served": Batches(**parts, notes=notes, batch_of=batch_of),
-            "first_token_after_s": first_token_after_s,
             "notes": tuple(about["notes"]),
         }
 

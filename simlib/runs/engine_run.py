@@ -1,8 +1,4 @@
-"""What happened in a run of continuous batching.
-
-The times between tokens, how full the cache was, who was preempted, and both sides of the identity between the time
-that the GPUs were busy and the totals of their steps.
-"""
+"""What happened in a run of continuous batching: times between tokens, how full the cache was, who was preempted."""
 
 from __future__ import annotations
 

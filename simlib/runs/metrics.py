@@ -11,26 +11,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
-from simlib.checks import InputError, check_number
+from simlib.checks import InputError
 from simlib.requests.clients import clients_of
 from simlib.requests.table import RequestTable
+from simlib.runs import tally
 from simlib.runs.sla import METRICS, SLA
 from simlib.runs.stability import label
-from simlib.runs.tally import (
-    COMPLETED,
-    LAST,
-    LATENCY,
-    MISSED,
-    QUEUEING,
-    SERVICE,
-    TOKENS,
-    TPOT,
-    TPOTS,
-    TTFT,
-    TTFTS,
-    tally,
-)
-from simlib.stats.intervals import check_numbers
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -138,27 +124,27 @@ def summary(run: Finished, sla: SLA | float | str | None = None) -> dict[str, fl
     check_run(run)
     limits_s = SLA.of(run.sla if sla is None else sla).limits_s
     table, most_s = run.table, np.array([limits_s.get(metric, math.inf) for metric in METRICS])
-    found = tally(table.arrival_s, table.output_tokens, *run.rows, most_s)
+    found = tally.tally(table.arrival_s, table.output_tokens, *run.rows, most_s)
     sums = found.sums.tolist()
-    completed, ttfts, tpots = (int(sums[place]) for place in (COMPLETED, TTFTS, TPOTS))
+    completed, ttfts, tpots = (int(sums[place]) for place in (tally.COMPLETED, tally.TTFTS, tally.TPOTS))
     _refuse_untimed(limits_s, completed - ttfts)
-    makespan_s = sums[LAST] - float(table.arrival_s[0])
+    makespan_s = sums[tally.LAST] - float(table.arrival_s[0])
     arrival_s = table.arrival_s if completed == len(table) else table.arrival_s[~np.isnan(run.times.completion_s)]
     values = (
         len(table),
-        sums[MISSED] / len(table),
-        _rate(len(table) - sums[MISSED], makespan_s),
-        _mean(sums[LATENCY], completed),
-        *_percentiles(found.latency_s, 50, 95, 99),
-        _mean(sums[QUEUEING], completed),
-        _mean(sums[SERVICE], completed),
-        _mean(sums[TTFT], ttfts),
-        *_percentiles(found.ttft_s, 99),
-        _mean(sums[TPOT], tpots),
-        *_percentiles(found.tpot_s, 99),
+        sums[tally.MISSED] / len(table),
+        _rate(len(table) - sums[tally.MISSED], makespan_s),
+        _mean(sums[tally.LATENCY], completed),
+        *percentiles(found.latency_s, 50, 95, 99),
+        _mean(sums[tally.QUEUEING], completed),
+        _mean(sums[tally.SERVICE], completed),
+        _mean(sums[tally.TTFT], ttfts),
+        *percentiles(found.ttft_s, 99),
+        _mean(sums[tally.TPOT], tpots),
+        *percentiles(found.tpot_s, 99),
         run.gap_p99_s(found.tpot_s, found.gaps),
         _rate(completed, makespan_s),
-        _rate(sums[TOKENS], makespan_s),
+        _rate(sums[tally.TOKENS], makespan_s),
         _rate(run.busy_s, run.gpus * makespan_s),
         run.batch_size_mean,
         makespan_s,
@@ -196,35 +182,16 @@ def by_client(run: Finished, sla: Any = None) -> pd.DataFrame:
     return found.reset_index(drop=True).assign(client=labels)[["client", *found.columns]]
 
 
-def percentiles(values: Any, *percents: float) -> list[float]:
+def percentiles(values: np.ndarray, *percents: float) -> list[float]:
     """Exact percentiles with linear interpolation: `numpy.percentile` to the last bit, in a third of its time.
 
-    Parameters
-    ----------
-    values : array_like of float, shape (n,)
-        At least one; none missing.
-    *percents : float
-        From 0 to 100.
-
-    Raises
-    ------
-    InputError
-        If there is no value, one is not a finite number, or a percent is out of range.
+    NaN of no values. numpy selects one rank with vector instructions, several with a loop of branches: so one after the
+    other, each among what is above the rank before.
 
     Examples
     --------
-    >>> percentiles([4.0, 1.0, 2.0, 3.0], 50, 99)
+    >>> percentiles(np.array([4.0, 1.0, 2.0, 3.0]), 50, 99)
     [2.5, 3.9699999999999998]
-    """
-    percents = [check_number("percents", percent, 0.0, 100.0) for percent in percents]
-    return _percentiles(check_numbers("values", values, "value"), *percents)
-
-
-def _percentiles(values: np.ndarray, *percents: float) -> list[float]:
-    """`percentiles` of values that are known to be right; NaN of none.
-
-    numpy selects one rank with vector instructions, several with a loop of branches: so one after the other, each
-    among what is above the rank before.
     """
     if not len(values):
         return [float("nan")] * len(percents)

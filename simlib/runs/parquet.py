@@ -1,7 +1,4 @@
-"""A saved run's file: a row a request, and in the metadata what is said of the whole, with the format's version.
-
-Knows no kind of run: each gives columns and words, and is made of them again.
-"""
+"""A saved run's file, of any kind: a row a request, and in the metadata what is said of the whole."""
 
 from __future__ import annotations
 
@@ -26,7 +23,8 @@ def write(path: str | Path, table: RequestTable, columns: dict[str, np.ndarray],
     import pyarrow.parquet as pq
 
     path = check_path(path)
-    about = {"format": FORMAT, "index_freq": _freq(table.index)} | about
+    # Of an index of dates or durations Parquet keeps the values alone: their step is said by pandas' name.
+    about = {"format": FORMAT, "index_freq": getattr(table.index, "freqstr", None)} | about
     aside = path.with_name(path.name + ".part")
     try:
         stored = pa.Table.from_pandas(table.frame(), preserve_index=True)
@@ -38,9 +36,10 @@ def write(path: str | Path, table: RequestTable, columns: dict[str, np.ndarray],
         pq.write_table(stored.replace_schema_metadata(metadata), aside)
         os.replace(aside, path)
     except (OSError, ValueError, TypeError, pa.ArrowException) as problem:
+        raise InputError(f"{path}: the run cannot be saved ({problem})") from None
+    finally:
         with contextlib.suppress(OSError):
             aside.unlink(missing_ok=True)
-        raise InputError(f"{path}: the run cannot be saved ({problem})") from None
     return path
 
 
@@ -58,17 +57,10 @@ def read(path: str | Path, make: Callable[[RequestTable, dict[str, Any], dict[st
         columns = {name.removeprefix("run:"): stored[name] for name in own}
         frame = stored.drop_columns(own).to_pandas()
         if about["index_freq"]:
-            with contextlib.suppress(ValueError):  # a calendar of holidays is not in a frequency's name
+            with contextlib.suppress(AttributeError, ValueError):  # periods know theirs; holidays are in no name
                 frame.index.freq = about["index_freq"]
         return make(RequestTable.of(frame), columns, about)
     except InputError:
         raise
     except (OSError, KeyError, TypeError, ValueError, AttributeError, pa.ArrowException) as problem:
         raise InputError(f"{path}: not a saved run ({problem})") from None
-
-
-def _freq(index: Any) -> str | None:
-    """The step of an index of dates or durations, by pandas' name: Parquet keeps its values alone."""
-    import pandas as pd
-
-    return index.freqstr if isinstance(index, (pd.DatetimeIndex, pd.TimedeltaIndex)) else None

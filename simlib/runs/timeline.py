@@ -54,12 +54,11 @@ def write(run: Finished, path: str | Path) -> Path:
                 file.write((",\n" if number else "") + json.dumps(event))
             file.write("\n]}\n")
         os.replace(aside, path)
-    except (OSError, ValueError) as problem:
+    except OSError as problem:
+        raise InputError(f"{path}: the trace cannot be written ({problem})") from None
+    finally:
         with contextlib.suppress(OSError):
             aside.unlink(missing_ok=True)
-        if isinstance(problem, InputError):
-            raise
-        raise InputError(f"{path}: the trace cannot be written ({problem})") from None
     return path
 
 
