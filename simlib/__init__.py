@@ -2,7 +2,7 @@
 
 An afternoon's reading, each file with only the earlier ones known: `checks`, `requests.table` (what a request is),
 `engine.shapes`, `engine.batches` (the event loop), `latency.models`, `policies.plan` (what a policy is), `static`,
-`batch_size` (Algorithms 1 and 2), `bins`, `dynamic`, `runs.sla`, `metrics`, `run`, `named`, `simulation` (one call).
+`batch_size` (Algorithms 1 and 2), `bins`, `dynamic`, `runs.sla`, `metrics`, `run`, `batch_run`, `named`, `simulation`.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ _HOME = {
     "StepControl": "continuous.control",
     "SLA": "runs.sla",
     "Run": "runs.run",
+    "load": "runs.files",
     "simulate": "simulation",
 }
 __all__ = list(_HOME)

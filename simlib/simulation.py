@@ -21,9 +21,10 @@ from simlib.named import execution_of, latency_of, policy_of, step_law_of
 from simlib.policies import bins as policies_bins
 from simlib.policies.plan import Plan
 from simlib.requests.table import RequestTable
+from simlib.runs.batch_run import BatchRun
 from simlib.runs.engine_run import EngineRun
 from simlib.runs.run import Run
-from simlib.runs.sla import SLA
+from simlib.runs.sla import ASSUMED, SLA
 
 BACKENDS = ("auto", "compiled", "stepped", "interpreted")
 OVERSIZE = ("error", "reject")
@@ -64,7 +65,8 @@ def simulate(
         A GPU takes a batch and is busy until its longest request ends; or membership changes at each step, with the
         engine's settings.
     sla : float or str, optional
-        Deadline of the summary; default the policy's ``d_sla``.
+        Deadline of the summary; default the policy's ``d_sla``, of a policy without one 1 s end to end, assumed
+        (``run.sla.assumed``).
     oversize : {"error", "reject"}
         What to do with requests whose tokens alone exceed the memory: name the first and stop, or reject them all,
         which counts them as violations.
@@ -76,6 +78,7 @@ def simulate(
     Returns
     -------
     Run
+        A `BatchRun`, or of continuous batching an `EngineRun`.
 
     Raises
     ------
@@ -97,7 +100,7 @@ def simulate(
     gpus = check_integer("gpus", gpus, 1, MAX_GPUS)
     check_choice("backend", backend, BACKENDS)
     check_choice("oversize", oversize, OVERSIZE)
-    deadline = SLA.of(getattr(policy, "d_sla", 1.0) if sla is None else sla)
+    deadline = SLA.of(getattr(policy, "d_sla", ASSUMED) if sla is None else sla)
     if policy.needs_predictions and table.predicted_output_tokens is None:
         adds = 'simlib.predictors.predict(requests, simlib.predictors.Oracle(), family="mine") adds it'
         raise InputError(f"predicted_output_tokens: missing column (policy {policy.name} bins by it; {adds})")
@@ -117,7 +120,7 @@ def simulate(
         if table is not requests:  # a user's own numbers; what makes or reads tables knows its unit
             _report_idleness(table.arrival_s, served.service_s)
     model.report(table, served)
-    return Run(
+    return BatchRun(
         table=table,
         served=served,
         first_token_after_s=model.first_token_s(_shapes(served)),
@@ -125,7 +128,6 @@ def simulate(
         sla=deadline,
         policy=policy.name,
         notes=plan.notes,
-        binned=plan.edges is not None,
         edges=plan.edges,
         backend=backend,
         settings={"policy": repr(policy), "latency": repr(model), "execution": execution},
@@ -329,11 +331,9 @@ def _simulate_continuous(
     return EngineRun(
         table=table,
         served=served(table, law, gpus, rules, bin_of, backend, settings.control),
-        first_token_after_s=np.zeros(0),
         gpus=gpus,
         sla=sla,
         policy=policy.name,
-        binned=edges is not None,
         edges=edges,
         backend=backend,
         settings={"policy": repr(policy), "latency": repr(law), "execution": repr(settings)},

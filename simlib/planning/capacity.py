@@ -22,6 +22,7 @@ from simlib.named import policy_of
 from simlib.requests.arrivals import LOWEST_RATE_RPS
 from simlib.requests.table import RequestTable
 from simlib.runs import metrics
+from simlib.runs.run import Run
 from simlib.runs.sla import SLA
 from simlib.simulation import simulate
 from simlib.stats import intervals, steady
@@ -29,8 +30,6 @@ from simlib.stats.replications import replicate
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from simlib.runs.run import Run
 
 
 FEWEST_LATE = 20  # late requests among those scored, at the capacity: with fewer, a root is a matter of chance

@@ -60,7 +60,7 @@ class Grid:
         What `named.latency_of` takes as text, or parameters of `models.Affine`; with ``kind`` those of a preset.
     gpus : int
     sla : float or str, optional
-        Deadline of the summary; default the policy's ``d_sla``.
+        Deadline of the summary, as in `simulate`.
     oversize : {"error", "reject"}
         As in `simulate`.
     rows : bool

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from simlib.checks import InputError
+from simlib.checks import InputError, check_format
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import pyarrow.dataset as ds
 
 
-MANIFEST, LOCK = "manifest.json", "sweep.lock"
+MANIFEST, LOCK, FORMAT = "manifest.json", "sweep.lock", 2
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Shards:
         Raises
         ------
         InputError
-            If there is no sweep in it.
+            If there is no sweep in it, or one of another version.
         """
         folder = Path(folder)
         about = _manifest(folder)
@@ -90,7 +90,8 @@ class Shards:
             for left in folder.glob("*.part"):  # of a writer that was killed
                 left.unlink(missing_ok=True)
             if not (folder / MANIFEST).exists():
-                shards._write(MANIFEST, lambda path: path.write_text(json.dumps(about, indent=2) + "\n"))
+                manifest = json.dumps({"format": FORMAT} | about, indent=2) + "\n"
+                shards._write(MANIFEST, lambda path: path.write_text(manifest))
             yield shards
         finally:
             lock.release()
@@ -170,8 +171,10 @@ def _manifest(folder: Path) -> dict[str, Any] | None:
         about = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(about["identity"], str):
             raise ValueError("no identity")
+        found = about.pop("format", 1)
     except (OSError, ValueError, KeyError, TypeError) as problem:
         raise InputError(f"{path}: not the manifest of a sweep ({problem})") from None
+    check_format(f"{folder}: a sweep", found, FORMAT)
     return about
 
 
