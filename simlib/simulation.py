@@ -58,10 +58,10 @@ def simulate(
     latency : object, str, Path or callable
         A model, a preset's name (`presets.names`), ``"alpha,beta,gamma"`` in seconds, a CSV of measurements, or a
         function of the batch's shape. A measured model warns once where batches lie outside its measurements.
-        For continuous batching a law of steps, ``"a,b,c,d"`` in seconds, or a model that has one (`step_laws`).
+        For continuous batching a law of steps, ``"a,b,c,d"`` in seconds, or a model that has one (`latency.steps`).
     gpus : int
         Number of GPUs, >= 1.
-    execution : {"run_to_completion", "continuous"} or continuous.Continuous
+    execution : {"run_to_completion", "continuous"} or simlib.Continuous
         A GPU takes a batch and is busy until its longest request ends; or membership changes at each step, with the
         engine's settings.
     sla : float or str, optional

@@ -1,6 +1,6 @@
 """From measured batch times to the coefficients of a latency model, with intervals and errors on points left out.
 
-Reads a table of measurements (`measurements`, `gpu_benchmarks`), hands coefficients to `latency` and `phases`; draws
+Reads a table of measurements (`measurements`, `public`), hands coefficients to `models` and `phases`; draws
 nothing, writes no file. Coefficients are never below zero and are fitted to relative errors, so that a batch of a tenth
 of a second counts as much as one of a minute.
 """

@@ -187,7 +187,7 @@ def rows_of(points: pd.DataFrame, folds: int | None = 5, forms: Iterable[str] = 
     Parameters
     ----------
     points : pandas.DataFrame
-        From `gpu_benchmarks`.
+        Read from what others have published.
     folds : int or None
         As for `fit.cross_validate`, seed 0.
 

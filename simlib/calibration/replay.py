@@ -1,7 +1,7 @@
 """A real engine's log, replayed: the same arrivals and lengths, and how far the simulated times are from the logged.
 
-Reads a log of requests and a kernel profile, runs `continuous`, returns errors, for the terminal's verb and for
-`studies.validation`. No constant is tuned to a log except
+Reads a log of requests and a kernel profile, runs `continuous.serve`, returns errors, for the terminal's verb and for
+the chapter on it. No constant is tuned to a log except
 those that `Replay.settings` shows: the affine law fitted to the log, or the profile's constant per step.
 """
 
@@ -194,7 +194,7 @@ def validate(
     ----------
     profile, log : str or Path
         Folder of a kernel profile (`kernel_profile.read`); a log of requests (`read_log`).
-    settings : continuous.Continuous
+    settings : simlib.Continuous
         The engine's limits, with the cache's size.
     models : sequence of {"profile", "affine", "affine-from-log"}
         Kernels and a constant per step; the affine law nearest to that; the affine law fitted to the log.

@@ -2,7 +2,7 @@
 
 The settings (`StepControl`), and the kernels that the step loop calls: `watch` sees each step, `finish` each request
 that ends, and every so many decode steps `tick` sets the GPU's cap, ``min(b_mem, b_sla)``, or its budget of tokens.
-The rules themselves are those of `batching`, fed with what an engine can see, and two more: `regression_rule` and
+The rules themselves are those of `batch_size`, fed with what an engine can see, and two more: `regression_rule` and
 `aimd_rule`. Each GPU has a controller of its own.
 """
 

@@ -253,7 +253,7 @@ def serve(
 
     Parameters
     ----------
-    plan : schedulers.Plan
+    plan : policies.plan.Plan
         `decide`, `learn`, `params`, `memory` and the names of the notes.
     way : callable
         `interpreted`, `all_compiled` or `stepped.stepped`: everything in plain Python; everything compiled; the loop

@@ -48,7 +48,7 @@ class Engine:
     ----------
     name : str
         A preset's name, or the user's.
-    law : StepLaw or another law of `step_laws`
+    law : StepLaw or another law of `latency.steps`
         How long its steps take, seconds.
     gpus : int
         GPUs of a replica (tensor parallel).
@@ -108,7 +108,7 @@ def engine(latency: Any, gpus: int | None = None, kv_tokens: int | None = None, 
     Parameters
     ----------
     latency : str or law
-        A preset's name, ``"a,b,c,d"`` in seconds, or a law of `step_laws`.
+        A preset's name, ``"a,b,c,d"`` in seconds, or a law of `latency.steps`.
     gpus : int, optional
         GPUs a replica; by default the preset's, else 1.
     kv_tokens : int, optional

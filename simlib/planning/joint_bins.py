@@ -1,6 +1,6 @@
 """Bins and batch sizes together, when a batch takes longer the more requests it has and there is a deadline to meet.
 
-Beside `optimal_bins`, whose dynamic programme it shares, and `latency`, whose law says how long a batch takes. A server
+Beside `optimal_bins`, whose dynamic programme it shares, and `models`, whose law says how long a batch takes. A server
 spends c_i = E[T(b_i, L)] / b_i on a request of bin i, L the largest length of a batch of b_i, so that G servers carry
 G / sum_i p_i c_i requests per second. A bin's best batch does not depend on the other bins: the programme is exact.
 """

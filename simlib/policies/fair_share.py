@@ -1,6 +1,6 @@
 """Fair shares between clients: virtual token counters, in both executions.
 
-Beside `schedulers`. Sheng et al., Fairness in Serving Large Language Models (OSDI 2024): a counter a client counts the
+Beside `dynamic`. Sheng et al., Fairness in Serving Large Language Models (OSDI 2024): a counter a client counts the
 service that it was given, in weighted tokens; of those that wait, whoever has the least is served next. A client that
 comes back after nobody of it waited is lifted to the least of those that wait: idleness earns no credit.
 """

@@ -34,7 +34,7 @@ def stream(family: str, replication: int, purpose: Purpose) -> np.random.Generat
     Returns
     -------
     numpy.random.Generator
-        Equal for equal keys on every machine and in every process. `Generator.spawn` gives it sub-streams.
+        Equal for equal keys on every machine and in every process. `numpy.random.Generator.spawn` gives it sub-streams.
 
     Raises
     ------

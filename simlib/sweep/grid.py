@@ -1,6 +1,6 @@
 """A grid of cells: what all have in common, what varies, how often each is repeated.
 
-Made of `recipes`, run by `sweep`. A grid is plain data, from a YAML file or from Python, so that it can be hashed, sent
+Made of `recipes`, run by `run`. A grid is plain data, from a YAML file or from Python, so that it can be hashed, sent
 and stored. Cells are counted, never listed: a million of them take no memory. A designed experiment, whose points are
 no grid, gives them row by row. All are checked before the first one runs.
 """

@@ -1,6 +1,6 @@
 """A results directory that survives: shards written aside and renamed, one writer at a time, one grid.
 
-Knows tables, not simulations: `sweep` gives it a table for each numbered task. What is there is whole, so that whoever
+Knows tables, not simulations: `run` gives it a table for each numbered task. What is there is whole, so that whoever
 begins again needs only the names of the files. Nothing is merged on disk; readers see one data set.
 """
 

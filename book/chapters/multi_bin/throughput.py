@@ -1,6 +1,6 @@
 """The Multi-Bin paper's experiments (arXiv 2412.04504): the setting of each figure, simulated with intervals.
 
-Recipes like those of `studies`, which stand between `simulate` or `sweep` and a chapter; `theory` has what they are
+Recipes, which stand between `simulate` or `sweep` and a chapter; `theory` has what they are
 held against. A service time is a number of output tokens, one a millisecond, and a batch takes its longest member's.
 Where requests never run out (`overloaded`) results are of a steady state, otherwise of a run of so many requests.
 """
