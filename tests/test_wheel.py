@@ -50,3 +50,7 @@ def test_it_works_where_there_is_no_checkout(wheel, tmp_path):
     zipfile.ZipFile(wheel).extractall(tmp_path)
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
     subprocess.run([sys.executable, "-c", USE, str(tmp_path)], cwd=tmp_path, env=environment, check=True)
+
+
+def test_a_checkout_offers_the_book_to_its_notebooks_wherever_they_are(tmp_path):
+    subprocess.run([sys.executable, "-c", "import simlib, book.kit, book.chapters"], cwd=tmp_path, check=True)
