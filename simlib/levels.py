@@ -37,7 +37,7 @@ from simlib.requests.burstgpt import burstgpt_like
 from simlib.requests.table import RequestTable
 from simlib.simulation import simulate
 from simlib.stats import intervals, shares
-from simlib.text import percent, signed
+from simlib.text import p_value, percent, signed
 
 SCHEDULERS = ("static_fifo", "dynamic_no_bins", "multi_bin_dynamic")
 PAIRS = (
@@ -397,12 +397,8 @@ def readable_differences(differences: pd.DataFrame) -> pd.DataFrame:
             | {"difference (95 % interval)": f"{signed(difference)} ({signed(low)} to {signed(high)}) {unit}"}
             | {"A better in": percent(pair.share_of_replications_better, 0), "samples": pair.method}
             | {"correlation": "–" if pd.isna(pair.correlation) else signed(pair.correlation)}
-            | {"p (Holm)": _p_value(pair.p_holm)}
+            | {"p (Holm)": p_value(pair.p_holm)}
         )
     shown = pd.DataFrame(rows)
     alike = [column for column in ("level", "samples") if len(set(shown[column])) == 1]
     return shown.drop(columns=alike)
-
-
-def _p_value(p: float) -> str:
-    return "–" if pd.isna(p) else f"{p:.2f}" if p >= 0.005 else "< 0.005"

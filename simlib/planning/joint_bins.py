@@ -173,7 +173,7 @@ def capacity(
     values, counts = distinct(lengths_tokens)
     inner, sizes = check_bins(edges, batch_sizes, values)
     gpus = check_integer("gpus", gpus, 1, MAX_GPUS)
-    times_s, kinds = _times(latency, values, np.unique(sizes), prompt_tokens)
+    times_s, kinds = batch_times(latency, values, np.unique(sizes), prompt_tokens)
     return _worth(values, counts, inner, sizes, times_s[:, np.searchsorted(kinds, sizes)], allowance_s, gpus)
 
 
@@ -273,7 +273,7 @@ def joint_optimum(
     values, counts = distinct(lengths_tokens)
     k_bins = check_distinct(k_bins, values)
     max_batch, gpus, share, allowance_s = check_terms(max_batch, gpus, quantile, deadline_s, waiting_budget_s)
-    times_s, _ = _times(latency, values, np.arange(1, max_batch + 1), prompt_tokens)
+    times_s, _ = batch_times(latency, values, np.arange(1, max_batch + 1), prompt_tokens)
     up_to = np.append(0.0, np.cumsum(counts))
     fits = np.array([np.searchsorted(column, allowance_s, side="right") for column in times_s.T])
     if up_to[fits[0]] < share * up_to[-1]:
@@ -353,7 +353,9 @@ def _batches(values: np.ndarray, k_bins: int, bounds: Any, law: tuple) -> tuple[
     return inner, batch_sizes
 
 
-def _times(given: Any, values: np.ndarray, sizes: np.ndarray, prompt_tokens: float) -> tuple[np.ndarray, np.ndarray]:
+def batch_times(
+    given: Any, values: np.ndarray, sizes: np.ndarray, prompt_tokens: float
+) -> tuple[np.ndarray, np.ndarray]:
     """T(b, L) in seconds, one row a value, one column a size; never falling with the value."""
     model = named.latency_of(given)
     totals = values + check_number("prompt_tokens", prompt_tokens, 0.0)

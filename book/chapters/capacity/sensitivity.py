@@ -123,7 +123,7 @@ def runs_of(
     requests, seed = check_integer("requests", requests, 16, 10**6), check_integer("seed", seed, 0, 2**31)
     cells: dict[str, list[Any]] = {name: [] for name in ("workload", "policy", "latency", "gpus")}
     for number, point in enumerate(points.to_dict("records")):
-        rate_rps, batch_s = _scale(point["length_sigma"], point["gamma"])
+        rate_rps, batch_s = static_service(point["length_sigma"], point["gamma"])
         arrivals = {"rate_rps": point["load"] * point["gpus"] * rate_rps, "cv": point["burstiness"]}
         for k_bins in (1, point["k_bins"]):  # with one bin it is dynamic batching
             cells["workload"].append(_workload(point, requests, f"sensitivity {seed}, {number // BLOCK}", arrivals))
@@ -136,7 +136,7 @@ def runs_of(
     return pd.DataFrame(outcomes, index=place).reset_index()
 
 
-def _scale(sigma: float, gamma: float) -> tuple[float, float]:
+def static_service(sigma: float, gamma: float) -> tuple[float, float]:
     """What static batches of 8 serve on a GPU that never lacks them, per second, and how long they take on average."""
     from scipy.special import ndtri
 

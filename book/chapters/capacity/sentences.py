@@ -9,7 +9,7 @@ import pandas as pd
 from book.chapters.capacity.sensitivity import FACTORS, OUTCOMES, PER_GPU
 from book.chapters.capacity.tables import capacity, ratio
 from book.chapters.continuous.executions import BATCHES, STEPS
-from book.chapters.continuous.tables import name_of
+from book.kit.names import system
 from book.kit.tables import established
 from simlib.planning.capacity import SCORED
 from simlib.policies.plan import short_name
@@ -131,7 +131,7 @@ def engine(ratios: pd.DataFrame) -> str:
     told = []
     for (scheduler, over), own in rows.groupby(["scheduler", "over_scheduler"], sort=False):
         low, high = own["ratio"].min(), own["ratio"].max()
-        told.append(f"{name_of(STEPS, scheduler)} {low:.1f} to {high:.1f} times the load of {over}")
+        told.append(f"{system(STEPS, scheduler)} {low:.1f} to {high:.1f} times the load of {over}")
     return f"The engine carries more at every number of GPUs: {'; '.join(told)}."
 
 

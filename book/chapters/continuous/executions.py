@@ -103,7 +103,7 @@ def contest(
         (STEPS, "fcfs"): ("fcfs", engine),
         (STEPS, "multi_bin_dynamic"): (bins, engine),
     }
-    return Contest(model, systems, gpus, d_sla, engine, _saturated_rps(run))
+    return Contest(model, systems, gpus, d_sla, engine, saturated_rps_of(run))
 
 
 def runs_of(
@@ -200,7 +200,7 @@ def saturated(given: Contest, requests: int, *, seed: int = 42, replications: in
         for (execution, scheduler), (policy, how) in given.systems.items():
             run = simulate(table, policy, given.model, given.gpus, how)
             place = {"execution": execution, "scheduler": scheduler, "replication": replication}
-            rows.append(place | {"saturated_rps": _saturated_rps(run)})
+            rows.append(place | {"saturated_rps": saturated_rps_of(run)})
     return pd.DataFrame(rows)
 
 
@@ -256,7 +256,7 @@ def _at_once(table: RequestTable) -> RequestTable:
     return table.at_rate(1e9)
 
 
-def _saturated_rps(run: Any) -> float:
+def saturated_rps_of(run: Any) -> float:
     done_s = np.sort(run.times.completion_s) - run.table.arrival_s[0]
     scored = max(1, int(SCORED * len(done_s)))
     return scored / float(done_s[scored - 1])

@@ -14,13 +14,12 @@ from book.chapters.continuous.tables import (
     POLICY_NAMES,
     SHOWN,
     SIGNED,
-    TRAFFIC_NAMES,
     UNITS,
-    name_of,
-    pair_of,
     ratio,
+    rows_of,
     share,
 )
+from book.kit.names import TRAFFIC_NAMES, system
 from book.kit.tables import established
 from simlib.text import percent
 
@@ -190,13 +189,13 @@ def changes(differences: pd.DataFrame) -> str:
     """By how much the engine's order differs from its counterpart, at the highest rate that both bear."""
     sentences = []
     for a, b in PAIRS[:3]:
-        rows = pair_of(differences, a, b)
+        rows = rows_of(differences, a, b)
         if rows.empty:
             continue
         own = rows[rows["load"] == rows["load"].max()].set_index("metric")
         texts = [f"{SHOWN[metric][0]} {_change(own.loc[metric], metric)}" for metric in ("ttft_p99_s", "latency_p99_s")]
         rate = f"{own['rate_rps'].iloc[0]:.2f} requests/s"
-        sentences.append(f"{name_of(*a).capitalize()} against {b[1]}, at {rate}: {' and '.join(texts)}.")
+        sentences.append(f"{system(*a).capitalize()} against {b[1]}, at {rate}: {' and '.join(texts)}.")
     return " ".join(sentences)
 
 
@@ -210,7 +209,7 @@ def executions_bins(differences: pd.DataFrame) -> str:
     """What bins do to late requests in both worlds, by rate."""
     sentences = []
     for (a, b), where in ((PAIRS[3], "run to completion"), (PAIRS[4], "the engine")):
-        rows = pair_of(differences, a, b)
+        rows = rows_of(differences, a, b)
         rows = rows[rows["metric"] == "sla_violation_share"]
         fewer, more = ([row for _, row in rows.iterrows() if established(row) and sign * row["difference"] < 0]
                        for sign in (1, -1))  # fmt: skip
@@ -241,7 +240,7 @@ def numbers(table: pd.DataFrame) -> dict[str, str]:
 
 
 def _ratio(ratios: pd.DataFrame, a: tuple[str, str], b: tuple[str, str]) -> Any:
-    return pair_of(ratios, a, b).iloc[0]
+    return rows_of(ratios, a, b).iloc[0]
 
 
 def _times(row: Any) -> str:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pandas as pd
 
-from book.kit.tables import as_texts, established
+from book.kit.names import TRAFFIC_NAMES
+from book.kit.tables import as_texts, change, sign
 from simlib import levels
 from simlib.levels import place, readable_differences
 from simlib.policies.plan import short_name
@@ -99,7 +99,7 @@ def flips(differences: pd.DataFrame, pair: tuple[str, str] = levels.PAIRS[2]) ->
     levels, or measured), and by load. `differences` is `matched.differences`'s.
     """
     rows = differences[(differences["scheduler_a"] == pair[0]) & (differences["scheduler_b"] == pair[1])]
-    kinds = kinds_of(rows).assign(sign=[sign_of(row) for row in rows.itertuples()])
+    kinds = with_kinds(rows).assign(sign=[sign(row) for row in rows.itertuples()])
     grouped = kinds.groupby(["requests", "times", "load"], sort=False)["sign"]
     found = grouped.agg(places="size", fewer=lambda s: int((s < 0).sum()), more=lambda s: int((s > 0).sum()))
     return found.reset_index()
@@ -124,9 +124,9 @@ def show_flips(differences: pd.DataFrame) -> Styler:
 
 def show_causes(causes: pd.DataFrame) -> Styler:
     """Means over the places of a kind, by load: waiting and service in shares of the deadline, GPU time relative."""
-    means = kinds_of(causes).groupby(["requests", "times", "load"], sort=False)[["waiting", "service", "work"]].mean()
+    means = with_kinds(causes).groupby(["requests", "times", "load"], sort=False)[["waiting", "service", "work"]].mean()
     shown = means.reset_index().rename(columns={"times": "batch times", "work": "GPU time"})
-    formats = {"load": "{:g}", "waiting": signed, "service": signed, "GPU time": as_percent}
+    formats = {"load": "{:g}", "waiting": signed, "service": signed, "GPU time": change}
     return shown.style.format(formats).hide(axis="index")
 
 
@@ -150,21 +150,13 @@ def show_matched_rankings(rankings: pd.DataFrame) -> HTML:
     return HTML("".join(parts))
 
 
-def sign_of(row: Any) -> int:
-    return int(np.sign(row.difference)) if established(row) else 0
-
-
-def kinds_of(table: pd.DataFrame) -> pd.DataFrame:
+def with_kinds(table: pd.DataFrame) -> pd.DataFrame:
     """With the kind of requests, and whether batch times are the formula of the levels or measured."""
     formula = {level.latency for level in levels.LEVELS.values()}
     return table.assign(
-        requests=["BurstGPT-like" if levels.of(level).on_trace else "Poisson" for level in table["level"]],
+        requests=[TRAFFIC_NAMES[levels.of(level).sources[-1]] for level in table["level"]],
         times=["formula" if latency in formula else "measured" for latency in table["latency"]],
     )
-
-
-def as_percent(change: float) -> str:
-    return f"{signed(100 * change, 1)} %"
 
 
 def _counts(row: Any) -> str:

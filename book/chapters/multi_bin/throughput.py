@@ -247,7 +247,7 @@ def overloaded(
     sizes = _sizes(batch_size, requests)
 
     def one(replication: int) -> dict[Any, float]:
-        table = _requests(sizes[1], rate_rps, seed, replication)
+        table = requests_of(sizes[1], rate_rps, seed, replication)
         runs = {k: simulate(table, MultiBinFixed(batch_size, k, equal_width(k)), MILLISECONDS) for k in k_values}
         return {(k, way): throughput_rps(run, batch_size, way) for k, run in runs.items() for way in counted}
 
@@ -323,7 +323,7 @@ def latency_parts(
     def one(replication: int) -> dict[Any, float]:
         found: dict[Any, float] = {}
         for rate in rates_rps:
-            table = _requests(sizes[1], rate, seed, replication)
+            table = requests_of(sizes[1], rate, seed, replication)
             for k in (k for k in k_values if rate < limit[k]):
                 for servers in gpus:
                     run = simulate(table, MultiBinFixed(batch_size, k, equal_width(k)), MILLISECONDS, servers)
@@ -345,7 +345,7 @@ def latency_parts(
     return table.assign(lemma_s=[lemma_s(row) for row in table.itertuples()])
 
 
-def _requests(requests: int, rate_rps: float, seed: int, replication: int) -> Any:
+def requests_of(requests: int, rate_rps: float, seed: int, replication: int) -> Any:
     """One replication's requests with times from 1 to 20 s, known beforehand."""
     arrivals = Poisson(rate_rps)
     return workload.generate(

@@ -151,7 +151,7 @@ def place_of(
     batches = execution == BATCHES
     first = (DynamicNoBins(UNSTEERED_S, rules), BATCHES) if batches else ("fcfs", engine)
     full = _simulated(draws[0].at_rate(1e9), *first, model, gpus)
-    capacity_rps = executions._saturated_rps(full)
+    capacity_rps = executions.saturated_rps_of(full)
     waits = [at_rate(table, AXIS_LOAD * capacity_rps) for table in draws]
     latencies_s = [request_times(_simulated(table, *first, model, gpus))["latency"] for table in waits]
     d_sla = float(np.quantile(np.concatenate(latencies_s), 1 - LATE_SHARE))

@@ -128,9 +128,9 @@ def test_where_places_are_scarce_no_order_can_serve_more():
 
 def test_an_order_that_saves_more_than_the_bound_raises():
     first = Bound(100, 90.0, "places", 10.0, 1.0, 0.0, 0.0)
-    assert binning._saved(first, first._replace(steps=95, busy_s=9.5), 0.1)["steps"] == pytest.approx(0.05)
+    assert binning.saved_of(first, first._replace(steps=95, busy_s=9.5), 0.1)["steps"] == pytest.approx(0.05)
     with pytest.raises(RuntimeError, match="expected at most 10"):
-        binning._saved(first, first._replace(steps=80, busy_s=8.0), 0.1)
+        binning.saved_of(first, first._replace(steps=80, busy_s=8.0), 0.1)
 
 
 def test_the_limit_of_classes_is_below_that_of_all():
