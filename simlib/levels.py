@@ -37,6 +37,7 @@ from simlib.requests.burstgpt import burstgpt_like
 from simlib.requests.table import RequestTable
 from simlib.simulation import simulate
 from simlib.stats import intervals, shares
+from simlib.stats.estimates import as_row
 from simlib.text import p_value, percent, signed
 
 SCHEDULERS = ("static_fifo", "dynamic_no_bins", "multi_bin_dynamic")
@@ -300,7 +301,7 @@ def differences(runs: pd.DataFrame, settings: Mapping[str, Any] | None = None) -
                 share = pair.share_less if better == "lower" else pair.share_greater
                 rows.append(
                     {"level": level, "scheduler_a": a, "scheduler_b": b, "metric": metric}
-                    | {"difference": pair.mean, "ci_low": pair.ci_low, "ci_high": pair.ci_high}
+                    | as_row(pair, "difference")
                     | {"replications": len(wide), "share_of_replications_better": share, "requests_from": source}
                     | {"correlation": pair.correlation, "method": pair.method, "p_holm": pair.p_value}
                 )

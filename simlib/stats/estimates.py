@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def columns(found: Interval, name: str, before: str = "") -> dict[str, float | None]:
+def as_row(found: Interval, name: str, before: str = "") -> dict[str, float | None]:
     """A mean and its limits as a part of a row: ``NAME, ci_low, ci_high``, the limits' names with `before` before them.
 
     Examples
     --------
-    >>> columns(mean_interval([2.0, 2.0]), "gain", "gain_")
+    >>> as_row(mean_interval([2.0, 2.0]), "gain", "gain_")
     {'gain': 2.0, 'gain_ci_low': 2.0, 'gain_ci_high': 2.0}
     """
     return {name: found.mean, f"{before}ci_low": found.ci_low, f"{before}ci_high": found.ci_high}
@@ -71,18 +71,5 @@ def estimates(runs: pd.DataFrame | Mapping[Any, Any], by: Sequence[str], metric:
         key = key if isinstance(key, tuple) else (key,)
         if len(key) != len(by):
             raise InputError(f"runs: key {key!r:.80} (expected {', '.join(by)})")
-        rows.append(dict(zip(by, key, strict=True)) | columns(mean_interval(values), metric))
+        rows.append(dict(zip(by, key, strict=True)) | as_row(mean_interval(values), metric))
     return pd.DataFrame(rows)
-
-
-def by_cell(runs: pd.DataFrame, by: Sequence[str], metric: str) -> dict[Any, pd.Series]:
-    """One metric of a table of runs by cell, in the order in which cells first occur, for `estimates`.
-
-    Examples
-    --------
-    >>> import pandas as pd
-    >>> runs = pd.DataFrame({"policy": ["b", "a", "b"], "late": [1.0, 2.0, 3.0]})
-    >>> {policy: late.tolist() for policy, late in by_cell(runs, ["policy"], "late").items()}
-    {('b',): [1.0, 3.0], ('a',): [2.0]}
-    """
-    return {key: group[metric] for key, group in runs.groupby(list(by), sort=False)}

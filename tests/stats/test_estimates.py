@@ -14,9 +14,9 @@ VALUES = [1.0, 2.0, 4.0]
 
 def test_a_rows_limits_are_those_of_the_interval():
     found = intervals.mean_interval(VALUES)
-    row = estimates.columns(found, "late_share", "late_")
+    row = estimates.as_row(found, "late_share", "late_")
     assert row == {"late_share": found.mean, "late_ci_low": found.ci_low, "late_ci_high": found.ci_high}
-    assert list(estimates.columns(found, "late_share")) == ["late_share", "ci_low", "ci_high"]
+    assert list(estimates.as_row(found, "late_share")) == ["late_share", "ci_low", "ci_high"]
 
 
 def test_a_ratio_is_the_geometric_mean_of_the_pairs():
@@ -29,17 +29,15 @@ def test_a_ratio_is_the_geometric_mean_of_the_pairs():
 
 def test_one_replication_has_no_limits():
     found = estimates.ratio(intervals.mean_interval([0.0]))
-    assert estimates.columns(found, "ratio") == {"ratio": 1.0, "ci_low": None, "ci_high": None}
+    assert estimates.as_row(found, "ratio") == {"ratio": 1.0, "ci_low": None, "ci_high": None}
 
 
 def test_a_wide_table_and_a_mapping_give_the_same_rows():
-    wide = pd.DataFrame({("a", 1): VALUES, ("b", 2): VALUES[::-1]})
-    wide.columns.names = ["policy", "gpus"]
-    long = wide.unstack().rename("rate_rps").reset_index()
     names = ["policy", "gpus"]
-    table = estimates.estimates(wide, names, "rate_rps")
+    runs = {("a", 1): VALUES, ("b", 2): VALUES[::-1]}
+    table = estimates.estimates(pd.DataFrame(runs), names, "rate_rps")
     assert list(table) == [*names, "rate_rps", "ci_low", "ci_high"]
-    assert table.equals(estimates.estimates(estimates.by_cell(long, names, "rate_rps"), names, "rate_rps"))
+    assert table.equals(estimates.estimates(runs, names, "rate_rps"))
     single = estimates.estimates({1: VALUES}, ["gpus"], "rate_rps")
     assert single["rate_rps"].tolist() == [intervals.mean_interval(VALUES).mean]
 

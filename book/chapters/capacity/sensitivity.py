@@ -20,6 +20,7 @@ from simlib.checks import InputError, check_frame, check_integer
 from simlib.latency.models import Affine
 from simlib.planning.joint_bins import capacity
 from simlib.stats import intervals
+from simlib.stats.estimates import as_row
 from simlib.sweep import run
 from simlib.sweep.grid import Grid
 
@@ -280,5 +281,4 @@ def effects(points: pd.DataFrame, runs: pd.DataFrame, parts: int = 5) -> pd.Data
 
 def _mean(values: np.ndarray) -> dict[str, float]:
     mean = intervals.mean_interval(values)
-    limits = {"value": mean.mean, "ci_low": mean.ci_low, "ci_high": mean.ci_high}
-    return limits | {"negative": float(np.mean(values < 0)), "points": mean.replications}
+    return as_row(mean, "value") | {"negative": float(np.mean(values < 0)), "points": mean.replications}

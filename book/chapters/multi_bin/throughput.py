@@ -8,7 +8,7 @@ Where requests never run out (`overloaded`) results are of a steady state, other
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,7 +23,7 @@ from simlib.requests.lengths import Fixed, Uniform
 from simlib.requests.predictors import Oracle
 from simlib.runs.run import Run
 from simlib.simulation import simulate
-from simlib.stats import intervals
+from simlib.stats.estimates import estimates
 from simlib.stats.replications import replicate
 from simlib.sweep import run as sweep_run
 from simlib.sweep.grid import Grid
@@ -381,18 +381,6 @@ def _by_cell(runs: pd.DataFrame, quantity: str) -> pd.DataFrame:
     """Mean with interval of each number of bins and rate."""
     wide = runs.pivot_table(quantity, "replication", ["k", "rate_rps"])
     return estimates(wide, ["k", "rate_rps"], quantity).assign(replications=len(wide))
-
-
-def estimates(runs: pd.DataFrame | Mapping[Any, Any], names: Sequence[str], quantity: str) -> pd.DataFrame:
-    """One row a column of replications: its name's parts, mean and interval."""
-    import pandas as pd
-
-    rows = []
-    for key, values in runs.items():
-        mean = intervals.mean_interval(values)
-        place = dict(zip(names, key if isinstance(key, tuple) else (key,), strict=True))
-        rows.append(place | {quantity: mean.mean, "ci_low": mean.ci_low, "ci_high": mean.ci_high})
-    return pd.DataFrame(rows)
 
 
 def _with_theory(table: pd.DataFrame, name: str, values: Any) -> pd.DataFrame:

@@ -54,9 +54,9 @@ def predictor_answer(table: pd.DataFrame) -> str:
         said = []
         for name in PREDICTORS:
             own = rows[rows["predictor"] == name]
-            sign = [sign(row) for row in own.itertuples()]
+            signs = [sign(row) for row in own.itertuples()]
             mean = signed(100 * own["difference"].mean(), 1)
-            said.append(f"{name}: fewer in {sign.count(-1)}, more in {sign.count(1)} of {len(sign)} ({mean} points)")
+            said.append(f"{name}: fewer in {signs.count(-1)}, more in {signs.count(1)} of {len(signs)} ({mean} points)")
         parts.append(f"{chosen} with {EXECUTION_NAMES[execution]} at {percent(AXIS_LOAD, 0)}: {'; '.join(said)}")
     if not parts:
         return "The advised policies read no predictions."

@@ -28,6 +28,7 @@ from simlib.requests.streams import stream
 from simlib.requests.table import RequestTable
 from simlib.simulation import simulate
 from simlib.stats import intervals
+from simlib.stats.estimates import as_row
 from simlib.stats.replications import replicate
 
 if TYPE_CHECKING:
@@ -316,10 +317,10 @@ def saturated(
                 return {"rps": requests / float(run.times.completion_s.max())}
 
             rates = replicate(one, replications, seed=seed)["rps"]
-            mean = intervals.mean_interval(rates / formula)
             found.append(
                 {"choice": choice, "gpus": servers, "throughput_rps": rates.mean(), "formula_rps": formula}
-                | {"ratio": mean.mean, "ci_low": mean.ci_low, "ci_high": mean.ci_high, "replications": replications}
+                | as_row(intervals.mean_interval(rates / formula), "ratio")
+                | {"replications": replications}
             )
     return pd.DataFrame(found)
 
@@ -391,8 +392,7 @@ def carried(
                 except InputError as problem:
                     found.append(row | {"refused": str(problem)})
                     continue
-                mean = intervals.mean_interval(roots[choice])
-                row |= {"capacity_rps": mean.mean, "ci_low": mean.ci_low, "ci_high": mean.ci_high}
+                row |= as_row(intervals.mean_interval(roots[choice]), "capacity_rps")
                 if choice == "equal_mass":
                     same = roots
                 elif same is not None:
