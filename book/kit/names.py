@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from simlib.levels import SCHEDULERS as COMPARED
+from simlib import levels
 from simlib.policies.plan import short_name
 
-SCHEDULER_NAMES = {name: short_name(name) for name in COMPARED} | {"multi_bin_fixed": "multi-bin, full batches"}
+SCHEDULER_NAMES = {name: short_name(name) for name in levels.SCHEDULERS}
+SCHEDULER_NAMES |= {"multi_bin_fixed": "multi-bin, full batches"}
 EXECUTION_NAMES = {"run_to_completion": "batches that run to completion", "continuous": "continuous batching"}
 SHORT_EXECUTION_NAMES = {"run_to_completion": "batches", "continuous": "steps"}
 ENGINE_NAMES = {"static_fifo": "continuous, static's places", "fcfs": "continuous, fcfs"}

@@ -1,7 +1,4 @@
-"""What a page says of a measurement that it made: the sentence of the live calibration.
-
-Beside `reading`; reads what `calibration` measured and the card of its fit.
-"""
+"""Sentences on batch times: a live measurement, the formula's errors, what of the levels' conclusions is left."""
 
 from __future__ import annotations
 

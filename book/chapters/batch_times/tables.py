@@ -1,4 +1,4 @@
-"""From batch times to sentences and tables: what measured GPUs say of the formula, and of the levels' conclusions."""
+"""Tables of batch times: errors by form, what a computed grid shows, differences and plans under measured times."""
 
 from __future__ import annotations
 

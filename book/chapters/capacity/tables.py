@@ -1,4 +1,4 @@
-"""From capacities to sentences and tables: how much load each scheduler carries, and what speaks against the figure."""
+"""Tables of capacities, by scheduler and by number of GPUs, and of the conditions that decide."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from pandas.io.formats.style import Styler
 
 
-def capacity(row: Any) -> str:
+def rate_of(row: Any) -> str:
+    """A capacity with its interval."""
     return with_limits(row.capacity_rps, row.ci_low, row.ci_high, ".1f")
 
 
@@ -26,7 +27,7 @@ def show_capacities(table: pd.DataFrame) -> Styler:
         {
             "level": table["level"],
             "scheduler": table["policy"].map(short_name),
-            "capacity, requests/s (95 % interval)": [capacity(row) for row in table.itertuples()],
+            "capacity, requests/s (95 % interval)": [rate_of(row) for row in table.itertuples()],
             "runs twice as long: times": [
                 with_limits(row.doubled_ratio, row.doubled_ci_low, row.doubled_ci_high) for row in table.itertuples()
             ],
@@ -54,7 +55,7 @@ def show_ratios(ratios: pd.DataFrame) -> Styler:
     return shown.style.hide(axis="index")
 
 
-def show_deadline_capacities(table: pd.DataFrame) -> Styler:
+def show_by_gpus(table: pd.DataFrame) -> Styler:
     """Capacities with intervals, a row a system, a column a number of GPUs and share of late requests."""
     shown = pd.DataFrame(
         {
@@ -68,7 +69,7 @@ def show_deadline_capacities(table: pd.DataFrame) -> Styler:
     return wide.reset_index().style.hide(axis="index")
 
 
-def show_deadline_ratios(ratios: pd.DataFrame) -> Styler:
+def show_paired_ratios(ratios: pd.DataFrame) -> Styler:
     """Paired ratios of capacities."""
     shown = pd.DataFrame(
         {
@@ -76,7 +77,7 @@ def show_deadline_ratios(ratios: pd.DataFrame) -> Styler:
             "late": [f"{100 * share:g} %" for share in ratios["late_share"]],
             "system": [_system(row.execution, row.scheduler, row.k_bins) for row in ratios.itertuples()],
             "over": [_system(row.over_execution, row.over_scheduler, row.over_k_bins) for row in ratios.itertuples()],
-            "ratio (95 % interval)": [ratio(row._asdict()) for row in ratios.itertuples()],
+            "ratio (95 % interval)": [times(row._asdict()) for row in ratios.itertuples()],
         }
     )
     return shown.style.hide(axis="index")
@@ -86,7 +87,8 @@ def _system(execution: str, scheduler: str, k_bins: int) -> str:
     return system(execution, scheduler) + (f", K = {k_bins}" if k_bins > 1 else "")
 
 
-def ratio(row: Any) -> str:
+def times(row: Any) -> str:
+    """A ratio of capacities with its interval: how many times as much."""
     return f"{row['ratio']:.3f} times, {row['ci_low']:.3f} to {row['ci_high']:.3f}"
 
 

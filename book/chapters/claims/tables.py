@@ -1,4 +1,4 @@
-"""From a ledger of claims to sentences and tables."""
+"""A ledger of claims as tables: verdicts counted, claims to be unfolded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Plots of the two execution models: late requests and latency by rate, and what the GPUs did when."""
+"""Figures of continuous batching: both executions by rate, what the GPUs did when, what binning gains."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From gains of binning under continuous batching to sentences and tables: what is a gain, what is none, and why."""
+"""Sentences on continuous batching: what is a gain of binning, what is none, and why."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from simlib.text import percent
 
 def binning_answer(gains: pd.DataFrame) -> str:
     """The three policies in three sentences."""
-    return f"{binning_bins(gains)} {shortest(gains)} {dedicated(gains)}"
+    return f"{bins_in_turn(gains)} {shortest(gains)} {dedicated(gains)}"
 
 
 def headline(gains: pd.DataFrame) -> str:
@@ -40,7 +40,7 @@ def headline(gains: pd.DataFrame) -> str:
     )
 
 
-def binning_bins(gains: pd.DataFrame) -> str:
+def bins_in_turn(gains: pd.DataFrame) -> str:
     """Of how many comparisons bins in turn are equivalent to first come, and how far the others are."""
     rows = gains[gains["policy"] == "bins"]
     same = int((rows["verdict"] == "same").sum())
@@ -205,7 +205,7 @@ def _change(row: Any, metric: str) -> str:
     return text if established(row) else f"{text}, not established"
 
 
-def executions_bins(differences: pd.DataFrame) -> str:
+def bins_against_none(differences: pd.DataFrame) -> str:
     """What bins do to late requests in both worlds, by rate."""
     sentences = []
     for (a, b), where in ((PAIRS[3], "run to completion"), (PAIRS[4], "the engine")):

@@ -1,4 +1,4 @@
-"""From two execution models to sentences and tables: what each carries, what changes, and why."""
+"""Tables of continuous batching: what each system carries and takes, and the gains of binning in parts."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
-"""The recipes that notebooks share beside the fidelity levels: K sensitivity, the controller at work, workloads.
+"""How many bins: each number against one bin on the same requests; and contests, a user's own policy among them.
 
-A recipe simulates replications under common random numbers and returns tidy data frames: one row an estimate with its
-interval. All are terminating studies: n requests from an empty system, no warm-up cut.
+Replications under common random numbers, terminating: n requests from an empty system, no warm-up cut.
 """
 
 from __future__ import annotations

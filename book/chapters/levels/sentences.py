@@ -1,7 +1,7 @@
-"""From tables to sentences: what a chapter says is computed from what it measured, and so are the tables it shows.
+"""Sentences on the fidelity levels: what becomes of each claim, and which comparisons hold.
 
 A comparison is asserted only where its paired interval leaves out zero; a claim is judged by where it lies among the
-replications. Nothing here simulates.
+replications.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from book.chapters.levels.tables import flips, mean, with_kinds
+from book.chapters.levels.tables import flips, mean_share, with_kinds
 from book.kit.tables import change, established, sign
 from simlib import levels
 from simlib.levels import PLACES, VIOLATIONS, place
@@ -44,7 +44,7 @@ def level_answer(table: pd.DataFrame, differences: pd.DataFrame) -> str:
     """For each source of requests, one sentence on the shares, one on multi-bin against dynamic batching."""
     sentences = []
     for source, rows in table.groupby("requests_from", sort=False):
-        shares = ", ".join(f"{row.scheduler} {mean(row)}" for row in rows.itertuples())
+        shares = ", ".join(f"{row.scheduler} {mean_share(row)}" for row in rows.itertuples())
         pairs = differences[differences["requests_from"] == source]
         sentences.append(f"Late requests{PLACES[source]}, mean with 95 % interval: {shares}.")
         sentences.append(_comparison(_pair(pairs, *levels.PAIRS[2])))

@@ -1,8 +1,4 @@
-"""From tables to sentences: what a chapter says is computed from what it measured, and so are the tables it shows.
-
-A comparison is asserted only where its paired interval leaves out zero; a claim is judged by where it lies among the
-replications. Nothing here simulates.
-"""
+"""Tables of the fidelity levels, of K, of contests, and of rankings at matched load."""
 
 from __future__ import annotations
 
@@ -24,7 +20,8 @@ if TYPE_CHECKING:
 OF = {"synthetic": "synthetic", "trace": "of the trace", "population": "of the population"}
 
 
-def mean(row: Any) -> str:
+def mean_share(row: Any) -> str:
+    """A level's mean share of late requests with its interval."""
     limits = "too few replications for an interval" if pd.isna(row.ci_low) else interval(row.ci_low, row.ci_high)
     return f"{percent(row.mean_violation_share)} ({limits})"
 
@@ -38,7 +35,7 @@ def show_level(table: pd.DataFrame) -> Styler:
             "requests": [f"{row.requests} {OF[row.requests_from]}" for row in table.itertuples()],
             "claimed": as_texts(table["claimed_violation_share"], percent),
             "same seed": as_texts(table["seed42_violation_share"], percent),
-            "mean (95 % interval)": [mean(row) for row in table.itertuples()],
+            "mean (95 % interval)": [mean_share(row) for row in table.itertuples()],
             "percentile": as_texts(table["claim_percentile"], "{:.3g}".format),
             "inside": table["claim_inside"].map({True: "yes", False: "no"}).fillna("–"),
         }

@@ -1,8 +1,4 @@
-"""From the Multi-Bin experiments to sentences and tables, beside the paper's own numbers.
-
-Reads what `multi_bin` returns; simulates nothing. A difference from theory is called one only where the interval of
-the estimate leaves theory out.
-"""
+"""Tables of the Multi-Bin paper's experiments, beside theory and the paper's own numbers."""
 
 from __future__ import annotations
 

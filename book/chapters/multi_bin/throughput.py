@@ -1,8 +1,8 @@
 """The Multi-Bin paper's experiments (arXiv 2412.04504): the setting of each figure, simulated with intervals.
 
-Recipes like those of `studies`, which stand between `simulate` or `sweep` and a chapter; `theory` has what they are
-held against. A service time is a number of output tokens, one a millisecond, and a batch takes its longest member's.
-Where requests never run out (`overloaded`) results are of a steady state, otherwise of a run of so many requests.
+`simlib.theory` has what they are held against. A service time is a number of output tokens, one a millisecond, and a
+batch takes its longest member's. Where requests never run out (`overloaded`) results are of a steady state, otherwise
+of a run of so many requests.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from simlib.runs.run import Run
 from simlib.simulation import simulate
 from simlib.stats.estimates import estimates
 from simlib.stats.replications import replicate
-from simlib.sweep import run as sweep_run
+from simlib.sweep import run as sweep
 from simlib.sweep.grid import Grid
 from simlib.theory import queues
 from simlib.theory.bins import multi_bin_batch_s, multi_bin_latency_s, multi_bin_throughput_rps
@@ -143,7 +143,7 @@ def by_rate(
     )
     columns = ["cell", "replication", "throughput_rps", "latency_mean_s", "error"]
     with tempfile.TemporaryDirectory() as folder:
-        runs = sweep_run.run(grid, folder, workers=workers).frame(columns)
+        runs = sweep.run(grid, folder, workers=workers).frame(columns)
     for problem in runs["error"].dropna():
         raise InputError(problem)
     rates = np.array(rates_rps)[runs["cell"] // len(k_values)]

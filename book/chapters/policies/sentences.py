@@ -1,4 +1,4 @@
-"""From the comparison of policies to advice: each sentence counts rows of its table, none is asserted without them."""
+"""Advice from the comparison of policies: each sentence counts rows of its table, none is asserted without them."""
 
 from __future__ import annotations
 

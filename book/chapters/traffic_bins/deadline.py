@@ -1,8 +1,8 @@
-"""Bins with batch sizes of their own under a deadline: held out, with predictors that err, simulated, and by rate.
+"""Bins with batch sizes of their own under a deadline: held out, with predictors that err, and simulated.
 
-A recipe like those of `studies`, over `joint_bins`. Requests are binned by their prompt, which is known, plus their
-predicted answer; a batch takes the time that its law says of its size and its longest total. What is judged by formula
-is of servers that never lack a full batch (steady state), what is simulated says so.
+Over `joint_bins`: requests are binned by their prompt, which is known, plus their predicted answer; a batch takes the
+time that its law says of its size and its longest total. What is judged by formula is of servers that never lack a full
+batch (steady state), what is simulated says so.
 """
 
 from __future__ import annotations

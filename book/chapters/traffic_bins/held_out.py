@@ -1,8 +1,8 @@
 """Which bins suit real lengths: rules of cutting, judged on lengths unseen, with predictors that err.
 
-A recipe like those of `studies`. A batch takes as long as its longest answer (the Multi-Bin paper's model); what
-changes with a law of service and a deadline is in `deadline_bins`. Rows are cut in two halves: bins are chosen on one
-and judged on the other, both ways; a band is the bootstrap's, over other rows to judge on. Nothing is simulated here.
+A batch takes as long as its longest answer (the Multi-Bin paper's model); what changes with a law of service and a
+deadline is in `deadline`. Rows are cut in two halves: bins are chosen on one and judged on the other, both ways; a band
+is the bootstrap's, over other rows to judge on. Nothing is simulated here.
 """
 
 from __future__ import annotations

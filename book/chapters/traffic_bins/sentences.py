@@ -1,6 +1,6 @@
-"""From tables of bins for real lengths to sentences and tables: which rule, which batch sizes, where the gain goes.
+"""Sentences on bins for real lengths: which rule, which batch sizes, where the gain goes.
 
-Reads what `held_out`, `by_rate` and `deadline` return. A gain is called one only where its interval leaves out 1.
+A gain is called one only where its interval leaves out 1.
 """
 
 from __future__ import annotations

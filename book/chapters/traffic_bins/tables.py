@@ -1,7 +1,4 @@
-"""From tables of bins for real lengths to sentences and tables: which rule, which batch sizes, where the gain goes.
-
-Reads what `held_out`, `by_rate` and `deadline` return. A gain is called one only where its interval leaves out 1.
-"""
+"""Tables of bins for real lengths: rules on lengths unseen, what to set up, what it carries."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""From the tables of a replayed log to the numbers of its chapter.
-
-Reads what `studies.validation` returns.
-"""
+"""Tables of what can be trusted: benchmarks and their goals, coverage of intervals, long runs."""
 
 from __future__ import annotations
 
