@@ -21,7 +21,7 @@ from simlib.engine.batches import MAX_TOTAL, SIZE
 from simlib.engine.compiled import compiled, is_worthwhile
 from simlib.engine.shapes import BATCH_COLUMNS
 from simlib.latency import models
-from simlib.policies import bins as policies_bins
+from simlib.policies import bins
 from simlib.policies.optimal_bins import (
     BATCHES_A_BIN,
     STEPS_A_REQUEST,
@@ -296,7 +296,7 @@ def check_bins(edges: Any, batch_sizes: Any, lengths_tokens: np.ndarray) -> tupl
     """Inner edges and the batch size of each bin."""
     if isinstance(edges, str) or not hasattr(edges, "__len__"):
         raise InputError(f"edges: {edges!r} (expected ascending edges in tokens)")
-    inner = policies_bins.edges(edges, lengths_tokens, len(edges) + 1)
+    inner = bins.edges(edges, lengths_tokens, len(edges) + 1)
     return inner, np.array(sizes_of(batch_sizes, len(inner) + 1, "batch_sizes"))
 
 
@@ -330,8 +330,8 @@ def _programme(values: np.ndarray, k_bins: int, law: tuple) -> tuple[np.ndarray,
         return costs
 
     best, origin = partition(k_bins, costs_from, len(values))
-    bins = 1 + int(np.argmin(best[1:, -1]))
-    starts, batch_sizes = starts_of(origin[: bins + 1], bins), []
+    fewest = 1 + int(np.argmin(best[1:, -1]))
+    starts, batch_sizes = starts_of(origin[: fewest + 1], fewest), []
     for first, last in pairwise(starts):
         costs_from(first)
         batch_sizes.append(int(sizes[last]))
@@ -341,7 +341,7 @@ def _programme(values: np.ndarray, k_bins: int, law: tuple) -> tuple[np.ndarray,
 def _batches(values: np.ndarray, k_bins: int, bounds: Any, law: tuple) -> tuple[np.ndarray, np.ndarray]:
     """The best batch size of each of given bins; 1 where a bin is empty."""
     counts = np.diff(law[1]).astype(int)
-    inner = policies_bins.edges(bounds, np.repeat(values, counts), k_bins, law[0].shape[1])
+    inner = bins.edges(bounds, np.repeat(values, counts), k_bins, law[0].shape[1])
     starts = np.append(np.searchsorted(values, np.append(-np.inf, inner)), len(values))
     costs, sizes = np.zeros(len(values) + 1), np.ones(len(values) + 1, np.int64)
     batch_sizes, kernel = np.ones(k_bins, np.int64), _kernel(k_bins * law[0].size)

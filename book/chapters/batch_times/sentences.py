@@ -34,7 +34,7 @@ def calibration_answer(measured: Measurements, card: Card) -> str:
     Examples
     --------
     >>> import pandas as pd
-    >>> from simlib import measurements
+    >>> from simlib.latency import measurements
     >>> forms = pd.DataFrame({"form": ["affine", "phase5"], "cv_mape": [0.2, 0.05]})
     >>> card = Card("mine", {"form": "phase5"}, forms, pd.DataFrame(), pd.DataFrame())
     >>> said = calibration_answer(measurements.parse(measurements.template(), "template"), card)

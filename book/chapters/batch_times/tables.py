@@ -86,6 +86,7 @@ def show_measured_differences(differences: pd.DataFrame) -> Styler:
 
 
 def over_equal_mass(plans: pd.DataFrame) -> pd.Series:
+    """What the joint optimum carries over equal-mass bins, by level and batch times."""
     wide = plans.pivot_table("capacity_rps", ["level", "latency"], "plan", sort=False)
     return wide["joint_optimum"] / wide["equal_mass_bins"]
 

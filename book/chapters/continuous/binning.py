@@ -365,6 +365,7 @@ def savings(
 
 
 def saved_of(first: Bound, other: Bound, a_s: float) -> dict[str, float]:
+    """Busy time that an order saves over the first one, in all and by part, as shares: no more than any order can."""
     parts = {
         "steps": a_s * (first.steps - other.steps),
         "recompute": first.recompute_s - other.recompute_s,

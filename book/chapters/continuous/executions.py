@@ -255,6 +255,7 @@ def _at_once(table: RequestTable) -> RequestTable:
 
 
 def saturated_rps_of(run: Any) -> float:
+    """The rate at which a run of requests that all wait is served, without the end, when GPUs run out of work."""
     done_s = np.sort(run.times.completion_s) - run.table.arrival_s[0]
     scored = max(1, int(SCORED * len(done_s)))
     return scored / float(done_s[scored - 1])

@@ -174,9 +174,11 @@ def _engine(row: Any) -> str:
 
 
 def ratio(row: Any) -> str:
+    """A ratio with its interval."""
     return with_limits(row.ratio, row.ci_low, row.ci_high)
 
 
 def share(row: Any) -> str:
+    """A share saved, which may be negative, with its interval."""
     limits = f"{100 * row['ci_low']:.1f} to {100 * row['ci_high']:.1f}".replace("-", "−")
     return f"{100 * row['share']:.1f} % ({limits})".replace("-", "−")

@@ -104,10 +104,12 @@ def ratio_errors(ratios: pd.DataFrame, service: pd.DataFrame) -> pd.Series:
 
 
 def kept(row: object) -> str:
+    """The share of an oracle's gain that is left, with its interval."""
     return f"{percent(row.kept_share)} ({interval(row.kept_ci_low, row.kept_ci_high)})"
 
 
 def with_interval(row: pd.Series, quantity: str = "throughput_rps", digits: int = 3) -> str:
+    """An estimate of a row with its interval."""
     return with_limits(row[quantity], row["ci_low"], row["ci_high"], f".{digits}f")
 
 

@@ -92,5 +92,6 @@ def _rate(row: Any, name: str = "held_out_rps") -> str:
 
 
 def ratio(row: Any) -> str:
+    """A ratio with its band or interval, whichever the row has."""
     low, high = ("ratio_low", "ratio_high") if "ratio_low" in row else ("ci_low", "ci_high")
     return with_limits(row["ratio"], row[low], row[high], ".2f")
