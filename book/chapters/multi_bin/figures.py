@@ -1,6 +1,6 @@
 """The plots of the Multi-Bin paper's experiments: simulation as points with bars, theory as thin black lines.
 
-Draws what `multi_bin` returns; a number of bins keeps its colour and marker.
+Draws what `throughput` and `carried` return; a number of bins keeps its colour and marker.
 """
 
 from __future__ import annotations
