@@ -37,7 +37,8 @@ from simlib.requests.burstgpt import burstgpt_like
 from simlib.requests.table import RequestTable
 from simlib.simulation import simulate
 from simlib.stats import intervals, shares
-from simlib.text import percent, signed
+from simlib.stats.estimates import as_row
+from simlib.text import p_value, percent, signed
 
 SCHEDULERS = ("static_fifo", "dynamic_no_bins", "multi_bin_dynamic")
 PAIRS = (
@@ -300,7 +301,7 @@ def differences(runs: pd.DataFrame, settings: Mapping[str, Any] | None = None) -
                 share = pair.share_less if better == "lower" else pair.share_greater
                 rows.append(
                     {"level": level, "scheduler_a": a, "scheduler_b": b, "metric": metric}
-                    | {"difference": pair.mean, "ci_low": pair.ci_low, "ci_high": pair.ci_high}
+                    | as_row(pair, "difference")
                     | {"replications": len(wide), "share_of_replications_better": share, "requests_from": source}
                     | {"correlation": pair.correlation, "method": pair.method, "p_holm": pair.p_value}
                 )
@@ -397,12 +398,8 @@ def readable_differences(differences: pd.DataFrame) -> pd.DataFrame:
             | {"difference (95 % interval)": f"{signed(difference)} ({signed(low)} to {signed(high)}) {unit}"}
             | {"A better in": percent(pair.share_of_replications_better, 0), "samples": pair.method}
             | {"correlation": "–" if pd.isna(pair.correlation) else signed(pair.correlation)}
-            | {"p (Holm)": _p_value(pair.p_holm)}
+            | {"p (Holm)": p_value(pair.p_holm)}
         )
     shown = pd.DataFrame(rows)
     alike = [column for column in ("level", "samples") if len(set(shown[column])) == 1]
     return shown.drop(columns=alike)
-
-
-def _p_value(p: float) -> str:
-    return "–" if pd.isna(p) else f"{p:.2f}" if p >= 0.005 else "< 0.005"

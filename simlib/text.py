@@ -1,6 +1,8 @@
-"""Numbers as text: shares, times, intervals, differences with their sign."""
+"""Numbers as text: shares, times, intervals, differences with their sign, p-values."""
 
 from __future__ import annotations
+
+import math
 
 
 def percent(share: float, digits: int = 1) -> str:
@@ -23,3 +25,8 @@ def interval(low: float, high: float, digits: int = 1, points: bool = False) -> 
 def signed(value: float, digits: int = 2) -> str:
     """A difference as text, with its sign: ``+0.25``, ``−1.00``."""
     return f"{value:+.{digits}f}".replace("-", "−")
+
+
+def p_value(p: float) -> str:
+    """A p-value as text: ``0.03``, ``< 0.005``; a dash where there is none."""
+    return "–" if math.isnan(p) else f"{p:.2f}" if p >= 0.005 else "< 0.005"

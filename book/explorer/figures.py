@@ -11,8 +11,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
-from book.explorer.state import NAMES
 from book.explorer.views import OCTAVE
+from book.kit.names import SCHEDULER_NAMES
 from book.kit.style import COLORS, INK, MARKERS, PERCENT, SHARE_TICKS
 
 if TYPE_CHECKING:
@@ -79,8 +79,8 @@ def bins(grid: pd.DataFrame, level: int, gpus: int, load: float) -> Figure:
         _shares(axis)
     axes[0][len(deadlines) // 2].set_xlabel("Bins K")
     axes[0][0].set_ylabel("Late requests (√ scale)")
-    styles = {name: {"color": COLORS[name], "ls": _dash(name)} for name in NAMES if name != "multi_bin_fixed"}
-    handles = [plt.Line2D([], [], label=NAMES[name], lw=2, **style) for name, style in styles.items()]
+    styles = {name: {"color": COLORS[name], "ls": _dash(name)} for name in SCHEDULER_NAMES if name != "multi_bin_fixed"}
+    handles = [plt.Line2D([], [], label=SCHEDULER_NAMES[name], lw=2, **style) for name, style in styles.items()]
     figure.legend(handles=handles, loc="outside upper center", ncols=3, fontsize=10, title="one panel a deadline D_SLA")
     return figure
 
@@ -95,7 +95,7 @@ def _line(axis: Any, scheduler: str, x: Any, share: Any, low: Any, high: Any, ma
     rare = (share == 0) | (share == 1)  # there the bound comes from the number of replications alone: a bar, no band
     axis.fill_between(x, np.where(rare, np.nan, low), high, color=color, alpha=0.2, lw=0)
     axis.vlines(x[rare], low[rare], high[rare], color=color, alpha=0.5, lw=1)
-    axis.plot(x, share, color=color, marker=marker, ms=4, lw=1.8, ls=_dash(scheduler), label=NAMES[scheduler])
+    axis.plot(x, share, color=color, marker=marker, ms=4, lw=1.8, ls=_dash(scheduler), label=SCHEDULER_NAMES[scheduler])
 
 
 def _shares(axis: Any) -> None:

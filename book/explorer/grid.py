@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from book.explorer import views
-from book.explorer.state import NAMES
+from book.kit.names import SCHEDULER_NAMES
 from simlib import levels
 from simlib.checks import InputError, check_choice, check_each, check_frame, check_integer, check_number
 from simlib.policies.dynamic import DynamicNoBins, MultiBinDynamic
@@ -140,7 +140,13 @@ def payload(frame: pd.DataFrame) -> dict[str, Any]:
         rows[scheduler] = values.to_numpy().tolist()
     first = frame.iloc[0]
     about = {name: int(first[name]) for name in ("requests", "replications", "seed")}
-    return {"controls": _controls(axes), "names": NAMES, "axes": axes, "columns": columns, "rows": rows} | about
+    return {
+        "controls": _controls(axes),
+        "names": SCHEDULER_NAMES,
+        "axes": axes,
+        "columns": columns,
+        "rows": rows,
+    } | about
 
 
 def page(frame: pd.DataFrame, fallback: str = "") -> str:
@@ -235,7 +241,7 @@ def _row(one: dict[str, Any], dynamic: dict[str, Any] | None, static: dict[str, 
 
 def _controls(axes: dict[str, list[Any]]) -> list[dict[str, Any]]:
     names = {str(level): LEVEL_NAMES[level] for level in axes["level"]}
-    choices = {name: NAMES[name] for name in levels.SCHEDULERS}
+    choices = {name: SCHEDULER_NAMES[name] for name in levels.SCHEDULERS}
     number = {"kind": "number", "main": True}
     return [
         {"name": "level", "label": "Level", "kind": "choice", "choices": names, "main": True},

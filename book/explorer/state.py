@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from book.kit.names import EXECUTION_NAMES, SCHEDULER_NAMES
 from simlib import levels, named
 from simlib.checks import InputError, check_choice, check_each, check_integer, check_number, check_type
 from simlib.latency.presets import PRESETS
@@ -44,12 +45,6 @@ PREDICTOR_NAMES = {
     "noise_0.5": "noise, log-sd 0.5",
     "noise_1": "noise, log-sd 1",
     "own": "the table's own",
-}
-NAMES = {
-    "static_fifo": "static",
-    "dynamic_no_bins": "dynamic",
-    "multi_bin_dynamic": "multi-bin",
-    "multi_bin_fixed": "multi-bin, full batches",
 }
 FAMILY = "explorer"  # of the random streams that its predictors draw from
 
@@ -86,9 +81,8 @@ class Control:
 
 
 SELECTION_NAMES = {name: name.replace("_", " ") for name in SELECTIONS}
-EXECUTION_NAMES = {"run_to_completion": "batches, run to completion", "continuous": "continuous batching"}
 CONTROLS = (
-    Control("schedulers", "Schedulers", "several", choices=NAMES, main=True),
+    Control("schedulers", "Schedulers", "several", choices=SCHEDULER_NAMES, main=True),
     Control("d_sla", "D_SLA", "number", 0.05, 5.0, 0.05, "s", main=True),
     Control("k_bins", "K_BINS", "number", 1, 32, 1, main=True),
     Control("gpus", "GPUs", "number", 1, 16, 1, main=True),

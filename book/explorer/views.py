@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from book.explorer.state import NAMES, Position
+from book.explorer.state import Position
+from book.kit.names import SCHEDULER_NAMES
 from simlib import levels
 from simlib.checks import check_integer, check_type
 from simlib.continuous.serve import SAMPLES
@@ -66,7 +67,13 @@ def shown(run: Run, d_sla: float) -> dict[str, Any]:
     """A run in numbers, and its latency distribution (`counts`)."""
     summary = {key: _finite(value) for key, value in run.summary().items()}
     first, number = counts(run, d_sla)
-    return {"scheduler": run.policy, "name": NAMES[run.policy], "summary": summary, "first": first, "counts": number}
+    return {
+        "scheduler": run.policy,
+        "name": SCHEDULER_NAMES[run.policy],
+        "summary": summary,
+        "first": first,
+        "counts": number,
+    }
 
 
 def counts(run: Run, d_sla: float) -> tuple[int, np.ndarray]:
@@ -162,7 +169,7 @@ def _interval(hits: list[float], trials: list[int]) -> dict[str, Any]:
 def _line(name: str, hits: list[list[float]], trials: list[int]) -> dict[str, Any]:
     points = [_interval(each, trials) for each in hits]
     parts = {part: [point[part] for point in points] for part in ("mean", "low", "high")}
-    return {"scheduler": name, "name": NAMES[name], "x": list(CURVE_S), "share": parts["mean"]} | {
+    return {"scheduler": name, "name": SCHEDULER_NAMES[name], "x": list(CURVE_S), "share": parts["mean"]} | {
         part: parts[part] if len(trials) > 1 else [None] * len(points) for part in ("low", "high")
     }
 

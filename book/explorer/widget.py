@@ -16,9 +16,8 @@ import anywidget
 import numpy as np
 import traitlets
 
-from book.explorer import state as explorer_state
 from book.explorer import views
-from book.explorer.state import Position, position_of
+from book.explorer.state import Position, controls, position_of
 from simlib.checks import InputError, check_type
 from simlib.requests.table import RequestTable
 
@@ -47,7 +46,7 @@ class Explorer(anywidget.AnyWidget):
         self._esm, self._css = _read("views.js", "controls.js", "widget.js"), _read("explorer.css")
         self.position = position
         self._task: asyncio.Task | None = None
-        given = {"controls": explorer_state.controls(), "state": _plain(position)}
+        given = {"controls": controls(), "state": _plain(position)}
         super().__init__(**given)
         self.on_msg(self._heard)
 

@@ -1,1 +1,1 @@
-"""What chapters share: a page and its numbers, the figures' style, tables, evidence."""
+"""What chapters share: a page and its numbers, the figures' style, names, tables, evidence."""

@@ -1,6 +1,6 @@
 """Claims held against results: what kinds of evidence there are, and the verdict that follows from each.
 
-Knows no document: a ledger (one for each of the three documents) lists what was claimed and the
+Knows no document: a ledger of a chapter lists what was claimed and the
 evidence, and this module judges. No verdict is typed.
 """
 
@@ -15,6 +15,7 @@ import numpy as np
 
 from simlib.checks import InputError, check_number, check_type
 from simlib.stats import intervals
+from simlib.text import p_value
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -97,7 +98,7 @@ class Change:
         sign = self.sign if math.isnan(claimed) else math.copysign(1, claimed)
         which = "sign" if np.sign(np.mean(a - b)) == sign else "opposite sign"
         known = "established" if self.p_holm <= LEVEL else "not established"
-        rule = f"paired difference: {which} {known} (p {_p(self.p_holm)})"
+        rule = f"paired difference: {which} {known} (p {p_value(self.p_holm)})"
         if (which, known) != ("sign", "established"):
             return Finding(NOT_REPRODUCED, rule, *ours)
         if math.isnan(claimed):
@@ -359,7 +360,3 @@ def relative_change(a: np.ndarray, b: np.ndarray) -> tuple[float, float, float, 
     interval = intervals.mean_interval((a - ratio * b) / b.mean())
     _, low, high = _limits(interval)
     return float(ratio - 1), float(ratio - 1 + low), float(ratio - 1 + high), len(a)
-
-
-def _p(value: float) -> str:
-    return f"{value:.2f}" if value >= 0.005 else "< 0.005"

@@ -41,8 +41,6 @@ OWN = "#CC79A7"  # a policy that a user wrote
 CYCLE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7A7A7A", "#000000")  # what is no policy
 PERCENT = FuncFormatter(lambda share, _: f"{100 * share:g} %")
 SHARE_TICKS = (0.0, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 1.0)
-SOURCE_NAMES = {"synthetic": "Poisson", "trace": "BurstGPT", "population": "BurstGPT-like"}
-ARRIVAL_NAMES = {"poisson": "Poisson", "on_off": "ON/OFF", "burstgpt": "BurstGPT sample"}
 
 
 def style() -> None:

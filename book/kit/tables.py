@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pandas as pd
+
+from simlib.text import signed
 
 
 def established(pair: Any) -> bool:
@@ -13,9 +16,21 @@ def established(pair: Any) -> bool:
     return bool(pair.p_holm <= 0.05)
 
 
+def sign(pair: Any) -> int:
+    """The sign of a difference, 0 where none is established."""
+    return int(np.sign(pair.difference)) if established(pair) and not pd.isna(pair.difference) else 0
+
+
 def as_texts(values: pd.Series, text: Callable[[float], str]) -> list[str]:
+    """Values as text, a dash where there is none."""
     return ["–" if pd.isna(value) else text(value) for value in values]
 
 
-def listed(values: list[int]) -> str:
-    return ", ".join(map(str, values))
+def with_limits(value: float, low: float, high: float, form: str = ".3f") -> str:
+    """An estimate with its interval: ``0.987 (0.975 to 1.001)``."""
+    return f"{value:{form}} ({low:{form}} to {high:{form}})"
+
+
+def change(share: float, digits: int = 1) -> str:
+    """A relative change: ``+3.2 %``, ``−0.4 %``."""
+    return f"{signed(100 * share, digits)} %"

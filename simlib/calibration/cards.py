@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from simlib.calibration import fit as calibration_fit
-from simlib.calibration.fit import Fit, Validation, cross_validate
+from simlib.calibration import fit
+from simlib.calibration.fit import Fit, Validation
 from simlib.checks import InputError, check_choice, check_frame
 from simlib.datasets import committed
 from simlib.latency import presets
@@ -27,7 +27,6 @@ from simlib.latency.models import LatencyModel
 
 if TYPE_CHECKING:
     import pandas as pd
-    from matplotlib.figure import Figure
 
 
 GOOD, MISSES = 0.1, presets.MOST_MAPE
@@ -55,14 +54,6 @@ class Card:
     forms: pd.DataFrame
     coefficients: pd.DataFrame
     residuals: pd.DataFrame
-
-    def figure(self) -> Figure:
-        """Relative residuals of points left out by batch size, prompt and output."""
-        from book.chapters.batch_times.figures import residuals
-
-        if self.residuals.empty:
-            raise InputError(f"card {self.name}: no residuals (expected measurements, not coefficients alone)")
-        return residuals(self.residuals)
 
     def _repr_html_(self) -> str:
         facts = "".join(f"<tr><th>{html.escape(k)}</th><td>{html.escape(v)}</td></tr>" for k, v in self.facts.items())
@@ -133,8 +124,8 @@ class Calibration:
         fits, validations, problems = {}, {}, []
         for form in forms:
             try:
-                fits[form] = calibration_fit.fit(measured, form)
-                validations[form] = cross_validate(measured, form, folds=folds, seed=seed)
+                fits[form] = fit.fit(measured, form)
+                validations[form] = fit.cross_validate(measured, form, folds=folds, seed=seed)
             except InputError as problem:
                 problems.append(problem)
         if not fits:
@@ -148,20 +139,20 @@ class Calibration:
 
     def model(self, form: str | None = None, split: float | None = None) -> LatencyModel:
         """The latency model, by default of the best form; `split` as for `presets.load`."""
-        fit = self.fits[check_choice("form", self.best if form is None else form, self.fits)]
-        span = Range(*fit.span.values(), equal_lengths=fit.form.endswith(EQUAL))
-        return Measured(presets.model_of(fit.form, fit.coefficients, split), self.name, span)
+        fitted = self.fits[check_choice("form", self.best if form is None else form, self.fits)]
+        span = Range(*fitted.span.values(), equal_lengths=fitted.form.endswith(EQUAL))
+        return Measured(presets.model_of(fitted.form, fitted.coefficients, split), self.name, span)
 
     def card(self, form: str | None = None) -> Card:
         """The card, by default of the best form."""
         import pandas as pd
 
         form = check_choice("form", self.best if form is None else form, self.fits)
-        fit, chosen = self.fits[form], self.validations[form]
+        fitted, chosen = self.fits[form], self.validations[form]
         rows = [(v.form, v.r2, v.mape, v.worst) for v in self.validations.values()]
-        coefficients = [(name, value, fit.low[name], fit.high[name]) for name, value in fit.coefficients.items()]
-        facts = dict(self.header) | {"grid": f"{fit.n_points} points", "form": fit.form, "tokens": "padded"}
-        span = Range(*fit.span.values(), equal_lengths=fit.form.endswith(EQUAL))
+        coefficients = [(n, value, fitted.low[n], fitted.high[n]) for n, value in fitted.coefficients.items()]
+        facts = dict(self.header) | {"grid": f"{fitted.n_points} points", "form": fitted.form, "tokens": "padded"}
+        span = Range(*fitted.span.values(), equal_lengths=fitted.form.endswith(EQUAL))
         return Card(
             self.name,
             facts | _limits(span, chosen.mape, f"{chosen.folds} folds", chosen.worst_point),

@@ -66,7 +66,9 @@ def _plan(options: argparse.Namespace) -> None:
     if options.json is not None:
         write(options.json, json.dumps(plain(report.document(plan)), indent=2) + "\n")
     if options.report is not None:
-        write(options.report, report.page(plan))
+        from simlib.planning import figure  # matplotlib: only where a page is wanted
+
+        write(options.report, report.page(plan, figure.svg(plan)))
     print(report.text(plan))
 
 

@@ -26,6 +26,7 @@ from simlib.runs.run import Run
 from simlib.runs.sla import SLA
 from simlib.simulation import simulate
 from simlib.stats import intervals, steady
+from simlib.stats.estimates import as_row, ratio
 from simlib.stats.replications import replicate
 
 if TYPE_CHECKING:
@@ -213,10 +214,11 @@ def study(search: Search, replications: int, *, seed: int, workers: int = 1) -> 
         elif not change.ci_low <= 0 <= change.ci_high:
             verdict = "moves"
         rows.append(
-            {"policy": name, "capacity_rps": mean.mean, "ci_low": mean.ci_low, "ci_high": mean.ci_high}
+            {"policy": name}
+            | as_row(mean, "capacity_rps")
             | {"replications": replications, "requests": search.requests}
-            | {"warmup_requests": _warm_up(search, name, mean.mean, tables), "doubled_ratio": math.exp(change.mean)}
-            | {"doubled_ci_low": math.exp(change.ci_low), "doubled_ci_high": math.exp(change.ci_high)}
+            | {"warmup_requests": _warm_up(search, name, mean.mean, tables)}
+            | as_row(ratio(change), "doubled_ratio", "doubled_")
             | {"verdict": verdict}
         )
     apart = functools.partial(replicate, search, replications, **ways | {"seed": seed + replications})
@@ -254,13 +256,15 @@ def ratios(roots: pd.DataFrame, apart: Callable[[], pd.DataFrame] | None = None)
     for over, name in combinations(roots.columns, 2):
         other = None if again is None else functools.partial(lambda column: np.log(again()[column]), over)
         pair = intervals.difference(np.log(roots[name]), np.log(roots[over]), other)
-        limits = (np.nan, np.nan) if pair.ci_low is None else (math.exp(pair.ci_low), math.exp(pair.ci_high))
         rows.append(
-            {"policy": name, "over": over, "ratio": math.exp(pair.mean), "ci_low": limits[0], "ci_high": limits[1]}
+            {"policy": name, "over": over}
+            | as_row(ratio(pair), "ratio")
             | {"correlation": pair.correlation, "method": pair.method, "p_holm": pair.p_value}
             | {"replications": pair.replications}
         )
     table = pd.DataFrame(rows)
+    if len(table):  # one replication has no limits
+        table = table.astype({"ci_low": float, "ci_high": float})
     if len(table) and table["p_holm"].notna().all():
         table["p_holm"] = intervals.holm(table["p_holm"])
     return table
@@ -299,7 +303,8 @@ def curve(
         for rate_rps, values, fall in zip(rates_rps, columns, falls, strict=True):
             mean = intervals.mean_interval(values)
             rows.append(
-                {"policy": name, "rate_rps": rate_rps, "late_share": mean.mean, "ci_low": mean.ci_low}
-                | {"ci_high": mean.ci_high, "falls": bool(fall), "replications": mean.replications}
+                {"policy": name, "rate_rps": rate_rps}
+                | as_row(mean, "late_share")
+                | {"falls": bool(fall), "replications": mean.replications}
             )
     return pd.DataFrame(rows)

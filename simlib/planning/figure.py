@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
+
 import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 
-from book.kit.style import FAINT, INK
+from simlib.planning.plan import Plan
 
+INK, FAINT = "#222222", "#B8B8B8"
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
 MOST = 2.0  # of its limit: beyond, a curve has left the picture
 
@@ -29,3 +32,11 @@ def by_load(curve: pd.DataFrame) -> Figure:
     axis.annotate("limit", (curve["load"].min(), 1), (2, 3), textcoords="offset points", color=INK)
     axis.set(ylim=(0, MOST + 0.1), xlabel="Load, as a multiple of the demand", ylabel="Value, as a share of its limit")
     return figure
+
+
+def svg(plan: Plan) -> str:
+    """`by_load` of a plan as an ``<svg>`` element, for `report.page`."""
+    figure, out = by_load(plan.curve()), io.StringIO()
+    figure.savefig(out, format="svg", metadata={"Date": None})
+    plt.close(figure)
+    return out.getvalue()[out.getvalue().index("<svg") :]

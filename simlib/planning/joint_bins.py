@@ -21,7 +21,7 @@ from simlib.engine.batches import MAX_TOTAL, SIZE
 from simlib.engine.compiled import compiled, is_worthwhile
 from simlib.engine.shapes import BATCH_COLUMNS
 from simlib.latency import models
-from simlib.policies import bins as policies_bins
+from simlib.policies import bins
 from simlib.policies.optimal_bins import (
     BATCHES_A_BIN,
     STEPS_A_REQUEST,
@@ -173,7 +173,7 @@ def capacity(
     values, counts = distinct(lengths_tokens)
     inner, sizes = check_bins(edges, batch_sizes, values)
     gpus = check_integer("gpus", gpus, 1, MAX_GPUS)
-    times_s, kinds = _times(latency, values, np.unique(sizes), prompt_tokens)
+    times_s, kinds = batch_times(latency, values, np.unique(sizes), prompt_tokens)
     return _worth(values, counts, inner, sizes, times_s[:, np.searchsorted(kinds, sizes)], allowance_s, gpus)
 
 
@@ -273,7 +273,7 @@ def joint_optimum(
     values, counts = distinct(lengths_tokens)
     k_bins = check_distinct(k_bins, values)
     max_batch, gpus, share, allowance_s = check_terms(max_batch, gpus, quantile, deadline_s, waiting_budget_s)
-    times_s, _ = _times(latency, values, np.arange(1, max_batch + 1), prompt_tokens)
+    times_s, _ = batch_times(latency, values, np.arange(1, max_batch + 1), prompt_tokens)
     up_to = np.append(0.0, np.cumsum(counts))
     fits = np.array([np.searchsorted(column, allowance_s, side="right") for column in times_s.T])
     if up_to[fits[0]] < share * up_to[-1]:
@@ -296,7 +296,7 @@ def check_bins(edges: Any, batch_sizes: Any, lengths_tokens: np.ndarray) -> tupl
     """Inner edges and the batch size of each bin."""
     if isinstance(edges, str) or not hasattr(edges, "__len__"):
         raise InputError(f"edges: {edges!r} (expected ascending edges in tokens)")
-    inner = policies_bins.edges(edges, lengths_tokens, len(edges) + 1)
+    inner = bins.edges(edges, lengths_tokens, len(edges) + 1)
     return inner, np.array(sizes_of(batch_sizes, len(inner) + 1, "batch_sizes"))
 
 
@@ -330,8 +330,8 @@ def _programme(values: np.ndarray, k_bins: int, law: tuple) -> tuple[np.ndarray,
         return costs
 
     best, origin = partition(k_bins, costs_from, len(values))
-    bins = 1 + int(np.argmin(best[1:, -1]))
-    starts, batch_sizes = starts_of(origin[: bins + 1], bins), []
+    fewest = 1 + int(np.argmin(best[1:, -1]))
+    starts, batch_sizes = starts_of(origin[: fewest + 1], fewest), []
     for first, last in pairwise(starts):
         costs_from(first)
         batch_sizes.append(int(sizes[last]))
@@ -341,7 +341,7 @@ def _programme(values: np.ndarray, k_bins: int, law: tuple) -> tuple[np.ndarray,
 def _batches(values: np.ndarray, k_bins: int, bounds: Any, law: tuple) -> tuple[np.ndarray, np.ndarray]:
     """The best batch size of each of given bins; 1 where a bin is empty."""
     counts = np.diff(law[1]).astype(int)
-    inner = policies_bins.edges(bounds, np.repeat(values, counts), k_bins, law[0].shape[1])
+    inner = bins.edges(bounds, np.repeat(values, counts), k_bins, law[0].shape[1])
     starts = np.append(np.searchsorted(values, np.append(-np.inf, inner)), len(values))
     costs, sizes = np.zeros(len(values) + 1), np.ones(len(values) + 1, np.int64)
     batch_sizes, kernel = np.ones(k_bins, np.int64), _kernel(k_bins * law[0].size)
@@ -353,7 +353,9 @@ def _batches(values: np.ndarray, k_bins: int, bounds: Any, law: tuple) -> tuple[
     return inner, batch_sizes
 
 
-def _times(given: Any, values: np.ndarray, sizes: np.ndarray, prompt_tokens: float) -> tuple[np.ndarray, np.ndarray]:
+def batch_times(
+    given: Any, values: np.ndarray, sizes: np.ndarray, prompt_tokens: float
+) -> tuple[np.ndarray, np.ndarray]:
     """T(b, L) in seconds, one row a value, one column a size; never falling with the value."""
     model = named.latency_of(given)
     totals = values + check_number("prompt_tokens", prompt_tokens, 0.0)

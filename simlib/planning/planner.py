@@ -22,11 +22,10 @@ from simlib.checks import InputError, check_each, check_integer, check_number, c
 from simlib.continuous.settings import Continuous
 from simlib.latency import presets
 from simlib.latency.steps import StepLaw
-from simlib.planning import objectives as planning_objectives
+from simlib.planning import objectives
 from simlib.planning.capacity import SCORED
 from simlib.planning.demand import Demand
 from simlib.planning.fleet import Engine
-from simlib.planning.objectives import parse
 from simlib.planning.plan import Configuration, Plan, Risk
 from simlib.policies.dynamic import MultiBinDynamic
 from simlib.requests.predictors import MultiplicativeNoise, predict
@@ -105,7 +104,7 @@ class Planner:
             [check_type("engines", one, Engine, "engines (`simlib.planning.fleet`)") for one in self.engines],
         )
         given = self.objectives
-        put(self, "objectives", parse(given) if isinstance(given, str) else tuple(given))
+        put(self, "objectives", objectives.parse(given) if isinstance(given, str) else tuple(given))
         check_integer("number of objectives", len(self.objectives), 1)
         check_integer("max_gpus", self.max_gpus, 1, 1024)
         for name in ("max_seqs", "token_budgets", "k_bins"):
@@ -178,7 +177,7 @@ class Planner:
         if case not in self._values_s:
             run = self.run(chosen, seed, load, noise)
             scored = slice(*(round(part * len(run.table)) for part in SCORED))
-            self._values_s[case] = planning_objectives.values_s(run, self.objectives, scored)
+            self._values_s[case] = objectives.values_s(run, self.objectives, scored)
         return self._values_s[case]
 
     def run(self, chosen: Configuration, seed: int, load: float = 1.0, noise: float | None = None) -> Any:
@@ -198,7 +197,7 @@ class Planner:
 
     def strain(self, chosen: Configuration, seed: int, load: float = 1.0, noise: float | None = None) -> float:
         """The largest of the objectives' values in one draw, each as a multiple of its limit."""
-        return min(planning_objectives.strain(self.values_s(chosen, seed, load, noise), self.objectives), 1e6)
+        return min(objectives.strain(self.values_s(chosen, seed, load, noise), self.objectives), 1e6)
 
     def mean_strain(self, chosen: Configuration, draws: int = SCREENED, load: float = 1.0) -> float:
         """Over the first draws."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import html
-import io
 from typing import Any
 
 from simlib.latency.presets import SPLIT
 from simlib.planning.fleet import KV_SHARE
 from simlib.planning.plan import Configuration, Plan
 from simlib.planning.planner import HEADROOM, Planner
+from simlib.policies import bins
 from simlib.stats.intervals import Interval
 
 STYLE = """
@@ -105,8 +105,8 @@ def document(plan: Plan) -> dict[str, Any]:
     }
 
 
-def page(plan: Plan) -> str:
-    """One page of HTML: the answer, a figure of the objectives against the load, and `rows`."""
+def page(plan: Plan, drawn: str) -> str:
+    """One page of HTML: the answer, a figure of the objectives against the load (`figure.svg`), and `rows`."""
     lines = "\n".join(
         f"<tr><th scope='row'>{html.escape(name)}</th><td>{html.escape(value)}</td></tr>" for name, value in rows(plan)
     )
@@ -116,25 +116,13 @@ def page(plan: Plan) -> str:
 <title>What to deploy</title><style>{STYLE}</style></head><body>
 <h1>What to deploy</h1>
 <p class="answer">{said}</p>
-<figure role="img" aria-label="Each objective as a share of its limit, against the load">{_figure(plan)}</figure>
+<figure role="img" aria-label="Each objective as a share of its limit, against the load">{drawn}</figure>
 <table>{lines}</table>
 <p>Simulated: {plan.runs} runs of {plan.planner.demand.requests} requests under continuous batching with chunked
 prefill, scored behind a warm-up. Intervals are of 95 % over draws of the requests; they say nothing of errors of the
 latency model, which is why the line "Measure again" is there.</p>
 </body></html>
 """
-
-
-def _figure(plan: Plan) -> str:
-    """Each objective's value over its limit against the load, as inline SVG."""
-    import matplotlib.pyplot as plt
-
-    from simlib.planning.figure import by_load
-
-    figure, out = by_load(plan.curve()), io.StringIO()
-    figure.savefig(out, format="svg", metadata={"Date": None})
-    plt.close(figure)
-    return out.getvalue()[out.getvalue().index("<svg") :]
 
 
 def _law(chosen: Configuration) -> str:
@@ -150,9 +138,7 @@ def _law(chosen: Configuration) -> str:
 def _order(planner: Planner, chosen: Configuration) -> str:
     if chosen.k_bins == 1:
         return "first come, first served"
-    from simlib.policies import bins as binning
-
-    edges = binning.equal_mass(planner.requests(planner.seed).predicted_output_tokens, chosen.k_bins)
+    edges = bins.equal_mass(planner.requests(planner.seed).predicted_output_tokens, chosen.k_bins)
     inner = ", ".join(f"{edge:g}" for edge in edges[1:-1])
     return f"{chosen.k_bins} classes of predicted output, cut at {inner} tokens, admitted in turn"
 
@@ -169,8 +155,8 @@ def _bears(headroom: Interval | None) -> str:
 
 def _bins(plan: Plan) -> str:
     told = []
-    for bins, gpus in plan.gpus_by_bins.items():
-        name = "first come, first served" if bins == 1 else f"{bins} bins"
+    for k_bins, gpus in plan.gpus_by_bins.items():
+        name = "first come, first served" if k_bins == 1 else f"{k_bins} bins"
         told.append(f"{name}: {f'more than {plan.planner.most_gpus}' if gpus is None else gpus} GPUs")
     return "; ".join(told)
 

@@ -143,7 +143,7 @@ def cut(lengths_tokens: Any, k_bins: int, batch_size: int | Sequence[int], tail:
     k_bins = check_distinct(k_bins, values)
     sizes = np.array(sizes_of(batch_size, k_bins), float)
     _check_rows(counts, sizes, tail)
-    return _cut(*_population(values, counts, tail), sizes, 0.0 if tail is not None else BATCHES_A_BIN)[0]
+    return best_cut(*_population(values, counts, tail), sizes, 0.0 if tail is not None else BATCHES_A_BIN)[0]
 
 
 def _check_rows(counts: np.ndarray, sizes: np.ndarray, tail: Any) -> None:
@@ -156,7 +156,7 @@ def _check_rows(counts: np.ndarray, sizes: np.ndarray, tail: Any) -> None:
         )
 
 
-def _cut(values: np.ndarray, weights: np.ndarray, sizes: np.ndarray, batches: float) -> tuple[np.ndarray, float]:
+def best_cut(values: np.ndarray, weights: np.ndarray, sizes: np.ndarray, batches: float) -> tuple[np.ndarray, float]:
     """Edges and work a request of the best bins, each of at least so many batches of rows."""
     up_to = np.append(0.0, np.cumsum(weights))
     kinds, kind_of = np.unique(sizes, return_inverse=True)
@@ -265,14 +265,14 @@ def optimal(
     _check_rows(counts, sizes, tail)
     population = _population(values, counts, tail)
     batches = 0.0 if tail is not None else float(BATCHES_A_BIN)
-    edges, work = _cut(*population, sizes, batches)
+    edges, work = best_cut(*population, sizes, batches)
     shares = np.add.reduceat(population[1], np.searchsorted(population[0], np.append(-np.inf, edges)))
     shares = shares / shares.sum()
     half = rng.multivariate_hypergeometric(counts.astype(np.int64), int(counts.sum()) // 2, method="marginals")
     held_out, deviations = 0.0, np.zeros(RESAMPLES)
     for fitted, unseen in ((half, counts - half), (counts - half, half)):
         learnt = _population(*_occurring(values, fitted), tail)
-        fold_edges = _cut(*learnt, sizes, batches / 2)[0]
+        fold_edges = best_cut(*learnt, sizes, batches / 2)[0]
         judged = _judged(values, unseen, tail, fold_edges, sizes, rng)
         held_out += float(next(judged)) / 2
         deviations += np.fromiter(judged, float) / 2

@@ -5,7 +5,6 @@ import pytest
 
 from book.kit.page import begin
 from simlib.checks import InputError
-from simlib.text import interval, percent, seconds
 
 GOOD = {
     "LEVEL": 1,
@@ -70,12 +69,6 @@ def test_a_table_is_written_whole(tmp_path):
     page.table("numbers", pd.DataFrame({"a": [0.1, 0.2]}))
     assert (tmp_path / "new" / "numbers.csv").read_text() == "a\n0.1\n0.2\n"
     assert list((tmp_path / "new").iterdir()) == [tmp_path / "new" / "numbers.csv"]
-
-
-def test_texts_say_their_unit():
-    assert percent(0.433) == "43.3 %"
-    assert seconds(0.5, 2) == "0.50 s"
-    assert interval(-0.001, 0.002, 2, points=True) == "−0.10 to +0.20 points"
 
 
 def test_the_footer_names_parameters_versions_and_data(tmp_path):

@@ -12,7 +12,7 @@ import pytest
 import simlib
 from simlib import InputError, RequestTable, StepLaw, datasets
 from simlib.cli import main
-from simlib.planning import demand, fleet, objectives, report
+from simlib.planning import demand, figure, fleet, objectives, report
 from simlib.planning.planner import FRESH, Planner
 from simlib.requests.lengths import Fixed, LogNormal
 
@@ -74,7 +74,7 @@ def test_where_nothing_is_good_enough_it_says_what_would_have_to_change():
 
 def test_the_page_and_the_document_say_the_same():
     plan = planner(price_per_gpu_hour=3.0).plan()
-    page, document = report.page(plan), report.document(plan)
+    page, document = report.page(plan, figure.svg(plan)), report.document(plan)
     assert f"--max-num-seqs {document['configuration']['max_num_seqs']} " in page
     assert "<svg" in page
     assert "http-equiv" not in page

@@ -47,9 +47,9 @@ def test_no_cut_of_a_small_sample_is_better(lengths, sizes, batches):
     values, counts = distinct(lengths)
     if expected == np.inf:
         with pytest.raises(simlib.InputError, match="lengths_tokens"):
-            optimal_bins._cut(values, counts, np.array(sizes, float), batches)
+            optimal_bins.best_cut(values, counts, np.array(sizes, float), batches)
         return
-    edges, work = optimal_bins._cut(values, counts, np.array(sizes, float), batches)
+    edges, work = optimal_bins.best_cut(values, counts, np.array(sizes, float), batches)
     assert work == pytest.approx(expected, rel=1e-12)
     assert plug_in(lengths, edges, sizes) == pytest.approx(expected, rel=1e-12)
     assert (edges % 1 == 0).all()

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
 from book.kit.style import COLORS, FAINT, INK, MARKERS, PERCENT, name_lines
+from simlib.checks import InputError
 from simlib.policies.plan import short_name
 
 MANY = 50  # points that are drawn as pixels, or the page weighs megabytes
@@ -21,7 +22,12 @@ FORM_STYLES = {"affine": "--", "power": "-.", "phase4": ":", "phase5": "-"}
 
 
 def residuals(table: pd.DataFrame, hue: str | None = None) -> Figure:
-    """Relative residuals of points left out by batch size, prompt and output; one colour each value of `hue`."""
+    """Relative residuals of points left out by batch size, prompt and output; one colour each value of `hue`.
+
+    Of a table as `fit.Validation` and a card have it.
+    """
+    if table.empty:
+        raise InputError("residuals: none (expected measurements, not coefficients alone)")
     figure, axes = plt.subplots(1, 3, figsize=(8.0, 2.6), sharey=True)
     groups = [("", table)] if hue is None else list(table.groupby(hue, sort=False))
     for axis, (column, label) in zip(axes, AXES.items(), strict=True):

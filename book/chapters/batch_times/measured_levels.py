@@ -25,6 +25,7 @@ from simlib.policies.static import StaticFIFO
 from simlib.requests.table import RequestTable
 from simlib.simulation import simulate
 from simlib.stats import intervals
+from simlib.stats.estimates import as_row
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -216,11 +217,12 @@ def table_of(runs: pd.DataFrame) -> pd.DataFrame:
     check_frame("runs", runs, (*KEYS, "scheduler", "sla_violation_share"))
     rows = []
     for key, group in runs.groupby([*KEYS, "scheduler"], sort=False, dropna=False):
-        share = intervals.mean_interval(group["sla_violation_share"])
+        share = as_row(intervals.mean_interval(group["sla_violation_share"]), "violation_share")
         means = group[["rate_rps", "d_sla_s", "latency_mean_s", "batch_size_mean"]].mean().to_dict()
         rows.append(
             dict(zip([*KEYS, "scheduler"], key, strict=True))
-            | {"violation_share": share.mean, "ci_low": max(share.ci_low, 0.0), "ci_high": share.ci_high}
+            | share
+            | {"ci_low": max(share["ci_low"], 0.0)}
             | means
             | {"replications": len(group)}
         )
@@ -239,8 +241,9 @@ def differences(runs: pd.DataFrame, keys: Sequence[str] = tuple(KEYS)) -> pd.Dat
             pair = intervals.difference(wide[a], wide[b])
             rows.append(
                 dict(zip(keys, key, strict=True))
-                | {"scheduler_a": a, "scheduler_b": b, "difference": pair.mean}
-                | {"ci_low": pair.ci_low, "ci_high": pair.ci_high, "p_holm": pair.p_value, "replications": len(wide)}
+                | {"scheduler_a": a, "scheduler_b": b}
+                | as_row(pair, "difference")
+                | {"p_holm": pair.p_value, "replications": len(wide)}
             )
     table = pd.DataFrame(rows)
     return table.assign(p_holm=intervals.holm(table["p_holm"]))

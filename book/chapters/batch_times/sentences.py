@@ -1,7 +1,4 @@
-"""What a page says of a measurement that it made: the sentence of the live calibration.
-
-Reads what `calibration.measure` measured and the card of its fit.
-"""
+"""Sentences on batch times: a live measurement, the formula's errors, what of the levels' conclusions is left."""
 
 from __future__ import annotations
 
@@ -37,7 +34,7 @@ def calibration_answer(measured: Measurements, card: Card) -> str:
     Examples
     --------
     >>> import pandas as pd
-    >>> from simlib import measurements
+    >>> from simlib.latency import measurements
     >>> forms = pd.DataFrame({"form": ["affine", "phase5"], "cv_mape": [0.2, 0.05]})
     >>> card = Card("mine", {"form": "phase5"}, forms, pd.DataFrame(), pd.DataFrame())
     >>> said = calibration_answer(measurements.parse(measurements.template(), "template"), card)

@@ -1,4 +1,4 @@
-"""From batch times to sentences and tables: what measured GPUs say of the formula, and of the levels' conclusions."""
+"""Tables of batch times: errors by form, what a computed grid shows, differences and plans under measured times."""
 
 from __future__ import annotations
 
@@ -86,6 +86,7 @@ def show_measured_differences(differences: pd.DataFrame) -> Styler:
 
 
 def over_equal_mass(plans: pd.DataFrame) -> pd.Series:
+    """What the joint optimum carries over equal-mass bins, by level and batch times."""
     wide = plans.pivot_table("capacity_rps", ["level", "latency"], "plan", sort=False)
     return wide["joint_optimum"] / wide["equal_mass_bins"]
 

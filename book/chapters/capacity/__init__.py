@@ -1,1 +1,1 @@
-"""book/chapters/capacity."""
+"""How much load each scheduler carries under a deadline, and which conditions decide it."""

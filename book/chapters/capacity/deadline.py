@@ -19,6 +19,7 @@ from simlib.planning.phase_bins import joint_optimum
 from simlib.policies.dynamic import MultiBinDynamic
 from simlib.requests import workload
 from simlib.stats import intervals
+from simlib.stats.estimates import as_row
 from simlib.stats.replications import replicate
 
 if TYPE_CHECKING:
@@ -132,9 +133,8 @@ def capacities(roots: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for key, group in roots.groupby(KEYS, sort=False):
         mean = intervals.mean_interval(group["capacity_rps"])
-        row = dict(zip(KEYS, key, strict=True)) | {"capacity_rps": mean.mean}
-        row |= {"ci_low": mean.ci_low, "ci_high": mean.ci_high, "per_gpu_rps": mean.mean / key[0]}
-        rows.append(row | {"replications": mean.replications})
+        row = dict(zip(KEYS, key, strict=True)) | as_row(mean, "capacity_rps")
+        rows.append(row | {"per_gpu_rps": mean.mean / key[0], "replications": mean.replications})
     return pd.DataFrame(rows)
 
 
@@ -155,12 +155,11 @@ def ratios_of(roots: pd.DataFrame) -> pd.DataFrame:
         pairs += [((STEPS, "static_fifo", 1), (BATCHES, "static_fifo", 1)), (none[STEPS], none[BATCHES])]
         for a, b in pairs:
             pair = intervals.paired_difference(np.log(found[a]), np.log(found[b]))
-            values = {"ratio": pair.mean, "ci_low": pair.ci_low, "ci_high": pair.ci_high}
             rows.append(
                 {"gpus": gpus, "late_share": share}
                 | dict(zip(("execution", "scheduler", "k_bins"), a, strict=True))
                 | dict(zip(("over_execution", "over_scheduler", "over_k_bins"), b, strict=True))
-                | {name: float(np.exp(value)) for name, value in values.items()}
+                | {name: float(np.exp(value)) for name, value in as_row(pair, "ratio").items()}
                 | {"correlation": pair.correlation, "p_holm": pair.p_value, "replications": pair.replications}
             )
     table = pd.DataFrame(rows)

@@ -1,4 +1,4 @@
-"""Figure of capacities: shares of late requests against the rate, and the largest rate that each policy bears."""
+"""Figures of capacities: late requests by rate, bins by number of GPUs, what drives the result."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 Multi-bin batching against dynamic batching on the same requests, and the level of late requests, over the whole box of
 deadline, load, bins, prediction error, length variability, burstiness, GPUs and the price of company. Loads and
 deadlines are relative to what static batches of 8 do at the point, as in `levels.matched`: no other factor moves them
-by the way. Points are rows of a `sweep.grid`; SALib makes the design and the indices. Terminating.
+by the way. Points are rows of a `sweep`; SALib makes the design and the indices. Terminating.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from simlib.checks import InputError, check_frame, check_integer
 from simlib.latency.models import Affine
 from simlib.planning.joint_bins import capacity
 from simlib.stats import intervals
+from simlib.stats.estimates import as_row
 from simlib.sweep import run
 from simlib.sweep.grid import Grid
 
@@ -123,7 +124,7 @@ def runs_of(
     requests, seed = check_integer("requests", requests, 16, 10**6), check_integer("seed", seed, 0, 2**31)
     cells: dict[str, list[Any]] = {name: [] for name in ("workload", "policy", "latency", "gpus")}
     for number, point in enumerate(points.to_dict("records")):
-        rate_rps, batch_s = _scale(point["length_sigma"], point["gamma"])
+        rate_rps, batch_s = static_service(point["length_sigma"], point["gamma"])
         arrivals = {"rate_rps": point["load"] * point["gpus"] * rate_rps, "cv": point["burstiness"]}
         for k_bins in (1, point["k_bins"]):  # with one bin it is dynamic batching
             cells["workload"].append(_workload(point, requests, f"sensitivity {seed}, {number // BLOCK}", arrivals))
@@ -136,7 +137,7 @@ def runs_of(
     return pd.DataFrame(outcomes, index=place).reset_index()
 
 
-def _scale(sigma: float, gamma: float) -> tuple[float, float]:
+def static_service(sigma: float, gamma: float) -> tuple[float, float]:
     """What static batches of 8 serve on a GPU that never lacks them, per second, and how long they take on average."""
     from scipy.special import ndtri
 
@@ -280,5 +281,4 @@ def effects(points: pd.DataFrame, runs: pd.DataFrame, parts: int = 5) -> pd.Data
 
 def _mean(values: np.ndarray) -> dict[str, float]:
     mean = intervals.mean_interval(values)
-    limits = {"value": mean.mean, "ci_low": mean.ci_low, "ci_high": mean.ci_high}
-    return limits | {"negative": float(np.mean(values < 0)), "points": mean.replications}
+    return as_row(mean, "value") | {"negative": float(np.mean(values < 0)), "points": mean.replications}

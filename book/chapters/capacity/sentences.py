@@ -1,4 +1,4 @@
-"""From capacities to sentences and tables: how much load each scheduler carries, and what speaks against the figure."""
+"""Sentences on capacities: how much load each scheduler carries, and what speaks against the figure."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Any
 import pandas as pd
 
 from book.chapters.capacity.sensitivity import FACTORS, OUTCOMES, PER_GPU
-from book.chapters.capacity.tables import capacity, ratio
+from book.chapters.capacity.tables import rate_of, times
 from book.chapters.continuous.executions import BATCHES, STEPS
-from book.chapters.continuous.tables import name_of
+from book.kit.names import system
 from book.kit.tables import established
 from simlib.planning.capacity import SCORED
 from simlib.policies.plan import short_name
@@ -20,7 +20,7 @@ def capacity_answer(table: pd.DataFrame, ratios: pd.DataFrame) -> str:
     """Each scheduler's capacity by level, and how multi-bin compares with dynamic batching."""
     sentences = []
     for level, rows in table.groupby("level", sort=False):
-        found = ", ".join(f"{short_name(row.policy)} {capacity(row)}" for row in rows.itertuples())
+        found = ", ".join(f"{short_name(row.policy)} {rate_of(row)}" for row in rows.itertuples())
         pair = ratios.query("level == @level and policy == 'multi_bin_dynamic' and over == 'dynamic_no_bins'")
         sentences.append(f"Level {level}: {found} requests per second.")
         for row in pair.itertuples():
@@ -61,7 +61,7 @@ def _places(rows: pd.DataFrame) -> list[str]:
 SAME = 0.02  # capacities that differ by less are taken for the same
 
 
-def answer(ratios: pd.DataFrame) -> str:
+def bins_answer(ratios: pd.DataFrame) -> str:
     """By number of GPUs, whether some number of bins carries more than none, and what the wrong one costs."""
     sentences = []
     for gpus, rows in _bins(ratios, BATCHES).groupby("gpus", sort=True):
@@ -81,9 +81,9 @@ def headline(ratios: pd.DataFrame) -> str:
     few, many = own.iloc[0], own.iloc[-1]
     best = joint.loc[joint["ratio"].idxmax()]
     return (
-        f"Bins need GPUs: with {100 * share:g} % late, {k} bins carry {ratio(few)}, of the load of none on "
-        f"{few['gpus']} GPU{'s' if few['gpus'] > 1 else ''} and {ratio(many)}, on {many['gpus']}; at most "
-        f"{best['k_bins']}, chosen with their batch sizes, carry {ratio(best)}, on {best['gpus']}."
+        f"Bins need GPUs: with {100 * share:g} % late, {k} bins carry {times(few)}, of the load of none on "
+        f"{few['gpus']} GPU{'s' if few['gpus'] > 1 else ''} and {times(many)}, on {many['gpus']}; at most "
+        f"{best['k_bins']}, chosen with their batch sizes, carry {times(best)}, on {best['gpus']}."
     )
 
 
@@ -92,12 +92,12 @@ def joint(ratios: pd.DataFrame) -> str:
     rows, told = _bins(ratios, BATCHES, "joint_optimum"), []
     for gpus, own in rows.groupby("gpus", sort=True):
         best = own.loc[own["ratio"].idxmax()]
-        told.append(f"{gpus} GPU{'s' if gpus > 1 else ''}: at most K = {best['k_bins']} ({ratio(best)})")
+        told.append(f"{gpus} GPU{'s' if gpus > 1 else ''}: at most K = {best['k_bins']} ({times(best)})")
     steps = _bins(ratios, STEPS, "joint_optimum")
     worst, best = (steps.loc[pick(steps["ratio"])] for pick in (pd.Series.idxmin, pd.Series.idxmax))
     return (
         f"Bins and batch sizes chosen together, over none, by number of GPUs: {'; '.join(told)}. An engine that takes "
-        f"the requests in the order of such bins, one after the other, carries {ratio(worst)}, to {ratio(best)}, of "
+        f"the requests in the order of such bins, one after the other, carries {times(worst)}, to {times(best)}, of "
         "what it carries first come, first served."
     )
 
@@ -108,7 +108,7 @@ def _words(gains: pd.DataFrame, losses: pd.DataFrame) -> list[tuple[str, pd.Data
 
 def _extreme(rows: pd.DataFrame, largest: bool) -> str:
     row = rows.loc[rows["ratio"].idxmax() if largest else rows["ratio"].idxmin()]
-    return f"K = {row['k_bins']} at {100 * row['late_share']:g} % late ({ratio(row)})"
+    return f"K = {row['k_bins']} at {100 * row['late_share']:g} % late ({times(row)})"
 
 
 def equivalence(ratios: pd.DataFrame) -> str:
@@ -121,7 +121,7 @@ def equivalence(ratios: pd.DataFrame) -> str:
     return (
         f"Under continuous batching the order of the bins changes little: of {len(rows)} comparisons with first come, "
         f"first served {same} are equivalent within {SAME:.0%}, {shown}, and the furthest mean ratio is "
-        f"{ratio(furthest)}."
+        f"{times(furthest)}."
     )
 
 
@@ -131,7 +131,7 @@ def engine(ratios: pd.DataFrame) -> str:
     told = []
     for (scheduler, over), own in rows.groupby(["scheduler", "over_scheduler"], sort=False):
         low, high = own["ratio"].min(), own["ratio"].max()
-        told.append(f"{name_of(STEPS, scheduler)} {low:.1f} to {high:.1f} times the load of {over}")
+        told.append(f"{system(STEPS, scheduler)} {low:.1f} to {high:.1f} times the load of {over}")
     return f"The engine carries more at every number of GPUs: {'; '.join(told)}."
 
 

@@ -1,4 +1,4 @@
-"""From capacities to sentences and tables: how much load each scheduler carries, and what speaks against the figure."""
+"""Tables of capacities, by scheduler and by number of GPUs, and of the conditions that decide."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from book.chapters.capacity.sensitivity import FACTORS, OUTCOMES
-from book.chapters.continuous.tables import name_of
-from book.kit.tables import as_texts
-from simlib.levels import _p_value
+from book.kit.names import system
+from book.kit.tables import as_texts, with_limits
 from simlib.policies.plan import short_name
-from simlib.text import interval, percent, signed
+from simlib.text import interval, p_value, percent, signed
 
 if TYPE_CHECKING:
     from pandas.io.formats.style import Styler
 
 
-def capacity(row: Any) -> str:
-    return f"{row.capacity_rps:.1f} ({row.ci_low:.1f} to {row.ci_high:.1f})"
+def rate_of(row: Any) -> str:
+    """A capacity with its interval."""
+    return with_limits(row.capacity_rps, row.ci_low, row.ci_high, ".1f")
 
 
 def show_capacities(table: pd.DataFrame) -> Styler:
@@ -27,10 +27,9 @@ def show_capacities(table: pd.DataFrame) -> Styler:
         {
             "level": table["level"],
             "scheduler": table["policy"].map(short_name),
-            "capacity, requests/s (95 % interval)": [capacity(row) for row in table.itertuples()],
+            "capacity, requests/s (95 % interval)": [rate_of(row) for row in table.itertuples()],
             "runs twice as long: times": [
-                f"{row.doubled_ratio:.3f} ({row.doubled_ci_low:.3f} to {row.doubled_ci_high:.3f})"
-                for row in table.itertuples()
+                with_limits(row.doubled_ratio, row.doubled_ci_low, row.doubled_ci_high) for row in table.itertuples()
             ],
             "verdict": table["verdict"],
         }
@@ -46,34 +45,31 @@ def show_ratios(ratios: pd.DataFrame) -> Styler:
             "scheduler": ratios["policy"].map(short_name),
             "over": ratios["over"].map(short_name),
             "capacity, times (95 % interval)": [
-                f"{row.ratio:.3f} ({row.ci_low:.3f} to {row.ci_high:.3f})" for row in ratios.itertuples()
+                with_limits(row.ratio, row.ci_low, row.ci_high) for row in ratios.itertuples()
             ],
             "correlation": as_texts(ratios["correlation"], signed),
             "samples": ratios["method"],
-            "p (Holm)": [_p_value(p) for p in ratios["p_holm"]],
+            "p (Holm)": [p_value(p) for p in ratios["p_holm"]],
         }
     )
     return shown.style.hide(axis="index")
 
 
-def show_deadline_capacities(table: pd.DataFrame) -> Styler:
+def show_by_gpus(table: pd.DataFrame) -> Styler:
     """Capacities with intervals, a row a system, a column a number of GPUs and share of late requests."""
     shown = pd.DataFrame(
         {
-            "system": [
-                name_of(row.execution, row.scheduler) + (f", K = {row.k_bins}" if row.k_bins > 1 else "")
-                for row in table.itertuples()
-            ],
+            "system": [_system(row.execution, row.scheduler, row.k_bins) for row in table.itertuples()],
             "late": [f"{100 * share:g} %" for share in table["late_share"]],
             "GPUs": table["gpus"],
-            "rate": [f"{row.capacity_rps:.3g} ({row.ci_low:.3g} to {row.ci_high:.3g})" for row in table.itertuples()],
+            "rate": [with_limits(row.capacity_rps, row.ci_low, row.ci_high, ".3g") for row in table.itertuples()],
         }
     )
     wide = shown.pivot_table(index=["late", "system"], columns="GPUs", values="rate", aggfunc="first", sort=False)
     return wide.reset_index().style.hide(axis="index")
 
 
-def show_deadline_ratios(ratios: pd.DataFrame) -> Styler:
+def show_paired_ratios(ratios: pd.DataFrame) -> Styler:
     """Paired ratios of capacities."""
     shown = pd.DataFrame(
         {
@@ -81,17 +77,18 @@ def show_deadline_ratios(ratios: pd.DataFrame) -> Styler:
             "late": [f"{100 * share:g} %" for share in ratios["late_share"]],
             "system": [_system(row.execution, row.scheduler, row.k_bins) for row in ratios.itertuples()],
             "over": [_system(row.over_execution, row.over_scheduler, row.over_k_bins) for row in ratios.itertuples()],
-            "ratio (95 % interval)": [ratio(row._asdict()) for row in ratios.itertuples()],
+            "ratio (95 % interval)": [times(row._asdict()) for row in ratios.itertuples()],
         }
     )
     return shown.style.hide(axis="index")
 
 
 def _system(execution: str, scheduler: str, k_bins: int) -> str:
-    return name_of(execution, scheduler) + (f", K = {k_bins}" if k_bins > 1 else "")
+    return system(execution, scheduler) + (f", K = {k_bins}" if k_bins > 1 else "")
 
 
-def ratio(row: Any) -> str:
+def times(row: Any) -> str:
+    """A ratio of capacities with its interval: how many times as much."""
     return f"{row['ratio']:.3f} times, {row['ci_low']:.3f} to {row['ci_high']:.3f}"
 
 

@@ -1,4 +1,4 @@
-"""From a ledger of claims to sentences and tables."""
+"""A ledger of claims in sentences: how many have which verdict, and which are the exceptions."""
 
 from __future__ import annotations
 

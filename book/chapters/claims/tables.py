@@ -1,4 +1,4 @@
-"""From a ledger of claims to sentences and tables."""
+"""A ledger of claims as tables: verdicts counted, claims to be unfolded."""
 
 from __future__ import annotations
 
@@ -88,10 +88,12 @@ def _chapter(row: Any) -> str:
 
 
 def number(value: float) -> str:
+    """A claimed figure, a dash where words claim."""
     return "–" if pd.isna(value) else f"{value:.6g}".replace("-", "−")
 
 
 def found(row: Any) -> str:
+    """Our figure, with its interval where it has one."""
     if pd.isna(row.ours):
         return "–"
     limits = "" if pd.isna(row.ci_low) or row.ci_low == row.ci_high else f" ({row.ci_low:.4g} to {row.ci_high:.4g})"

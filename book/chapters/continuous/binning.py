@@ -360,11 +360,12 @@ def savings(
                 where = {"traffic": name, "memory": engine.memory_share is not None, "padding": engine.padding}
                 for policy, bound in bounds.items():
                     known = where | {"policy": policy, "replication": replication}
-                    rows.append(known | _saved(bounds["fcfs"], bound, engine.law.a_s))
+                    rows.append(known | saved_of(bounds["fcfs"], bound, engine.law.a_s))
     return pd.DataFrame(rows)
 
 
-def _saved(first: Bound, other: Bound, a_s: float) -> dict[str, float]:
+def saved_of(first: Bound, other: Bound, a_s: float) -> dict[str, float]:
+    """Busy time that an order saves over the first one, in all and by part, as shares: no more than any order can."""
     parts = {
         "steps": a_s * (first.steps - other.steps),
         "recompute": first.recompute_s - other.recompute_s,

@@ -13,8 +13,7 @@ from simlib.checks import InputError
 from simlib.continuous.state import CHUNKED, own_prompt_tokens
 from simlib.latency.steps import StepLaw
 from simlib.runs.engine_run import EngineRun
-from simlib.theory import steps as theory_steps
-from simlib.theory.steps import Work, floors
+from simlib.theory.steps import Work, floors, work
 
 ROUNDING = 1e-9  # of sums of a million floats, relative
 
@@ -57,7 +56,7 @@ def needs_of(run: EngineRun) -> Needs:
     own = (own_prompt_tokens(table, rules.bits, rules.share), table.output_tokens)
     shares = floors(*own, rules.seats, rules.blocks, 1 << rules.bits, budget, bool(rules.reserve))
     steps = {name: float(share.sum()) for name, share in shares.items()}
-    return Needs(steps, theory_steps.work(*lengths, 0 if cached is None else cached))
+    return Needs(steps, work(*lengths, 0 if cached is None else cached))
 
 
 def bound_of(run: EngineRun, needs: Needs | None = None) -> Bound:

@@ -26,6 +26,7 @@ from simlib.requests import workload
 from simlib.requests.table import RequestTable
 from simlib.simulation import simulate
 from simlib.stats import intervals
+from simlib.stats.estimates import as_row
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -102,7 +103,7 @@ def contest(
         (STEPS, "fcfs"): ("fcfs", engine),
         (STEPS, "multi_bin_dynamic"): (bins, engine),
     }
-    return Contest(model, systems, gpus, d_sla, engine, _saturated_rps(run))
+    return Contest(model, systems, gpus, d_sla, engine, saturated_rps_of(run))
 
 
 def runs_of(
@@ -157,8 +158,7 @@ def table_of(runs: pd.DataFrame) -> pd.DataFrame:
         for metric in METRICS:
             row = dict(zip(POINT, key, strict=True)) | {"stability": label, "metric": metric}
             if label != "unstable":
-                mean = intervals.mean_interval(group[metric])
-                row |= {"mean": mean.mean, "ci_low": mean.ci_low, "ci_high": mean.ci_high}
+                row |= as_row(intervals.mean_interval(group[metric]), "mean")
                 row["ci_low"] = max(row["ci_low"], 0.0)
             rows.append(row | {"replications": len(group)})
     columns = [*POINT, "stability", "metric", "mean", "ci_low", "ci_high", "replications"]
@@ -180,9 +180,9 @@ def differences(runs: pd.DataFrame) -> pd.DataFrame:
                 pair = intervals.paired_difference(systems[a][metric], systems[b][metric])
                 rows.append(
                     {"load": load, "rate_rps": rate_rps, "execution_a": a[0], "scheduler_a": a[1]}
-                    | {"execution_b": b[0], "scheduler_b": b[1], "metric": metric, "difference": pair.mean}
-                    | {"ci_low": pair.ci_low, "ci_high": pair.ci_high, "p_holm": pair.p_value}
-                    | {"replications": pair.replications}
+                    | {"execution_b": b[0], "scheduler_b": b[1], "metric": metric}
+                    | as_row(pair, "difference")
+                    | {"p_holm": pair.p_value, "replications": pair.replications}
                 )
     table = pd.DataFrame(rows)
     return table.assign(p_holm=intervals.holm(table["p_holm"])) if len(table) else table
@@ -199,7 +199,7 @@ def saturated(given: Contest, requests: int, *, seed: int = 42, replications: in
         for (execution, scheduler), (policy, how) in given.systems.items():
             run = simulate(table, policy, given.model, given.gpus, how)
             place = {"execution": execution, "scheduler": scheduler, "replication": replication}
-            rows.append(place | {"saturated_rps": _saturated_rps(run)})
+            rows.append(place | {"saturated_rps": saturated_rps_of(run)})
     return pd.DataFrame(rows)
 
 
@@ -214,14 +214,12 @@ def ratios(runs: pd.DataFrame) -> pd.DataFrame:
     systems = {key: rows.set_index("replication")["saturated_rps"] for key, rows in runs.groupby(SYSTEM, sort=False)}
     rows = []
     for (execution, scheduler), rates in systems.items():
-        mean = intervals.mean_interval(rates)
         place = {"execution_a": execution, "scheduler_a": scheduler, "execution_b": "", "scheduler_b": ""}
-        rows.append(place | {"value": mean.mean, "ci_low": mean.ci_low, "ci_high": mean.ci_high})
+        rows.append(place | as_row(intervals.mean_interval(rates), "value"))
     for a, b in PAIRS:
         pair = intervals.paired_difference(np.log(systems[a]), np.log(systems[b]))
         place = {"execution_a": a[0], "scheduler_a": a[1], "execution_b": b[0], "scheduler_b": b[1]}
-        limits = {"value": pair.mean, "ci_low": pair.ci_low, "ci_high": pair.ci_high}
-        rows.append(place | {name: float(np.exp(value)) for name, value in limits.items()})
+        rows.append(place | {name: float(np.exp(value)) for name, value in as_row(pair, "value").items()})
     return pd.DataFrame(rows).assign(replications=runs["replication"].nunique())
 
 
@@ -255,7 +253,8 @@ def _at_once(table: RequestTable) -> RequestTable:
     return table.at_rate(1e9)
 
 
-def _saturated_rps(run: Any) -> float:
+def saturated_rps_of(run: Any) -> float:
+    """The rate at which a run of requests that all wait is served, without the end, when GPUs run out of work."""
     done_s = np.sort(run.times.completion_s) - run.table.arrival_s[0]
     scored = max(1, int(SCORED * len(done_s)))
     return scored / float(done_s[scored - 1])

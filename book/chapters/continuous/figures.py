@@ -1,4 +1,4 @@
-"""Plots of the two execution models: late requests and latency by rate, and what the GPUs did when."""
+"""Figures of continuous batching: both executions by rate, what the GPUs did when, what binning gains."""
 
 from __future__ import annotations
 
@@ -13,21 +13,18 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from book.chapters.continuous.gains import SAME
-from book.chapters.continuous.tables import PART_NAMES, POLICY_NAMES, TRAFFIC_NAMES
+from book.chapters.continuous.tables import PART_NAMES, POLICY_NAMES
+from book.kit.names import ENGINE_NAMES, TRAFFIC_NAMES
 from book.kit.style import COLORS, FAINT, INK, MARKERS, PERCENT, SHARE_TICKS
+from simlib.levels import SCHEDULERS
+from simlib.policies.plan import short_name
 
 # First come, first served from one line: what dynamic batching without bins is among the schedulers.
 OWN_COLORS = COLORS | {"fcfs": COLORS["dynamic_no_bins"]}
 OWN_MARKERS = MARKERS | {"fcfs": MARKERS["dynamic_no_bins"]}
 LINES = {"run_to_completion": "-", "continuous": "--"}
-NAMES = {
-    ("run_to_completion", "static_fifo"): "static",
-    ("run_to_completion", "dynamic_no_bins"): "dynamic",
-    ("run_to_completion", "multi_bin_dynamic"): "multi-bin",
-    ("continuous", "static_fifo"): "continuous, static's places",
-    ("continuous", "fcfs"): "continuous, fcfs",
-    ("continuous", "multi_bin_dynamic"): "continuous, bins' order",
-}
+NAMES = {("run_to_completion", name): short_name(name) for name in SCHEDULERS}
+NAMES |= {("continuous", order): name for order, name in ENGINE_NAMES.items()}
 PANELS = {"sla_violation_share": "Late requests (√ scale)", "latency_p99_s": "End-to-end latency, P99 (s)"}
 WORK, KEPT = "#1D6FA5", "#F6C667"  # a dark and a light one, which grey print keeps apart
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from book.chapters.continuous.binning import DIVIDED, PADDED, TRAFFIC
 from simlib.checks import check_frame
-from simlib.stats import intervals
+from simlib.stats import estimates, intervals
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -218,8 +218,7 @@ def saved(runs: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for place, group in runs.groupby(key, sort=False):
         for part in ("most",) if place[-1] == "fcfs" else ("saved", "steps", "recompute", "spread"):
-            mean = intervals.mean_interval(group[part])
-            share = {"share": mean.mean, "ci_low": mean.ci_low, "ci_high": mean.ci_high}
+            share = estimates.as_row(intervals.mean_interval(group[part]), "share")
             rows.append(dict(zip(key, place, strict=True)) | {"part": part} | share | {"replications": len(group)})
     return pd.DataFrame(rows)
 
@@ -241,8 +240,7 @@ def _ratio(a: np.ndarray, b: np.ndarray) -> dict[str, float]:
     """exp of the mean difference of logarithms, with its paired interval."""
     pair = intervals.paired_difference(a, b)
     p_value = 1.0 if pair.p_value is None or math.isnan(pair.p_value) else pair.p_value
-    limits = {"ratio": pair.mean, "ci_low": pair.ci_low, "ci_high": pair.ci_high}
-    found = {name: math.exp(value) for name, value in limits.items()}
+    found = estimates.as_row(estimates.ratio(pair), "ratio")
     return found | {"p_holm": p_value, "replications": pair.replications}
 
 

@@ -1,4 +1,4 @@
-"""From gains of binning under continuous batching to sentences and tables: what is a gain, what is none, and why."""
+"""Sentences on continuous batching: what is a gain of binning, what is none, and why."""
 
 from __future__ import annotations
 
@@ -14,20 +14,19 @@ from book.chapters.continuous.tables import (
     POLICY_NAMES,
     SHOWN,
     SIGNED,
-    TRAFFIC_NAMES,
     UNITS,
-    name_of,
-    pair_of,
     ratio,
+    rows_of,
     share,
 )
+from book.kit.names import TRAFFIC_NAMES, system
 from book.kit.tables import established
 from simlib.text import percent
 
 
 def binning_answer(gains: pd.DataFrame) -> str:
     """The three policies in three sentences."""
-    return f"{binning_bins(gains)} {shortest(gains)} {dedicated(gains)}"
+    return f"{bins_in_turn(gains)} {shortest(gains)} {dedicated(gains)}"
 
 
 def headline(gains: pd.DataFrame) -> str:
@@ -41,7 +40,7 @@ def headline(gains: pd.DataFrame) -> str:
     )
 
 
-def binning_bins(gains: pd.DataFrame) -> str:
+def bins_in_turn(gains: pd.DataFrame) -> str:
     """Of how many comparisons bins in turn are equivalent to first come, and how far the others are."""
     rows = gains[gains["policy"] == "bins"]
     same = int((rows["verdict"] == "same").sum())
@@ -190,13 +189,13 @@ def changes(differences: pd.DataFrame) -> str:
     """By how much the engine's order differs from its counterpart, at the highest rate that both bear."""
     sentences = []
     for a, b in PAIRS[:3]:
-        rows = pair_of(differences, a, b)
+        rows = rows_of(differences, a, b)
         if rows.empty:
             continue
         own = rows[rows["load"] == rows["load"].max()].set_index("metric")
         texts = [f"{SHOWN[metric][0]} {_change(own.loc[metric], metric)}" for metric in ("ttft_p99_s", "latency_p99_s")]
         rate = f"{own['rate_rps'].iloc[0]:.2f} requests/s"
-        sentences.append(f"{name_of(*a).capitalize()} against {b[1]}, at {rate}: {' and '.join(texts)}.")
+        sentences.append(f"{system(*a).capitalize()} against {b[1]}, at {rate}: {' and '.join(texts)}.")
     return " ".join(sentences)
 
 
@@ -206,11 +205,11 @@ def _change(row: Any, metric: str) -> str:
     return text if established(row) else f"{text}, not established"
 
 
-def executions_bins(differences: pd.DataFrame) -> str:
+def bins_against_none(differences: pd.DataFrame) -> str:
     """What bins do to late requests in both worlds, by rate."""
     sentences = []
     for (a, b), where in ((PAIRS[3], "run to completion"), (PAIRS[4], "the engine")):
-        rows = pair_of(differences, a, b)
+        rows = rows_of(differences, a, b)
         rows = rows[rows["metric"] == "sla_violation_share"]
         fewer, more = ([row for _, row in rows.iterrows() if established(row) and sign * row["difference"] < 0]
                        for sign in (1, -1))  # fmt: skip
@@ -241,7 +240,7 @@ def numbers(table: pd.DataFrame) -> dict[str, str]:
 
 
 def _ratio(ratios: pd.DataFrame, a: tuple[str, str], b: tuple[str, str]) -> Any:
-    return pair_of(ratios, a, b).iloc[0]
+    return rows_of(ratios, a, b).iloc[0]
 
 
 def _times(row: Any) -> str:

@@ -1,4 +1,4 @@
-"""From two execution models to sentences and tables: what each carries, what changes, and why."""
+"""Tables of continuous batching: what each system carries and takes, and the gains of binning in parts."""
 
 from __future__ import annotations
 
@@ -7,20 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from book.chapters.continuous.executions import PAIRS, POINT, STEPS
+from book.chapters.continuous.executions import PAIRS, POINT
 from book.chapters.continuous.gains import PARTS
-from book.kit.tables import established
+from book.kit.names import TRAFFIC_NAMES, system
+from book.kit.tables import established, with_limits
 from simlib.text import percent, seconds, signed
 
 if TYPE_CHECKING:
     from pandas.io.formats.style import Styler
 
 
-NAMES = {
-    (STEPS, "static_fifo"): "continuous, static's places",
-    (STEPS, "fcfs"): "continuous, fcfs",
-    (STEPS, "multi_bin_dynamic"): "continuous, bins' order",
-}
 SHOWN = {
     "sla_violation_share": ("late", lambda value: percent(value, 2)),
     "ttft_p99_s": ("TTFT, P99", lambda value: seconds(value, 2)),
@@ -40,18 +36,13 @@ UNITS = {"sla_violation_share": "points", "ttft_p99_s": "s", "tpot_mean_s": "ms"
 UNITS |= {"goodput_rps": "requests/s"}
 
 
-def name_of(execution: str, scheduler: str) -> str:
-    """A system as the pages call it."""
-    return NAMES.get((execution, scheduler), scheduler)
-
-
 def show_systems(table: pd.DataFrame, loads: tuple[float, ...]) -> Styler:
     """Means by rate and system; *unstable* in their place where the number in system grows with the run."""
     rows = []
     for key, group in table[table["load"].isin(loads)].groupby(POINT, sort=False):
         means = group.set_index("metric")["mean"]
         label = group["stability"].iloc[0]
-        lost, name = label == "unstable", name_of(*key[2:])
+        lost, name = label == "unstable", system(*key[2:])
         name += " (near critical)" if label == "near_critical" else ""
         shown = {label: "unstable" if lost else text(means[name]) for name, (label, text) in SHOWN.items()}
         rows.append({"rate (1/s)": f"{key[1]:.2f}", "system": name} | shown)
@@ -63,10 +54,10 @@ def show_differences(differences: pd.DataFrame, loads: tuple[float, ...]) -> Sty
     rows = []
     for load in loads:
         for a, b in PAIRS:
-            own = pair_of(differences[differences["load"] == load], a, b).set_index("metric")
+            own = rows_of(differences[differences["load"] == load], a, b).set_index("metric")
             if own.empty:
                 continue
-            row = {"rate (1/s)": f"{own['rate_rps'].iloc[0]:.2f}", "A − B": f"{name_of(*a)} − {name_of(*b)}"}
+            row = {"rate (1/s)": f"{own['rate_rps'].iloc[0]:.2f}", "A − B": f"{system(*a)} − {system(*b)}"}
             for metric, unit in UNITS.items():
                 number, values = SIGNED[metric], own.loc[metric]
                 text = f"{number(values['difference'])} ({number(values['ci_low'])} to {number(values['ci_high'])})"
@@ -75,7 +66,8 @@ def show_differences(differences: pd.DataFrame, loads: tuple[float, ...]) -> Sty
     return pd.DataFrame(rows).style.hide()
 
 
-def pair_of(differences: pd.DataFrame, a: tuple[str, str], b: tuple[str, str]) -> pd.DataFrame:
+def rows_of(differences: pd.DataFrame, a: tuple[str, str], b: tuple[str, str]) -> pd.DataFrame:
+    """The rows of one pair of systems, each an execution and a scheduler."""
     columns = ("execution_a", "scheduler_a", "execution_b", "scheduler_b")
     chosen = pd.Series(True, index=differences.index)
     for column, value in zip(columns, (*a, *b), strict=True):
@@ -83,7 +75,6 @@ def pair_of(differences: pd.DataFrame, a: tuple[str, str], b: tuple[str, str]) -
     return differences[chosen]
 
 
-TRAFFIC_NAMES = {"poisson": "Poisson", "burstgpt": "BurstGPT-like", "azure": "Azure-like"}
 POLICY_NAMES = {
     "fcfs": "first come",
     "routed": "first come, a line a GPU",
@@ -183,9 +174,11 @@ def _engine(row: Any) -> str:
 
 
 def ratio(row: Any) -> str:
-    return f"{row.ratio:.3f} ({row.ci_low:.3f} to {row.ci_high:.3f})"
+    """A ratio with its interval."""
+    return with_limits(row.ratio, row.ci_low, row.ci_high)
 
 
 def share(row: Any) -> str:
+    """A share saved, which may be negative, with its interval."""
     limits = f"{100 * row['ci_low']:.1f} to {100 * row['ci_high']:.1f}".replace("-", "−")
     return f"{100 * row['share']:.1f} % ({limits})".replace("-", "−")

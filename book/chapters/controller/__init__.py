@@ -1,1 +1,1 @@
-"""book/chapters/controller."""
+"""The SLA controller at work: which branch it takes, and how it collapses."""

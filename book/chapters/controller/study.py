@@ -16,6 +16,7 @@ from simlib.requests.table import RequestTable
 from simlib.runs.run import Run
 from simlib.simulation import simulate
 from simlib.stats import intervals
+from simlib.stats.estimates import as_row
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -83,11 +84,9 @@ def controller_branches(
                     shares.setdefault((deadline_s, policy.name), []).append(taken)
         for (deadline_s, name), taken in shares.items():
             for branch, column in zip(BRANCHES, np.array(taken).T, strict=True):
-                mean = intervals.mean_interval(column)
-                rows.append(
-                    {"level": level, "d_sla_s": deadline_s, "scheduler": name, "branch": branch, "share": mean.mean}
-                    | {"ci_low": mean.ci_low, "ci_high": mean.ci_high, "replications": len(column)}
-                )
+                place = {"level": level, "d_sla_s": deadline_s, "scheduler": name, "branch": branch}
+                share = as_row(intervals.mean_interval(column), "share")
+                rows.append(place | share | {"replications": len(column)})
     return pd.DataFrame(rows)
 
 

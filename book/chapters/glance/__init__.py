@@ -1,1 +1,1 @@
-"""book/chapters/glance."""
+"""All results of the book on one page."""

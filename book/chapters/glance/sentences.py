@@ -1,7 +1,4 @@
-"""All results on one page: a row a result, with its interval drawn as small as a word, or the series it stands in.
-
-Reads what `study` collected and the ledger of claims; returns HTML, which a page's script makes sortable.
-"""
+"""The one page in a sentence: how many results, how many claims hold."""
 
 from __future__ import annotations
 

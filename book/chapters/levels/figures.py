@@ -10,8 +10,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from book.kit.names import TRAFFIC_NAMES
 from book.kit.style import (
-    ARRIVAL_NAMES,
     COLORS,
     FAINT,
     INK,
@@ -20,11 +20,12 @@ from book.kit.style import (
     PERCENT,
     SELECTION_COLORS,
     SELECTION_MARKERS,
-    SOURCE_NAMES,
     root_axis,
 )
-from simlib.levels import of
+from simlib.levels import LEVELS
 from simlib.policies.plan import short_name
+
+PROFILE_NAMES = TRAFFIC_NAMES | {"burstgpt": "BurstGPT sample"}  # here the real rows
 
 
 def levels_overview(table: pd.DataFrame, runs: pd.DataFrame) -> Figure:
@@ -40,7 +41,7 @@ def levels_overview(table: pd.DataFrame, runs: pd.DataFrame) -> Figure:
         rows = table[table["level"] == level].reset_index(drop=True)
         for place, row in rows.iterrows():
             _spread(axis, place, _shares(runs, row), row)
-        axis.set_title(f"Level {level}: {SOURCE_NAMES[rows['requests_from'].iloc[0]]}", fontsize=11)
+        axis.set_title(f"Level {level}: {TRAFFIC_NAMES[rows['requests_from'].iloc[0]]}", fontsize=11)
         axis.set_xticks(range(len(rows)), [short_name(name) for name in rows["scheduler"]])
         for tick, name in zip(axis.get_xticklabels(), rows["scheduler"], strict=True):
             tick.set_color(COLORS[name])
@@ -122,7 +123,7 @@ def k_curves(table: pd.DataFrame) -> Figure:
         axis.minorticks_off()
         axis.set_ylim(bottom=0)
         axis.yaxis.set_major_formatter(PERCENT)
-        axis.set_title(ARRIVAL_NAMES[profile])
+        axis.set_title(PROFILE_NAMES[profile])
         axis.set_xlabel("Bins K")
     axes[0][0].set_ylabel("Late requests")
     handles, labels = axes[0][0].get_legend_handles_labels()
@@ -175,7 +176,7 @@ def _spread(axis: Axes, place: int, shares: np.ndarray, row: pd.Series) -> None:
 
 TIE = "#EDEDED"
 HATCHES = {"multi_bin_dynamic": "//", "dynamic_no_bins": "", "static_fifo": "xx"}
-REQUESTS = {1: "Poisson", 2: "BurstGPT-like", 3: "Poisson", 4: "BurstGPT-like"}
+REQUESTS = {number: TRAFFIC_NAMES[level.sources[-1]] for number, level in LEVELS.items()}
 
 
 def best(rankings: pd.DataFrame) -> Figure:
@@ -210,7 +211,7 @@ def best(rankings: pd.DataFrame) -> Figure:
         axis.axhline(sum(REQUESTS[level] == "Poisson" for level, _ in keys) - 0.5, color=INK, lw=1.2)
         axis.tick_params(labelsize=8)
         axis.grid(visible=False)
-    own_level = [latency == of(level).latency for level, latency in keys]
+    own_level = [latency == LEVELS[level].latency for level, latency in keys]
     starts = [f"Level {level}: " if own else "" for (level, _), own in zip(keys, own_level, strict=True)]
     names = [f"{start}{REQUESTS[level]}, {latency}" for start, (level, latency) in zip(starts, keys, strict=True)]
     axes[0][0].set_yticks(range(len(keys)), names, fontsize=8)

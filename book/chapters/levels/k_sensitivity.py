@@ -1,7 +1,6 @@
-"""How much the number of bins matters, by bin selection and arrivals.
+"""How many bins: each number against one bin on the same requests; and contests, a user's own policy among them.
 
-A recipe simulates replications under common random numbers and returns tidy data frames: one row an estimate with its
-interval. All are terminating studies: n requests from an empty system, no warm-up cut.
+Replications under common random numbers, terminating: n requests from an empty system, no warm-up cut.
 """
 
 from __future__ import annotations
@@ -19,6 +18,7 @@ from simlib.requests import workload
 from simlib.requests.table import RequestTable
 from simlib.simulation import simulate
 from simlib.stats import intervals
+from simlib.stats.estimates import as_row
 from simlib.stats.replications import replicate
 
 if TYPE_CHECKING:
@@ -76,12 +76,11 @@ def k_sensitivity(
     for (profile, select, k_bins), summaries in cells.items():
         share = np.array([s["sla_violation_share"] for s in summaries])
         alone = np.array([s["sla_violation_share"] for s in cells[profile, select, 1]])
-        interval, pair = intervals.mean_interval(share), intervals.paired_difference(share, alone)
         rows.append(
-            {"arrivals": profile, "bin_select": select, "k_bins": k_bins, "violation_share": interval.mean}
-            | {"ci_low": interval.ci_low, "ci_high": interval.ci_high}
+            {"arrivals": profile, "bin_select": select, "k_bins": k_bins}
+            | as_row(intervals.mean_interval(share), "violation_share")
             | {m: float(np.mean([s[m] for s in summaries])) for m in ("latency_mean_s", "throughput_rps")}
-            | {"difference": pair.mean, "difference_ci_low": pair.ci_low, "difference_ci_high": pair.ci_high}
+            | as_row(intervals.paired_difference(share, alone), "difference", "difference_")
             | {"replications": len(share)}
         )
     return pd.DataFrame(rows)
@@ -134,11 +133,10 @@ def contest(
     *others, last = policies
     rows = []
     for name in policies:
-        mean = intervals.mean_interval(shares[name])
-        row = {"scheduler": name, "violation_share": mean.mean, "ci_low": mean.ci_low, "ci_high": mean.ci_high}
+        row = {"scheduler": name} | as_row(intervals.mean_interval(shares[name]), "violation_share")
         if name in others:
             pair = intervals.paired_difference(shares[name], shares[last])
-            row |= {"difference": pair.mean, "difference_ci_low": pair.ci_low, "difference_ci_high": pair.ci_high}
+            row |= as_row(pair, "difference", "difference_")
         rows.append(row | {"replications": replications, "backend": backends[name]})
     return pd.DataFrame(rows)
 

@@ -1,7 +1,7 @@
-"""From tables to sentences: what a chapter says is computed from what it measured, and so are the tables it shows.
+"""Sentences on the fidelity levels: what becomes of each claim, and which comparisons hold.
 
 A comparison is asserted only where its paired interval leaves out zero; a claim is judged by where it lies among the
-replications. Nothing here simulates.
+replications.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from book.chapters.levels.tables import as_percent, flips, kinds_of, mean, sign_of
-from book.kit.tables import established, listed
+from book.chapters.levels.tables import flips, mean_share, with_kinds
+from book.kit.tables import change, established, sign
 from simlib import levels
 from simlib.levels import PLACES, VIOLATIONS, place
 from simlib.text import interval, percent, signed
@@ -44,7 +44,7 @@ def level_answer(table: pd.DataFrame, differences: pd.DataFrame) -> str:
     """For each source of requests, one sentence on the shares, one on multi-bin against dynamic batching."""
     sentences = []
     for source, rows in table.groupby("requests_from", sort=False):
-        shares = ", ".join(f"{row.scheduler} {mean(row)}" for row in rows.itertuples())
+        shares = ", ".join(f"{row.scheduler} {mean_share(row)}" for row in rows.itertuples())
         pairs = differences[differences["requests_from"] == source]
         sentences.append(f"Late requests{PLACES[source]}, mean with 95 % interval: {shares}.")
         sentences.append(_comparison(_pair(pairs, *levels.PAIRS[2])))
@@ -136,13 +136,17 @@ def k_answer(table: pd.DataFrame) -> str:
         better = rows[rows["difference_ci_high"] < 0]["k_bins"].tolist()
         worse = rows[rows["difference_ci_low"] > 0]["k_bins"].tolist()
         helps = (
-            f"fewer late requests than one bin at K = {listed(better)}" if better else "no K with fewer late requests"
+            f"fewer late requests than one bin at K = {_listed(better)}" if better else "no K with fewer late requests"
         )
-        hurts = f", more at K = {listed(worse)}" if worse else ""
+        hurts = f", more at K = {_listed(worse)}" if worse else ""
         best = rows.loc[rows["violation_share"].idxmin()]
         share = percent(best["violation_share"])
         sentences.append(f"{latency}: {helps}{hurts}; the lowest mean is {share} at K = {best['k_bins']}")
     return "Poisson arrivals, round robin, paired 95 % intervals. " + ". ".join(sentences) + "."
+
+
+def _listed(values: list[int]) -> str:
+    return ", ".join(map(str, values))
 
 
 def contest_answer(table: pd.DataFrame) -> str:
@@ -179,20 +183,20 @@ def causes_answer(differences: pd.DataFrame, causes: pd.DataFrame) -> str:
     a, b = levels.PAIRS[2]
     rows = differences[(differences["scheduler_a"] == a) & (differences["scheduler_b"] == b)]
     both = rows.merge(causes, on=["level", "latency", "load"])
-    sure = both[[sign_of(row) != 0 for row in both.itertuples()]]
+    sure = both[[sign(row) != 0 for row in both.itertuples()]]
     agree = int((np.sign(sure["waiting"] + sure["service"]) == np.sign(sure["difference"])).sum())
     shorter, longer = int((causes["service_high"] < 0).sum()), int((causes["waiting_low"] > 0).sum())
     smaller = int((causes["batch_size_a"] < causes["batch_size_b"]).sum())
-    more, less = kinds_of(causes[causes["work_low"] > 0]), kinds_of(causes[causes["work_high"] < 0])
+    more, less = with_kinds(causes[causes["work_low"] > 0]), with_kinds(causes[causes["work_high"] < 0])
     spared = less.groupby(["requests", "times"], sort=False).size()
     parts = [f"{count} with {requests} requests, {times} times" for (requests, times), count in spared.items()]
-    saved = f", and less in {len(less)} (down to {as_percent(less['work'].min())}; {', '.join(parts)})" if parts else ""
+    saved = f", and less in {len(less)} (down to {change(less['work'].min())}; {', '.join(parts)})" if parts else ""
     return (
         f"Bins make batches alike: in {shorter} of {len(causes)} places and loads a request's service is shorter than "
         f"under dynamic batching. They also make them smaller ({smaller} of {len(causes)}), and in {longer} requests "
         f"wait longer. Where a difference in late requests is established, it has the sign of the two together in "
         f"{agree} of {len(sure)}. What bins do to the wait shows in the GPU time that a request takes: it is more in "
-        f"{len(more)} (up to {as_percent(more['work'].max())}), as fewer share a batch{saved}, as each member of a "
+        f"{len(more)} (up to {change(more['work'].max())}), as fewer share a batch{saved}, as each member of a "
         "mixed batch is charged for its longest."
     )
 

@@ -1,17 +1,13 @@
-"""From tables to sentences: what a chapter says is computed from what it measured, and so are the tables it shows.
-
-A comparison is asserted only where its paired interval leaves out zero; a claim is judged by where it lies among the
-replications. Nothing here simulates.
-"""
+"""Tables of the fidelity levels, of K, of contests, and of rankings at matched load."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pandas as pd
 
-from book.kit.tables import as_texts, established
+from book.kit.names import TRAFFIC_NAMES
+from book.kit.tables import as_texts, change, sign
 from simlib import levels
 from simlib.levels import place, readable_differences
 from simlib.policies.plan import short_name
@@ -24,7 +20,8 @@ if TYPE_CHECKING:
 OF = {"synthetic": "synthetic", "trace": "of the trace", "population": "of the population"}
 
 
-def mean(row: Any) -> str:
+def mean_share(row: Any) -> str:
+    """A level's mean share of late requests with its interval."""
     limits = "too few replications for an interval" if pd.isna(row.ci_low) else interval(row.ci_low, row.ci_high)
     return f"{percent(row.mean_violation_share)} ({limits})"
 
@@ -38,7 +35,7 @@ def show_level(table: pd.DataFrame) -> Styler:
             "requests": [f"{row.requests} {OF[row.requests_from]}" for row in table.itertuples()],
             "claimed": as_texts(table["claimed_violation_share"], percent),
             "same seed": as_texts(table["seed42_violation_share"], percent),
-            "mean (95 % interval)": [mean(row) for row in table.itertuples()],
+            "mean (95 % interval)": [mean_share(row) for row in table.itertuples()],
             "percentile": as_texts(table["claim_percentile"], "{:.3g}".format),
             "inside": table["claim_inside"].map({True: "yes", False: "no"}).fillna("–"),
         }
@@ -99,7 +96,7 @@ def flips(differences: pd.DataFrame, pair: tuple[str, str] = levels.PAIRS[2]) ->
     levels, or measured), and by load. `differences` is `matched.differences`'s.
     """
     rows = differences[(differences["scheduler_a"] == pair[0]) & (differences["scheduler_b"] == pair[1])]
-    kinds = kinds_of(rows).assign(sign=[sign_of(row) for row in rows.itertuples()])
+    kinds = with_kinds(rows).assign(sign=[sign(row) for row in rows.itertuples()])
     grouped = kinds.groupby(["requests", "times", "load"], sort=False)["sign"]
     found = grouped.agg(places="size", fewer=lambda s: int((s < 0).sum()), more=lambda s: int((s > 0).sum()))
     return found.reset_index()
@@ -124,9 +121,9 @@ def show_flips(differences: pd.DataFrame) -> Styler:
 
 def show_causes(causes: pd.DataFrame) -> Styler:
     """Means over the places of a kind, by load: waiting and service in shares of the deadline, GPU time relative."""
-    means = kinds_of(causes).groupby(["requests", "times", "load"], sort=False)[["waiting", "service", "work"]].mean()
+    means = with_kinds(causes).groupby(["requests", "times", "load"], sort=False)[["waiting", "service", "work"]].mean()
     shown = means.reset_index().rename(columns={"times": "batch times", "work": "GPU time"})
-    formats = {"load": "{:g}", "waiting": signed, "service": signed, "GPU time": as_percent}
+    formats = {"load": "{:g}", "waiting": signed, "service": signed, "GPU time": change}
     return shown.style.format(formats).hide(axis="index")
 
 
@@ -150,21 +147,13 @@ def show_matched_rankings(rankings: pd.DataFrame) -> HTML:
     return HTML("".join(parts))
 
 
-def sign_of(row: Any) -> int:
-    return int(np.sign(row.difference)) if established(row) else 0
-
-
-def kinds_of(table: pd.DataFrame) -> pd.DataFrame:
+def with_kinds(table: pd.DataFrame) -> pd.DataFrame:
     """With the kind of requests, and whether batch times are the formula of the levels or measured."""
     formula = {level.latency for level in levels.LEVELS.values()}
     return table.assign(
-        requests=["BurstGPT-like" if levels.of(level).on_trace else "Poisson" for level in table["level"]],
+        requests=[TRAFFIC_NAMES[levels.of(level).sources[-1]] for level in table["level"]],
         times=["formula" if latency in formula else "measured" for latency in table["latency"]],
     )
-
-
-def as_percent(change: float) -> str:
-    return f"{signed(100 * change, 1)} %"
 
 
 def _counts(row: Any) -> str:

@@ -21,7 +21,6 @@ from book.chapters.multi_bin.throughput import (
     TOKENS_PER_S,
     UNIFORM,
     equal_width,
-    estimates,
     paper,
 )
 from simlib.checks import check_choice, check_each, check_integer, check_probability
@@ -31,6 +30,7 @@ from simlib.policies.full_batches import MultiBinFixed
 from simlib.requests import arrivals, lengths, predictors, workload
 from simlib.requests.table import RequestTable
 from simlib.simulation import simulate
+from simlib.stats.estimates import estimates
 from simlib.stats.replications import replicate
 from simlib.theory import bins, maxima
 

@@ -10,12 +10,12 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from book.kit.names import BIN_RULE_NAMES
 from book.kit.style import FAINT, INK, PERCENT, name_lines
 
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#B07A00", "#2E91C9")
 MARKERS = "o^Dsv<"
 HIGHEST_S = 70.0  # of the latencies that are drawn
-RULE_NAMES = {"equal_mass": "equal mass", "lemma_a1": "Lemma A.1", "optimal": "optimal"}
 COUNTED_NAMES = {
     "with_flush": "all requests, flush included",
     "without_flush": "full batches only",
@@ -36,7 +36,7 @@ def throughput_by_rate(table: pd.DataFrame) -> Figure:
 
 
 def finite_run(table: pd.DataFrame) -> Figure:
-    """How far throughput lies from Theorem 4.2, by number of bins and way of counting (`throughput.overloaded`)."""
+    """How far throughput lies from Theorem 4.2, by number of bins and way of counting (`throughput.carried`)."""
     figure, axis = plt.subplots(figsize=(7.0, 3.8))
     ways = [way for way in COUNTED_NAMES if way in set(table["counted"])]
     for place, way in enumerate(ways):
@@ -126,7 +126,7 @@ def exponential(table: pd.DataFrame) -> Figure:
         rows = table[table["rule"] == rule]
         axis.plot(rows["k"], rows["theory_rps"], color=INK, lw=0.8, zorder=3)
         shifted = rows.assign(k=rows["k"] + 0.06 * (place - (len(rules) - 1) / 2))
-        _points(axis, shifted, "k", "throughput_rps", place, label=RULE_NAMES.get(rule, rule))
+        _points(axis, shifted, "k", "throughput_rps", place, label=BIN_RULE_NAMES.get(rule, rule))
     axis.set_xticks(sorted(set(table["k"])))
     axis.set_ylim(bottom=0.0)
     axis.set_xlabel("Bins k")
@@ -136,7 +136,7 @@ def exponential(table: pd.DataFrame) -> Figure:
 
 
 def ratios(table: pd.DataFrame, service: pd.DataFrame) -> Figure:
-    """How many times one bin's throughput each number of bins has, ours and the paper's (`carried`)."""
+    """How many times one bin's throughput each number of bins has, ours and the paper's (`carried.llm_like_ratios`)."""
     figure, axis = plt.subplots(figsize=(7.0, 3.8))
     alone = service[service["k"] == 1].iloc[0]
     axis.plot(service["k"], service["theory_rps"] / alone["theory_rps"], color=INK, lw=0.8, label="exact integral")

@@ -1,14 +1,13 @@
-"""From the Multi-Bin experiments to sentences and tables, beside the paper's own numbers.
+"""Sentences on the Multi-Bin paper's experiments, beside theory and the paper's own numbers.
 
-Reads `throughput`'s and `carried`'s tables. A difference from theory is called one only where the interval of
-the estimate leaves theory out.
+A difference from theory is called one only where the interval of the estimate leaves theory out.
 """
 
 from __future__ import annotations
 
 import pandas as pd
 
-from book.chapters.multi_bin.tables import kept, points_of, ratio_errors, with_interval
+from book.chapters.multi_bin.tables import gap, kept, ratio_errors, with_interval
 from simlib.text import interval, percent, signed
 
 
@@ -117,7 +116,7 @@ def llm_like_answer(ratios: pd.DataFrame, service: pd.DataFrame, tolerance: floa
     return (
         f"Ratios of throughput {verdict} with the paper's to {percent(tolerance, 0)} up to {_bins(near.index.max())} "
         f"(largest difference {percent(near.abs().max())}); with {_bins(most['k'])} we have "
-        f"{with_interval(most, 'ratio')}, a difference of {points_of(off.iloc[-1])}. The thresholds themselves are "
+        f"{with_interval(most, 'ratio')}, a difference of {gap(off.iloc[-1])}. The thresholds themselves are "
         f"{(service['paper_rps'] / service['throughput_rps']).min():.1f} to "
         f"{(service['paper_rps'] / service['throughput_rps']).max():.1f} times what the printed time per token gives."
     )
@@ -135,7 +134,7 @@ def _gaps(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _share(row: pd.Series) -> str:
-    return f"{points_of(row['throughput_rps'])} ({signed(100 * row['ci_low'])} to {points_of(row['ci_high'])})"
+    return f"{gap(row['throughput_rps'])} ({signed(100 * row['ci_low'])} to {gap(row['ci_high'])})"
 
 
 def _cost(row: pd.Series) -> str:

@@ -1,8 +1,4 @@
-"""From the Multi-Bin experiments to sentences and tables, beside the paper's own numbers.
-
-Reads `throughput`'s and `carried`'s tables. A difference from theory is called one only where the interval of
-the estimate leaves theory out.
-"""
+"""Tables of the Multi-Bin paper's experiments, beside theory and the paper's own numbers."""
 
 from __future__ import annotations
 
@@ -10,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from book.kit.tables import as_texts
-from simlib.text import interval, percent, signed
+from book.kit.names import BIN_RULE_NAMES
+from book.kit.tables import as_texts, change, with_limits
+from simlib.text import interval, percent
 
 if TYPE_CHECKING:
     from pandas.io.formats.style import Styler
@@ -24,9 +21,9 @@ def show_plateaus(plateaus: pd.DataFrame) -> Styler:
             "bins k": plateaus["k"],
             "simulated, requests/s (95 % interval)": [with_interval(row) for _, row in plateaus.iterrows()],
             "theorem 4.2": plateaus["theory_rps"].map("{:.3f}".format),
-            "from the theorem": (plateaus["throughput_rps"] / plateaus["theory_rps"] - 1).map(points_of),
+            "from the theorem": (plateaus["throughput_rps"] / plateaus["theory_rps"] - 1).map(gap),
             "paper": as_texts(plateaus["paper_rps"], "{:.3f}".format),
-            "from the paper": as_texts(plateaus["throughput_rps"] / plateaus["paper_rps"] - 1, points_of),
+            "from the paper": as_texts(plateaus["throughput_rps"] / plateaus["paper_rps"] - 1, gap),
         }
     )
     return shown.style.hide(axis="index")
@@ -53,7 +50,7 @@ def show_latencies(table: pd.DataFrame, read: pd.DataFrame) -> Styler:
             "rate (1/s)": both["rate_rps"].map("{:g}".format),
             "simulated, s (95 % interval)": [with_interval(row, "latency_mean_s", 2) for _, row in both.iterrows()],
             "paper": both["value"].map("{:.2f}".format),
-            "difference": (both["latency_mean_s"] / both["value"] - 1).map(points_of),
+            "difference": (both["latency_mean_s"] / both["value"] - 1).map(gap),
         }
     )
     return shown.style.hide(axis="index")
@@ -79,8 +76,7 @@ def show_exponential(table: pd.DataFrame) -> Styler:
     """Throughput by number of bins and rule, requests per second: simulated with interval, and the exact integral."""
     said = table.assign(text=[f"{with_interval(row)}; {row['theory_rps']:.3f}" for _, row in table.iterrows()])
     wide = said.pivot_table("text", "k", "rule", aggfunc="first", sort=False).reset_index()
-    names = {"k": "bins k", "equal_mass": "equal mass", "lemma_a1": "Lemma A.1"}
-    return wide.rename(columns=names).rename_axis(columns=None).style.hide(axis="index")
+    return wide.rename(columns={"k": "bins k"} | BIN_RULE_NAMES).rename_axis(columns=None).style.hide(axis="index")
 
 
 def show_llm_like(ratios: pd.DataFrame, service: pd.DataFrame) -> Styler:
@@ -94,7 +90,7 @@ def show_llm_like(ratios: pd.DataFrame, service: pd.DataFrame) -> Styler:
             "ratio (95 % interval)": [with_interval(row, "ratio") for _, row in ratios.iterrows()],
             "paper's threshold": service["paper_rps"].map("{:.2f}".format),
             "paper's ratio": (service["paper_rps"] / alone["paper_rps"]).map("{:.3f}".format),
-            "difference": [points_of(value) for value in off],
+            "difference": [gap(value) for value in off],
             "implied ms/token": (1000 * service["implied_s_per_token"]).map("{:.2f}".format),
         }
     )
@@ -108,12 +104,15 @@ def ratio_errors(ratios: pd.DataFrame, service: pd.DataFrame) -> pd.Series:
 
 
 def kept(row: object) -> str:
+    """The share of an oracle's gain that is left, with its interval."""
     return f"{percent(row.kept_share)} ({interval(row.kept_ci_low, row.kept_ci_high)})"
 
 
 def with_interval(row: pd.Series, quantity: str = "throughput_rps", digits: int = 3) -> str:
-    return f"{row[quantity]:.{digits}f} ({row['ci_low']:.{digits}f} to {row['ci_high']:.{digits}f})"
+    """An estimate of a row with its interval."""
+    return with_limits(row[quantity], row["ci_low"], row["ci_high"], f".{digits}f")
 
 
-def points_of(share: float) -> str:
-    return f"{signed(100 * share)} %"
+def gap(share: float) -> str:
+    """A difference to theory or paper, relative, to a hundredth of a per cent."""
+    return change(share, 2)

@@ -1,14 +1,14 @@
 """The Multi-Bin paper's experiments (arXiv 2412.04504): the setting of each figure, simulated with intervals.
 
-Recipes, which stand between `simulate` or `sweep` and a chapter; `theory` has what they are
-held against. A service time is a number of output tokens, one a millisecond, and a batch takes its longest member's.
-Where requests never run out (`overloaded`) results are of a steady state, otherwise of a run of so many requests.
+`simlib.theory` has what they are held against. A service time is a number of output tokens, one a millisecond, and a
+batch takes its longest member's. Where requests never run out (`overloaded`) results are of a steady state, otherwise
+of a run of so many requests.
 """
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,9 +23,9 @@ from simlib.requests.lengths import Fixed, Uniform
 from simlib.requests.predictors import Oracle
 from simlib.runs.batch_run import BatchRun
 from simlib.simulation import simulate
-from simlib.stats import intervals
+from simlib.stats.estimates import estimates
 from simlib.stats.replications import replicate
-from simlib.sweep import run as sweep_run
+from simlib.sweep import run as sweep
 from simlib.sweep.grid import Grid
 from simlib.theory import queues
 from simlib.theory.bins import multi_bin_batch_s, multi_bin_latency_s, multi_bin_throughput_rps
@@ -143,7 +143,7 @@ def by_rate(
     )
     columns = ["cell", "replication", "throughput_rps", "latency_mean_s", "error"]
     with tempfile.TemporaryDirectory() as folder:
-        runs = sweep_run.run(grid, folder, workers=workers).frame(columns)
+        runs = sweep.run(grid, folder, workers=workers).frame(columns)
     for problem in runs["error"].dropna():
         raise InputError(problem)
     rates = np.array(rates_rps)[runs["cell"] // len(k_values)]
@@ -250,7 +250,7 @@ def overloaded(
     sizes = _sizes(batch_size, requests)
 
     def one(replication: int) -> dict[Any, float]:
-        table = _requests(sizes[1], rate_rps, seed, replication)
+        table = requests_of(sizes[1], rate_rps, seed, replication)
         runs = {k: simulate(table, MultiBinFixed(batch_size, k, equal_width(k)), MILLISECONDS) for k in k_values}
         return {(k, way): throughput_rps(run, batch_size, way) for k, run in runs.items() for way in counted}
 
@@ -329,7 +329,7 @@ def latency_parts(
     def one(replication: int) -> dict[Any, float]:
         found: dict[Any, float] = {}
         for rate in rates_rps:
-            table = _requests(sizes[1], rate, seed, replication)
+            table = requests_of(sizes[1], rate, seed, replication)
             for k in (k for k in k_values if rate < limit[k]):
                 for servers in gpus:
                     run = simulate(table, MultiBinFixed(batch_size, k, equal_width(k)), MILLISECONDS, servers)
@@ -351,7 +351,7 @@ def latency_parts(
     return table.assign(lemma_s=[lemma_s(row) for row in table.itertuples()])
 
 
-def _requests(requests: int, rate_rps: float, seed: int, replication: int) -> Any:
+def requests_of(requests: int, rate_rps: float, seed: int, replication: int) -> Any:
     """One replication's requests with times from 1 to 20 s, known beforehand."""
     arrivals = Poisson(rate_rps)
     return workload.generate(
@@ -387,18 +387,6 @@ def _by_cell(runs: pd.DataFrame, quantity: str) -> pd.DataFrame:
     """Mean with interval of each number of bins and rate."""
     wide = runs.pivot_table(quantity, "replication", ["k", "rate_rps"])
     return estimates(wide, ["k", "rate_rps"], quantity).assign(replications=len(wide))
-
-
-def estimates(runs: pd.DataFrame | Mapping[Any, Any], names: Sequence[str], quantity: str) -> pd.DataFrame:
-    """One row a column of replications: its name's parts, mean and interval."""
-    import pandas as pd
-
-    rows = []
-    for key, values in runs.items():
-        mean = intervals.mean_interval(values)
-        place = dict(zip(names, key if isinstance(key, tuple) else (key,), strict=True))
-        rows.append(place | {quantity: mean.mean, "ci_low": mean.ci_low, "ci_high": mean.ci_high})
-    return pd.DataFrame(rows)
 
 
 def _with_theory(table: pd.DataFrame, name: str, values: Any) -> pd.DataFrame:

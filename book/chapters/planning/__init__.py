@@ -1,1 +1,1 @@
-"""book/chapters/planning."""
+"""What to deploy: a plan, and how good such plans are."""

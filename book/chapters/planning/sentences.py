@@ -1,4 +1,4 @@
-"""From plans to tables and sentences."""
+"""How good plans are, in a sentence."""
 
 from __future__ import annotations
 

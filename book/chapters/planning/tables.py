@@ -1,4 +1,4 @@
-"""From plans to tables and sentences."""
+"""A plan as a table, and what plans lose against the best."""
 
 from __future__ import annotations
 

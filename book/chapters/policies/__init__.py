@@ -1,1 +1,1 @@
-"""book/chapters/policies."""
+"""Which scheduler when: every policy on the same requests, by traffic, load and execution."""

@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from book.chapters.policies.study import BASELINES, BATCHES, MAIN, TRAFFIC
-from book.chapters.policies.tables import TRAFFIC_NAMES
+from book.chapters.policies.study import BASELINES, BATCHES, MAIN, STEPS, TRAFFIC
+from book.kit.names import TRAFFIC_NAMES
 from book.kit.style import COLORS, INK
 
 POLICY_COLORS = COLORS | {
@@ -30,7 +30,7 @@ NAMES = {
     "timeout": "clients leave",
     "fair_share": "fair shares",
 }
-EXECUTIONS = {BATCHES: "Run to completion", "continuous": "Continuous"}
+EXECUTIONS = {BATCHES: "Run to completion", STEPS: "Continuous"}
 TICKS = (-0.5, -0.2, -0.05, 0.0, 0.05, 0.2, 0.5)
 
 

@@ -1,15 +1,16 @@
-"""From the comparison of policies to advice: each sentence counts rows of its table, none is asserted without them."""
+"""Advice from the comparison of policies: each sentence counts rows of its table, none is asserted without them."""
 
 from __future__ import annotations
 
 import pandas as pd
 
 from book.chapters.policies.study import AXIS_LOAD, BASELINES, BATCHES, BLIND, MAIN, PREDICTORS, STEPS
-from book.chapters.policies.tables import LATE, counts, short_of, sign_of
+from book.chapters.policies.tables import LATE, counts
+from book.kit.names import EXECUTION_NAMES, SHORT_EXECUTION_NAMES
+from book.kit.tables import sign
 from simlib.text import percent, signed
 
 ENOUGH = 0.25  # of the places: what a policy must win on balance to be advised
-NAMES = {BATCHES: "batches that run to completion", STEPS: "continuous batching"}
 
 
 def best(table: pd.DataFrame, execution: str) -> str:
@@ -28,7 +29,7 @@ def advice(table: pd.DataFrame, execution: str) -> str:
     rows = rows[rows["execution"] == execution]
     base = BASELINES[execution]
     own = rows[rows["policy"] == chosen]
-    start = f"With {NAMES[execution]}, "
+    start = f"With {EXECUTION_NAMES[execution]}, "
     if own.empty:
         start += (
             f"keep first come, first served ({base}): less those with more late requests, no policy has fewer in "
@@ -53,10 +54,10 @@ def predictor_answer(table: pd.DataFrame) -> str:
         said = []
         for name in PREDICTORS:
             own = rows[rows["predictor"] == name]
-            sign = [sign_of(row) for row in own.itertuples()]
+            signs = [sign(row) for row in own.itertuples()]
             mean = signed(100 * own["difference"].mean(), 1)
-            said.append(f"{name}: fewer in {sign.count(-1)}, more in {sign.count(1)} of {len(sign)} ({mean} points)")
-        parts.append(f"{chosen} with {NAMES[execution]} at {percent(AXIS_LOAD, 0)}: {'; '.join(said)}")
+            said.append(f"{name}: fewer in {signs.count(-1)}, more in {signs.count(1)} of {len(signs)} ({mean} points)")
+        parts.append(f"{chosen} with {EXECUTION_NAMES[execution]} at {percent(AXIS_LOAD, 0)}: {'; '.join(said)}")
     if not parts:
         return "The advised policies read no predictions."
     return f"It takes a predictor. {'. '.join(parts)}."
@@ -72,7 +73,7 @@ def overload_answer(table: pd.DataFrame) -> str:
             f"{row.policy} (in {row.fewer} of {row.places}; {signed(100 * row.change, 1)} points on average)"
             for row in own.itertuples()
         )
-        parts.append(f"with {NAMES[execution]} {listed or 'none'}")
+        parts.append(f"with {EXECUTION_NAMES[execution]} {listed or 'none'}")
     return f"In overload these have fewer late requests than first come, first served: {'; '.join(parts)}."
 
 
@@ -83,13 +84,13 @@ def who_pays_answer(table: pd.DataFrame) -> str:
     paid = both[(both["fewer_short"] > both["more_short"]) & (both["more_long"] > both["fewer_long"])]
     spared = both[(both["fewer_short"] > both["more_short"]) & (both["more_long"] == 0)]
     parts = [
-        f"{row.policy} ({short_of(row.execution)}) has fewer late among the short third of requests in "
+        f"{row.policy} ({SHORT_EXECUTION_NAMES[row.execution]}) has fewer late among the short third of requests in "
         f"{row.fewer_short} of {row.places_short} places and more among the long third in {row.more_long}"
         for row in paid.itertuples()
     ]
     parts += [
-        f"{row.policy} ({short_of(row.execution)}) spares the short third in {row.fewer_short} of {row.places_short} "
-        "places, and in no place are established more late among the long third"
+        f"{row.policy} ({SHORT_EXECUTION_NAMES[row.execution]}) spares the short third in {row.fewer_short} of "
+        f"{row.places_short} places, and in no place are established more late among the long third"
         for row in spared.itertuples()
     ]
     return f"Who pays: {'; '.join(parts)}." if parts else "No policy moves lateness between short and long requests."
@@ -105,9 +106,9 @@ def fairness_answer(table: pd.DataFrame) -> str:
             found[metric] = rows[(rows["execution"] == execution) & (rows["policy"] == "fair_share")].iloc[0]
         light, heavy, late = found.values()
         parts.append(
-            f"with {NAMES[execution]} light clients have fewer late requests in {light['fewer']} of {light['places']} "
-            f"places and more in {light['more']}, the heavy one fewer in {heavy['fewer']} and more in {heavy['more']}, "
-            f"all together fewer in {late['fewer']} and more in {late['more']}"
+            f"with {EXECUTION_NAMES[execution]} light clients have fewer late requests in {light['fewer']} of "
+            f"{light['places']} places and more in {light['more']}, the heavy one fewer in {heavy['fewer']} and more "
+            f"in {heavy['more']}, all together fewer in {late['fewer']} and more in {late['more']}"
         )
     return f"Fair shares between clients: {'; '.join(parts)}."
 
@@ -121,9 +122,9 @@ def rejection_answer(table: pd.DataFrame) -> str:
             rows[(rows["execution"] == execution) & (rows["policy"] == policy)].iloc[0] for rows in (late, tail)
         )
         parts.append(
-            f"{policy} ({short_of(execution)}) has fewer late requests in {row['fewer']} of {row['places']} places, "
-            f"more in {row['more']} ({signed(100 * row['change'], 1)} points on average; whoever is turned away is "
-            f"late), and a lower 99th percentile of those served in {p99['fewer']}"
+            f"{policy} ({SHORT_EXECUTION_NAMES[execution]}) has fewer late requests in {row['fewer']} of "
+            f"{row['places']} places, more in {row['more']} ({signed(100 * row['change'], 1)} points on average; "
+            f"whoever is turned away is late), and a lower 99th percentile of those served in {p99['fewer']}"
         )
     return f"Turning away: {'; '.join(parts)}."
 
@@ -137,7 +138,7 @@ def floor_answer(table: pd.DataFrame) -> str:
         first = own[own["policy"] == base]
         least = own.groupby(["traffic", "load"], sort=False)["value"].min()
         parts.append(
-            f"with {NAMES[execution]} first come, first served has {first['value'].min():.1f} to "
+            f"with {EXECUTION_NAMES[execution]} first come, first served has {first['value'].min():.1f} to "
             f"{first['value'].max():.1f} times the mean latency that no order can be below, the best policy of each "
             f"place {least.min():.1f} to {least.max():.1f} times"
         )

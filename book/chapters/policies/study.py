@@ -35,6 +35,7 @@ from simlib.requests.table import RequestTable
 from simlib.runs.metrics import request_times, violations
 from simlib.simulation import simulate
 from simlib.stats import intervals
+from simlib.stats.estimates import as_row
 from simlib.theory import preemption
 
 if TYPE_CHECKING:
@@ -151,7 +152,7 @@ def place_of(
     batches = execution == BATCHES
     first = (DynamicNoBins(UNSTEERED_S, rules), BATCHES) if batches else ("fcfs", engine)
     full = _simulated(draws[0].at_rate(1e9), *first, model, gpus)
-    capacity_rps = executions._saturated_rps(full)
+    capacity_rps = executions.saturated_rps_of(full)
     waits = [at_rate(table, AXIS_LOAD * capacity_rps) for table in draws]
     latencies_s = [request_times(_simulated(table, *first, model, gpus))["latency"] for table in waits]
     d_sla = float(np.quantile(np.concatenate(latencies_s), 1 - LATE_SHARE))
@@ -328,12 +329,10 @@ def table_of(runs: pd.DataFrame) -> pd.DataFrame:
             row = dict(zip(POINT, key, strict=True)) | {"metric": metric}
             values = group[metric].to_numpy()
             if not np.isnan(values).any():
-                mean = intervals.mean_interval(values)
-                row |= {"value": mean.mean, "ci_low": mean.ci_low, "ci_high": mean.ci_high}
+                row |= as_row(intervals.mean_interval(values), "value")
                 if key[-1] != BASELINES[key[0]]:
                     pair = intervals.paired_difference(values, rival[metric].to_numpy())
-                    row |= {"difference": pair.mean, "difference_ci_low": pair.ci_low}
-                    row |= {"difference_ci_high": pair.ci_high, "p_holm": pair.p_value}
+                    row |= as_row(pair, "difference", "difference_") | {"p_holm": pair.p_value}
             rows.append(row | {"replications": len(group)})
     table = pd.DataFrame(rows)
     compared = table["p_holm"].notna()

@@ -1,13 +1,14 @@
-"""From the comparison of policies to advice: each sentence counts rows of its table, none is asserted without them."""
+"""Tables of the comparison of policies: in how many places each has fewer late requests, and who pays."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from book.chapters.policies.study import BASELINES, BATCHES, CLASSES, MAIN, Place
-from book.kit.tables import established
+from book.chapters.policies.study import BASELINES, CLASSES, MAIN, Place
+from book.kit.names import SHORT_EXECUTION_NAMES, TRAFFIC_NAMES
+from book.kit.tables import sign
 from simlib.text import percent, signed
 
 if TYPE_CHECKING:
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
 
 
 LATE = "sla_violation_share"
-TRAFFIC_NAMES = {"poisson": "Poisson", "burstgpt_like": "BurstGPT-like", "azure_like": "Azure-like"}
 
 
 def counts(table: pd.DataFrame, metric: str = LATE, least_load: float = 0.0) -> pd.DataFrame:
@@ -26,7 +26,7 @@ def counts(table: pd.DataFrame, metric: str = LATE, least_load: float = 0.0) -> 
     """
     rows = _compared(table, metric)
     rows = rows[rows["load"] >= least_load]
-    rows = rows.assign(sign=[sign_of(row) for row in rows.itertuples()])
+    rows = rows.assign(sign=[sign(row) for row in rows.itertuples()])
     grouped = rows.groupby(["execution", "policy"], sort=False)
     found = grouped.agg(
         places=("sign", "size"),
@@ -40,7 +40,7 @@ def counts(table: pd.DataFrame, metric: str = LATE, least_load: float = 0.0) -> 
 def show_places(places: list[Place]) -> Styler:
     """What load 100 % is, and the deadline, of each execution and traffic."""
     rows = [
-        {"execution": short_of(place.execution), "traffic": TRAFFIC_NAMES[place.traffic]}
+        {"execution": SHORT_EXECUTION_NAMES[place.execution], "traffic": TRAFFIC_NAMES[place.traffic]}
         | {"100 % (requests/s)": f"{place.capacity_rps:.2f}", "deadline (s)": f"{place.d_sla:.1f}"}
         for place in places
     ]
@@ -51,9 +51,9 @@ def show_late(table: pd.DataFrame) -> Styler:
     """Shares of late requests by place; an arrow where they are established to be fewer or more."""
     rows = table[(table["metric"] == LATE) & (table["predictor"] == MAIN)]
     arrows = {-1: " ↓", 0: "", 1: " ↑"}
-    texts = [f"{percent(row.value)}{arrows[sign_of(row)]}" for row in rows.itertuples()]
+    texts = [f"{percent(row.value)}{arrows[sign(row)]}" for row in rows.itertuples()]
     named = rows.assign(
-        text=texts, traffic=rows["traffic"].map(TRAFFIC_NAMES), execution=rows["execution"].map(short_of)
+        text=texts, traffic=rows["traffic"].map(TRAFFIC_NAMES), execution=rows["execution"].map(SHORT_EXECUTION_NAMES)
     )
     keys = ["execution", "policy"]
     wide = named.pivot_table(index=keys, columns=["traffic", "load"], values="text", aggfunc="first", sort=False)
@@ -70,9 +70,9 @@ def show_who_pays(table: pd.DataFrame, load: float) -> Styler:
     texts = []
     for row in rows.itertuples():
         text = signed(100 * row.difference, 1)
-        texts.append(f"<b>{text}</b>" if sign_of(row) else text)
+        texts.append(f"<b>{text}</b>" if sign(row) else text)
     named = rows.assign(
-        text=texts, traffic=rows["traffic"].map(TRAFFIC_NAMES), execution=rows["execution"].map(short_of)
+        text=texts, traffic=rows["traffic"].map(TRAFFIC_NAMES), execution=rows["execution"].map(SHORT_EXECUTION_NAMES)
     )
     keys = ["execution", "traffic", "policy"]
     wide = named.pivot_table(index=keys, columns="metric", values="text", aggfunc="first", sort=False)
@@ -82,13 +82,3 @@ def show_who_pays(table: pd.DataFrame, load: float) -> Styler:
 def _compared(table: pd.DataFrame, metric: str) -> pd.DataFrame:
     rows = table[(table["metric"] == metric) & (table["predictor"] == MAIN)]
     return rows[rows["policy"] != rows["execution"].map(BASELINES)]
-
-
-def sign_of(row: Any) -> int:
-    if pd.isna(row.difference) or not established(row):
-        return 0
-    return 1 if row.difference > 0 else -1
-
-
-def short_of(execution: str) -> str:
-    return "batches" if execution == BATCHES else "steps"

@@ -23,6 +23,7 @@ from simlib.planning import capacity
 from simlib.policies.static import StaticFIFO
 from simlib.requests.table import RequestTable
 from simlib.simulation import simulate
+from simlib.stats.estimates import as_row, ratio
 from simlib.stats.intervals import mean_interval
 from simlib.stats.replications import replicate
 from simlib.theory.control import capacity_rps, sla_batch
@@ -142,10 +143,8 @@ def table_2(
         for name in engines:
             doubled = mean_interval(np.log(long[name] / short[name]))
             row = {"setting": setting, "prompt_tokens": prompt, "output_tokens": output, "outputs": kind}
-            limits = {"doubled": doubled.mean, "doubled_ci_low": doubled.ci_low, "doubled_ci_high": doubled.ci_high}
             row |= {"engine": name} | _gain(long, rule, name)
-            row |= {key: math.exp(value) for key, value in limits.items()}
-            rows.append(row | {"replications": replications})
+            rows.append(row | as_row(ratio(doubled), "doubled", "doubled_") | {"replications": replications})
     return pd.DataFrame(rows)
 
 
@@ -174,8 +173,7 @@ def _search(
 def _gain(roots: pd.DataFrame, rule: str, name: str) -> dict[str, float | int]:
     """An engine's capacity, and the rule's over it."""
     found, gain = mean_interval(roots[name]), mean_interval(np.log(roots[rule] / roots[name]))
-    row = {"capacity_rps": found.mean, "ci_low": found.ci_low, "ci_high": found.ci_high, "gain": math.exp(gain.mean)}
-    return row | {"gain_ci_low": math.exp(gain.ci_low), "gain_ci_high": math.exp(gain.ci_high)}
+    return as_row(found, "capacity_rps") | as_row(ratio(gain), "gain", "gain_")
 
 
 def _draw(kind: str, prompt: float, output: float, n: int, seed: int) -> RequestTable:
@@ -213,9 +211,10 @@ def throughputs(
                 mean, gain = mean_interval(found), mean_interval(np.log(rates[rules[0]] / found))
                 rows.append(
                     {"prompt_tokens": prompt, "output_tokens": output, "requests": requests, "lengths": kind}
-                    | {"engine": name, "output_tokens_per_s": mean.mean, "ci_low": mean.ci_low, "ci_high": mean.ci_high}
-                    | {"gain": math.exp(gain.mean), "gain_ci_low": math.exp(gain.ci_low)}
-                    | {"gain_ci_high": math.exp(gain.ci_high), "replications": replications}
+                    | {"engine": name}
+                    | as_row(mean, "output_tokens_per_s")
+                    | as_row(ratio(gain), "gain", "gain_")
+                    | {"replications": replications}
                 )
     return pd.DataFrame(rows)
 

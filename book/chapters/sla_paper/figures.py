@@ -1,6 +1,6 @@
-"""The plots of the rules for the size of a batch: overflow, cycles, fixed points, response, regimes.
+"""Figures of the rules for the size of a batch: overflow, cycles, fixed points, response, regimes.
 
-Draws what `rules` returns; a rule keeps its colour and marker.
+Draws what `rules` and `capacity` return; a rule keeps its colour and marker.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ def regimes(table: pd.DataFrame) -> Figure:
 
 
 def capacity_gains(table: pd.DataFrame, printed: Mapping[str, float]) -> Figure:
-    """Capacity of the paper's rule over that of static caps, and where the printed gains lie (`sla_paper.capacity`)."""
+    """Capacity of the paper's rule over that of static caps, and where the printed gains lie (`capacities`)."""
     figure, axis = plt.subplots(figsize=(7.0, 4.2))
     static = table[table["engine"].str.startswith("static")]
     for place, (kind, rows) in enumerate(static.groupby("outputs", sort=False)):

@@ -22,6 +22,7 @@ from simlib.requests.lengths import LogNormal
 from simlib.requests.table import RequestTable
 from simlib.requests.traces import read
 from simlib.simulation import simulate
+from simlib.stats.estimates import as_row
 from simlib.stats.intervals import mean_interval
 from simlib.theory.control import capacity_rps, floor_batch, memory_batch, sla_batch
 
@@ -362,5 +363,4 @@ def _regime(empty: dict[str, Any], backlog: dict[str, Any]) -> str:
 
 def _interval(name: str, values: Any, before: str = "") -> dict[str, Any]:
     found = mean_interval(values)
-    limits = {f"{before}ci_low": found.ci_low, f"{before}ci_high": found.ci_high}
-    return {name: found.mean, **limits} | ({} if before else {"replications": found.replications})
+    return as_row(found, name, before) | ({} if before else {"replications": found.replications})

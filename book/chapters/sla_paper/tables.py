@@ -1,7 +1,4 @@
-"""From tables of the rules for the size of a batch to sentences: overflow, memory rules, fixed points, regimes.
-
-Reads what `rules` returns. One rule is called better or worse only where the interval says so.
-"""
+"""Tables of the rules for the size of a batch, and of what they carry."""
 
 from __future__ import annotations
 

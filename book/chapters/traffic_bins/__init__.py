@@ -1,1 +1,1 @@
-"""book/chapters/traffic_bins."""
+"""Which bins for real lengths: where to cut, with which batch sizes, from which rate on."""

@@ -1,7 +1,7 @@
 """How many bins a load is worth: at low rates batches take so long to form that bins give back what they gain.
 
-A recipe over `joint_bins`; by formula, nothing is simulated. Servers are many enough for
-formed batches not to wait: the bound of the Multi-Bin paper's Lemma 5.1.
+By the formulas of `joint_bins`; nothing is simulated. Servers are many enough for formed batches not to wait: the bound
+of the Multi-Bin paper's Lemma 5.1.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from book.chapters.traffic_bins.deadline import coarse, totals
 from simlib.checks import InputError, check_each, check_integer, check_number
 from simlib.planning import joint_bins
 from simlib.stats import intervals
+from simlib.stats.estimates import as_row
 from simlib.stats.replications import replicate
 
 if TYPE_CHECKING:
@@ -86,9 +87,9 @@ def by_rate(
                 usual = k_star.mode().iloc[0]
                 table.append(
                     {"rate_rps": rate_rps, "deadline_s": deadline_s, "rule": rule, "k_star": int(usual)}
-                    | {"k_share": float((k_star == usual).mean()), "gain": gain.mean, "ci_low": gain.ci_low}
-                    | {"ci_high": gain.ci_high, "gain_full": drawn[f"g {d} {rule} -1"].mean()}
-                    | {"replications": replications}
+                    | {"k_share": float((k_star == usual).mean())}
+                    | as_row(gain, "gain")
+                    | {"gain_full": drawn[f"g {d} {rule} -1"].mean(), "replications": replications}
                 )
     return pd.DataFrame(table)
 

@@ -1,8 +1,8 @@
-"""Bins with batch sizes of their own under a deadline: held out, with predictors that err, simulated, and by rate.
+"""Bins with batch sizes of their own under a deadline: held out, with predictors that err, and simulated.
 
-A recipe over `joint_bins`. Requests are binned by their prompt, which is known, plus their
-predicted answer; a batch takes the time that its law says of its size and its longest total. What is judged by formula
-is of servers that never lack a full batch (steady state), what is simulated says so.
+Over `joint_bins`: requests are binned by their prompt, which is known, plus their predicted answer; a batch takes the
+time that its law says of its size and its longest total. What is judged by formula is of servers that never lack a full
+batch (steady state), what is simulated says so.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from simlib.requests.streams import stream
 from simlib.requests.table import RequestTable
 from simlib.simulation import simulate
 from simlib.stats import intervals
+from simlib.stats.estimates import as_row
 from simlib.stats.replications import replicate
 
 if TYPE_CHECKING:
@@ -137,7 +138,7 @@ def _intervals(
     """From a first cell on, by the cell after the last: share times least cost a request, and its batch size."""
     values, place = np.unique(lengths, return_inverse=True)
     sizes = SIZES[max_batch >= SIZES]
-    times_s, _ = joint_bins._times(latency, values, sizes, 0.0)
+    times_s, _ = joint_bins.batch_times(latency, values, sizes, 0.0)
     fits = np.array([np.searchsorted(column, allowance_s, side="right") for column in times_s.T])
     rises_s = np.diff(times_s, axis=0)
     table = np.zeros((len(edges) + 1, len(values)))
@@ -216,9 +217,9 @@ def by_deadline(
             found.append(
                 row
                 | _described(plan, lengths, predicted, latency, deadline_s)
-                | held_out._band(rate, "held_out_rps", "ci_low", "ci_high")
+                | held_out.band(rate, "held_out_rps", "ci_low", "ci_high")
                 | {"late_share": float((judged[0][1] + judged[1][1])[0] / 2)}
-                | held_out._band(rate / same, "ratio", "ratio_low", "ratio_high")
+                | held_out.band(rate / same, "ratio", "ratio_low", "ratio_high")
                 | {"rows": len(lengths), "refused": ""}
             )
     return pd.DataFrame(found)
@@ -248,7 +249,7 @@ def _judged(
         mine, size = bin_of == i, int(plan.sizes[i])
         counts = half.counts[:, mine]
         values, place = np.unique(half.unseen[mine], return_inverse=True)
-        times_s = joint_bins._times(latency, values, np.array([size]), 0.0)[0][place, 0]
+        times_s = joint_bins.batch_times(latency, values, np.array([size]), 0.0)[0][place, 0]
         share = counts.sum(axis=1) / half.counts.sum(axis=1)
         work_s = work_s + share * held_out.expected_of_longest(times_s, counts, size, replace) / size
         over = (times_s > deadline_s).astype(float)
@@ -316,10 +317,10 @@ def saturated(
                 return {"rps": requests / float(run.times.completion_s.max())}
 
             rates = replicate(one, replications, seed=seed)["rps"]
-            mean = intervals.mean_interval(rates / formula)
             found.append(
                 {"choice": choice, "gpus": servers, "throughput_rps": rates.mean(), "formula_rps": formula}
-                | {"ratio": mean.mean, "ci_low": mean.ci_low, "ci_high": mean.ci_high, "replications": replications}
+                | as_row(intervals.mean_interval(rates / formula), "ratio")
+                | {"replications": replications}
             )
     return pd.DataFrame(found)
 
@@ -391,8 +392,7 @@ def carried(
                 except InputError as problem:
                     found.append(row | {"refused": str(problem)})
                     continue
-                mean = intervals.mean_interval(roots[choice])
-                row |= {"capacity_rps": mean.mean, "ci_low": mean.ci_low, "ci_high": mean.ci_high}
+                row |= as_row(intervals.mean_interval(roots[choice]), "capacity_rps")
                 if choice == "equal_mass":
                     same = roots
                 elif same is not None:

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from book.chapters.traffic_bins.tables import SOURCE_NAMES
+from book.kit.names import TRAFFIC_NAMES
 from book.kit.style import INK
 
 LOOKS = {
@@ -53,7 +53,7 @@ def _panels(rows: pd.DataFrame, x: str, y: str, label: str) -> Figure:
             error = [(mine[y] - mine["low"]).clip(0), (mine["high"] - mine[y]).clip(0)]
             axis.errorbar(shifted, mine[y], yerr=error, color=color, marker=marker, ms=5, lw=1.3, capsize=2, label=name)
         axis.axhline(1.0, color=INK, lw=0.8)
-        axis.set_title(SOURCE_NAMES[source], fontsize=11)
+        axis.set_title(TRAFFIC_NAMES[source], fontsize=11)
         axis.set_xlabel(label)
         _log_axis(axis, sorted(rows[x].unique()))
     handles, labels = axes[0][0].get_legend_handles_labels()
@@ -72,7 +72,7 @@ def _log_axis(axis: Axes, ticks: list[float]) -> None:
 
 
 def bins_by_rate(table: pd.DataFrame) -> Figure:
-    """K* by rate and deadline, and the gain over one bin beside it: a panel a rule (`by_rate.by_rate`)."""
+    """K* by rate and deadline, and the gain over one bin beside it: a panel a rule (`by_rate`)."""
     figure, axes = plt.subplots(1, 2, figsize=(9.0, 3.8), sharey=True)
     for axis, (rule, name) in zip(axes, RULE_NAMES.items(), strict=True):
         rows = table[table["rule"] == rule]

@@ -1,8 +1,8 @@
 """Which bins suit real lengths: rules of cutting, judged on lengths unseen, with predictors that err.
 
-A batch takes as long as its longest answer (the Multi-Bin paper's model); what
-changes with a law of service and a deadline is in `deadline`. Rows are cut in two halves: bins are chosen on one
-and judged on the other, both ways; a band is the bootstrap's, over other rows to judge on. Nothing is simulated here.
+A batch takes as long as its longest answer (the Multi-Bin paper's model); what changes with a law of service and a
+deadline is in `deadline`. Rows are cut in two halves: bins are chosen on one and judged on the other, both ways; a band
+is the bootstrap's, over other rows to judge on. Nothing is simulated here.
 """
 
 from __future__ import annotations
@@ -241,7 +241,7 @@ def rules(
     parts, found = halves(rows.output_tokens.astype(float), predicted, seed), []
     n = len(predicted)
     for size in [check_integer("batch_sizes", size, 1, 1024) for size in batch_sizes]:
-        alone = sum(_judged(half, np.zeros(0), size) for half in parts) / 2 if n >= 2 * size else None
+        alone = sum(judged_tokens(half, np.zeros(0), size) for half in parts) / 2 if n >= 2 * size else None
         for k_bins in [check_integer("k_values", k, 2, 64) for k in k_values]:
             place = {"predictor": predictor, "k_bins": k_bins, "batch_size": size}
             wanted = optimal_bins.BATCHES_A_BIN * size * k_bins
@@ -253,14 +253,17 @@ def rules(
                     continue
                 try:
                     inside = _in_sample(rows.output_tokens, predicted, rule, k_bins, size)
-                    judged = sum(_judged(h, _edges(h.fitted_predicted, rule, k_bins, size, 2), size) for h in parts) / 2
+                    judged = (
+                        sum(judged_tokens(h, _edges(h.fitted_predicted, rule, k_bins, size, 2), size) for h in parts)
+                        / 2
+                    )
                 except InputError as problem:
                     found.append(row | {"refused": str(problem)})
                     continue
                 same = judged if rule == "equal_mass" else same
-                row |= {"in_sample_tokens": inside} | _band(judged, "held_out_tokens", "ci_low", "ci_high")
-                row |= _band(alone / judged, "gain", "gain_low", "gain_high")
-                row |= _band(same / judged, "over_equal_mass", "over_low", "over_high")
+                row |= {"in_sample_tokens": inside} | band(judged, "held_out_tokens", "ci_low", "ci_high")
+                row |= band(alone / judged, "gain", "gain_low", "gain_high")
+                row |= band(same / judged, "over_equal_mass", "over_low", "over_high")
                 found.append(row | {"refused": ""})
     return pd.DataFrame(found)
 
@@ -271,16 +274,16 @@ def _edges(predicted: np.ndarray, rule: str, k_bins: int, size: int, halved: int
         return bins.edges(rule, predicted, k_bins, size)
     values, counts = optimal_bins.distinct(predicted)
     sizes = np.full(k_bins, float(size))
-    return optimal_bins._cut(values, counts, sizes, optimal_bins.BATCHES_A_BIN / halved)[0]
+    return optimal_bins.best_cut(values, counts, sizes, optimal_bins.BATCHES_A_BIN / halved)[0]
 
 
 def _in_sample(lengths: np.ndarray, predicted: np.ndarray, rule: str, k_bins: int, size: int) -> float:
     order = np.argsort(lengths, kind="stable")
     whole = Half(lengths, predicted, lengths[order].astype(float), predicted[order], np.ones((1, len(order)), int))
-    return float(_judged(whole, _edges(predicted, rule, k_bins, size), size)[0])
+    return float(judged_tokens(whole, _edges(predicted, rule, k_bins, size), size)[0])
 
 
-def _judged(half: Half, edges: np.ndarray, size: int) -> np.ndarray:
+def judged_tokens(half: Half, edges: np.ndarray, size: int) -> np.ndarray:
     """E[t] of each resample of the unseen rows, tokens."""
     bin_of = np.searchsorted(edges, half.unseen_predicted, side="right")
     total = 0.0
@@ -291,7 +294,7 @@ def _judged(half: Half, edges: np.ndarray, size: int) -> np.ndarray:
     return total
 
 
-def _band(values: np.ndarray, name: str, low: str, high: str) -> dict[str, float]:
+def band(values: np.ndarray, name: str, low: str, high: str) -> dict[str, float]:
     """The estimate, resample 0, and the resamples' central 95 % around it: their mean need not be the estimate."""
     around = np.quantile(values[1:] - values[1:].mean(), [0.025, 0.975]) + values[0]
     return {name: float(values[0]), low: float(around[0]), high: float(around[1])}
@@ -329,7 +332,7 @@ def condition(batch_sizes: Iterable[int] = (8, 32, 128, 512), points: int = 4000
         edges = large_batches.large_batch_edges(laws[law], 4, None if bounded else size)
         special = {"uniform": np.linspace(1, 20, 5)[1:-1], "exponential": bins.lemma_a1(10.0, 4, size)}.get(law)
         values = laws[law].ppf((np.arange(points) + 0.5) / points)
-        best, _ = optimal_bins._cut(values, np.ones(points), np.full(4, float(size)), 0.0)
+        best, _ = optimal_bins.best_cut(values, np.ones(points), np.full(4, float(size)), 0.0)
         gap = np.nan if special is None else np.abs(special / edges - 1).max()
         found.append(
             {"law": law, "batch_size": size}

@@ -1,6 +1,6 @@
-"""From tables of bins for real lengths to sentences and tables: which rule, which batch sizes, where the gain goes.
+"""Sentences on bins for real lengths: which rule, which batch sizes, where the gain goes.
 
-Reads what `held_out`, `deadline` and `by_rate` return. A gain is called one only where its interval leaves out 1.
+A gain is called one only where its interval leaves out 1.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from book.chapters.traffic_bins.tables import SOURCE_NAMES, ratio
+from book.chapters.traffic_bins.tables import ratio
+from book.kit.names import TRAFFIC_NAMES
 from simlib.text import percent
 
 TAIL_SHARE, TAIL_BATCH = 0.2, 4  # a bin of fewer requests than this, in batches so many times smaller, is a tail
@@ -25,7 +26,7 @@ def rules_answer(table: pd.DataFrame) -> str:
         said.append(f"{name}: {span} times, better in {better}, worse in {worse} of {len(rows)}")
     refused = table[(table["rule"] == "optimal") & (table["refused"] != "")]
     without = "; ".join(
-        f"{rows['rows'].iloc[0]:.0f} {SOURCE_NAMES[source]} do not support {_cells(rows)}"
+        f"{rows['rows'].iloc[0]:.0f} {TRAFFIC_NAMES[source]} do not support {_cells(rows)}"
         for source, rows in refused.groupby("source", sort=False)
     )
     text = f"On lengths unseen, bins that the exact programme cuts carry against equal mass ({'; '.join(said)})."
@@ -45,7 +46,7 @@ def joint_answer(table: pd.DataFrame) -> str:
         most = group.loc[group["ratio"].idxmax()]
         sentences.append(
             f"{name}: more in {(group['ratio_low'] > 1).sum()} of {len(group)} settings, up to {ratio(most)} times "
-            f"({SOURCE_NAMES[most['source']]}, {most['deadline_s']:g} s, K = {most['k_bins']:.0f})"
+            f"({TRAFFIC_NAMES[most['source']]}, {most['deadline_s']:g} s, K = {most['k_bins']:.0f})"
         )
     oracle = rows[rows["predictor"] == "oracle"]
     tail, flat = oracle[oracle["tail"]], oracle[~oracle["tail"]]
@@ -80,7 +81,7 @@ def waiting_answer(table: pd.DataFrame) -> str:
             f"{ratio(row)} on {row['gpus']:.0f}{'' if row['p_holm'] <= 0.05 else ' (not established)'}"
             for _, row in group.iterrows()
         )
-        said.append(f"{SOURCE_NAMES[source]}, {name}, {deadline_s:g} s: {each}")
+        said.append(f"{TRAFFIC_NAMES[source]}, {name}, {deadline_s:g} s: {each}")
     full = table[table["kind"] == "fixed"]
     none = f"{(full['refused'] != '').sum()} of {len(full)}"
     return (
@@ -104,5 +105,5 @@ def absent_text(absent: Sequence[str]) -> str:
     """A sentence on what was not re-executed; empty where all data is there."""
     if not absent:
         return ""
-    names = ", ".join(SOURCE_NAMES[name] for name in absent)
+    names = ", ".join(TRAFFIC_NAMES[name] for name in absent)
     return f"Not re-executed: data absent ({names}); its rows are the committed ones."

@@ -1,7 +1,4 @@
-"""From tables of bins for real lengths to sentences and tables: which rule, which batch sizes, where the gain goes.
-
-Reads what `held_out`, `deadline` and `by_rate` return. A gain is called one only where its interval leaves out 1.
-"""
+"""Tables of bins for real lengths: rules on lengths unseen, what to set up, what it carries."""
 
 from __future__ import annotations
 
@@ -9,18 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from book.kit.names import BIN_RULE_NAMES, TRAFFIC_NAMES
+from book.kit.tables import with_limits
 from simlib.text import percent
 
 if TYPE_CHECKING:
     from pandas.io.formats.style import Styler
-
-
-SOURCE_NAMES = {
-    "log_normal": "log-normal (the trial)",
-    "burstgpt_sample": "BurstGPT, real rows",
-    "burstgpt_like": "BurstGPT-like",
-    "azure_2023": "Azure 2023",
-}
 
 
 def show_practice(table: pd.DataFrame, k_bins: int = 2) -> Styler:
@@ -35,7 +26,7 @@ def show_practice(table: pd.DataFrame, k_bins: int = 2) -> Styler:
     }
     shown = pd.DataFrame(
         {
-            "lengths": oracle["source"].map(SOURCE_NAMES),
+            "lengths": oracle["source"].map(TRAFFIC_NAMES),
             "deadline": oracle["deadline_s"].map("{:g} s".format),
             "cut at, tokens": oracle["edges"],
             "batch sizes": oracle["batch_sizes"],
@@ -57,15 +48,15 @@ def show_rules(table: pd.DataFrame, predictor: str = "oracle") -> Styler:
     """Throughput over one bin by rule, on lengths unseen; a dash where the rows are too few."""
     rows = table[table["predictor"] == predictor]
     text = [
-        "–" if row["refused"] else f"{row['gain']:.2f} ({row['gain_low']:.2f} to {row['gain_high']:.2f})"
+        "–" if row["refused"] else with_limits(row["gain"], row["gain_low"], row["gain_high"], ".2f")
         for _, row in rows.iterrows()
     ]
     wide = rows.assign(text=text).pivot_table(
         "text", ["source", "batch_size", "k_bins"], "rule", aggfunc="first", sort=False
     )
     shown = wide.reset_index().rename_axis(columns=None)
-    shown["source"] = shown["source"].map(SOURCE_NAMES)
-    names = {"source": "lengths", "batch_size": "B", "k_bins": "K", "equal_mass": "equal mass", "lemma_a1": "Lemma A.1"}
+    shown["source"] = shown["source"].map(TRAFFIC_NAMES)
+    names = {"source": "lengths", "batch_size": "B", "k_bins": "K"} | BIN_RULE_NAMES
     return shown.rename(columns=names).style.hide(axis="index")
 
 
@@ -82,7 +73,7 @@ def show_capacities(table: pd.DataFrame) -> Styler:
     """Largest rates that keep the deadline, waiting included."""
     shown = pd.DataFrame(
         {
-            "lengths": table["source"].map(SOURCE_NAMES),
+            "lengths": table["source"].map(TRAFFIC_NAMES),
             "predictor": table["predictor"],
             "GPUs": table["gpus"],
             "bins": table["choice"].str.replace("_", " "),
@@ -97,9 +88,10 @@ def show_capacities(table: pd.DataFrame) -> Styler:
 
 
 def _rate(row: Any, name: str = "held_out_rps") -> str:
-    return f"{row[name]:.3g} ({row['ci_low']:.3g} to {row['ci_high']:.3g})"
+    return with_limits(row[name], row["ci_low"], row["ci_high"], ".3g")
 
 
 def ratio(row: Any) -> str:
+    """A ratio with its band or interval, whichever the row has."""
     low, high = ("ratio_low", "ratio_high") if "ratio_low" in row else ("ci_low", "ci_high")
-    return f"{row['ratio']:.2f} ({row[low]:.2f} to {row[high]:.2f})"
+    return with_limits(row["ratio"], row[low], row[high], ".2f")

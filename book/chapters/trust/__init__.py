@@ -1,1 +1,1 @@
-"""book/chapters/trust."""
+"""Can it be trusted: speed, coverage of the intervals, a replayed log of a real engine."""

@@ -1,4 +1,4 @@
-"""The picture of a replayed log: each error by its sign."""
+"""Figures of what can be trusted: a replayed log's errors by their sign, coverage, growth of the cost."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LANE = 0.18
 def errors(table: pd.DataFrame, drawn: pd.DataFrame) -> Figure:
     """Signed errors of a replay (`replay.COLUMNS`): a panel a step model, a line a metric, a mark a statistic.
 
-    The law from the log has its limits over `refits` of `replayed_log` and, dotted, over its `prefix_hits` with
+    The law from the log has its limits over the refits of `replayed_log` and, dotted, over those with
     shared blocks.
     """
     import matplotlib.pyplot as plt

@@ -1,4 +1,4 @@
-"""From benchmarks to sentences and tables: what was measured, and which goals are met."""
+"""Sentences and numbers on what can be trusted: speed, coverage, the errors on a replayed log."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""From the tables of a replayed log to the numbers of its chapter.
-
-Reads what `replayed_log` returns.
-"""
+"""Tables of what can be trusted: benchmarks and their goals, coverage of intervals, long runs."""
 
 from __future__ import annotations
 

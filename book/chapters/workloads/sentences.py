@@ -1,4 +1,4 @@
-"""From traffic to sentences and tables: what requests look like, and how like a generator's are."""
+"""Sentences on traffic: how bursty, how long, how like a model's."""
 
 from __future__ import annotations
 

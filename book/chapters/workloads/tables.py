@@ -1,4 +1,4 @@
-"""From traffic to sentences and tables: what requests look like, and how like a generator's are."""
+"""Names of what traffic is of, and how like a model's it is, as a table."""
 
 from __future__ import annotations
 

@@ -56,17 +56,17 @@ def test_ratios_are_paired_and_told_with_their_sign():
     assert bins["ratio"].to_numpy() == pytest.approx([1.5, 1.5], rel=0.02)
     assert (bins["ci_high"] / bins["ci_low"] < 1.05).all()  # far narrower than the luck that they share
     assert len(table) == 2 * 6
-    assert "On 4 GPUs bins carry more, most with K = 2" in sentences.answer(table)
+    assert "On 4 GPUs bins carry more, most with K = 2" in sentences.bins_answer(table)
     assert "4.0 times the load of static_fifo" in sentences.engine(table)
     assert "2 are equivalent within 2%" in sentences.equivalence(table)
     assert "2 bins carry 1.4" in sentences.headline(table)
     assert "4 GPUs: at most K = 2 (2.0" in sentences.joint(table)
     worse = deadline.ratios_of(roots(factors=[1, 1, 0.5, 1, 4, 8, 7, 8]))
-    assert "carry less" in sentences.answer(worse)
+    assert "carry less" in sentences.bins_answer(worse)
     assert "0 are equivalent" in sentences.equivalence(worse)
     nothing = deadline.ratios_of(roots(noise=0.5, factors=[1, 1, 1, 1, 4, 8, 8, 8]))
-    assert "are not shown to matter" in sentences.answer(nothing)
-    assert "K = 2" in tables.show_deadline_ratios(table).to_html()
+    assert "are not shown to matter" in sentences.bins_answer(nothing)
+    assert "K = 2" in tables.show_paired_ratios(table).to_html()
     assert len(figures.bins_by_gpus(table).axes) == 2
 
 
@@ -77,7 +77,7 @@ def test_capacities_are_means_over_replications():
     assert row["capacity_rps"] == pytest.approx(own.mean())
     assert row["per_gpu_rps"] == pytest.approx(own.mean() / 4)
     assert row["ci_low"] < row["capacity_rps"] < row["ci_high"]
-    assert "K = 2" in tables.show_deadline_capacities(table).to_html()
+    assert "K = 2" in tables.show_by_gpus(table).to_html()
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -75,7 +75,7 @@ def test_both_schedulers_face_the_same_requests_and_the_scale_is_the_formulas():
     points = POINTS.iloc[:BLOCK].assign(k_bins=1)
     runs = sensitivity.runs_of(points, requests=60, replications=2, workers=1)
     assert (runs["difference"] == 0).all() and runs["level"].between(0, 1).all()
-    rate_rps, batch_s = sensitivity._scale(0.4, 0.5)
+    rate_rps, batch_s = sensitivity.static_service(0.4, 0.5)
     median = 200 * math.exp(-0.08)
     table = simlib.workload.generate(20_000, AllAtOnce(), Fixed(100), LogNormal(median, 0.4))
     run = simlib.simulate(table, simlib.StaticFIFO(8), simlib.Affine(0.01, 0.0002, 0.5))

@@ -1,8 +1,13 @@
-"""What a page says of capacities."""
+"""What a page says of capacities, and where its figure marks them."""
 
+import matplotlib
 import pandas as pd
+from drawn import texts
+from matplotlib.collections import LineCollection
 
-from book.chapters.capacity import sentences, tables
+from book.chapters.capacity import figures, sentences, tables
+
+matplotlib.use("Agg")
 
 
 def capacities(verdict="stable"):
@@ -37,3 +42,15 @@ def test_what_speaks_against_a_capacity_is_named():
         assert "A warm-up may last longer than the 2,000 requests cut: multi-bin at level 1." in long
     bad = sentences.capacity_checks(capacities("moves"), curves.assign(falls=[False, True]))
     assert "3 move (static at level 1, dynamic" in bad and "more than one root, for static at level 1" in bad
+
+
+def test_capacities_are_marked_where_the_allowed_share_is():
+    rows = [("static_fifo", 43.2, 42.9, 43.6), ("multi_bin_dynamic", 197.1, 192.5, 201.7)]
+    table = pd.DataFrame(rows, columns=["policy", "capacity_rps", "ci_low", "ci_high"]).assign(level=1)
+    line = {"level": 1, "rate_rps": [20.0, 60.0, 250.0], "late_share": [0.0, 0.3, 1.0], "ci_low": 0.0, "ci_high": 1.0}
+    curves = pd.concat([pd.DataFrame(line).assign(policy=policy) for policy in table["policy"]])
+    figure = figures.capacities(curves, table, 0.05)
+    (axis,) = figure.axes
+    spans = [part.get_segments()[0].tolist() for part in axis.collections if isinstance(part, LineCollection)]
+    assert spans == [[[42.9, 0.05], [43.6, 0.05]], [[192.5, 0.05], [201.7, 0.05]]]
+    assert "static\n43.2/s" in texts(figure) and "multi-bin\n197/s" in texts(figure)

@@ -59,13 +59,13 @@ def test_gains_are_paired_ratios_beside_their_limits():
     assert by.loc[("dedicated", 0.4), "limit_ratio"] == pytest.approx(1 / 1.05)
     first = table[table["policy"] == "fcfs"].iloc[0]
     assert first["verdict"] == "" and math.isnan(first["p_holm"])
-    assert "2 are equivalent within ±1%" in sentences.binning_bins(table)
+    assert "2 are equivalent within ±1%" in sentences.bins_in_turn(table)
     assert "1.020 to 1.020 at a rank correlation of 0.4" in sentences.shortest(table)
     assert "down to 0.952" in sentences.dedicated(table)
     assert "at 1.05 times it (shortest first, Poisson)" in sentences.peaks(table)
     assert "No capacity" in sentences.peaks(table.assign(share_of_limit=0.9))
     noisy = gains.gains(roots(noise=0.05))
-    assert "0 are equivalent" in sentences.binning_bins(noisy)
+    assert "0 are equivalent" in sentences.bins_in_turn(noisy)
     assert "same" in tables.show_gains(table).to_html()
     assert len(figures.gains_by_rank(table).axes) == 1
 
@@ -128,9 +128,9 @@ def test_where_places_are_scarce_no_order_can_serve_more():
 
 def test_an_order_that_saves_more_than_the_bound_raises():
     first = Bound(100, 90.0, "places", 10.0, 1.0, 0.0, 0.0)
-    assert binning._saved(first, first._replace(steps=95, busy_s=9.5), 0.1)["steps"] == pytest.approx(0.05)
+    assert binning.saved_of(first, first._replace(steps=95, busy_s=9.5), 0.1)["steps"] == pytest.approx(0.05)
     with pytest.raises(RuntimeError, match="expected at most 10"):
-        binning._saved(first, first._replace(steps=80, busy_s=8.0), 0.1)
+        binning.saved_of(first, first._replace(steps=80, busy_s=8.0), 0.1)
 
 
 def test_the_limit_of_classes_is_below_that_of_all():

@@ -138,7 +138,7 @@ def test_the_page_reads_the_tables_and_quotes_no_mean_of_what_is_unstable(contes
     value = ratios.iloc[6]["value"]
     assert f"{value:.2f} times" in text and "None" not in text and "nan" not in text
     assert "requests/s" in sentences.changes(differences)
-    assert "late requests with bins against none" in sentences.executions_bins(differences)
+    assert "late requests with bins against none" in sentences.bins_against_none(differences)
     quoted = sentences.numbers(table)
     assert quoted["idle_rate"] == quoted["busy_rate"]  # static batches bear one of the two rates
     shown = tables.show_systems(table, (0.2, 1.5)).data

@@ -51,11 +51,11 @@ def test_parts_add_up_to_the_mean_latency():
 def test_a_sweep_has_the_requests_of_the_other_studies_and_scaled_gaps():
     # Below saturation in both: makespans are inversely proportional to the rate but for the service of the last batch.
     runs = throughput.by_rate(k_values=(2,), rates_rps=(1.0, 2.0), batch_size=4, requests=400, replications=2)
-    table = throughput._requests(400, 2.0, 42, 1)
+    table = throughput.requests_of(400, 2.0, 42, 1)
     run = simlib.simulate(table, simlib.MultiBinFixed(4, 2, throughput.equal_width(2)), throughput.MILLISECONDS)
     same = runs[(runs["rate_rps"] == 2.0) & (runs["replication"] == 1)]
     assert same["latency_mean_s"].item() == run.summary()["latency_mean_s"]
-    assert np.array_equal(throughput._requests(400, 1.0, 42, 1).arrival_s, 2 * table.arrival_s)
+    assert np.array_equal(throughput.requests_of(400, 1.0, 42, 1).arrival_s, 2 * table.arrival_s)
 
 
 def test_throughput_of_a_finite_run_lies_between_the_flush_and_theorem_4_2():

@@ -54,7 +54,7 @@ def test_a_predictor_that_knows_nothing_makes_bins_useless():
     rows = uniform(3000)
     predicted = np.random.default_rng(3).permutation(rows.output_tokens)
     half = held_out.halves(rows.output_tokens.astype(float), predicted)[0]
-    one, four = (held_out._judged(half, edges, 8)[0] for edges in (np.zeros(0), np.array([500, 1000, 1500])))
+    one, four = (held_out.judged_tokens(half, edges, 8)[0] for edges in (np.zeros(0), np.array([500, 1000, 1500])))
     assert four == pytest.approx(one, rel=0.01)
 
 

@@ -1,14 +1,18 @@
 """Measures of traffic on streams whose answers are known."""
 
+import matplotlib
 import numpy as np
 import pytest
+from drawn import texts
 
-from book.chapters.workloads import traffic
-from simlib import datasets
+from book.chapters.workloads import figures, traffic
+from simlib import datasets, levels
 from simlib.checks import InputError
 from simlib.requests import arrivals, traces, workload
 from simlib.requests.lengths import Fixed
 from simlib.requests.table import RequestTable
+
+matplotlib.use("Agg")
 
 
 def table(arrival_s) -> RequestTable:
@@ -53,6 +57,24 @@ def test_lengths_are_summarised_for_each_workload_and_part():
     assert lengths.loc["output_tokens", "p50_tokens"] == 2
 
 
+def test_traffic_figures_name_poisson():
+    table = levels.requests_of(1, 2000, 42)[0]
+    assert "Poisson" in texts(figures.burstiness(traffic.burstiness(table, (1.0, 10.0), 20)))
+    assert "Poisson" in texts(figures.hours(traffic.arrivals_by_hour(table)))
+
+
+def test_late_alone_is_a_floor_under_every_scheduler():
+    floor = traffic.late_alone(100.0, 0.3, 42, 1000, 50.0).set_index("level")["late_alone_share"]
+    runs = levels.runs_of(1, replications=1, d_sla=0.3).set_index("scheduler")["sla_violation_share"]
+    assert 0 < floor[1] <= runs.min()
+
+
+def test_bin_edges_are_those_of_the_recipe():
+    edges = traffic.bin_edges(4, 42, 1000, 50.0).set_index("workload")
+    assert edges.loc["synthetic recipe", "edges_tokens"] == "28, 41, 88"
+    assert 0.3 < edges.loc["synthetic recipe", "rank_correlation"] < 0.55
+
+
 @pytest.mark.parametrize(
     ("call", "word"),
     [
@@ -68,6 +90,8 @@ def test_lengths_are_summarised_for_each_workload_and_part():
         (lambda: traffic.gap_variation(np.arange(2.0)), "arrival_s"),
         (lambda: traffic.burstiness(table(np.arange(50.0)), (1.0,), replications=1), "replications"),
         (lambda: traffic.arrivals_by_hour(table(np.arange(5.0)), float("nan")), "offset_s"),
+        (lambda: traffic.bin_edges(0, 1, 10, 50.0), "k_bins"),
+        (lambda: traffic.late_alone(100.0, float("nan"), 1, 10, 50.0), "d_sla"),
     ],
 )
 def test_a_bad_argument_is_named(call, word):
