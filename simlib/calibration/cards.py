@@ -20,13 +20,13 @@ from simlib.calibration import fit as calibration_fit
 from simlib.calibration.fit import Fit, Validation, cross_validate
 from simlib.checks import InputError, check_choice, check_frame
 from simlib.datasets import committed
-from simlib.latency import presets
+from simlib.latency import measurements, presets
 from simlib.latency.forms import EQUAL, FORMS
 from simlib.latency.measured import Measured, Range
 from simlib.latency.models import LatencyModel
+from simlib.lazy import pd
 
 if TYPE_CHECKING:
-    import pandas as pd
     from matplotlib.figure import Figure
 
 
@@ -114,7 +114,7 @@ class Calibration:
 
         Examples
         --------
-        >>> from simlib.latency import presets
+        >>> from simlib.latency import measurements, presets
         >>> truth = presets.load("a100x8-splitwise-llama2-70b")
         >>> grid = [(b, p, o) for b in (1, 8, 64) for p in (128, 1024) for o in (32, 256)]
         >>> import pandas as pd
@@ -123,8 +123,6 @@ class Calibration:
         >>> Calibration.of(frame).best
         'phase5'
         """
-        from simlib.latency import measurements
-
         header: Mapping[str, str] = {}
         if isinstance(measured, (str, Path)):
             measured = measurements.read(measured)
@@ -154,8 +152,6 @@ class Calibration:
 
     def card(self, form: str | None = None) -> Card:
         """The card, by default of the best form."""
-        import pandas as pd
-
         form = check_choice("form", self.best if form is None else form, self.fits)
         fit, chosen = self.fits[form], self.validations[form]
         rows = [(v.form, v.r2, v.mape, v.worst) for v in self.validations.values()]
@@ -186,8 +182,6 @@ def preset(name: str, residuals: pd.DataFrame | None = None) -> Card:
     >>> preset("a100x8-splitwise-llama2-70b").facts["GPU"]
     '8 × a100-80gb'
     """
-    import pandas as pd
-
     rows = presets.table()
     rows = rows[rows["name"] == name]
     if rows.empty:
@@ -221,8 +215,6 @@ def preset(name: str, residuals: pd.DataFrame | None = None) -> Card:
 
 @functools.lru_cache(maxsize=1)
 def _residuals() -> pd.DataFrame:
-    import pandas as pd
-
     return pd.read_csv(committed("batch_times_residuals_fit"))
 
 

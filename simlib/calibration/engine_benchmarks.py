@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from simlib.checks import InputError, check_frame, check_number, check_type
 from simlib.latency.steps import StepLaw
+from simlib.lazy import pd
 
 ARRAYS = ("input_lens", "output_lens", "ttfts", "itls")
 TERMS = ("decodes", "prefill_tokens", "context_tokens")

@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -19,9 +19,7 @@ from simlib.checks import InputError, check_choice, check_frame, check_integer, 
 from simlib.latency.forms import EQUAL, FORMS, Form
 from simlib.latency.measurements import TIMED, Points, points_of
 from simlib.latency.models import Affine
-
-if TYPE_CHECKING:
-    import pandas as pd
+from simlib.lazy import pd
 
 CONFIDENCE = 0.95
 EXACT = 1e-9  # relative: no clock and no GPU agrees with a formula so well
@@ -220,7 +218,6 @@ def evidence(points: pd.DataFrame, form: str = "affine") -> dict[str, float]:
     >>> found["residual_p"] < 1e-9, found["spread_p"] < 0.01
     (True, True)
     """
-    import pandas as pd
     from scipy.stats import chi2
 
     check_frame("points", points, TIMED)
@@ -344,7 +341,6 @@ def from_grid(path: str | Path) -> Affine:
     InputError
         Naming file, row, column and value; or if the grid cannot tell alpha, beta and gamma apart.
     """
-    import pandas as pd
     from scipy.optimize import nnls
 
     columns = ("batch_size", "max_seq_len", "mean_latency_sec")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,10 +15,7 @@ from simlib.datasets import locate
 from simlib.latency import measurements, presets
 from simlib.latency.forms import EQUAL
 from simlib.latency.presets import COEFFICIENTS, FORMS, GROUP, KEYS, MOST_MAPE, PRESETS, SPAN, SPLIT, SPLIT_RANGE
-
-if TYPE_CHECKING:
-    import pandas as pd
-
+from simlib.lazy import pd
 
 ARGONNE = "argonne-llm-inference-bench/All_results.csv.gz"
 SPLITWISE = "splitwise-perf/perf_model.csv.gz"
@@ -48,8 +45,6 @@ def argonne(path: str | Path | None = None) -> tuple[pd.DataFrame, pd.DataFrame]
     A row counts if throughput times latency is the batch's tokens, b (P + O), within 1 %. It is one sequence's tokens
     for llama.cpp, whose latency is then not the batch's.
     """
-    import pandas as pd
-
     raw = pd.read_csv(locate(ARGONNE) if path is None else path)
     names = {"Hardware": "gpu", "Num of Hardware": "gpu_count", "Framework": "framework", "Model": "model"}
     names |= {"Input Output Length": "prompt_tokens", "Batch Size": "batch_size", "Latency": "total_s"}
@@ -71,8 +66,6 @@ def splitwise(path: str | Path | None = None) -> tuple[pd.DataFrame, pd.DataFram
     the row is left out. The power-capped H100 is left out whole: each of its prefill times is 1.3 times the uncapped
     one's, to the last digit, and its decode times are the same.
     """
-    import pandas as pd
-
     raw = pd.read_csv(locate(SPLITWISE) if path is None else path)
     names = {"prompt_size": "prompt_tokens", "token_size": "output_tokens", "hardware": "gpu"}
     names |= {"tensor_parallel": "gpu_count"}
@@ -88,8 +81,6 @@ def splitwise(path: str | Path | None = None) -> tuple[pd.DataFrame, pd.DataFram
 
 def _usable(kept: pd.DataFrame, points: pd.DataFrame, reason: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Cut to the groups that have enough points; the others with the reason."""
-    import pandas as pd
-
     groups, left_out = dict(iter(kept.groupby(GROUP))), []
     for group, rows in points.groupby(GROUP):
         if group in groups and usable(groups[group]):
@@ -122,8 +113,6 @@ def original_grid() -> pd.DataFrame:
     >>> round(float(original_grid()["total_s"].iloc[0]), 4)
     0.0534
     """
-    import pandas as pd
-
     shapes = [(b, length, 0) for b in (1, 2, 4, 8, 16, 32) for length in (128, 256, 512, 1024, 2048)]
     grid = pd.DataFrame(shapes, columns=["batch_size", "prompt_tokens", "output_tokens"])
     time_s = PRESETS["original-calibrated"].batch_time_s(grid["batch_size"], grid["prompt_tokens"])
@@ -132,8 +121,6 @@ def original_grid() -> pd.DataFrame:
 
 def capped_ratio(path: str | Path | None = None) -> np.ndarray:
     """Prefill times of Splitwise's power-capped H100 over those of the uncapped one, row by row."""
-    import pandas as pd
-
     raw = pd.read_csv(locate(SPLITWISE) if path is None else path)
     capped, free = (raw.loc[raw["hardware"] == gpu, "prompt_time"].to_numpy() for gpu in (SCALED, "h100-80gb"))
     return capped / free
@@ -198,8 +185,6 @@ def rows_of(points: pd.DataFrame, folds: int | None = 5, forms: Iterable[str] = 
     residuals : pandas.DataFrame
         Of the points left out: ``name, form`` and the columns of `fit.Validation.residuals`.
     """
-    import pandas as pd
-
     check_frame("points", points, (*presets.GROUP, *measurements.TIMED))
     rows, residuals = [], []
     for group, measured in points.groupby(presets.GROUP, sort=True):
@@ -233,8 +218,6 @@ def refit() -> Refit:
     InputError
         If the public measurements are not found, with the place where they are looked for.
     """
-    import pandas as pd
-
     fitted, left_out = [], []
     for read, folds in ((argonne, 5), (splitwise, None)):
         points, others = read()
@@ -247,8 +230,6 @@ def refit() -> Refit:
 
 def assumed() -> pd.DataFrame:
     """The rows of the original's two formulas."""
-    import pandas as pd
-
     rows = [
         {"name": name, "form": "affine", "source": "original system", "n_points": 0, "note": "assumed, not measured"}
         | {"alpha_s": model.alpha_s, "beta_s_per_token": model.beta_s_per_token, "gamma": model.gamma}

@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -25,11 +25,8 @@ from simlib.continuous.settings import Continuous
 from simlib.engine import shapes
 from simlib.latency import kernel_profile
 from simlib.latency.steps import StepLaw
+from simlib.lazy import pd
 from simlib.requests.table import RequestTable
-
-if TYPE_CHECKING:
-    import pandas as pd
-
 
 MODELS = ("profile", "affine", "affine-from-log")
 COLUMNS = ("step_model", "metric", "statistic", "engine_s", "simulated_s", "error_percent")
@@ -214,8 +211,6 @@ def validate(
         Errors are signed: positive where the simulation is slower; the statistic ``mape`` is the mean of the single
         requests' absolute errors, in percent, and has no times.
     """
-    import pandas as pd
-
     logged = read_log(log)
     for model in models:
         check_choice("step model", model, MODELS)
@@ -304,8 +299,6 @@ def fitted_law(totals: np.ndarray, times_s: np.ndarray) -> StepLaw:
 
 
 def _series(path: str | Path) -> pd.DataFrame:
-    import pandas as pd
-
     try:
         frame = pd.read_csv(path)
     except (OSError, ValueError) as problem:

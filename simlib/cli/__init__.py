@@ -13,15 +13,12 @@ import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from simlib.checks import InputError, check_integer
 from simlib.cli import calibrate, plan, validate
 from simlib.cli.outputs import check_places, make, plain, write
-
-if TYPE_CHECKING:
-    import pandas as pd
-
+from simlib.lazy import pd
 
 POLICIES = ("static_fifo", "dynamic_no_bins", "multi_bin_dynamic", "multi_bin_fixed", "shortest_predicted_first")
 POLICIES += ("early_rejection", "fair_share")
@@ -208,7 +205,6 @@ def _predicted(table: Any, options: argparse.Namespace, needed: bool) -> Any:
 
 
 def _compare(options: argparse.Namespace) -> None:
-    import pandas as pd
 
     from simlib import levels
     from simlib.checks import check_choice
@@ -238,8 +234,6 @@ def _compare(options: argparse.Namespace) -> None:
 
 def _readable(rows: pd.DataFrame) -> str:
     """The levels as a table for eyes: shares in per cent."""
-    import pandas as pd
-
     percent = "{:.1f}".format
     frame = pd.DataFrame(
         {

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import pandas as pd
 
 from simlib.checks import InputError, check_frame, check_type
+from simlib.lazy import pd
 
 POINT = ("batch_size", "prompt_tokens", "output_tokens")
 KEYS = (*POINT, "repetition")
@@ -320,16 +320,8 @@ class Points(NamedTuple):
         return Points(*(None if column is None else column[kept] for column in self))
 
 
-def checked(points: pd.DataFrame) -> pd.DataFrame:
-    """The measurements, if `fit` can read them, else `InputError` with column and row."""
-    points_of(points)
-    return points
-
-
 def points_of(frame: Any) -> Points:
     """Check measurements and take them as arrays."""
-    import pandas as pd
-
     check_frame("measurements", frame, TIMED)
     phases = [name for name in PHASES if name in frame and frame[name].notna().all()]
     columns = {}

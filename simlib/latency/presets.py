@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import functools
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -18,10 +18,7 @@ from simlib.latency import forms
 from simlib.latency.measured import Measured, Range
 from simlib.latency.models import Affine, LatencyModel
 from simlib.latency.phases import Phases, Power
-
-if TYPE_CHECKING:
-    import pandas as pd
-
+from simlib.lazy import pd
 
 # Assumed by the original system, not measured: its synthetic numbers, and those that it called calibrated.
 PRESETS = {
@@ -50,8 +47,6 @@ def table() -> pd.DataFrame:
     >>> table().set_index("name").loc["original-synthetic", "note"]
     'assumed, not measured'
     """
-    import pandas as pd
-
     return pd.read_csv(shipped("latency_presets.csv"))
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from simlib import named
-from simlib.checks import InputError, check_integer, check_number
+from simlib.checks import MAX_GPUS, InputError, check_integer, check_number
 from simlib.engine.batches import MAX_TOTAL, SIZE
 from simlib.engine.compiled import compiled, is_worthwhile
 from simlib.engine.shapes import BATCH_COLUMNS
@@ -33,7 +33,6 @@ from simlib.policies.optimal_bins import (
     starts_of,
 )
 from simlib.requests.arrivals import check_rate
-from simlib.simulation import MAX_GPUS
 
 MOST_BATCH = 1024
 

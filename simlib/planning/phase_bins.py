@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from simlib import named
-from simlib.checks import InputError, check_integer, check_type
+from simlib.checks import MAX_GPUS, InputError, check_integer, check_type
 from simlib.engine.batches import MAX_OUTPUT, MAX_PROMPT, MAX_TOTAL, SIZE, SUM_OUTPUT, SUM_PROMPT
 from simlib.engine.shapes import BATCH_COLUMNS
 from simlib.latency.models import GivenBatchTimes, GivenTimes, OfLongestTotal, times_of
@@ -25,7 +25,6 @@ from simlib.planning.joint_bins import JointBins, check_bins, check_terms
 from simlib.policies import bins
 from simlib.policies.optimal_bins import BATCHES_A_BIN, partition, starts_of
 from simlib.requests.table import RequestTable
-from simlib.simulation import MAX_GPUS
 
 SIZES = np.array([1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024])
 # Where bins may be cut, as shares of the predictions: finer in the tail, which decides what a batch lasts.

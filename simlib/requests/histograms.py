@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from simlib.checks import InputError, check_integer, check_number, check_type
+from simlib.lazy import pd
 from simlib.requests.arrivals import Poisson
 from simlib.requests.lengths import Mixture, Uniform
 from simlib.requests.predictors import MOST_TOKENS
@@ -104,8 +105,6 @@ def read_histogram(path: str | os.PathLike[str]) -> tuple[list[float], list[floa
 def _csv(text: str) -> dict[str, list[Any]]:
     """The two columns as numbers; the empty cell beside the last edge is no count."""
     import io
-
-    import pandas as pd
 
     frame = pd.read_csv(io.StringIO(text), index_col=False, skipinitialspace=True)
     counts = frame["counts"].tolist()

@@ -9,15 +9,12 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Hashable, Mapping, Sized
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from simlib.checks import InputError, check_integer, check_number, check_type
-
-if TYPE_CHECKING:
-    import pandas as pd
-
+from simlib.lazy import pd
 
 TOKEN_COLUMNS = ("prompt_tokens", "output_tokens", "predicted_output_tokens", "cached_prompt_tokens")
 REQUIRED = ("arrival_s", "prompt_tokens", "output_tokens")
@@ -132,8 +129,6 @@ class RequestTable:
 
     def frame(self) -> pd.DataFrame:
         """The table as a pandas data frame, with the index that it came with."""
-        import pandas as pd
-
         columns = {c: getattr(self, c) for c in ("arrival_s", *TOKEN_COLUMNS) if getattr(self, c) is not None}
         return pd.DataFrame({**self.labels, **columns}, index=self.index)
 

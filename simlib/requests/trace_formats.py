@@ -22,9 +22,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from simlib.checks import InputError, check_choice, check_type
+from simlib.lazy import pd
 from simlib.requests.table import LABELS, MAX_TOKENS, TOKEN_COLUMNS, UNIX_CLOCK_S
 
 TICKS_PER_S = {"s": 1.0, "ms": 1e3, "date": 1e9}

@@ -11,19 +11,15 @@ import os
 from collections import OrderedDict
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 
 from simlib.checks import InputError, check_choice, check_integer, check_number, check_type
+from simlib.lazy import pd
 from simlib.requests.streams import stream
 from simlib.requests.table import LABELS, SPARSE_GAP_S, TOKEN_COLUMNS, RequestTable
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from simlib.requests.trace_formats import Log
-
+from simlib.requests.trace_formats import Log, parse
 
 MOST_ROWS = 100_000_000
 # No clock of a trace counts finer: a shorter span is one instant, and has no rate.
@@ -143,8 +139,6 @@ def read(
     check_choice("unsorted", unsorted, ("refuse", "sort"))
     block_rows, seed = check_integer("block_rows", block_rows, 1), check_integer("seed", seed, 0, 2**32 - 1)
     rate_factor, rate_rps = _check_rates(rate_factor, rate_rps)
-    from simlib.requests.trace_formats import parse
-
     log = parse(path, format)
     frame = _with_cache(log.source, _in_order(log, unsorted), cache_blocks)
     frame, account = _choose(log.source, frame, rows, failed, {"model": model, "log_type": log_type}, extend)

@@ -9,17 +9,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from simlib.checks import InputError, check_integer, check_number, check_type
+from simlib.lazy import pd
 from simlib.stats.intervals import LARGEST, Interval, mean_interval
 from simlib.stats.replications import replicate
-
-if TYPE_CHECKING:
-    import pandas as pd
-
 
 FIRST_STAGE = 20
 
@@ -133,8 +129,6 @@ def until_precise(
         width = interval.ci_high - interval.mean
         wanted = half_width / (1 + half_width) * abs(interval.mean) if relative else half_width
         if width <= wanted or count == most:
-            import pandas as pd
-
             runs = pd.concat(stages, ignore_index=True).rename_axis("replication")
             return Precise(interval, width <= wanted, runs)
         asked = count * (width / wanted) ** 2 if wanted > 0 else math.inf

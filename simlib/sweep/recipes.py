@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, NamedTuple
 
 from simlib import named
-from simlib.checks import InputError, check_choice, check_integer
+from simlib.checks import MAX_GPUS, InputError, check_choice, check_integer
 from simlib.latency import models, presets
 from simlib.named import POLICIES as NAMED_POLICIES
 from simlib.policies import dynamic
@@ -23,7 +23,7 @@ from simlib.requests import lengths, predictors, streams, traces, workload
 from simlib.requests.arrivals import AllAtOnce, ArrivalProcess, GammaArrivals, OnOff, Poisson
 from simlib.requests.table import RequestTable
 from simlib.runs.sla import SLA
-from simlib.simulation import MAX_GPUS, OVERSIZE
+from simlib.simulation import OVERSIZE
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,10 +11,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from simlib.checks import InputError, check_integer, check_number
+from simlib.checks import MAX_BINS, InputError, check_integer, check_number
 from simlib.theory.queues import LARGEST, MAX_COUNT, SMALLEST, count, formation_delay_s, positive, times_of
-
-MAX_BINS = 4096
 
 
 def uniform_max_s(low_s: float, high_s: float, batch_size: int) -> float:
