@@ -64,13 +64,7 @@ def sample() -> Path:
 
 
 def committed(name: str) -> Path:
-    """The path of a table under ``data/results`` by its name, as `make results` or `make bench` left it.
-
-    Raises
-    ------
-    InputError
-        If there is no such table.
-    """
+    """The path of a table under ``data/results`` by its name, as `make results` or `make bench` left it."""
     return shipped(f"results/{name}.csv")
 
 

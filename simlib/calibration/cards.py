@@ -245,11 +245,6 @@ def residual_svg(residuals: pd.DataFrame) -> str:
     residuals : pandas.DataFrame
         ``batch_size, prompt_tokens, output_tokens, residual``, the last relative, as in `fit.Validation`.
 
-    Raises
-    ------
-    InputError
-        If a column is missing, or a residual is not finite.
-
     Examples
     --------
     >>> import pandas as pd

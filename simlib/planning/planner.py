@@ -34,7 +34,7 @@ from simlib.requests.table import RequestTable
 from simlib.simulation import simulate
 from simlib.stats import intervals
 from simlib.stats.intervals import Interval
-from simlib.stats.ranking import FIRST_STAGE, select_best
+from simlib.stats.ranking import select_best
 from simlib.stats.replications import replicate
 
 SCREENED, RACING, MOST_RACED = 2, 4, 40  # draws in the screening; configurations in a race, and draws of each at most
@@ -274,7 +274,6 @@ class Planner:
             indifference=INDIFFERENT,
             seed=self.seed,
             probability=self.confidence,
-            first=FIRST_STAGE,
             most=MOST_RACED,
         )
         racing.sort(key=lambda name: (name != found.best, found.means[name]))

@@ -53,11 +53,6 @@ def predict(table: RequestTable, predictor: Predictor, *, family: str, replicati
     RequestTable
         The same requests with `predicted_output_tokens`.
 
-    Raises
-    ------
-    InputError
-        If the table, the predictor or the key is bad.
-
     Examples
     --------
     >>> table = RequestTable(arrival_s=[0.0, 0.1], prompt_tokens=[84, 42], output_tokens=[57, 206])
@@ -103,11 +98,6 @@ def original_predictions(prompt_tokens: np.ndarray, seed: int = 42) -> np.ndarra
     -------
     ndarray of int, shape (n_requests,)
         Predicted output lengths, in tokens.
-
-    Raises
-    ------
-    InputError
-        If a prompt is not an integer >= 0, or the seed is out of range.
 
     Examples
     --------
@@ -199,8 +189,7 @@ class Confusion:
     Raises
     ------
     InputError
-        If the matrix is not square, has a negative entry, an empty row or a row of probabilities that does not sum
-        to 1, or if the bounds are not ascending integers, one more than the bins.
+        If the matrix is not square, a row is empty or does not sum to 1, or the edges do not ascend or fit it.
 
     Examples
     --------
@@ -249,7 +238,7 @@ _MEASURED = {
 
 
 def confusion_shares(matrix: Any, name: str = "matrix") -> np.ndarray:
-    """A confusion matrix as probabilities: each row divided by its sum. Errors as in `Confusion`.
+    """A confusion matrix as probabilities: each row divided by its sum.
 
     Parameters
     ----------
@@ -280,11 +269,6 @@ def measured_confusion(k_bins: int) -> np.ndarray:
     ndarray of int, shape (k_bins, k_bins)
         Counts; rows are true bins, columns predicted ones.
 
-    Raises
-    ------
-    InputError
-        If `k_bins` was not measured.
-
     Notes
     -----
     Multi-bin batching paper (arXiv 2412.04504v1), Appendix C.1, figure 10. The bin is right for 86.1, 63.0 and 42.3 %
@@ -314,11 +298,6 @@ def symmetric_confusion(k_bins: int, p_error: float) -> np.ndarray:
     -------
     ndarray of float, shape (k_bins, k_bins)
         Probabilities; rows are true bins, columns predicted ones.
-
-    Raises
-    ------
-    InputError
-        If an argument is out of range.
 
     Notes
     -----

@@ -36,11 +36,6 @@ def stream(family: str, replication: int, purpose: Purpose) -> np.random.Generat
     numpy.random.Generator
         Equal for equal keys on every machine and in every process. `Generator.spawn` gives it sub-streams.
 
-    Raises
-    ------
-    InputError
-        If the family is not a text or empty, the replication out of range, or the purpose unknown.
-
     Notes
     -----
     The seed is the SHA-256 of the whole key, as Python's own ``hash`` of a text changes from process to process.

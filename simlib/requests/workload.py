@@ -55,11 +55,6 @@ def generate(
     RequestTable
         `n` requests in order of arrival.
 
-    Raises
-    ------
-    InputError
-        If an argument is of the wrong kind or out of range, or a part's draws do not make a valid table.
-
     Examples
     --------
     >>> from simlib.requests.arrivals import Poisson
@@ -102,11 +97,6 @@ def original(
     -------
     RequestTable
         `n` requests with predictions.
-
-    Raises
-    ------
-    InputError
-        If an argument is out of range.
 
     Notes
     -----

@@ -186,13 +186,7 @@ def run(
 
 
 def results(out: str | Path) -> Shards:
-    """What a sweep has left in its directory so far.
-
-    Raises
-    ------
-    InputError
-        If there is no sweep in it.
-    """
+    """What a sweep has left in its directory so far."""
     return Shards.open(out)
 
 
@@ -204,11 +198,6 @@ def estimate(grid: Grid, out: str | Path | None = None) -> Forecast:
     grid : Grid
     out : str or Path, optional
         A results directory: what it has already is not counted.
-
-    Raises
-    ------
-    InputError
-        If a cell is bad, or the directory is another grid's.
     """
     grid.check()
     layout, done = Layout.of(grid), set()

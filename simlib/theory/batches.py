@@ -54,15 +54,10 @@ def batch_chain(rate_rps: float, batch_s: Callable[[int], Any], least: int = 1, 
     least, most : int
         Smallest and largest batch, 1 <= least <= most <= 2048, and `least` up to 1024.
 
-    Returns
-    -------
-    BatchChain
-
     Raises
     ------
     InputError
-        If an argument is out of range, a time is bad, the load lambda E[H(most)] / most is not below one, or the queue
-        is so long that more than 2048 requests matter.
+        If the load lambda E[H(most)] / most is not below one, or more than 2048 requests matter.
 
     Notes
     -----
@@ -126,11 +121,6 @@ def longest_member(
     callable
         From a size to the values of H, in seconds, and their probabilities.
 
-    Raises
-    ------
-    InputError
-        If there is no length, a length is negative, or a coefficient is.
-
     Examples
     --------
     >>> longest_member([1, 3], fixed_s=1.0, per_token_s=2.0)(2)
@@ -161,11 +151,6 @@ def take_all_bounds_s(rate_rps: float, per_request_s: float, fixed_s: float) -> 
     ----------
     rate_rps, per_request_s, fixed_s : float
         Arrival rate lambda; alpha and tau, in seconds.
-
-    Raises
-    ------
-    InputError
-        If an argument is out of range or lambda alpha is not below one.
 
     Examples
     --------

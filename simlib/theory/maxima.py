@@ -35,11 +35,6 @@ def sample_max_s(sample_s: Any, batch_size: int) -> float:
     batch_size : int
         Number of draws B.
 
-    Raises
-    ------
-    InputError
-        If the sample is empty or has a bad value (the first bad row is named), or B is out of range.
-
     Examples
     --------
     >>> sample_max_s([3.0, 1.0], batch_size=2)
@@ -98,11 +93,6 @@ def bin_shares(times: Any, edges_s: Sequence[float] | np.ndarray, confusion: Any
     ndarray of float, shape (k_bins,)
         0 for a bin that nothing falls into: it never fills, and no batch is of it.
 
-    Raises
-    ------
-    InputError
-        As in `distribution_max_s`, or if the edges do not ascend or the matrix does not fit them.
-
     Examples
     --------
     >>> bin_shares([1.0, 2.0, 5.0, 6.0], [3.0], confusion=[[0.5, 0.5], [0.0, 1.0]])
@@ -116,7 +106,7 @@ def bin_max_s(times: Any, edges_s: Sequence[float] | np.ndarray, batch_size: int
     """Mean time of a batch from each bin, in seconds: the integral of 1 - F_j(x)^B from 0 on.
 
     The times in bin j are a mixture of the true bins' truncated distributions, F_j = sum_i w_ij F_i with weights
-    w_ij = p_i P(bin j | true bin i) / P_j: the exact integral behind figure 8 of the paper. Arguments and errors as in
+    w_ij = p_i P(bin j | true bin i) / P_j: the exact integral behind figure 8 of the paper. Arguments as in
     `bin_shares`, with B requests in every batch.
 
     Returns
@@ -142,7 +132,7 @@ def bin_max_s(times: Any, edges_s: Sequence[float] | np.ndarray, batch_size: int
 def binned_batch_s(times: Any, edges_s: Sequence[float] | np.ndarray, batch_size: int, confusion: Any = None) -> float:
     """Mean time of a batch, in seconds: E[t] = sum_j P_j E[largest of B times in bin j].
 
-    Equation (2) for any service times, any edges and any errors of prediction; arguments and errors as in `bin_max_s`.
+    Equation (2) for any service times, any edges and any errors of prediction; arguments as in `bin_max_s`.
 
     Examples
     --------
@@ -159,7 +149,7 @@ def binned_throughput_rps(
 ) -> float:
     """Throughput of one server that never lacks a full batch, in requests per second: c = B / E[t].
 
-    Proposition 4.1; E[t], arguments and errors are those of `binned_batch_s`.
+    Proposition 4.1; E[t] and the arguments are those of `binned_batch_s`.
 
     Examples
     --------
