@@ -98,9 +98,9 @@ def is_documented(settings: Mapping[str, Any]) -> bool:
     return dict(check_type("settings", settings, Mapping, "settings by name")) == DOCUMENTED
 
 
-def policies(k_bins: int = 4, d_sla: float = 1.0, bin_select: str = "round_robin") -> dict[str, Any]:
+def policies(k_bins: int = 4, d_sla: float = 1.0) -> dict[str, Any]:
     """The three schedulers as the original system configures them, by name."""
-    schedulers = (StaticFIFO(), DynamicNoBins(d_sla), MultiBinDynamic(k_bins, d_sla, bin_select))
+    schedulers = (StaticFIFO(), DynamicNoBins(d_sla), MultiBinDynamic(k_bins, d_sla))
     return {policy.name: policy for policy in schedulers}
 
 

@@ -21,7 +21,7 @@ from simlib.calibration.fit import Fit, Validation, cross_validate
 from simlib.checks import InputError, check_choice, check_frame
 from simlib.datasets import committed
 from simlib.latency import measurements, presets
-from simlib.latency.forms import EQUAL, FORMS
+from simlib.latency.forms import FORMS
 from simlib.latency.measured import Measured, Range
 from simlib.latency.models import LatencyModel
 from simlib.lazy import pd
@@ -94,7 +94,6 @@ class Calibration:
         *,
         folds: int | None = 5,
         seed: int = 0,
-        name: str = "own measurements",
     ) -> Calibration:
         """Fit and validate.
 
@@ -104,8 +103,6 @@ class Calibration:
             A measurement CSV, what was read of one, or its columns.
         forms, folds, seed
             As for `fit.fit` and `fit.cross_validate`. A form that the grid is too small for is left out.
-        name : str
-            For warnings and the card, if the measurements are a data frame.
 
         Raises
         ------
@@ -123,7 +120,7 @@ class Calibration:
         >>> Calibration.of(frame).best
         'phase5'
         """
-        header: Mapping[str, str] = {}
+        name, header = "own measurements", {}
         if isinstance(measured, (str, Path)):
             measured = measurements.read(measured)
         if isinstance(measured, measurements.Measurements):
@@ -147,8 +144,7 @@ class Calibration:
     def model(self, form: str | None = None, split: float | None = None) -> LatencyModel:
         """The latency model, by default of the best form; `split` as for `presets.load`."""
         fit = self.fits[check_choice("form", self.best if form is None else form, self.fits)]
-        span = Range(*fit.span.values(), equal_lengths=fit.form.endswith(EQUAL))
-        return Measured(presets.model_of(fit.form, fit.coefficients, split), self.name, span)
+        return Measured(presets.model_of(fit.form, fit.coefficients, split), self.name, fit.measured)
 
     def card(self, form: str | None = None) -> Card:
         """The card, by default of the best form."""
@@ -157,25 +153,22 @@ class Calibration:
         rows = [(v.form, v.r2, v.mape, v.worst) for v in self.validations.values()]
         coefficients = [(name, value, fit.low[name], fit.high[name]) for name, value in fit.coefficients.items()]
         facts = dict(self.header) | {"grid": f"{fit.n_points} points", "form": fit.form, "tokens": "padded"}
-        span = Range(*fit.span.values(), equal_lengths=fit.form.endswith(EQUAL))
         return Card(
             self.name,
-            facts | _limits(span, chosen.mape, f"{chosen.folds} folds", chosen.worst_point),
+            facts | _limits(fit.measured, chosen.mape, f"{chosen.folds} folds", chosen.worst_point),
             pd.DataFrame(rows, columns=["form", "cv_r2", "cv_mape", "cv_worst"]),
             pd.DataFrame(coefficients, columns=["coefficient", "value", "low", "high"]),
             chosen.residuals,
         )
 
 
-def preset(name: str, residuals: pd.DataFrame | None = None) -> Card:
+def preset(name: str) -> Card:
     """The card of a preset, one that no form fits included.
 
     Parameters
     ----------
     name : str
         As `simlib presets` lists it.
-    residuals : pandas.DataFrame, optional
-        From `public.refit`, for the figure; by default those of the last study, under phase5.
 
     Examples
     --------
@@ -192,17 +185,13 @@ def preset(name: str, residuals: pd.DataFrame | None = None) -> Card:
         facts |= {"GPU": f"{row['gpu_count']:.0f} × {row['gpu']}", "framework": row["framework"], "model": row["model"]}
         facts |= {"grid": f"{row['n_points']} points", "tokens": f"{row['tokens']}, static batches"}
         facts["versions"] = "not given by the source"
-        span = Range(
-            *((row[f"{part}_min"], row[f"{part}_max"]) for part in presets.SPAN),
-            equal_lengths=row["form"].endswith(EQUAL),
-        )
         folds = "leave-one-out" if row["cv_folds"] == row["n_points"] else f"{row['cv_folds']:.0f} folds"
-        facts |= _limits(span, row["cv_mape"], folds)
+        facts |= _limits(presets.measured_of(row), row["cv_mape"], folds)
     if isinstance(row["note"], str):
         facts["note"] = row["note"]
     names = FORMS[row["form"]].coefficients
     coefficients = [(n, row[n], row[f"{n}_low"], row[f"{n}_high"]) for n in names]
-    known = _residuals() if residuals is None else residuals
+    known = _residuals()  # those of the last study, under phase5
     own = known[(known["name"] == name) & (known["form"] == row["form"])]
     return Card(
         name,

@@ -1,7 +1,7 @@
 """What a serving engine's step takes, from its own benchmark: per-request token times, and no log of steps.
 
 Reads the detailed result of vLLM's or SGLang's serving benchmark, rebuilds which requests were in each step, and fits
-the step's time to them. `calibration` measures static batches instead, which no engine runs.
+the step's time to them. `measure` measures static batches instead, which no engine runs.
 """
 
 from __future__ import annotations

@@ -174,14 +174,14 @@ def rows_of(points: pd.DataFrame, folds: int | None = 5, forms: Iterable[str] = 
     Parameters
     ----------
     points : pandas.DataFrame
-        From `gpu_benchmarks`.
+        From `argonne` or `splitwise`.
     folds : int or None
         As for `fit.cross_validate`, seed 0.
 
     Returns
     -------
     rows : pandas.DataFrame
-        As `table`.
+        As `presets.table`.
     residuals : pandas.DataFrame
         Of the points left out: ``name, form`` and the columns of `fit.Validation.residuals`.
     """
@@ -203,7 +203,7 @@ def rows_of(points: pd.DataFrame, folds: int | None = 5, forms: Iterable[str] = 
 
 
 class Refit(NamedTuple):
-    """What the public measurements give: `table`'s rows, residuals of points left out, groups that were left out."""
+    """What the public measurements give: rows of `presets.table`, residuals of points left out, groups left out."""
 
     rows: pd.DataFrame
     residuals: pd.DataFrame
@@ -243,7 +243,7 @@ def _row(name: str, group: tuple, found: fit.Fit, held_out: fit.Validation) -> d
     row |= {"n_points": found.n_points, "cv_folds": held_out.folds, "cv_r2": held_out.r2, "cv_mape": held_out.mape}
     row |= {"cv_worst": held_out.worst, "note": ""}
     for part, column in SPAN.items():
-        row[f"{part}_min"], row[f"{part}_max"] = found.span[column]
+        row[f"{part}_min"], row[f"{part}_max"] = getattr(found.measured, column)
     for coefficient, value in found.coefficients.items():
         row[coefficient] = value
         row[f"{coefficient}_low"], row[f"{coefficient}_high"] = found.low[coefficient], found.high[coefficient]

@@ -1,7 +1,6 @@
 """A real engine's log, replayed: the same arrivals and lengths, and how far the simulated times are from the logged.
 
-Reads a log of requests and a kernel profile, runs `continuous`, returns errors, for the terminal's verb and for
-`studies.validation`. No constant is tuned to a log except
+Reads a log of requests and a kernel profile, runs `continuous`, returns errors. No constant is tuned to a log except
 those that `Replay.settings` shows: the affine law fitted to the log, or the profile's constant per step.
 """
 

@@ -1,7 +1,7 @@
 """A latency model that is a table: measured times of a full grid, interpolated between its points.
 
 For measurements that no formula fits. Linear in batch size, prompt and output; beyond the grid the outermost cells go
-on, with a warning (`validity`).
+on, with a warning (`measured`).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Measured batch times: the CSV that holds them, read and checked, and a template of one.
 
-Written by `calibration` or by hand; what is read here is fitted by `fitting` and interpolated by `latency`. A file
+Written by `measure` or by hand; what is read here is fitted by `fit` and interpolated by `interpolated`. A file
 opens with lines ``# key: value`` that say what was measured and with what; rows count from 0, these and the column
 names left out.
 """

@@ -1,7 +1,7 @@
 """Measured latency models by name: coefficients, intervals, held-out errors and ranges of public GPU measurements.
 
-Reads ``data/latency_presets.csv``, one row a preset and form, which `rows_of` makes of measurements; hands models to
-`named.latency_of`. The original's two formulas are in the table too, marked as assumed.
+Reads ``data/latency_presets.csv``, one row a preset and form, which `public.rows_of` makes of measurements; hands
+models to `named.latency_of`. The original's two formulas are in the table too, marked as assumed.
 """
 
 from __future__ import annotations
@@ -91,11 +91,13 @@ def load(name: str, form: str | None = None, split: float | None = None) -> Late
     kinds = rows["form"].str.removesuffix(forms.EQUAL)
     kind = check_choice("form", DEFAULT_FORM if form is None else form, list(kinds))
     row = rows[kinds == kind].iloc[0]
-    span = Range(
-        *((float(row[f"{part}_min"]), float(row[f"{part}_max"])) for part in SPAN),
-        equal_lengths=row["form"].endswith(forms.EQUAL),
-    )
-    return Measured(model_of(row["form"], row, split), name, span)
+    return Measured(model_of(row["form"], row, split), name, measured_of(row))
+
+
+def measured_of(row: Any) -> Range:
+    """What a row of `table` was measured at."""
+    ends = ((float(row[f"{part}_min"]), float(row[f"{part}_max"])) for part in SPAN)
+    return Range(*ends, equal_lengths=row["form"].endswith(forms.EQUAL))
 
 
 def model_of(form: str, coefficients: Any, split: float | None = None) -> LatencyModel:

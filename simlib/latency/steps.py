@@ -1,6 +1,6 @@
 """How long a step of continuous batching takes: the affine law.
 
-The step loop calls a law's kernel with the step's shape (`steploop.SHAPE`) and the law's numbers. A law that is linear
+The step loop calls a law's kernel with the step's shape (`shapes.SHAPE`) and the law's numbers. A law that is linear
 in the totals lets the loop take many steps at once.
 """
 

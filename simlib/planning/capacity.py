@@ -1,6 +1,6 @@
 """How much load a policy carries: the largest rate at which at most a given share of the requests is late.
 
-Reads runs, as `levels` and `studies` do. The rate is a root, found for each replication by itself on one table of
+The rate is a root, found for each replication by itself on one table of
 requests whose arrivals are drawn together or apart (retrospective approximation); so all rates and all policies face
 the same requests, and two capacities are compared by the ratio of their roots. A steady-state question, asked of finite
 runs: `study` says whether the answer hangs on their length, `curve` whether there is one root only.

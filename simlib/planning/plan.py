@@ -82,7 +82,7 @@ class Plan:
         Of `nearest`, on the same draws.
     headroom : Interval or None
         Largest multiple of the load that meets the objectives, one root a draw; None where a draw has none between
-        the ends of `HEADROOM`.
+        the ends of `planner.HEADROOM`.
     runner_up : Configuration or None
         The next in the race.
     runner_up_headroom : Interval or None

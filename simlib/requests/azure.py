@@ -1,6 +1,6 @@
 """Requests like those of Azure's conversation service: one hour of 2023 in 266 numbers, as many draws as wanted.
 
-First in the flow, beside `population`. Source: AzureLLMInferenceTrace_conv (Patel et al., Splitwise, ISCA 2024;
+First in the flow, beside `burstgpt`. Source: AzureLLMInferenceTrace_conv (Patel et al., Splitwise, ISCA 2024;
 CC-BY-4.0), of which `data/azure_conversations.csv` has requests by the minute and quantiles of both lengths, no row.
 """
 

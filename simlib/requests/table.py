@@ -227,7 +227,7 @@ def _numbers(column: str, values: np.ndarray) -> np.ndarray:
     if values.dtype.kind in "iuf":
         numbers = np.array(values, dtype=np.float64)  # its own copy: nobody changes a table from outside
     else:
-        numbers = np.array([_number(value) for value in values], dtype=np.float64)
+        numbers = np.array([number_of(value) for value in values], dtype=np.float64)
     bad = ~np.isfinite(numbers)
     if bad.any():
         row = int(np.argmax(bad))
@@ -235,7 +235,8 @@ def _numbers(column: str, values: np.ndarray) -> np.ndarray:
     return numbers
 
 
-def _number(value: Any) -> float:
+def number_of(value: Any) -> float:
+    """A cell as a float; NaN where it is no number."""
     if isinstance(value, (bool, np.bool_, complex, np.complexfloating)):  # numpy's complex numbers would lose a part
         return np.nan
     try:

@@ -173,7 +173,7 @@ def exponential_bound_s(mean_s: float, edges_s: Sequence[float] | np.ndarray, ba
 
     Lemma A.1, equation (27): exponential service times, bins cut at any edges l_1 < ... < l_(k-1), p_i the share of
     bin i. A batch of a lower bin takes its upper edge at most; the last bin is exact. B over it is the least
-    throughput; `binned_batch_s` of ``scipy.stats.expon(scale=mean_s)`` is what they bound.
+    throughput; `maxima.binned_batch_s` of ``scipy.stats.expon(scale=mean_s)`` is what they bound.
 
     Parameters
     ----------
