@@ -19,15 +19,7 @@ import numpy as np
 from tqdm import tqdm
 
 from simlib import datasets
-from simlib.checks import (
-    InputError,
-    check_choice,
-    check_each,
-    check_frame,
-    check_integer,
-    check_number,
-    check_type,
-)
+from simlib.checks import InputError, check_choice, check_each, check_frame, check_integer, check_number, check_type
 from simlib.lazy import pd
 from simlib.policies.dynamic import DynamicNoBins, MultiBinDynamic
 from simlib.policies.plan import short_name

@@ -88,12 +88,7 @@ class Calibration:
 
     @classmethod
     def of(
-        cls,
-        measured: Any,
-        forms: Iterable[str] = presets.FORMS,
-        *,
-        folds: int | None = 5,
-        seed: int = 0,
+        cls, measured: Any, forms: Iterable[str] = presets.FORMS, *, folds: int | None = 5, seed: int = 0
     ) -> Calibration:
         """Fit and validate.
 

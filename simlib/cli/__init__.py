@@ -215,8 +215,7 @@ def _compare(options: argparse.Namespace) -> None:
     chosen = list(levels.LEVELS) if options.level == "all" else [int(options.level)]
     settings = {"requests": options.requests, "seed": options.seed}
     runs = pd.concat(
-        [levels.runs_of(level, replications=options.replications, **settings) for level in chosen],
-        ignore_index=True,
+        [levels.runs_of(level, replications=options.replications, **settings) for level in chosen], ignore_index=True
     )
     as_claimed = options.requests == 1000 and options.seed == 42
     rows, differences = levels.table_of(runs, as_claimed), levels.differences(runs, settings)

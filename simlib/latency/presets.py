@@ -21,10 +21,7 @@ from simlib.latency.phases import Phases, Power
 from simlib.lazy import pd
 
 # Assumed by the original system, not measured: its synthetic numbers, and those that it called calibrated.
-PRESETS = {
-    "original-synthetic": Affine(0.010, 0.0002, 0.3),
-    "original-calibrated": Affine(0.015, 0.0003, 0.4),
-}
+PRESETS = {"original-synthetic": Affine(0.010, 0.0002, 0.3), "original-calibrated": Affine(0.015, 0.0003, 0.4)}
 FORMS = ("affine", "power", "phase4", "phase5")
 DEFAULT_FORM = "phase5"
 MOST_MAPE = 0.25  # a group that every form misses by more is listed, and not offered

@@ -232,12 +232,7 @@ class Population:
         raise InputError(f"n: {n} (expected at most what {MOST_DAYS} days of traffic {traffic!r} bring)")
 
     def sample_days(
-        self,
-        days: int,
-        replication: int = 0,
-        traffic: Traffic = "all",
-        first_day: int = 0,
-        family: str = FAMILY,
+        self, days: int, replication: int = 0, traffic: Traffic = "all", first_day: int = 0, family: str = FAMILY
     ) -> RequestTable:
         """Draw all requests of `days` whole days; otherwise as `sample`, of which it draws the same requests."""
         days = check_integer("days", days, 1, MOST_DAYS)

@@ -182,12 +182,7 @@ def _csv_columns(source: str, data: bytes, format: str) -> dict[str, pd.Series]:
             raise InputError(f"{source}, {doubled[0]}: {header.count(doubled[0])} columns of that name (expected one)")
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)
-            frame = pd.read_csv(
-                io.BytesIO(data),
-                index_col=False,
-                low_memory=False,
-                skipinitialspace=True,
-            )
+            frame = pd.read_csv(io.BytesIO(data), index_col=False, low_memory=False, skipinitialspace=True)
     except InputError:
         raise
     except UnicodeDecodeError:

@@ -74,10 +74,7 @@ def generate(
 
 
 def original(
-    n: int,
-    seed: int = 42,
-    rate_rps: float = ORIGINAL_RATE_RPS,
-    arrivals: Literal["poisson", "on_off"] = "poisson",
+    n: int, seed: int = 42, rate_rps: float = ORIGINAL_RATE_RPS, arrivals: Literal["poisson", "on_off"] = "poisson"
 ) -> RequestTable:
     """The original system's synthetic workload, bit for bit, from NumPy's legacy Mersenne Twister.
 

@@ -63,12 +63,7 @@ class Selection:
 
 
 def until_precise(
-    function: Callable[[int], Mapping[str, float]],
-    metric: str,
-    *,
-    half_width: float,
-    seed: int,
-    most: int = 10_000,
+    function: Callable[[int], Mapping[str, float]], metric: str, *, half_width: float, seed: int, most: int = 10_000
 ) -> Precise:
     """Replicate until the mean's interval (95 %) is narrow enough.
 

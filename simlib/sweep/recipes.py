@@ -119,14 +119,7 @@ class Kinds(NamedTuple):
     usual: str | None = None
 
 
-ARRIVALS = Kinds(
-    {
-        "poisson": Poisson,
-        "gamma": GammaArrivals,
-        "on_off": OnOff,
-        "all_at_once": AllAtOnce,
-    }
-)
+ARRIVALS = Kinds({"poisson": Poisson, "gamma": GammaArrivals, "on_off": OnOff, "all_at_once": AllAtOnce})
 LENGTHS = Kinds(
     {
         "fixed": lengths.Fixed,

@@ -165,11 +165,7 @@ def take_all_bounds_s(rate_rps: float, per_request_s: float, fixed_s: float) -> 
 
 
 def _moves(
-    rate: float,
-    waiting: np.ndarray,
-    sizes: np.ndarray,
-    least: int,
-    law: Callable[[int], tuple[np.ndarray, np.ndarray]],
+    rate: float, waiting: np.ndarray, sizes: np.ndarray, least: int, law: Callable[[int], tuple[np.ndarray, np.ndarray]]
 ) -> np.ndarray:
     """Transition matrix; what would move beyond the last state moves to it."""
     states = len(waiting)
