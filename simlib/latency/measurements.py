@@ -89,7 +89,7 @@ class Measurements:
 
         Examples
         --------
-        >>> parse(template(), "template").summary()[["repetitions", "total_s", "total_spread_s"]].iloc[0].tolist()
+        >>> parse(TEMPLATE, "template").summary()[["repetitions", "total_s", "total_spread_s"]].iloc[0].tolist()
         [1.0, 0.021, 0.0]
         """
         times = [name for name in ("prefill_s", "decode_s", "total_s", "mean_latency_sec") if name in self.frame]
@@ -101,24 +101,13 @@ class Measurements:
         return pd.DataFrame(columns).reset_index()
 
 
-def template() -> str:
-    """The text of a CSV of measurements with its columns explained, to be filled in.
-
-    Examples
-    --------
-    >>> len(parse(template(), "template").frame)
-    5
-    """
-    return TEMPLATE
-
-
 def read(path: str | Path) -> Measurements:
     """Read and check a CSV of measurements.
 
     Parameters
     ----------
     path : str or Path
-        A file with the columns of `COLUMNS` (`template` explains them; those of `OPTIONAL` may be absent), or of
+        A file with the columns of `COLUMNS` (`TEMPLATE` explains them; those of `OPTIONAL` may be absent), or of
         `GRID_COLUMNS`, the original's grid: one mean time for each batch size and largest prompt + output.
 
     Returns
@@ -141,7 +130,7 @@ def read(path: str | Path) -> Measurements:
     --------
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp()) / "mine.csv"
-    >>> _ = path.write_text(template())
+    >>> _ = path.write_text(TEMPLATE)
     >>> read(path).failed["status"].tolist()
     ['out_of_memory']
     """

@@ -152,7 +152,7 @@ def joint_optimum(
     bounds: str | Sequence[float] = "optimal",
     gpus: int = 1,
 ) -> JointBins:
-    """The bins and batch sizes that carry most requests while batches keep to a deadline.
+    """The bins and batch sizes that carry most requests while batches keep to a deadline; judged as by `capacity`.
 
     Parameters
     ----------
@@ -162,10 +162,8 @@ def joint_optimum(
         Most bins, at most the number of distinct lengths; fewer are cut where more would not carry more.
     latency : object, str, Path or callable
         As for `simulate`: a law of a batch's size and of its largest prompt + output, which is what it may depend on.
-    deadline_s : float
-        Deadline, seconds.
-    waiting_budget_s : float
-        Part of the deadline that is kept for waiting, seconds, >= 0.
+    deadline_s, waiting_budget_s : float
+        Deadline, > 0, and the part of it that is kept for waiting, >= 0; seconds.
     quantile : float
         Share of a bin's batches, in (0, 1), that are to take no longer than the deadline less the waiting budget.
     max_batch : int
@@ -179,12 +177,6 @@ def joint_optimum(
     bounds : str or sequence of float
         With a rule of `bins.RULES` other than ``optimal``, or with edges, only the batch sizes are chosen.
     gpus : int
-        Servers.
-
-    Returns
-    -------
-    JointBins
-        As `capacity` gives it, for the lengths that were cut.
 
     Raises
     ------

@@ -50,11 +50,6 @@ def generate(
     family, replication : str, int
         The key of the streams, see `simlib.requests.streams.stream`.
 
-    Returns
-    -------
-    RequestTable
-        `n` requests in order of arrival.
-
     Examples
     --------
     >>> from simlib.requests.arrivals import Poisson
@@ -76,7 +71,7 @@ def generate(
 def original(
     n: int, seed: int = 42, rate_rps: float = ORIGINAL_RATE_RPS, arrivals: Literal["poisson", "on_off"] = "poisson"
 ) -> RequestTable:
-    """The original system's synthetic workload, bit for bit, from NumPy's legacy Mersenne Twister.
+    """The original system's synthetic workload with its predictions, bit for bit, from NumPy's legacy Mersenne Twister.
 
     Parameters
     ----------
@@ -89,11 +84,6 @@ def original(
         on, about 25 in the long run): with them any value but the default is refused.
     arrivals : {"poisson", "on_off"}
         The arrival process.
-
-    Returns
-    -------
-    RequestTable
-        `n` requests with predictions.
 
     Notes
     -----

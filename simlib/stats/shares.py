@@ -33,7 +33,7 @@ def share_interval(
     trials : array_like of int, shape (groups,), or int
         Trials of each group; one number where all are alike. Not all zero.
     confidence : float
-        Probability, in (0, 1), with which such intervals contain the true share.
+        As in `intervals.mean_interval`.
     method : {"bootstrap_t", "logit", "t"}
         What is done where there are enough clusters; ``t`` is the plain interval, which fails near 0 and 1.
     seed : int

@@ -69,10 +69,9 @@ def welch(values: Any, half_window: int) -> np.ndarray:
     half_window : int
         Requests on either side of each one, w, at most half of them; fewer at the start.
 
-    Returns
-    -------
-    ndarray of float, shape (n_requests - half_window,)
-        In the unit of the values (Welch, 1983).
+    Notes
+    -----
+    Welch (1983); shape (n_requests - half_window,), in the unit of the values.
 
     Examples
     --------
@@ -128,14 +127,10 @@ def cycle_starts(arrival_s: Any, completion_s: Any) -> np.ndarray:
     arrival_s, completion_s : array_like of float, shape (n_requests,)
         Arrivals (ascending) and completions, in seconds.
 
-    Returns
-    -------
-    ndarray of int
-        Positions, ascending; the first is 0. A completion at the instant of an arrival is before it.
-
     Notes
     -----
-    A policy that learns (a controller's window, smoothed means) does not start afresh; use batches for it.
+    Ascending positions, the first is 0. A completion at the instant of an arrival is before it. A policy that learns (a
+    controller's window, smoothed means) does not start afresh; use batches for it.
 
     Examples
     --------
@@ -156,7 +151,7 @@ def cycle_sums(values: Any, starts: Any) -> tuple[np.ndarray, np.ndarray]:
     Parameters
     ----------
     values : array_like of float, shape (n_requests,)
-        Per-request values in order of arrival.
+        As in `batch_means`, the whole run.
     starts : array_like of int, shape (cycles + 1,)
         From `cycle_starts`. What is before the first and after the last start is left out.
 

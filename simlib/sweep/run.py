@@ -225,12 +225,8 @@ def work(
 ) -> tuple[pa.Table, tuple[str, ...]]:
     """Run one task: these cells in these replications, or `only` some of them.
 
-    Returns
-    -------
-    pyarrow.Table
-        One row a cell and replication, in this order; a cell that fails has its error, and no numbers.
-    tuple of str
-        What is to be said of the cells.
+    One row a cell and replication, in this order, and what is to be said of the cells; one that fails has its error,
+    and no numbers.
     """
     grid = _grid(document)
     current: list[Any] = [None, None]

@@ -53,7 +53,6 @@ GOOD = {
     "binned_batch_s": {"times": EXPONENTIAL, "batch_size": 4, **BINS},
     "binned_throughput_rps": {"times": [1.0, 2.0], "batch_size": 4, **BINS},
     "batch_chain": {"rate_rps": 0.5, "batch_s": lambda size: 1.0, "least": 1, "most": 4},
-    "take_all_bounds_s": {"rate_rps": 0.5, "per_request_s": 0.1, "fixed_s": 1.0},
     "processor_sharing_latency_s": {
         **{"rate_rps": 0.5, "mean_tokens": 2.0, "fixed_s": 0.5, "per_request_s": 0.1, "most": 4}
     },
