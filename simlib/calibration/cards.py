@@ -21,7 +21,7 @@ from simlib.calibration.fit import Fit, Validation, cross_validate
 from simlib.checks import InputError, check_choice, check_frame
 from simlib.datasets import committed
 from simlib.latency import measurements, presets
-from simlib.latency.forms import FORMS
+from simlib.latency.forms import FORMS, NAMES
 from simlib.latency.measured import Measured, Range
 from simlib.latency.models import LatencyModel
 from simlib.lazy import pd
@@ -87,9 +87,7 @@ class Calibration:
     validations: Mapping[str, Validation]
 
     @classmethod
-    def of(
-        cls, measured: Any, forms: Iterable[str] = presets.FORMS, *, folds: int | None = 5, seed: int = 0
-    ) -> Calibration:
+    def of(cls, measured: Any, forms: Iterable[str] = NAMES, *, folds: int | None = 5, seed: int = 0) -> Calibration:
         """Fit and validate.
 
         Parameters

@@ -7,7 +7,6 @@ the step's time to them. `measure` measures static batches instead, which no eng
 from __future__ import annotations
 
 import heapq
-import json
 import math
 import warnings
 from collections.abc import Mapping, Sequence
@@ -17,9 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from simlib.checks import InputError, check_frame, check_number, check_type
+from simlib.checks import InputError, check_frame, check_number
 from simlib.latency.steps import StepLaw
 from simlib.lazy import pd
+from simlib.requests.trace_formats import json_objects
 
 ARRAYS = ("input_lens", "output_lens", "ttfts", "itls")
 TERMS = ("decodes", "prefill_tokens", "context_tokens")
@@ -127,9 +127,8 @@ def from_bench(path: str | Path) -> EngineLaw:
     Without ``start_times``, all requests start at 0 where the rate is infinite, or when one before them ends where
     only so many may be in flight; of a finite rate nothing is known.
     """
-    check_type("benchmark file", path, (str, Path), "a path")
     frames, starts = [], ""
-    for result in _results(path):
+    for result in json_objects(path):
         requests, starts = _requests(str(path), result)
         frames.append(steps_of(requests))
     return fit_steps(pd.concat(frames, ignore_index=True), str(path), starts)
@@ -306,24 +305,6 @@ def _unidentified(design: np.ndarray) -> tuple[str, ...]:
         if singular[0] > ILL_CONDITIONED * singular[-1]:
             names += [NAMES[1 + k] for k, part in zip(moving, directions[-1], strict=True) if abs(part) > 0.1]
     return tuple(names)
-
-
-def _results(path: str | Path) -> list[dict[str, Any]]:
-    """The benchmark's results: one JSON object, or one a line."""
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except (OSError, ValueError) as problem:
-        raise InputError(f"benchmark file {path}: {problem}") from None
-    try:
-        results = [json.loads(text)]
-    except ValueError:
-        try:
-            results = [json.loads(line) for line in text.split("\n") if line.strip()]
-        except ValueError as problem:
-            raise InputError(f"benchmark file {path}: {problem} (expected JSON, or one JSON object a line)") from None
-    if not results or not all(isinstance(result, dict) for result in results):
-        raise InputError(f"benchmark file {path}: no JSON object (expected a serving benchmark's result)")
-    return results
 
 
 def _requests(source: str, result: Mapping[str, Any]) -> tuple[pd.DataFrame, str]:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from simlib.checks import InputError, check_choice, check_frame, check_integer
-from simlib.latency.forms import EQUAL, FORMS, Form
+from simlib.latency.forms import EQUAL, FORMS, NAMES, Form
 from simlib.latency.measured import Range
 from simlib.latency.measurements import GRID_COLUMNS, TIMED, Points, points_of, read
 from simlib.latency.models import Affine
@@ -39,8 +39,6 @@ class Fit:
         Points of the grid; repetitions do not count.
     measured : Range
         Smallest and largest batch, prompt and output that were measured.
-    relative : bool
-        Whether relative errors were made small, not those in seconds.
     """
 
     form: str
@@ -49,7 +47,6 @@ class Fit:
     high: dict[str, float]
     n_points: int
     measured: Range
-    relative: bool = True
 
     def predict(self, batch_size: Any, prompt_tokens: Any, output_tokens: Any) -> np.ndarray:
         """Times of batches in which all prompts and all outputs have one length, seconds."""
@@ -135,7 +132,7 @@ def fit(points: pd.DataFrame, form: str = "phase5", *, relative: bool = True) ->
     named = [dict(zip(kind.coefficients, map(float, v), strict=True)) for v in (value, value - half, value + half)]
     named[1] = {name: max(0.0, low) for name, low in named[1].items()}
     ends = ((int(column.min()), int(column.max())) for column in data[:3])
-    return Fit(kind.name, *named, groups, Range(*ends, equal_lengths=kind.name.endswith(EQUAL)), relative)
+    return Fit(kind.name, *named, groups, Range(*ends, equal_lengths=kind.name.endswith(EQUAL)))
 
 
 def cross_validate(
@@ -263,7 +260,7 @@ def computed(found: Mapping[str, float], level: float = 1e-3) -> bool:
 
 
 def _form(name: str, data: Points) -> Form:
-    check_choice("form", name, [form for form in FORMS if not form.endswith(EQUAL)])
+    check_choice("form", name, NAMES)
     equal = name.startswith("phase") and data.phases_s is None and np.array_equal(data.p, data.o)
     return FORMS[name + EQUAL * equal]
 

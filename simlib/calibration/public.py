@@ -12,9 +12,9 @@ import numpy as np
 from simlib.calibration import fit
 from simlib.checks import check_frame
 from simlib.datasets import locate
-from simlib.latency import measurements, presets
-from simlib.latency.forms import EQUAL
-from simlib.latency.presets import COEFFICIENTS, FORMS, GROUP, KEYS, MOST_MAPE, PRESETS, SPAN, SPLIT, SPLIT_RANGE
+from simlib.latency.forms import EQUAL, NAMES
+from simlib.latency.measurements import POINT, TIMED
+from simlib.latency.presets import COEFFICIENTS, GROUP, KEYS, MOST_MAPE, PRESETS, SPAN, SPLIT, SPLIT_RANGE
 from simlib.lazy import pd
 
 ARGONNE = "argonne-llm-inference-bench/All_results.csv.gz"
@@ -86,12 +86,12 @@ def _usable(kept: pd.DataFrame, points: pd.DataFrame, reason: str) -> tuple[pd.D
         if group in groups and usable(groups[group]):
             continue
         why = reason if usable(rows) else f"fewer than {FEWEST_POINTS} points, or {FEWEST_VALUES} batches or lengths"
-        left_out.append((*group, len(rows.drop_duplicates(["batch_size", "prompt_tokens", "output_tokens"])), why))
+        left_out.append((*group, len(rows.drop_duplicates(list(POINT))), why))
     frame = pd.DataFrame(left_out, columns=[*GROUP, "n_points", "reason"])
     names = pd.MultiIndex.from_frame(kept[GROUP])
     good = ~names.isin(pd.MultiIndex.from_frame(frame[GROUP]))
     phases = [name for name in ("prefill_s", "decode_s") if name in kept]
-    columns = [*GROUP, "batch_size", "prompt_tokens", "output_tokens", *phases, "total_s"]
+    columns = [*GROUP, *POINT, *phases, "total_s"]
     return kept.loc[good, columns].reset_index(drop=True), frame
 
 
@@ -114,7 +114,7 @@ def original_grid() -> pd.DataFrame:
     0.0534
     """
     shapes = [(b, length, 0) for b in (1, 2, 4, 8, 16, 32) for length in (128, 256, 512, 1024, 2048)]
-    grid = pd.DataFrame(shapes, columns=["batch_size", "prompt_tokens", "output_tokens"])
+    grid = pd.DataFrame(shapes, columns=list(POINT))
     time_s = PRESETS["original-calibrated"].batch_time_s(grid["batch_size"], grid["prompt_tokens"])
     return grid.assign(total_s=time_s, std_s=0.05 * time_s, repetitions=3)
 
@@ -129,7 +129,7 @@ def capped_ratio(path: str | Path | None = None) -> np.ndarray:
 def usable(points: pd.DataFrame) -> bool:
     """Whether a group has at least 10 points, 3 batch sizes and 3 lengths."""
     lengths = len((points["prompt_tokens"] + points["output_tokens"]).unique())
-    grid = points.drop_duplicates(["batch_size", "prompt_tokens", "output_tokens"])
+    grid = points.drop_duplicates(list(POINT))
     enough = points["batch_size"].nunique() >= FEWEST_VALUES and lengths >= FEWEST_VALUES
     return len(grid) >= FEWEST_POINTS and enough
 
@@ -168,7 +168,7 @@ def slug(gpu: str, gpu_count: int, framework: str, model: str) -> str:
     return f"{card}{f'x{gpu_count}' if gpu_count > 1 else ''}-{engine}-{name.replace('llama-3', 'llama3')}"
 
 
-def rows_of(points: pd.DataFrame, folds: int | None = 5, forms: Iterable[str] = FORMS) -> tuple[Any, Any]:
+def rows_of(points: pd.DataFrame, folds: int | None = 5, forms: Iterable[str] = NAMES) -> tuple[Any, Any]:
     """Fit every form to every group of measurements.
 
     Parameters
@@ -185,9 +185,9 @@ def rows_of(points: pd.DataFrame, folds: int | None = 5, forms: Iterable[str] = 
     residuals : pandas.DataFrame
         Of the points left out: ``name, form`` and the columns of `fit.Validation.residuals`.
     """
-    check_frame("points", points, (*presets.GROUP, *measurements.TIMED))
+    check_frame("points", points, (*GROUP, *TIMED))
     rows, residuals = [], []
-    for group, measured in points.groupby(presets.GROUP, sort=True):
+    for group, measured in points.groupby(GROUP, sort=True):
         name, own = slug(*group[1:]), []
         for form in forms:
             found = fit.fit(measured, form)
@@ -198,7 +198,7 @@ def rows_of(points: pd.DataFrame, folds: int | None = 5, forms: Iterable[str] = 
             note = early_stop(measured) or "no form follows the times"
             own = [row | {"note": f"no model fits: {note}"} for row in own]
         rows += own
-    order = ["name", "form", *measurements.TIMED, "predicted_s", "residual"]
+    order = ["name", "form", *TIMED, "predicted_s", "residual"]
     return pd.DataFrame(rows, columns=_columns()), pd.concat(residuals, ignore_index=True)[order]
 
 
@@ -239,7 +239,7 @@ def assumed() -> pd.DataFrame:
 
 
 def _row(name: str, group: tuple, found: fit.Fit, held_out: fit.Validation) -> dict[str, Any]:
-    row = {"name": name, "form": found.form, **dict(zip(presets.GROUP, group, strict=True)), "tokens": "padded"}
+    row = {"name": name, "form": found.form, **dict(zip(GROUP, group, strict=True)), "tokens": "padded"}
     row |= {"n_points": found.n_points, "cv_folds": held_out.folds, "cv_r2": held_out.r2, "cv_mape": held_out.mape}
     row |= {"cv_worst": held_out.worst, "note": ""}
     for part, column in SPAN.items():

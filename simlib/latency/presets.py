@@ -22,8 +22,6 @@ from simlib.lazy import pd
 
 # Assumed by the original system, not measured: its synthetic numbers, and those that it called calibrated.
 PRESETS = {"original-synthetic": Affine(0.010, 0.0002, 0.3), "original-calibrated": Affine(0.015, 0.0003, 0.4)}
-FORMS = ("affine", "power", "phase4", "phase5")
-DEFAULT_FORM = "phase5"
 MOST_MAPE = 0.25  # a group that every form misses by more is listed, and not offered
 # Prefill's share c1 / (c1 + d1) of what a token adds, where prompt and output were measured at equal lengths only. The
 # range is that of the eight groups of Splitwise's profile, which has both phases, rounded outward.
@@ -86,7 +84,7 @@ def load(name: str, form: str | None = None, split: float | None = None) -> Late
     if _unfitted(rows).any():
         raise InputError(f"latency: {name!r} is offered by no form ({rows['note'].iloc[0]})")
     kinds = rows["form"].str.removesuffix(forms.EQUAL)
-    kind = check_choice("form", DEFAULT_FORM if form is None else form, list(kinds))
+    kind = check_choice("form", "phase5" if form is None else form, list(kinds))
     row = rows[kinds == kind].iloc[0]
     return Measured(model_of(row["form"], row, split), name, measured_of(row))
 

@@ -148,6 +148,11 @@ def parse(path: str | os.PathLike[str], format: str = "auto") -> Log:
     return Log(source, name, _frame(source, FORMATS[name], columns))
 
 
+def json_objects(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
+    """The objects of a JSON file, gzipped or not: one, an array of them, or one a line; `InputError` as of `parse`."""
+    return _records(*_contents(path))
+
+
 def _contents(path: str | os.PathLike[str]) -> tuple[str, bytes]:
     """The file's name and its bytes, unpacked."""
     check_type("path", path, (str, os.PathLike), "the path of a file")

@@ -268,12 +268,12 @@ def test_a_benchmark_that_cannot_be_used_names_what_is_missing(write, change, sa
 
 
 @pytest.mark.parametrize(
-    ("text", "says"), [("", "no JSON"), ("[1]", "no JSON object"), ("{", "expected JSON"), ("x", "x")]
+    ("text", "says"), [("", "empty"), ("[1]", "a JSON object"), ("{", "a line of JSON"), ("x", "a line of JSON")]
 )
 def test_what_is_no_benchmark_is_named(tmp_path, text, says):
     path = tmp_path / "bench.json"
     path.write_text(text)
-    with pytest.raises(simlib.InputError, match=r"benchmark file .*bench.json"):
+    with pytest.raises(simlib.InputError, match=rf"bench.json.*{says}"):
         engine_benchmarks.from_bench(path)
-    with pytest.raises(simlib.InputError, match=r"benchmark file .*absent.json"):
+    with pytest.raises(simlib.InputError, match=r"absent.json: no such file"):
         engine_benchmarks.from_bench(tmp_path / "absent.json")
