@@ -150,11 +150,7 @@ def exponential_edges_s(mean_s: float, k_bins: int, batch_size: int) -> np.ndarr
     mean_s : float
         Mean 1/mu of the exponential service times, in seconds.
     k_bins, batch_size : int
-        Bins k, up to 4096; requests B in every batch, more than one if there is more than one bin.
-
-    Returns
-    -------
-    ndarray of float, shape (k_bins - 1,), seconds
+        Bins k, up to 4096, which have k - 1 edges; requests B in every batch, more than one if k is.
 
     Examples
     --------
@@ -177,12 +173,10 @@ def exponential_bound_s(mean_s: float, edges_s: Sequence[float] | np.ndarray, ba
 
     Parameters
     ----------
-    mean_s : float
-        Mean 1/mu of a service time, in seconds.
+    mean_s, batch_size
+        As in `exponential_edges_s`.
     edges_s : sequence of float, shape (k_bins - 1,)
         Inner edges in ascending order, in seconds.
-    batch_size : int
-        Requests B in every batch.
 
     Examples
     --------
