@@ -9,12 +9,9 @@ finite number, or out of its range, is an `InputError` that names its place.
 
 from __future__ import annotations
 
-import functools
-import itertools
 import math
 from collections.abc import Callable
 from dataclasses import astuple, dataclass, replace
-from statistics import NormalDist
 from typing import Any, Literal
 
 import numpy as np
@@ -336,43 +333,3 @@ def refuse_rows(name: str, values: np.ndarray, bad: np.ndarray, expected: str, r
     """Raise `InputError` on the first of the bad rows, if there is one: name, row, its value and what was expected."""
     if len(bad):
         raise InputError(f"{name}, {row} {bad[0]}: {values[bad[0]]} (expected a number {expected})")
-
-
-SHORTEST_RUN, WINDOWS, ONE_SIDED = 5000, 20, 0.05  # of `stability`: requests, batches of them, error of its two tests
-
-
-def looks_independent(means: Any, error: float = ONE_SIDED) -> bool:
-    """Whether neighbours differ as much as others do: von Neumann's ratio, which is 2 for independent values.
-
-    Parameters
-    ----------
-    means : array_like of float, shape (batches,)
-        At least three, in order of time.
-    error : float
-        Probability, in (0, 1), that independent values do not look so.
-
-    Examples
-    --------
-    >>> looks_independent([1.0, 3.0, 2.0, 4.0, 1.0]), looks_independent(range(9))
-    (True, False)
-    """
-    means = check_numbers("means", means, "batch")
-    if len(means) < 3:
-        raise InputError(f"means: {len(means)} (expected at least 3)")
-    return is_random(means.tolist(), check_number("error", error, 0.0, 1.0, open_low=True, open_high=True))
-
-
-def is_random(means: list[float], error: float) -> bool:
-    count = len(means)
-    centre = sum(means) / count
-    spread = sum((mean - centre) ** 2 for mean in means)
-    # Equal up to rounding: nothing varies, so that nothing depends.
-    if spread <= count * (1e-9 * max(map(abs, means))) ** 2:
-        return True
-    ratio = sum((after - before) ** 2 for before, after in itertools.pairwise(means)) / spread
-    return (1 - ratio / 2) * math.sqrt((count**2 - 1) / (count - 2)) < _critical_z(error)
-
-
-@functools.cache
-def _critical_z(error: float) -> float:
-    return -NormalDist().inv_cdf(error)

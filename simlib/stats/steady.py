@@ -8,13 +8,16 @@ number is an `InputError` that names its place.
 
 from __future__ import annotations
 
+import functools
+import itertools
 import math
+from statistics import NormalDist
 from typing import Any, Literal
 
 import numpy as np
 
 from simlib.checks import InputError, check_choice, check_integer, check_number
-from simlib.stats.intervals import LARGEST, Estimate, check_numbers, looks_independent, mean_interval, t_quantile
+from simlib.stats.intervals import LARGEST, Estimate, check_numbers, mean_interval, t_quantile
 
 BATCHES, FEWEST_CYCLES, FEWEST_BEYOND = 20, 100, 10  # with fewer batches their dependence could not be seen
 CONFIDENCE = 0.95
@@ -252,6 +255,44 @@ def quantile(values: Any, q: float, method: Literal["sectioning", "batch_quantil
         float(np.sum((each - centre) ** 2)) / count / (count - 1)
     )
     return Estimate(centre, centre - half_width, centre + half_width, method, count)
+
+
+def looks_independent(means: Any, error: float = 0.05) -> bool:
+    """Whether neighbours differ as much as others do: von Neumann's ratio, which is 2 for independent values.
+
+    Parameters
+    ----------
+    means : array_like of float, shape (batches,)
+        At least three, in order of time.
+    error : float
+        Probability, in (0, 1), that independent values do not look so.
+
+    Examples
+    --------
+    >>> looks_independent([1.0, 3.0, 2.0, 4.0, 1.0]), looks_independent(range(9))
+    (True, False)
+    """
+    means = check_numbers("means", means, "batch")
+    if len(means) < 3:
+        raise InputError(f"means: {len(means)} (expected at least 3)")
+    return is_random(means.tolist(), check_number("error", error, 0.0, 1.0, open_low=True, open_high=True))
+
+
+def is_random(means: list[float], error: float) -> bool:
+    """`looks_independent` of means that were checked."""
+    count = len(means)
+    centre = sum(means) / count
+    spread = sum((mean - centre) ** 2 for mean in means)
+    # Equal up to rounding: nothing varies, so that nothing depends.
+    if spread <= count * (1e-9 * max(map(abs, means))) ** 2:
+        return True
+    ratio = sum((after - before) ** 2 for before, after in itertools.pairwise(means)) / spread
+    return (1 - ratio / 2) * math.sqrt((count**2 - 1) / (count - 2)) < _critical_z(error)
+
+
+@functools.cache
+def _critical_z(error: float) -> float:
+    return -NormalDist().inv_cdf(error)
 
 
 def _mean_run(name: str, values: Any, fewest: int = 100) -> np.ndarray:
