@@ -43,9 +43,9 @@ lock: .venv/.ok  # resolve requirements.txt anew
 	sed -i.old 's/+cpu$$//' requirements.lock && rm requirements.lock.old
 
 clean:
-	rm -rf _build .venv *.egg-info
+	rm -rf _build build dist .venv *.egg-info
 
-.venv/.ok: requirements.lock pyproject.toml
+.venv/.ok: requirements.lock pyproject.toml setup.py
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install -q uv==0.13.9
 	$(BIN)/uv pip install -q --python $(BIN)/python --compile-bytecode $(TORCH) -r requirements.lock

@@ -2,7 +2,11 @@
 
 An afternoon's reading, each file with only the earlier ones known: `checks`, `requests.table` (what a request is),
 `engine.shapes`, `engine.batches` (the event loop), `latency.models`, `policies.plan` (what a policy is), `static`,
-`batch_size` (Algorithms 1 and 2), `bins`, `dynamic`, `runs.sla`, `metrics`, `run`, `named`, `simulation` (one call).
+`batch_size` (Algorithms 1 and 2), `bins`, `dynamic`, `runs.sla`, `metrics`, `run`, `batch_run`, `named`, `simulation`.
+
+Then by room: more of what comes in `requests`, who is next in `policies`, how long in `latency`, and what happened in
+`runs`; `continuous` is the step engine, `calibration` finds laws, `theory` checks both engines, `stats` has intervals,
+`planning` says what to deploy, `sweep` and `levels` simulate many times, `cli` has the same verbs in a terminal.
 """
 
 from __future__ import annotations
@@ -35,6 +39,7 @@ _HOME = {
     "StepControl": "continuous.control",
     "SLA": "runs.sla",
     "Run": "runs.run",
+    "load": "runs.files",
     "simulate": "simulation",
 }
 __all__ = list(_HOME)

@@ -9,6 +9,7 @@ import difflib
 import math
 import numbers
 from collections.abc import Callable, Collection, Iterable
+from pathlib import Path
 from typing import Any
 
 MAX_GPUS = MAX_BINS = 4096  # of a simulation; bins are lines of requests, and so are clients
@@ -84,6 +85,20 @@ def check_type(name: str, value: Any, kind: type | tuple[type, ...], expected: s
     if isinstance(value, type) or not isinstance(value, kind):  # a class has its instances' members, and would pass
         raise InputError(f"{name}: {value!r} (expected {expected})")
     return value
+
+
+def check_path(path: Any) -> Path:
+    """Return the path of a file, else raise `InputError`."""
+    if not isinstance(path, (str, Path)) or not Path(path).name or "\0" in str(path):
+        raise InputError(f"path: {path!r} (expected the path of a file)")
+    return Path(path)
+
+
+def check_format(name: str, found: Any, expected: int) -> None:
+    """Raise `InputError` if something stored has not the format that is read here."""
+    if found != expected:
+        age = "a later" if isinstance(found, int) and found > expected else "an earlier"
+        raise InputError(f"{name} of {age} version (format {found!r}; expected {expected})")
 
 
 def check_frame(name: str, frame: Any, columns: Collection[str]) -> Any:

@@ -69,16 +69,18 @@ def committed(name: str) -> Path:
 
 
 def shipped(name: str) -> Path:
-    """The path of a file of the repository's ``data`` folder, or `InputError`."""
-    return beside(f"data/{name}")
+    """The path of a file of the repository's ``data`` folder, of which an installed package has a copy.
 
-
-def beside(path: str) -> Path:
-    """Where a file of the repository lies, by its path there, or `InputError`."""
-    file = Path(__file__).resolve().parent.parent / path
-    if not file.is_file():
-        raise InputError(f"{path}: not found beside the package (expected simlib in a checkout of its repository)")
-    return file
+    Raises
+    ------
+    InputError
+        If it is in neither.
+    """
+    package = Path(__file__).resolve().parent
+    found = [file for folder in (package, package.parent) if (file := folder / "data" / name).is_file()]
+    if not found:
+        raise InputError(f"data/{name}: not found (expected simlib installed, or in a checkout of its repository)")
+    return found[0]
 
 
 def locate(name: str) -> Path:

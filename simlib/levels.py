@@ -177,7 +177,7 @@ def runs_of(
         for replication in progress(replications, f"level {level}, {source}"):
             table, trace = requests_of(level, requests, seed + replication, rate_rps, rps_scale, source)
             for name, policy in contenders.items():
-                summary = simulate(table, policy, preset, gpus).summary()
+                summary = simulate(table, policy, preset, gpus, sla=d_sla).summary()
                 rows.append(
                     {"level": level, "requests_from": source, "scheduler": name, "replication": replication}
                     | {"seed": seed + replication, "requests": len(table), "trace": trace}

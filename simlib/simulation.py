@@ -21,9 +21,10 @@ from simlib.named import execution_of, latency_of, policy_of, step_law_of
 from simlib.policies import bins as policies_bins
 from simlib.policies.plan import Plan
 from simlib.requests.table import RequestTable
+from simlib.runs.batch_run import BatchRun
 from simlib.runs.engine_run import EngineRun
 from simlib.runs.run import Run
-from simlib.runs.sla import SLA
+from simlib.runs.sla import ASSUMED, SLA
 
 BACKENDS = ("auto", "compiled", "stepped", "interpreted")
 OVERSIZE = ("error", "reject")
@@ -56,14 +57,15 @@ def simulate(
     latency : object, str, Path or callable
         A model, a preset's name (`presets.names`), ``"alpha,beta,gamma"`` in seconds, a CSV of measurements, or a
         function of the batch's shape. A measured model warns once where batches lie outside its measurements.
-        For continuous batching a law of steps, ``"a,b,c,d"`` in seconds, or a model that has one (`step_laws`).
+        For continuous batching a law of steps, ``"a,b,c,d"`` in seconds, or a model that has one (`latency.steps`).
     gpus : int
         Number of GPUs, >= 1.
-    execution : {"run_to_completion", "continuous"} or continuous.Continuous
+    execution : {"run_to_completion", "continuous"} or simlib.Continuous
         A GPU takes a batch and is busy until its longest request ends; or membership changes at each step, with the
         engine's settings.
     sla : float or str, optional
-        Deadline of the summary; default the policy's ``d_sla``.
+        Deadline of the summary; default the policy's ``d_sla``, of a policy without one 1 s end to end, assumed
+        (``run.sla.assumed``).
     oversize : {"error", "reject"}
         What to do with requests whose tokens alone exceed the memory: name the first and stop, or reject them all,
         which counts them as violations.
@@ -75,6 +77,7 @@ def simulate(
     Returns
     -------
     Run
+        A `BatchRun`, or of continuous batching an `EngineRun`.
 
     Raises
     ------
@@ -96,7 +99,7 @@ def simulate(
     gpus = check_integer("gpus", gpus, 1, MAX_GPUS)
     check_choice("backend", backend, BACKENDS)
     check_choice("oversize", oversize, OVERSIZE)
-    deadline = SLA.of(getattr(policy, "d_sla", 1.0) if sla is None else sla)
+    deadline = SLA.of(getattr(policy, "d_sla", ASSUMED) if sla is None else sla)
     if policy.needs_predictions and table.predicted_output_tokens is None:
         adds = 'simlib.predictors.predict(requests, simlib.predictors.Oracle(), family="mine") adds it'
         raise InputError(f"predicted_output_tokens: missing column (policy {policy.name} bins by it; {adds})")
@@ -116,7 +119,7 @@ def simulate(
         if table is not requests:  # a user's own numbers; what makes or reads tables knows its unit
             _report_idleness(table.arrival_s, served.service_s)
     model.report(table, served)
-    return Run(
+    return BatchRun(
         table=table,
         served=served,
         first_token_after_s=model.first_token_s(_shapes(served)),
@@ -124,7 +127,6 @@ def simulate(
         sla=deadline,
         policy=policy.name,
         notes=plan.notes,
-        binned=plan.edges is not None,
         edges=plan.edges,
         backend=backend,
         settings={"policy": repr(policy), "latency": repr(model), "execution": execution},
@@ -328,11 +330,9 @@ def _simulate_continuous(
     return EngineRun(
         table=table,
         served=served(table, law, gpus, rules, bin_of, backend, settings.control),
-        first_token_after_s=np.zeros(0),
         gpus=gpus,
         sla=sla,
         policy=policy.name,
-        binned=edges is not None,
         edges=edges,
         backend=backend,
         settings={"policy": repr(policy), "latency": repr(law), "execution": repr(settings)},

@@ -64,7 +64,7 @@ class Controllers:
     def sla(self, g, recent, tau, decodes):
         c, low, high = self.c, self.low[g], self.high[g]
         size = recent[:, 1].mean()
-        slow, fast = tau > c.d_sla + c.epsilon_s, tau < c.d_sla - c.epsilon_s
+        slow, fast = tau > c.target_s + c.epsilon_s, tau < c.target_s - c.epsilon_s
         if c.sla in ("paper", "printed"):
             if slow:
                 low, high = max(low - c.delta, self.least), max(size, low + c.alpha)
@@ -108,7 +108,7 @@ class Controllers:
             error = math.sqrt(variance / n)
             wanted = max(fitted, 0.0) + c.confidence * math.sqrt(variance / (x @ x))
             slope = min(wanted, slope) if wanted > 0 else slope
-        goal = size + (c.d_sla - tau - c.confidence * error) / slope
+        goal = size + (c.target_s - tau - c.confidence * error) / slope
         if slope == steepest and goal > size:
             goal = max(goal, size + 1)
         elif math.sqrt((x @ x) / n) < c.exploration * goal:

@@ -133,7 +133,6 @@ POLICIES = {
         lambda v: custom(capacity_tokens=v),
         (math.nan, -math.inf, "1", None, True, 0, -1, 10**400),
     ),
-    "Custom.d_sla": (lambda v: custom(d_sla=v), NOT_ABOVE_ZERO),
 }
 RULES = {
     "Rules.variant": (simlib.Rules, NO_CHOICES),

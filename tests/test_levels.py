@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import simlib
 from simlib import levels
 from simlib.checks import InputError
 
@@ -123,6 +124,13 @@ def test_rankings_cover_all_replications_and_show_ties(runs):
     assert rankings.groupby(levels.STUDY)["share"].sum().tolist() == pytest.approx([1.0] * 6)
     on_trace = rankings.query("level == 2 and requests_from == 'trace'")
     assert (on_trace["ranking"].str.startswith("static_fifo = dynamic_no_bins")).all()
+
+
+def test_every_scheduler_is_held_against_the_same_deadline():
+    table, _ = levels.requests_of(1, 200, 42)
+    late = levels.runs_of(1, requests=200, replications=1, d_sla=0.3).set_index("scheduler")["sla_violation_share"]
+    run = simlib.simulate(table, "static_fifo", levels.of(1).latency, 2)
+    assert late["static_fifo"] == run.summary(0.3)["sla_violation_share"] > run.summary(1.0)["sla_violation_share"]
 
 
 def test_every_scheduler_faces_the_same_requests():

@@ -8,6 +8,7 @@ import pytest
 
 import simlib
 from simlib import InputError
+from simlib.named import policy_of
 
 SMALL = simlib.Rules(memory=simlib.Memory(kv_gb_per_token=1 / 128))  # 1152 tokens
 
@@ -45,6 +46,21 @@ def test_the_deadline_is_the_policys_unless_another_is_given():
     assert share(simlib.DynamicNoBins(d_sla=0.02)) == 1.0
     assert share(simlib.DynamicNoBins(d_sla=0.02), sla=100.0) == 0.0
     assert share(simlib.DynamicNoBins(d_sla=100.0), sla="latency<=0.001") == 1.0
+
+
+@pytest.mark.parametrize("execution", ["run_to_completion", "continuous"])
+def test_a_deadline_that_nobody_gave_is_said_to_be_assumed(execution):
+    def deadline(policy, sla=None):
+        return simlib.simulate(table(), policy, simlib.Phases(0.01, 1e-5, 0.001, 1e-6), 1, execution, sla).sla
+
+    assert deadline("static_fifo") == simlib.SLA({"latency": 1.0}, assumed=True)
+    assert deadline("static_fifo", 1.0) == simlib.SLA({"latency": 1.0})
+    assert deadline(simlib.MultiBinDynamic(2, d_sla=0.3)) == simlib.SLA({"latency": 0.3})
+
+
+@pytest.mark.parametrize("name", ["static_fifo", "multi_bin_fixed", "shortest_predicted_first", "fair_share"])
+def test_a_policy_without_a_controller_has_no_deadline(name):
+    assert not hasattr(policy_of(name), "d_sla")
 
 
 @pytest.mark.parametrize("gpus", [1, 3, 64, 100])

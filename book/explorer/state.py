@@ -1,6 +1,6 @@
 """Where the explorer's controls stand: one checked position, the runs that it means, and the call that repeats them.
 
-First in the explorer's flow: `explorer.views` makes arrays of its runs, `explorer` shows them. Every control is said
+First in the explorer's flow: `views` makes arrays of its runs, `widget` shows them. Every control is said
 once, in `CONTROLS`, with its label and its range; the browser draws its inputs from there.
 """
 

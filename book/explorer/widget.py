@@ -20,15 +20,14 @@ from book.explorer import state as explorer_state
 from book.explorer import views
 from book.explorer.state import Position, position_of
 from simlib.checks import InputError, check_type
-from simlib.datasets import beside
 from simlib.requests.table import RequestTable
 
-SCRIPTS = "book/_static/explorer"  # of the repository
+SCRIPTS = Path(__file__).resolve().parents[1] / "_static" / "explorer"
 REST_S = 0.15  # a hand that drags moves on before that
 
 
 def _read(*names: str) -> str:
-    return "\n".join(beside(f"{SCRIPTS}/{name}").read_text(encoding="utf-8") for name in names)
+    return "\n".join((SCRIPTS / name).read_text(encoding="utf-8") for name in names)
 
 
 class Explorer(anywidget.AnyWidget):

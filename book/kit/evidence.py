@@ -1,6 +1,6 @@
 """Claims held against results: what kinds of evidence there are, and the verdict that follows from each.
 
-Knows no document: a ledger (`studies.original_claims`, `multi_bin_claims`, `sla_claims`) lists what was claimed and the
+Knows no document: a ledger (one for each of the three documents) lists what was claimed and the
 evidence, and this module judges. No verdict is typed.
 """
 

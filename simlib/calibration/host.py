@@ -1,6 +1,6 @@
 """Where a model is measured: the device that is there, its name and setting, and the libraries that drive it.
 
-Below `calibration`. torch and transformers load on first use, told to stay off the network.
+Below `measure`. torch and transformers load on first use, told to stay off the network.
 """
 
 from __future__ import annotations

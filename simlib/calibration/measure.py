@@ -1,7 +1,7 @@
 """Measure a causal language model: prefill and decode times over a grid of batches, prompts and outputs.
 
 Writes the CSV that `measurements` reads, row by row, and goes on where it ends. Static batches, as transformers runs
-them; what a serving engine does at each step is `engine_benchmarks`'. torch and transformers load on first use, and
+them; what a serving engine does at each step is `engine_benchmarks`'s. torch and transformers load on first use, and
 never reach for a network.
 """
 

@@ -181,7 +181,7 @@ def validate(
     ----------
     profile, log : str or Path
         Folder of a kernel profile (`kernel_profile.read`); a log of requests (`read_log`).
-    settings : continuous.Continuous
+    settings : simlib.Continuous
         The engine's limits, with the cache's size.
     models : sequence of {"profile", "affine", "affine-from-log"}
         Kernels and a constant per step; the affine law nearest to that; the affine law fitted to the log.

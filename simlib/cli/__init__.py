@@ -71,8 +71,10 @@ def _parser() -> argparse.ArgumentParser:
     most.add_argument("--latency", help="instead of the level's: as for simulate")
     most.add_argument("--gpus", type=int, default=2)
     most.add_argument("--k-bins", type=int, default=4, help="number of bins of multi_bin_dynamic (default 4)")
-    most.add_argument("--d-sla", type=float, default=1.0, help="the policies' deadline in seconds (default 1.0)")
-    most.add_argument("--sla", help="what is late, if not what misses that deadline: such as ttft<=0.5")
+    most.add_argument(
+        "--d-sla", type=float, default=1.0, help="deadline in seconds, and dynamic policies' aim (default 1.0)"
+    )
+    most.add_argument("--sla", help="what is late, if not what takes longer than --d-sla: such as ttft<=0.5")
     most.add_argument("--late-share", type=float, default=0.05, help="share that may be late (default 0.05)")
     most.add_argument("--requests", type=int, default=20_000, help="in a run (default 20000)")
     most.add_argument("--replications", type=int, default=40)
@@ -118,7 +120,7 @@ def _add_simulate(verbs: Any) -> None:
     one.add_argument(
         "--seconds-per-token", type=float, help="waiting that outweighs a predicted token (shortest_predicted_first)"
     )
-    one.add_argument("--d-sla", type=float, default=1.0, help="deadline in seconds (default 1.0)")
+    one.add_argument("--d-sla", type=float, help="deadline in seconds, and dynamic policies' aim (default 1.0)")
     one.add_argument("--variant", help="original, paper, printed or released (dynamic policies)")
     one.add_argument("--gpus", type=int, default=1)
     one.add_argument("--latency", default="original-synthetic", help=LATENCY)
@@ -146,6 +148,9 @@ def _simulate(options: argparse.Namespace) -> None:
     if options.trace is not None:
         run.trace(options.trace)
     if options.out is None:
+        if run.sla.assumed:
+            limit_s = run.sla.limits_s["latency"]
+            print(f"simlib: deadline: {limit_s:g} s end to end, assumed (--d-sla sets it)", file=sys.stderr)
         print(json.dumps(plain({**run.summary(), "rejected": run.rejected}), indent=2))
     else:
         write(options.out, run.requests.to_csv(index=False))
@@ -185,7 +190,8 @@ def _policy(options: argparse.Namespace) -> Any:
     for name in given:
         if name not in known:
             raise InputError(f"--{name.replace('_', '-')}: {given[name]} ({options.policy} has no such setting)")
-    return kind(**given, **({"d_sla": options.d_sla} if "d_sla" in known else {}))
+    aim = {"d_sla": options.d_sla} if options.d_sla is not None and "d_sla" in known else {}
+    return kind(**given, **aim)
 
 
 def _predicted(table: Any, options: argparse.Namespace, needed: bool) -> Any:

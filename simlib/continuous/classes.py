@@ -37,7 +37,7 @@ def gpu_s(table: RequestTable, law: Any, rules: StepRules) -> np.ndarray:
 def edges(table: RequestTable, law: Any, rules: StepRules, gpus: int) -> np.ndarray:
     """Inner edges of the classes, in predicted tokens: below each one lies the work of the GPUs of the classes below.
 
-    Of `rules.classes` classes class c has the GPUs from ``c * gpus // classes`` to before the next class's first.
+    Of `StepRules.classes` classes class c has the GPUs from ``c * gpus // classes`` to before the next class's first.
     Requests of one predicted length are not divided: an edge lies where the work below it is nearest to its share.
     Work is that of the true lengths, in hindsight: whoever runs such a router has seen what each class takes, so poor
     predictions send requests to the wrong class, but do not leave a class with too few GPUs.

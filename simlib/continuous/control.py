@@ -2,7 +2,7 @@
 
 The settings (`StepControl`), and the kernels that the step loop calls: `watch` sees each step, `finish` each request
 that ends, and every so many decode steps `tick` sets the GPU's cap, ``min(b_mem, b_sla)``, or its budget of tokens.
-The rules themselves are those of `batching`, fed with what an engine can see, and two more: `regression_rule` and
+The rules themselves are those of `batch_size`, fed with what an engine can see, and two more: `regression_rule` and
 `aimd_rule`. Each GPU has a controller of its own.
 """
 
@@ -78,19 +78,19 @@ class StepControl:
 
     Parameters
     ----------
-    d_sla : float
-        Deadline of a decode step (the time between two tokens), seconds, > 0; with ``feedback="service"`` or
-        ``"latency"`` that of a request.
+    target_s : float
+        What it steers towards: the time of a decode step (between two tokens), seconds, > 0; with
+        ``feedback="service"`` or ``"latency"`` that of a request.
     sla : {"paper", "printed", "original", "regression", "aimd"}, optional
         Algorithm 2 kept within its bounds; to the letter; the original system's rule; step times regressed on batch
         sizes; additive increase, multiplicative decrease. None: memory alone.
     memory : {"paper", "printed", "released", "original"}, optional
-        Algorithm 1's variant; needs the engine's ``kv_tokens``. None: deadline alone.
+        Algorithm 1's variant; needs the engine's ``kv_tokens``. None: target alone.
     steers : {"seats", "budget"}
         What `sla` sets: the sequences that run at once, or the tokens of a step, decodes and prompts together (the
         chunk size); `memory` bounds the sequences either way.
     feedback : {"step", "decode", "service", "latency"}
-        What is held against the deadline: recent steps that decode; those of them without a prompt; recent requests'
+        What is held against the target: recent steps that decode; those of them without a prompt; recent requests'
         time from admission to completion, or from arrival.
     interval_steps, window_steps, window_requests : int
         Decode steps from one decision to the next; decode steps, and finished requests, that recent means cover.
@@ -112,11 +112,11 @@ class StepControl:
 
     Examples
     --------
-    >>> StepControl(d_sla=0.05, memory="paper").sla
+    >>> StepControl(target_s=0.05, memory="paper").sla
     'paper'
     """
 
-    d_sla: float = 0.05
+    target_s: float = 0.05
     sla: str | None = "paper"
     memory: str | None = None
     steers: str = "seats"
@@ -138,7 +138,7 @@ class StepControl:
     memory_factor: float = 0.95
 
     def __post_init__(self) -> None:
-        check_number("d_sla", self.d_sla, 0.0, open_low=True)
+        check_number("target_s", self.target_s, 0.0, open_low=True)
         for name, known in (("sla", SLA_RULES), ("memory", MEMORY_RULES)):
             if getattr(self, name) is not None:
                 check_choice(name, getattr(self, name), known)
@@ -170,7 +170,7 @@ class StepControl:
     def check(self, law: Any, max_seqs: int, token_budget: int, kv_tokens: int | None) -> None:
         """Raise `InputError` if an engine with these settings cannot be controlled so.
 
-        A deadline below the fastest step, that of one sequence with one token of context, can never be met.
+        A target below the fastest step, that of one sequence with one token of context, can never be met.
         """
         name, most = ("max_seqs", max_seqs) if self.steers == "seats" else ("token_budget", token_budget)
         for bound in ("b_min", "b_max", "b_start"):
@@ -181,10 +181,9 @@ class StepControl:
         shape = np.zeros(len(SHAPE))
         shape[[N_DECODES, CONTEXT, LONGEST]] = 1.0
         fastest_s = float(law.law(shape, law.params))
-        if self.sla is not None and self.d_sla < fastest_s:
-            raise InputError(
-                f"d_sla: {self.d_sla} (expected at least the fastest step, {fastest_s:.6g} s: it can never be met)"
-            )
+        if self.sla is not None and self.target_s < fastest_s:
+            least = f"at least the fastest step, {fastest_s:.6g} s: it can never be met"
+            raise InputError(f"target_s: {self.target_s} (expected {least})")
 
     def arrays(self, rules: StepRules, gpus: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The loop's arrays: a controller a GPU, the two rules' numbers, room for decisions."""
@@ -197,7 +196,7 @@ class StepControl:
         both = ((self.sla, SLA_RULES, (least, most)), (self.memory, MEMORY_RULES, bounds))
         for row, (rule, known, bound) in enumerate(both):
             variant = rule if rule in VARIANTS else "paper"
-            settings[row, :PARAMS] = self._rules(variant, MAX_BATCH).params(self.d_sla)
+            settings[row, :PARAMS] = self._rules(variant, MAX_BATCH).params(self.target_s)
             settings[row, B_LEAST], settings[row, B_MOST] = bound
             settings[row, RULE] = -1 if rule is None else known.index(rule)
         tokens = float(rules.blocks << rules.bits)
@@ -214,7 +213,7 @@ class StepControl:
         return control, settings, np.zeros((gpus, DECISIONS, len(DECIDED)))
 
 
-# The rules' numbers: batching's, then these; the rule of the memory's row, all of them of the deadline's.
+# The rules' numbers: batching's, then these; the rule of the memory's row, all of them of the target's.
 RULE = PARAMS
 STEERS, SIGNAL, INTERVAL, WINDOW, REQUESTS_SEEN, BACKOFF, CONFIDENCE, EXPLORATION = range(RULE + 1, RULE + 9)
 SETTINGS = RULE + 9
@@ -314,7 +313,7 @@ def recent_requests(row: np.ndarray, settings: np.ndarray) -> None:
 
 
 def regression_rule(row: np.ndarray, settings: np.ndarray) -> int:
-    """Kernel: where the line of step time over size meets the deadline; returns the branch (`batch_size.BRANCHES`).
+    """Kernel: where the line of step time over size meets the target; returns the branch (`batch_size.BRANCHES`).
 
     ``b = b_mean + (D - tau_mean - z e_mean) / slope``, which is (D - a) / slope. The slope is the regression's, raised
     by z of its errors, and at most tau_mean / b_mean, that of a line through the origin: fixed times are not negative.

@@ -76,7 +76,8 @@ from simlib.continuous.state import (
     take,
     unlink,
 )
-from simlib.engine.compiled import MORE, one_at_a_time, uncounted
+from simlib.engine.borrowed import uncounted
+from simlib.engine.compiled import MORE, one_at_a_time
 from simlib.engine.shapes import CHUNKS, CONTEXT, CONTEXT_SLOPE, LONGEST, PREFILL
 from simlib.latency.steps import linear_law
 from simlib.policies.orders import FAIR

@@ -64,7 +64,7 @@ class Continuous:
         one more, at most one a GPU; by default one a GPU. Where they are cut: `classes.edges`.
     timeout_s : float, optional
         A client who has waited for so long, and was not admitted, is gone.
-    control : step_control.StepControl, optional
+    control : control.StepControl, optional
         A controller on each GPU, which sets how many sequences run at once, or the tokens of a step, within the above.
 
     Examples

@@ -68,7 +68,7 @@ class State(NamedTuple):
     steps r modulo a block. `gaps` is a histogram of the times between tokens; `real` and `bits` are one number, as a
     float and as its bits. `place` and `filled` are of sequences that lost their memory, where blocks are used again:
     see `kept`. `counters` has the tokens that each waiting list was given, where shares are fair; the next
-    three are `step_control`'s. `progress` counts the requests that have arrived.
+    three are `control`'s. `progress` counts the requests that have arrived.
     """
 
     numbers: np.ndarray

@@ -18,7 +18,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from simlib.engine.compiled import MORE, borrowed, bound, called, compiled, is_own, one_at_a_time, uncounted, until_done
+from simlib.engine.borrowed import borrowed, pointer_to, uncounted
+from simlib.engine.compiled import MORE, bound, called, compiled, is_own, one_at_a_time, until_done
 from simlib.engine.shapes import BATCH_COLUMNS, BLOCK_BITS, BLOCK_TOKENS, Waiting
 
 SIZE, MAX_PROMPT, SUM_PROMPT, MAX_OUTPUT, SUM_OUTPUT, MAX_TOTAL, SQUARES, BLOCKS, GIVEN, NUMBER, GPU, SERVICE = range(
@@ -252,7 +253,7 @@ def serve(
 
     Parameters
     ----------
-    plan : schedulers.Plan
+    plan : policies.plan.Plan
         `decide`, `learn`, `params`, `memory` and the names of the notes.
     way : callable
         `interpreted`, `all_compiled` or `stepped.stepped`: everything in plain Python; everything compiled; the loop
@@ -305,14 +306,12 @@ def signatures() -> SimpleNamespace:
     """Numba types of everything that crosses between the engine, a policy and a law."""
     from numba import types
 
-    from simlib.engine.borrowed import Borrowed
-
     ints, floats, table = types.int64[::1], types.float64[::1], types.float64[:, ::1]
     waiting = types.NamedTuple([ints] * 4 + [floats] + [ints] * 2, Waiting)
     job = types.NamedTuple([ints, ints, floats, ints, ints], Job)
     batches = types.NamedTuple([floats, floats, ints, ints, ints, floats, floats, table, ints], Batches)
     state = types.NamedTuple([floats, floats, table, floats, ints], State)
-    decide = types.UniTuple(types.int64, 2)(types.float64, types.int64, Borrowed(waiting), floats, table, floats)
+    decide = types.UniTuple(types.int64, 2)(types.float64, types.int64, pointer_to(waiting), floats, table, floats)
     learn = types.void(types.float64, types.int64, floats, floats, table)
     law = types.float64(floats, floats)
     decides, learns, times = (types.FunctionType(s) for s in (decide, learn, law))

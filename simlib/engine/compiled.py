@@ -26,6 +26,8 @@ from typing import Any
 
 import numpy as np
 
+from simlib.engine.borrowed import borrowed, twins, uncounted
+
 WORTHWHILE = 20_000  # requests
 MORE = -1  # a loop's answer that it has come back before its end
 _compiling = threading.RLock()
@@ -120,16 +122,6 @@ def is_worthwhile(requests: int) -> bool:
 _in_plain_python: list[int] = []
 
 
-def uncounted(value: Any) -> Any:
-    """The same array, or tuple of arrays; in a compiled kernel without a reference count (`simlib.engine.borrowed`)."""
-    return value
-
-
-def borrowed(value: Any) -> Any:
-    """The same tuple of arrays; in a compiled kernel behind one pointer (`simlib.engine.borrowed`)."""
-    return value
-
-
 def until_done(loop: Callable[..., int], *arguments: Any) -> int:
     """Run a loop to its end, which it comes back before: only between two calls does Python hear Ctrl-C."""
     outcome = MORE
@@ -167,9 +159,7 @@ def _twin(value: Any, made: dict[FunctionType, Any], within_ours: bool = False) 
     if not isinstance(value, FunctionType):
         return value
     if value in (uncounted, borrowed):
-        from simlib.engine import borrowed as kinds
-
-        return getattr(kinds, value.__name__)
+        return getattr(twins(), value.__name__)
     if value in made:
         return made[value]
     import numba
@@ -265,7 +255,7 @@ def _source(function: FunctionType) -> str:
                 reached.add(value)
             elif isinstance(value, int | float | str | tuple):
                 held.add(f"{name}={value!r}")
-    files = sorted({inspect.getfile(kernel) for kernel in reached})
+    files = sorted({inspect.getfile(kernel) for kernel in (*reached, borrowed)})  # its types are in signatures
     held.update(kernel.__qualname__ for kernel in reached)
     digest = hashlib.sha256("\n".join(sorted(held)).encode())
     for file in files:
@@ -287,6 +277,7 @@ class _Disk:
 
     def load_overload(self, signature: Any, target: Any) -> Any:
         """The machine code, linked; None: compile."""
+        from numba.core import sigutils
         from numba.core.compiler import CompileResult
 
         target.refresh()
@@ -295,7 +286,9 @@ class _Disk:
             content = file.read_bytes()
             head, content = content[: len(made_for)], content[len(made_for) :]
             if head == hashlib.sha256(made_for + content).digest():
-                return CompileResult._rebuild(target, *pickle.loads(content))
+                found = CompileResult._rebuild(target, *pickle.loads(content))
+                if found.signature.args == sigutils.normalize_signature(signature)[0]:
+                    return found
         except Exception:  # whatever lies there, it can be compiled again
             pass
         if sys.stderr.isatty() and not self.called:

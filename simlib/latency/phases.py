@@ -1,6 +1,6 @@
 """Service times from what a batch does: prefill, which grows with batch × prompt, and decode, which grows with output.
 
-Laws of the `forms` that are fitted, as kernels like those of `models`; `measured` says where a fitted one holds.
+Laws of the forms that `forms` names, as kernels like those of `models`; `measured` says where a fitted one holds.
 """
 
 from __future__ import annotations

@@ -52,7 +52,7 @@ class Search:
         The deadline.
     late_share : float
         Share of late requests that is allowed, in (0, 1).
-    execution : str or continuous.Continuous or mapping
+    execution : str or simlib.Continuous or mapping
         As for `simulate`; or one a policy's name, the others run to completion.
     requests : int
         Requests in a run. A tenth of them warms up, another goes on behind; those between are scored by arrival.

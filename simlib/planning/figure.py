@@ -13,7 +13,7 @@ MOST = 2.0  # of its limit: beyond, a curve has left the picture
 
 
 def by_load(curve: pd.DataFrame) -> Figure:
-    """Mean over draws of each objective's value over its limit, with the range of the draws (`Planner.curve`)."""
+    """Mean over draws of each objective's value over its limit, with the range of the draws (`plan.Plan.curve`)."""
     figure, axis = plt.subplots(figsize=(7, 3.4), layout="constrained")
     for place, (name, rows) in enumerate(curve.groupby("objective", sort=False)):
         color = COLORS[place % len(COLORS)]

@@ -113,7 +113,7 @@ def joint_optimum(
     -----
     The programme of `joint_bins.joint_optimum`: a bin's best batch does not depend on the other bins. Edges
     are chosen among `CUTS` (all distinct predictions, where there are no more), sizes among `SIZES`, from lengths told
-    apart in 48 steps of a constant ratio; what is returned is judged as `capacity` does. A batch of more than one must
+    apart in 48 steps of a constant ratio; what is returned is judged as by `capacity`. A batch of more than one must
     be met by three batches of the bin's rows.
 
     Examples

@@ -34,7 +34,7 @@ def equal_mass(lengths_tokens: np.ndarray, k_bins: int) -> np.ndarray:
 
 
 def _counted_quantiles(lengths: np.ndarray, shares: np.ndarray) -> np.ndarray:
-    """`np.quantile` of fewer lengths than requests, to the last bit, from how often each occurs: nothing is sorted."""
+    """`numpy.quantile`, to the last bit, from how often each length occurs: nothing is sorted."""
     up_to = np.cumsum(np.bincount(lengths))
     place = shares * (len(lengths) - 1)
     below = np.floor(place)

@@ -49,8 +49,6 @@ class Custom:
         Names of what `decide` writes into `note`; they become columns of ``run.controller``.
     capacity_tokens : float
         Tokens that a batch may hold.
-    d_sla : float
-        Deadline for the run's summary, seconds.
     """
 
     name: str
@@ -62,7 +60,6 @@ class Custom:
     memory: Any = ((0.0,),)
     notes: tuple[str, ...] = ()
     capacity_tokens: float = np.inf
-    d_sla: float = 1.0
     work_conserving: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
@@ -70,7 +67,6 @@ class Custom:
         check_kernel(f"policy {self.name}, decide", self.decide, DECIDE_SEES)
         check_kernel(f"policy {self.name}, learn", self.learn, LEARN_SEES)
         check_integer("k_bins", self.k_bins, 1, bins.MAX_BINS)
-        check_number("d_sla", self.d_sla, 0.0, open_low=True)
         check_bounds(self.bounds, self.k_bins)
         if not (isinstance(self.capacity_tokens, float) and self.capacity_tokens == np.inf):
             check_number("capacity_tokens", self.capacity_tokens, 1.0)

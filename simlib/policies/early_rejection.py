@@ -1,6 +1,6 @@
 """Early rejection: dynamic batches that do not serve whoever is late already.
 
-Beside `schedulers`, whose dynamic policies it extends. A request whose wait and expected service together exceed the
+Beside `dynamic`, whose dynamic policies it extends. A request whose wait and expected service together exceed the
 deadline is turned away: it would be late anyhow, and its time goes to those that can be in time. It counts as late.
 """
 

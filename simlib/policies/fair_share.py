@@ -1,6 +1,6 @@
 """Fair shares between clients: virtual token counters, in both executions.
 
-Beside `schedulers`. Sheng et al., Fairness in Serving Large Language Models (OSDI 2024): a counter a client counts the
+Beside `dynamic`. Sheng et al., Fairness in Serving Large Language Models (OSDI 2024): a counter a client counts the
 service that it was given, in weighted tokens; of those that wait, whoever has the least is served next. A client that
 comes back after nobody of it waited is lifted to the least of those that wait: idleness earns no credit.
 """
@@ -8,7 +8,7 @@ comes back after nobody of it waited is lifted to the least of those that wait: 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
@@ -19,12 +19,6 @@ from simlib.policies.batch_size import MAX_BATCH
 from simlib.policies.plan import Plan, learn_nothing
 from simlib.requests.clients import clients_of
 from simlib.requests.table import RequestTable
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from simlib.runs.run import Run
-
 
 COUNTER, SEEN = 0, 1  # columns of a client's row; the row behind the last one has in COUNTER whom a GPU served last
 SIZE, OUTPUT_WEIGHT = 0, 1
@@ -99,7 +93,6 @@ class FairShare:
     name: ClassVar[str] = "fair_share"
     work_conserving: ClassVar[bool] = True
     needs_predictions: ClassVar[bool] = True
-    d_sla: ClassVar[float] = 1.0
 
     def __post_init__(self) -> None:
         check_integer("batch_size", self.batch_size, 1, MAX_BATCH)
@@ -120,25 +113,3 @@ class FairShare:
 def _lines(table: RequestTable) -> bins.Queues:
     codes = clients_of(table)
     return bins.queues(codes, int(codes.max()) + 1)
-
-
-def by_client(run: Run, sla: Any = None) -> pd.DataFrame:
-    """What each client got of a run.
-
-    Returns
-    -------
-    pandas.DataFrame
-        ``client, requests, latency_mean_s, sla_violation_share``, in order of first appearance; means cover what was
-        completed.
-    """
-    import pandas as pd
-
-    from simlib.runs.metrics import request_times, violations
-
-    codes = clients_of(run.table)
-    labels = np.asarray(run.table.labels["client"])[np.unique(codes, return_index=True)[1]]
-    frame = pd.DataFrame({"code": codes, "latency": request_times(run)["latency"], "late": violations(run, sla)})
-    found = frame.groupby("code").agg(
-        requests=("late", "size"), latency_mean_s=("latency", "mean"), sla_violation_share=("late", "mean")
-    )
-    return found.reset_index(drop=True).assign(client=labels)[["client", *found.columns]]

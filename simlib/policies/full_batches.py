@@ -59,7 +59,6 @@ class MultiBinFixed:
     name: ClassVar[str] = "multi_bin_fixed"
     work_conserving: ClassVar[bool] = False
     needs_predictions: ClassVar[bool] = True
-    d_sla: ClassVar[float] = 1.0
 
     def __post_init__(self) -> None:
         check_integer("k_bins", self.k_bins, 1, bins.MAX_BINS)

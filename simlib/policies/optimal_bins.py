@@ -1,6 +1,6 @@
 """The best bins for given lengths: an exact dynamic programme over their distinct values.
 
-Beside `binning`, which offers it as the rule ``optimal``. A batch works as long as its longest request, so bins are to
+Beside `bins`, which offers it as the rule ``optimal``. A batch works as long as its longest request, so bins are to
 minimise the work a request, sum_i p_i E[max of B_i | bin i] / B_i; for one batch size B this is the expected batch time
 over B (equation (2) of the Multi-Bin paper, arXiv 2412.04504). Lengths stand for times: a server works a token at a
 time. Bins fitted to a sample look better on it than they are, so that `optimal` also judges them on rows unseen.

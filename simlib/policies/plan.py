@@ -20,7 +20,7 @@ class Plan(NamedTuple):
 
     Parameters
     ----------
-    queues : binning.Queues
+    queues : bins.Queues
         In which queue each request will stand.
     decide : callable
         ``decide(now_s, gpu, waiting, params, memory, note) -> (queue, size)``; 0 waits, -n turns n away.

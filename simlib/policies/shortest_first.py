@@ -70,7 +70,6 @@ class ShortestPredictedFirst:
     name: ClassVar[str] = "shortest_predicted_first"
     work_conserving: ClassVar[bool] = True
     needs_predictions: ClassVar[bool] = True
-    d_sla: ClassVar[float] = 1.0
 
     def __post_init__(self) -> None:
         if self.seconds_per_token is not None and not self.ignores_waiting:

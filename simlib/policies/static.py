@@ -49,7 +49,6 @@ class StaticFIFO:
     name: ClassVar[str] = "static_fifo"
     work_conserving: ClassVar[bool] = True
     needs_predictions: ClassVar[bool] = False
-    d_sla: ClassVar[float] = 1.0
 
     def __post_init__(self) -> None:
         check_integer("batch_size", self.batch_size, 1, MAX_BATCH)

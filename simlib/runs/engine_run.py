@@ -1,13 +1,10 @@
-"""What happened in a run of continuous batching: a run like any other, and what only such an engine has.
-
-The times between tokens, how full the cache was, who was preempted, and both sides of the identity between the time
-that the GPUs were busy and the totals of their steps.
-"""
+"""What happened in a run of continuous batching: times between tokens, how full the cache was, who was preempted."""
 
 from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -16,8 +13,7 @@ import numpy as np
 
 from simlib.checks import InputError, check_probability
 from simlib.continuous.control import DECIDED, KEPT, StepControl
-from simlib.continuous.serve import Served
-from simlib.continuous.serve import served as engine_served
+from simlib.continuous.serve import Served, served
 from simlib.continuous.state import GAP_BINS, GAP_LOW, LOGGED, NUMBERS, TIMES, StepRules
 from simlib.latency.kernel_profile import ProfileLaw
 from simlib.latency.steps import StepLaw
@@ -30,30 +26,34 @@ if TYPE_CHECKING:
 
 
 LAWS = {kind.__name__: kind for kind in (StepLaw, ProfileLaw)}  # that can be written to a file
+SAMPLED = ("start_s", "running", "waiting", "kv_tokens")
 COLUMNS = ("start_s", "first_token_s", "completion_s", "gpu")
 ARRAYS = ("numbers", "totals_s", "gaps", "series", "control", "decisions")
+KINDS = ("decode", "prefill", "mixed")  # of steps
 MOST_STEPS = 10_000_000  # of a GPU, that are logged
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class EngineRun(Run):
     """A finished run of continuous batching.
 
     Attributes
     ----------
-    law : step_laws.StepLaw or step_laws.ProfileLaw
+    served : continuous.serve.Served
+        Each request's times and GPU, each GPU's totals.
+    law : latency.steps.StepLaw or latency.kernel_profile.ProfileLaw
         How long the steps took.
-    rules : step_state.StepRules
+    rules : continuous.state.StepRules
         The engine's settings as the step loop reads them.
     bin_of : ndarray of int
         The bin of each request; empty without bins.
-    control : step_control.StepControl, optional
+    control : continuous.control.StepControl, optional
         Each GPU's controller.
     """
 
-    law: Any = None
-    rules: StepRules | None = None
-    bin_of: np.ndarray | None = None
+    law: Any
+    rules: StepRules
+    bin_of: np.ndarray
     control: StepControl | None = None
 
     @property
@@ -75,6 +75,11 @@ class EngineRun(Run):
     def rows(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Each request's row in what follows, its own; admission, first token and completion by row."""
         return np.arange(len(self.table)), *self.times
+
+    @property
+    def places(self) -> dict[str, Any]:
+        """Each request's ``gpu, batch, bin``, -1 where it has none; an engine has no batches."""
+        return {"gpu": self.served.gpu, "batch": -1, "bin": -1 if self.edges is None else self.bin_of}
 
     @property
     def rejected(self) -> int:
@@ -99,13 +104,13 @@ class EngineRun(Run):
     @property
     def batch_size_mean(self) -> float:
         """Sequences that decode in a step that decodes, on average."""
-        steps = int(self.served.numbers[:, NUMBERS.index("step")].sum())
+        steps = self._total("step")
         return self._total("sum_decodes") / steps if steps else 0.0
 
     @property
     def kv_peak_tokens(self) -> int:
         """Most tokens' worth of blocks that a GPU had given out at once."""
-        return int(self.served.numbers[:, NUMBERS.index("peak")].max()) * self.block_tokens
+        return int(self._numbers("peak").max()) * self.block_tokens
 
     def itl_s(self, share: float) -> float:
         """A quantile of the times between two tokens of a request, over all requests, seconds; `share` in [0, 1].
@@ -127,25 +132,9 @@ class EngineRun(Run):
         return self.itl_s(0.99)
 
     @cached_property
-    def requests(self) -> pd.DataFrame:
-        """The input's columns and ``start_s, first_token_s, completion_s, gpu, batch, bin``; no batches: -1."""
-        frame = self.table.frame()
-        for name, values in self.times._asdict().items():
-            frame[name] = values
-        return frame.assign(gpu=self.served.gpu, batch=-1, bin=self.bin_of if self.binned else -1)
-
-    @cached_property
     def kv(self) -> pd.DataFrame:
         """How full each GPU was, now and then: ``start_s, gpu, running, waiting, kv_tokens, kv_share``."""
-        import pandas as pd
-
-        frames = []
-        for gpu, (rows, numbers) in enumerate(zip(self.served.series, self.served.numbers, strict=True)):
-            rows = rows[: numbers[NUMBERS.index("sampled")]]
-            frame = pd.DataFrame(rows, columns=["start_s", "running", "waiting", "kv_tokens"])
-            frame.insert(1, "gpu", gpu)
-            frames.append(frame)
-        frame = pd.concat(frames, ignore_index=True).astype({"running": int, "waiting": int})
+        frame = _under_each_other(self.served.series, self._numbers("sampled"), SAMPLED, ("running", "waiting"))
         frame["kv_share"] = frame["kv_tokens"] / self.blocks
         frame["kv_tokens"] *= self.block_tokens
         return frame
@@ -161,17 +150,10 @@ class EngineRun(Run):
 
         Of a long run every so many of its decisions.
         """
-        import pandas as pd
-
         if self.control is None:
             return self.kv
-        rows = []
-        for gpu, (row, decisions) in enumerate(zip(self.served.control, self.served.decisions, strict=True)):
-            frame = pd.DataFrame(decisions[: int(row[KEPT])], columns=list(DECIDED))
-            frame.insert(1, "gpu", gpu)
-            rows.append(frame)
-        whole = dict.fromkeys(("cap", "b_mem", "b_sla", "branch", "running"), int)
-        return pd.concat(rows, ignore_index=True).astype(whole)
+        whole = ("cap", "b_mem", "b_sla", "branch", "running")
+        return _under_each_other(self.served.decisions, self.served.control[:, KEPT].astype(int), DECIDED, whole)
 
     @property
     def identity(self) -> dict[str, float]:
@@ -208,26 +190,46 @@ class EngineRun(Run):
         InputError
             If a GPU made more than 10,000,000 steps.
         """
-        import pandas as pd
-
-        most = int(self.served.numbers[:, NUMBERS.index("steps")].max())
+        most = int(self._numbers("steps").max())
         if most > MOST_STEPS:
             raise InputError(f"run: {most} steps of a GPU (expected at most {MOST_STEPS} to be logged: a shorter run)")
-        served, frames = (
-            engine_served(self.table, self.law, self.gpus, self.rules, self.bin_of, self.backend, self.control, most),
-            [],
-        )
-        for gpu, (rows, numbers) in enumerate(zip(served.steps, served.numbers, strict=True)):
-            frame = pd.DataFrame(rows[: numbers[NUMBERS.index("stored")]], columns=LOGGED)
-            frame.insert(0, "gpu", gpu)
-            frames.append(frame)
-        frame = pd.concat(frames, ignore_index=True).rename(columns={"blocks": "kv_tokens"})
-        whole = [name for name in frame if not name.endswith("_s") and name not in ("squares", "prefill_context")]
-        frame = frame.astype(dict.fromkeys(whole, int))
-        frame["kv_tokens"] *= self.block_tokens
-        return frame
+        again = served(self.table, self.law, self.gpus, self.rules, self.bin_of, self.backend, self.control, most)
+        stored = again.numbers[:, NUMBERS.index("stored")]
+        whole = [name for name in LOGGED if not name.endswith("_s") and name not in ("squares", "prefill_context")]
+        frame = _under_each_other(again.steps, stored, LOGGED, whole)[["gpu", *LOGGED]]
+        frame["blocks"] *= self.block_tokens
+        return frame.rename(columns={"blocks": "kv_tokens"})
 
-    def _stored(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    def slices(self) -> pd.DataFrame:
+        """What the GPUs did: ``gpu, start_s, time_s, size, name`` and of `steps` what a row tells, one row a row of it.
+
+        In order of start on each GPU, where they do not overlap; `size` is the number of requests.
+        """
+        steps = self.steps.rename(columns={"seats": "size"})
+        kind = np.where(steps["chunks"] == 0, 0, np.where(steps["decodes"] == 0, 1, 2))
+        names = [
+            f"{KINDS[number]} of {size}" + (f", {count} steps" if count > 1 else "")
+            for number, size, count in zip(kind, steps["size"], steps["steps"], strict=True)
+        ]
+        columns = ["steps", "decodes", "prefill_tokens", "context_tokens", "kv_tokens"]
+        return steps[["gpu", "start_s", "time_s", "size"]].assign(name=names, **steps[columns])
+
+    def passed(self, done: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+        """In which of `slices` each request had its first and its last token; -1 where it was not served."""
+        first, last = (np.full(len(self.table), -1) for _ in range(2))
+        gpus, ends_s = done["gpu"].to_numpy(), (done["start_s"] + done["time_s"]).to_numpy()
+        for gpu in range(self.gpus):
+            own, rows = np.flatnonzero(gpus == gpu), np.flatnonzero(self.served.gpu == gpu)
+            for found, times_s in ((first, self.times.first_token_s), (last, self.times.completion_s)):
+                place = np.searchsorted(ends_s[own], times_s[rows] * (1 - 1e-12))
+                found[rows] = own[np.minimum(place, len(own) - 1)]
+        return first, last
+
+    def occupancy(self) -> pd.DataFrame:
+        """How many places of each GPU are taken: `slices`; nobody is ``finished``, who leaves with the last token."""
+        return self.slices()[["gpu", "start_s", "time_s", "size"]].assign(finished=0)
+
+    def stored(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """Columns of requests; what does not grow with them, packed into text."""
         if type(self.law) not in LAWS.values():
             raise InputError(f"latency: {self.law!r:.80} (expected {' or '.join(LAWS)} for a run that is saved)")
@@ -244,7 +246,8 @@ class EngineRun(Run):
         return {name: getattr(self.served, name) for name in COLUMNS} | {"bin_of": self.bin_of}, about
 
     @staticmethod
-    def _restored(columns: dict[str, pa.ChunkedArray], about: dict[str, Any]) -> dict[str, Any]:
+    def parts(columns: dict[str, pa.ChunkedArray], about: dict[str, Any]) -> dict[str, Any]:
+        """This kind's own parts, from what `stored` gave."""
         packed = io.BytesIO(base64.b64decode(about["arrays"]))
         with np.load(packed, allow_pickle=False) as arrays:
             kind = LAWS[about["law"]]
@@ -256,15 +259,30 @@ class EngineRun(Run):
         no_log = np.zeros((about["gpus"], 0, len(LOGGED)))
         return {
             "served": Served(**times, **kept, steps=no_log),
-            "first_token_after_s": np.zeros(0),
             "law": law,
             "rules": StepRules(**about["rules"]),
             "bin_of": bin_of,
             "control": None if about["control"] is None else StepControl(**about["control"]),
         }
 
+    def _numbers(self, name: str) -> np.ndarray:
+        return self.served.numbers[:, NUMBERS.index(name)]
+
     def _total(self, name: str) -> int:
-        return int(self.served.numbers[:, NUMBERS.index(name)].sum())
+        return int(self._numbers(name).sum())
 
     def _times(self, name: str) -> np.ndarray:
         return self.served.totals_s[:, TIMES.index(name)]
+
+
+def _under_each_other(
+    rows: np.ndarray, counts: np.ndarray, columns: Sequence[str], whole: Sequence[str]
+) -> pd.DataFrame:
+    """The first rows of each GPU, so many of them, one GPU under the other; `whole` columns as integers."""
+    import pandas as pd
+
+    frame = pd.DataFrame(
+        np.concatenate([own[:count] for own, count in zip(rows, counts, strict=True)]), columns=columns
+    )
+    frame.insert(1, "gpu", np.repeat(np.arange(len(counts)), counts))
+    return frame.astype(dict.fromkeys(whole, int))

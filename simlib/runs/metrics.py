@@ -1,37 +1,25 @@
 """From a run to numbers with the field's names.
 
-Reads a `run.Run`, simulates nothing: a second look, under another deadline, costs no second run.
+Reads a run of either kind (`Finished`), simulates nothing: a second look, under another deadline, costs no second run.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
-from simlib.checks import InputError, check_number
+from simlib.checks import InputError
+from simlib.requests.clients import clients_of
+from simlib.requests.table import RequestTable
+from simlib.runs import tally
 from simlib.runs.sla import METRICS, SLA
 from simlib.runs.stability import label
-from simlib.runs.tally import (
-    COMPLETED,
-    LAST,
-    LATENCY,
-    MISSED,
-    QUEUEING,
-    SERVICE,
-    TOKENS,
-    TPOT,
-    TPOTS,
-    TTFT,
-    TTFTS,
-    tally,
-)
-from simlib.stats.intervals import check_numbers
 
 if TYPE_CHECKING:
-    from simlib.runs.run import Run
+    import pandas as pd
 
 
 SUMMARY_KEYS = (
@@ -58,12 +46,37 @@ SUMMARY_KEYS = (
 )
 
 
-def request_times(run: Run) -> dict[str, np.ndarray]:
+class Times(NamedTuple):
+    """When each request started, had its first token and was complete, seconds; NaN where it was rejected."""
+
+    start_s: np.ndarray
+    first_token_s: np.ndarray
+    completion_s: np.ndarray
+
+
+class Finished(Protocol):
+    """What metrics and timeline read of a run, whichever its kind."""
+
+    table: RequestTable
+    gpus: int
+    sla: SLA
+    policy: str
+    times: Times
+    rows: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]  # each request's row in its start, first token and end
+    busy_s: float
+    batch_size_mean: float
+
+    def gap_p99_s(self, tpot_s: np.ndarray, gaps: np.ndarray) -> float: ...  # over all times between tokens
+    def slices(self) -> pd.DataFrame: ...  # what the GPUs did, one row a batch or a stretch of equal steps
+    def passed(self, done: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]: ...  # in which slices each request was
+
+
+def request_times(run: Finished) -> dict[str, np.ndarray]:
     """Per-request times in seconds, in input order: latency, queueing, service, ttft, tpot.
 
     Rejected requests have NaN in all; tpot is NaN below two output tokens.
     """
-    times = _times(run)
+    times = check_run(run).times
     arrival_s, outputs = run.table.arrival_s, run.table.output_tokens
     gaps, short = outputs - 1.0, outputs < 2
     if short.any():
@@ -77,12 +90,12 @@ def request_times(run: Run) -> dict[str, np.ndarray]:
     }
 
 
-def violations(run: Run, sla: SLA | float | str | None = None) -> np.ndarray:
+def violations(run: Finished, sla: SLA | float | str | None = None) -> np.ndarray:
     """Whether each request misses the SLA (strictly later than a limit), shape (n_requests,).
 
     A rejected request misses every deadline; a missing time per output token misses none.
     """
-    completion_s = _times(run).completion_s
+    completion_s = check_run(run).times.completion_s
     limits = SLA.of(run.sla if sla is None else sla).limits_s
     missed = np.isnan(completion_s)
     if "latency" in limits:  # against arrival + deadline, so that equality is exact
@@ -102,36 +115,36 @@ def _refuse_untimed(limits_s: Mapping[str, float], untimed: int) -> None:
             raise InputError(f"sla: {metric}<={limits_s[metric]:g} (the latency model gives no time to first token)")
 
 
-def summary(run: Run, sla: SLA | float | str | None = None) -> dict[str, float | int | str]:
+def summary(run: Finished, sla: SLA | float | str | None = None) -> dict[str, float | int | str]:
     """The run in numbers, by `SUMMARY_KEYS`: shares as fractions, times in seconds.
 
     Shares count every request, rejected ones as violations; means and quantiles cover the completed ones.
     Percentiles interpolate linearly. `makespan_s` runs from the first arrival to the last completion.
     """
-    _check_run(run)
+    check_run(run)
     limits_s = SLA.of(run.sla if sla is None else sla).limits_s
     table, most_s = run.table, np.array([limits_s.get(metric, math.inf) for metric in METRICS])
-    found = tally(table.arrival_s, table.output_tokens, *run.rows, most_s)
+    found = tally.tally(table.arrival_s, table.output_tokens, *run.rows, most_s)
     sums = found.sums.tolist()
-    completed, ttfts, tpots = (int(sums[place]) for place in (COMPLETED, TTFTS, TPOTS))
+    completed, ttfts, tpots = (int(sums[place]) for place in (tally.COMPLETED, tally.TTFTS, tally.TPOTS))
     _refuse_untimed(limits_s, completed - ttfts)
-    makespan_s = sums[LAST] - float(table.arrival_s[0])
+    makespan_s = sums[tally.LAST] - float(table.arrival_s[0])
     arrival_s = table.arrival_s if completed == len(table) else table.arrival_s[~np.isnan(run.times.completion_s)]
     values = (
         len(table),
-        sums[MISSED] / len(table),
-        _rate(len(table) - sums[MISSED], makespan_s),
-        _mean(sums[LATENCY], completed),
-        *_percentiles(found.latency_s, 50, 95, 99),
-        _mean(sums[QUEUEING], completed),
-        _mean(sums[SERVICE], completed),
-        _mean(sums[TTFT], ttfts),
-        *_percentiles(found.ttft_s, 99),
-        _mean(sums[TPOT], tpots),
-        *_percentiles(found.tpot_s, 99),
+        sums[tally.MISSED] / len(table),
+        _rate(len(table) - sums[tally.MISSED], makespan_s),
+        _mean(sums[tally.LATENCY], completed),
+        *percentiles(found.latency_s, 50, 95, 99),
+        _mean(sums[tally.QUEUEING], completed),
+        _mean(sums[tally.SERVICE], completed),
+        _mean(sums[tally.TTFT], ttfts),
+        *percentiles(found.ttft_s, 99),
+        _mean(sums[tally.TPOT], tpots),
+        *percentiles(found.tpot_s, 99),
         run.gap_p99_s(found.tpot_s, found.gaps),
         _rate(completed, makespan_s),
-        _rate(sums[TOKENS], makespan_s),
+        _rate(sums[tally.TOKENS], makespan_s),
         _rate(run.busy_s, run.gpus * makespan_s),
         run.batch_size_mean,
         makespan_s,
@@ -149,35 +162,36 @@ def _mean(total: float, count: int) -> float:
     return total / count if count else float("nan")
 
 
-def percentiles(values: Any, *percents: float) -> list[float]:
+def by_client(run: Finished, sla: Any = None) -> pd.DataFrame:
+    """What each client got of a run.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``client, requests, latency_mean_s, sla_violation_share``, in order of first appearance; means cover what was
+        completed.
+    """
+    import pandas as pd
+
+    codes = clients_of(run.table)
+    labels = np.asarray(run.table.labels["client"])[np.unique(codes, return_index=True)[1]]
+    frame = pd.DataFrame({"code": codes, "latency": request_times(run)["latency"], "late": violations(run, sla)})
+    found = frame.groupby("code").agg(
+        requests=("late", "size"), latency_mean_s=("latency", "mean"), sla_violation_share=("late", "mean")
+    )
+    return found.reset_index(drop=True).assign(client=labels)[["client", *found.columns]]
+
+
+def percentiles(values: np.ndarray, *percents: float) -> list[float]:
     """Exact percentiles with linear interpolation: `numpy.percentile` to the last bit, in a third of its time.
 
-    Parameters
-    ----------
-    values : array_like of float, shape (n,)
-        At least one; none missing.
-    *percents : float
-        From 0 to 100.
-
-    Raises
-    ------
-    InputError
-        If there is no value, one is not a finite number, or a percent is out of range.
+    NaN of no values. numpy selects one rank with vector instructions, several with a loop of branches: so one after the
+    other, each among what is above the rank before.
 
     Examples
     --------
-    >>> percentiles([4.0, 1.0, 2.0, 3.0], 50, 99)
+    >>> percentiles(np.array([4.0, 1.0, 2.0, 3.0]), 50, 99)
     [2.5, 3.9699999999999998]
-    """
-    percents = [check_number("percents", percent, 0.0, 100.0) for percent in percents]
-    return _percentiles(check_numbers("values", values, "value"), *percents)
-
-
-def _percentiles(values: np.ndarray, *percents: float) -> list[float]:
-    """`percentiles` of values that are known to be right; NaN of none.
-
-    numpy selects one rank with vector instructions, several with a loop of branches: so one after the other, each
-    among what is above the rank before.
     """
     if not len(values):
         return [float("nan")] * len(percents)
@@ -215,19 +229,8 @@ def token_p99(tpot_s: np.ndarray, gaps: np.ndarray) -> float:
     return float(times_s[order[(below + counts[order].cumsum()).searchsorted(0.99 * total)]])
 
 
-def _times(run: Run) -> Times:
-    _check_run(run)
-    return run.times
-
-
-def _check_run(run: Run) -> None:
-    if not hasattr(run, "served"):
+def check_run(run: Finished) -> Finished:
+    """Return what is a run, else raise `InputError`."""
+    if isinstance(run, type) or not hasattr(run, "gap_p99_s"):
         raise InputError(f"run: {run!r} (expected a run, as simulate returns it)")
-
-
-class Times(NamedTuple):
-    """When each request started, had its first token and was complete, seconds; NaN where it was rejected."""
-
-    start_s: np.ndarray
-    first_token_s: np.ndarray
-    completion_s: np.ndarray
+    return run

@@ -16,6 +16,8 @@ METRICS = ("latency", "ttft", "tpot")
 class SLA:
     """A deadline, or several that must all be met: upper limits in seconds by metric.
 
+    ``assumed`` says that nobody gave it: neither who called `simulate` nor the policy.
+
     Examples
     --------
     >>> SLA.of("ttft<=1,tpot<=0.05").limits_s
@@ -25,6 +27,7 @@ class SLA:
     """
 
     limits_s: Mapping[str, float]
+    assumed: bool = False
 
     def __post_init__(self) -> None:
         check_type("sla", self.limits_s, Mapping, "limits in seconds by metric")
@@ -68,3 +71,6 @@ class SLA:
 @functools.lru_cache(maxsize=64)
 def _deadline(latency_s: float) -> SLA:
     return SLA({"latency": latency_s})
+
+
+ASSUMED = SLA({"latency": 1.0}, assumed=True)

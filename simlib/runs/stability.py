@@ -34,7 +34,7 @@ class Verdict:
     ----------
     label : {"stable", "near_critical", "unstable", "bistable"}
         ``near_critical``: the evidence does not agree, as near saturation or in too short a run.
-    load : stats.Estimate
+    load : intervals.Estimate
         Offered rate over saturated throughput, with its 95 % interval.
     from_empty : {"stable", "near_critical", "unstable", "unknown"}
         The run from empty, as `stability` labels it.

@@ -1,6 +1,6 @@
 """A grid of cells: what all have in common, what varies, how often each is repeated.
 
-Made of `recipes`, run by `sweep`. A grid is plain data, from a YAML file or from Python, so that it can be hashed, sent
+Made of `recipes`, run by `run`. A grid is plain data, from a YAML file or from Python, so that it can be hashed, sent
 and stored. Cells are counted, never listed: a million of them take no memory. A designed experiment, whose points are
 no grid, gives them row by row. All are checked before the first one runs.
 """
@@ -60,7 +60,7 @@ class Grid:
         What `named.latency_of` takes as text, or parameters of `models.Affine`; with ``kind`` those of a preset.
     gpus : int
     sla : float or str, optional
-        Deadline of the summary; default the policy's ``d_sla``.
+        Deadline of the summary, as in `simulate`.
     oversize : {"error", "reject"}
         As in `simulate`.
     rows : bool

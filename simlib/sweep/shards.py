@@ -1,6 +1,6 @@
 """A results directory that survives: shards written aside and renamed, one writer at a time, one grid.
 
-Knows tables, not simulations: `sweep` gives it a table for each numbered task. What is there is whole, so that whoever
+Knows tables, not simulations: `run` gives it a table for each numbered task. What is there is whole, so that whoever
 begins again needs only the names of the files. Nothing is merged on disk; readers see one data set.
 """
 
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from simlib.checks import InputError
+from simlib.checks import InputError, check_format
 from simlib.lazy import pd
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import pyarrow.dataset as ds
 
 
-MANIFEST, LOCK = "manifest.json", "sweep.lock"
+MANIFEST, LOCK, FORMAT = "manifest.json", "sweep.lock", 2
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Shards:
 
     @classmethod
     def open(cls, folder: str | Path) -> Shards:
-        """An existing directory, to read."""
+        """An existing directory, to read; one of another version is refused."""
         folder = Path(folder)
         about = _manifest(folder)
         if about is None:
@@ -84,7 +84,8 @@ class Shards:
             for left in folder.glob("*.part"):  # of a writer that was killed
                 left.unlink(missing_ok=True)
             if not (folder / MANIFEST).exists():
-                shards._write(MANIFEST, lambda path: path.write_text(json.dumps(about, indent=2) + "\n"))
+                manifest = json.dumps({"format": FORMAT} | about, indent=2) + "\n"
+                shards._write(MANIFEST, lambda path: path.write_text(manifest))
             yield shards
         finally:
             lock.release()
@@ -158,8 +159,10 @@ def _manifest(folder: Path) -> dict[str, Any] | None:
         about = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(about["identity"], str):
             raise ValueError("no identity")
+        found = about.pop("format", 1)
     except (OSError, ValueError, KeyError, TypeError) as problem:
         raise InputError(f"{path}: not the manifest of a sweep ({problem})") from None
+    check_format(f"{folder}: a sweep", found, FORMAT)
     return about
 
 

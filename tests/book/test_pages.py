@@ -13,6 +13,8 @@ import yaml
 from axe import of_site
 from browser import References, chromium, opened
 
+import simlib
+from book._ext.rooms import LINE, modules, sections
 from book.make import execute, graph, tables
 from book.make.studies import Project, load
 
@@ -53,11 +55,18 @@ def test_every_chapter_says_whether_it_is_terminating_or_steady_state():
     assert silent == []
 
 
-def test_the_reference_has_every_public_module():
-    named = set(re.findall(r"automodule:: simlib\.([\w.]+)", (ROOT / "book" / "api.md").read_text()))
-    files = [path.relative_to(ROOT / "simlib") for path in (ROOT / "simlib").rglob("*.py")]
-    modules = {path.with_suffix("").as_posix().removesuffix("/__init__").replace("/", ".") for path in files}
-    assert modules - {"__init__", "__main__"} == named
+def test_the_reference_has_every_module_once_and_the_front_door_in_the_order_of_reading():
+    page = (ROOT / "book" / "api.md").read_text()
+    described = re.findall(r"automodule:: simlib\.([\w.]+)", sections(page))
+    assert sorted(described) == modules()
+    offered = re.findall(r"`(\w+)`", page.partition("`import simlib`")[2].partition("\n\n")[0])
+    assert offered == simlib.__all__ and len(offered) <= 30
+
+
+def test_the_first_afternoon_is_read_in_the_order_that_the_library_names():
+    (first, *_) = LINE.findall((ROOT / "book" / "api.md").read_text())
+    told = re.findall(r"`([\w.]+)`", simlib.__doc__.split("\n\n")[1])
+    assert [name.rpartition(".")[2] for name in told] == [name.rpartition(".")[2] for name in first.split()]
 
 
 def test_every_committed_table_is_a_studys_or_of_make_bench():
@@ -141,7 +150,7 @@ def test_the_explorers_page_answers_from_the_grid_that_was_executed_for_it(pages
 def test_no_page_has_a_serious_fault_for_whoever_cannot_see_or_point(pages, site):
     others = [site / f"{name}.html" for name in ("genindex", "search", "py-modindex")]
     with chromium() as browser:
-        paths = [*pages.values(), *others, site / "_modules" / "simlib" / "arrivals.html"]
+        paths = [*pages.values(), *others, site / "_modules" / "simlib" / "requests" / "arrivals.html"]
         assert of_site(browser, [pages["index"], *(path for path in paths if path != pages["index"])]) == {}
 
 

@@ -1,4 +1,4 @@
-"""What the README says is what the committed tables say."""
+"""What the README says is what the committed tables say, and what it and CONTRIBUTING name is there."""
 
 import json
 import re
@@ -6,6 +6,7 @@ import textwrap
 from pathlib import Path
 
 import pandas as pd
+import pytest
 
 from book.chapters.capacity.sentences import headline
 from book.chapters.continuous import sentences as continuous_sentences
@@ -31,13 +32,13 @@ def test_its_sentences_are_those_of_the_committed_results():
         assert said(pd.read_csv(RESULTS / f"{name}.csv")) in readme, name
 
 
-def test_every_path_that_it_names_is_there():
-    readme = (ROOT / "README.md").read_text()
-    named = re.findall(r"\]\((?!http)([^)]+)\)", readme) + re.findall(
-        r"`((?:book|notebooks|simlib|data|tests|figures)/[^`]*)`", readme
-    )
-    assert len(named) > 8
-    assert [path for path in named if not (ROOT / path).exists()] == []
+@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md"])
+def test_every_path_that_it_names_is_there(document):
+    text = (ROOT / document).read_text()
+    named = re.findall(r"\]\((?!http)([^)]+)\)", text) + re.findall(r"`([a-z]+/[^`\s]*)`", text)
+    named = {path for path in named if "NAME" not in path}
+    assert len(named) >= 20
+    assert [path for path in named if not ((ROOT / path).exists() or (ROOT / "simlib" / path).exists())] == []
 
 
 def test_the_first_steps_in_python_run_as_they_stand(monkeypatch):

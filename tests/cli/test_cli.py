@@ -77,6 +77,23 @@ def test_a_warning_is_a_sentence_on_standard_error(table, capsys):
     assert json.loads(printed.out)["requests"] == 3
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--policy", "static_fifo"], "simlib: deadline: 1 s end to end, assumed (--d-sla sets it)\n"),
+        (["--policy", "static_fifo", "--d-sla", "1"], ""),
+        (["--policy", "dynamic_no_bins"], ""),
+        (
+            ["--policy", "fcfs", "--execution", "continuous"],
+            "simlib: deadline: 1 s end to end, assumed (--d-sla sets it)\n",
+        ),
+    ],
+)
+def test_a_deadline_that_nobody_gave_is_said_to_be_assumed(options, said, table, capsys):
+    assert main(["simulate", str(table), *options]) == 0
+    assert capsys.readouterr().err == said
+
+
 def test_compare_prints_intervals(capsys):
     assert main(["compare", "--level", "1", "--replications", "3"]) == 0
     shown = capsys.readouterr().out

@@ -45,7 +45,7 @@ def controlled(draw):
     steers = draw(st.sampled_from(STEERED))
     most = engine.max_seqs if steers == "seats" else engine.token_budget
     control = StepControl(
-        d_sla=1.0000001 * draw(st.sampled_from([0.0141, 0.0237, 0.0513])),
+        target_s=1.0000001 * draw(st.sampled_from([0.0141, 0.0237, 0.0513])),
         sla=sla,
         memory=memory,
         steers=steers,
@@ -87,7 +87,7 @@ def test_the_line_through_the_windows_steps_is_that_of_least_squares(skip):
     rng = np.random.default_rng(8)
     table = simlib.RequestTable([0.0] * 4, [1] * 4, [9] * 4)
     law = simlib.StepLaw(0.01)
-    engine = Continuous(control=StepControl(d_sla=0.05, window_steps=20))
+    engine = Continuous(control=StepControl(target_s=0.05, window_steps=20))
     row, rules = serve(table, law, engine, 1, "interpreted").control[0], np.zeros(SETTINGS)
     rules[WINDOW] = 20
     row[WATCHED], times_s, sizes = 0, [], []
@@ -127,18 +127,18 @@ def late_caps(control, table=None, engine=None):
 def test_algorithm_2_settles_where_the_step_meets_the_deadline():
     """Within epsilon / 0.22 and half its least width of 90.9, in both variants that follow the paper."""
     for sla in ("paper", "printed"):
-        running = late_caps(StepControl(d_sla=D_SLA, sla=sla, epsilon_s=0.001))
+        running = late_caps(StepControl(target_s=D_SLA, sla=sla, epsilon_s=0.001))
         assert abs(running.mean() - 90.9) < 1 / 0.22 + 10
 
 
 def test_the_regression_settles_at_the_deadline_itself_without_probing_it():
-    running = late_caps(StepControl(d_sla=D_SLA, sla="regression", window_steps=64, exploration=0.0))
+    running = late_caps(StepControl(target_s=D_SLA, sla="regression", window_steps=64, exploration=0.0))
     assert running.max() <= 91 and running.mean() > 88
 
 
 def test_the_regression_leaves_a_cap_of_one_though_two_steps_at_once_would_seem_too_slow():
     """A line through the origin says 1 + (50 - 30.2) / 30.2 = 1.65, which is one again."""
-    running = late_caps(StepControl(d_sla=D_SLA, sla="regression", b_start=1))
+    running = late_caps(StepControl(target_s=D_SLA, sla="regression", b_start=1))
     assert running.mean() > 80
 
 
@@ -162,7 +162,7 @@ def test_the_budget_is_steered_like_the_seats():
     rng = np.random.default_rng(13)
     table = simlib.RequestTable(np.zeros(400), rng.integers(200, 600, 400), rng.integers(20, 60, 400))
     law = simlib.StepLaw(0.030, 0.0002, 0.0002)
-    engine = Continuous(control=StepControl(d_sla=0.08, sla="regression", steers="budget", window_steps=32))
+    engine = Continuous(control=StepControl(target_s=0.08, sla="regression", steers="budget", window_steps=32))
     run = simlib.simulate(table, "fcfs", law, 1, engine, backend="interpreted")
     decided = run.controller.iloc[50:-100]
     assert abs(decided["b_sla"].median() - 250) < 15
@@ -172,7 +172,7 @@ def test_the_budget_is_steered_like_the_seats():
 def test_compiled_and_interpreted_controllers_agree_to_the_last_bit():
     table, law = saturated(300), LAWS[0]
     for sla, memory in (("paper", "paper"), ("regression", "released"), ("aimd", None)):
-        control = StepControl(d_sla=0.012, sla=sla, memory=memory, interval_steps=4)
+        control = StepControl(target_s=0.012, sla=sla, memory=memory, interval_steps=4)
         engine = Continuous(64, 8000, steps_in_flight=2, control=control)
         ways = [serve(table, law, engine, 2, way) for way in ("interpreted", "compiled")]
         for ours, theirs in zip(*ways, strict=True):
@@ -188,7 +188,7 @@ def test_compiled_and_interpreted_controllers_agree_to_the_last_bit():
         ({"window_steps": 0}, "window_steps: 0"),
         ({"window_requests": 0}, "window_requests: 0"),
         ({"interval_steps": 0}, "interval_steps: 0"),
-        ({"d_sla": 0.0}, "d_sla: 0"),
+        ({"target_s": 0.0}, "target_s: 0"),
         ({"sla": "papers"}, "did you mean 'paper'"),
         ({"sla": None}, "expected a rule"),
         ({"sla": "regression", "feedback": "latency"}, "feedback: 'latency'"),
@@ -205,7 +205,7 @@ def test_bad_controllers_are_named(change, named):
 @pytest.mark.parametrize(
     ("control", "named"),
     [
-        (StepControl(d_sla=0.029), "can never be met"),
+        (StepControl(target_s=0.029), "can never be met"),
         (StepControl(memory="paper"), "kv_tokens"),
         (StepControl(b_max=300), "b_max: 300 .*max_seqs, 256"),
         (StepControl(b_min=257), "b_min: 257"),

@@ -6,8 +6,9 @@ from strategies import ONE_SEAT, order_of
 
 import simlib
 from simlib.continuous.settings import Continuous
-from simlib.policies.fair_share import FairShare, by_client
+from simlib.policies.fair_share import FairShare
 from simlib.requests.clients import clients_of, with_clients
+from simlib.runs.metrics import by_client
 
 BACKENDS = ("compiled", "stepped", "interpreted")
 STEP_S = 0.01

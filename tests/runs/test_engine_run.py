@@ -5,7 +5,6 @@ import pandas as pd
 import pytest
 
 import simlib
-from simlib import Run
 from simlib.continuous.settings import Continuous
 from simlib.latency.kernel_profile import ProfileLaw
 from simlib.runs.engine_run import EngineRun
@@ -45,7 +44,7 @@ RUNS = {
     "labels and an index": lambda: run_of(table=frame(client=["x", "y"] * 75).set_axis([f"r{i}" for i in range(150)])),
     "no limit": lambda: run_of(kv_tokens=None, max_seqs=64, token_budget=2048),
 }
-NUMBERS = ("gpus", "policy", "binned", "backend", "settings", "rules", "rejected", "abandoned", "preemptions", "busy_s")
+NUMBERS = ("gpus", "sla", "policy", "backend", "settings", "rules", "rejected", "abandoned", "preemptions", "busy_s")
 NUMBERS += ("batch_size_mean", "kv_peak_tokens", "blocks", "block_tokens")
 
 
@@ -54,20 +53,20 @@ def test_a_run_comes_back_from_disk_as_it_was(name, tmp_path):
     run = RUNS[name]()
     path = run.save(tmp_path / "run.parquet")
     assert [file.name for file in tmp_path.iterdir()] == ["run.parquet"]
-    for back in (Run.load(path), EngineRun.load(path)):
-        assert type(back) is EngineRun
-        pd.testing.assert_frame_equal(back.requests, run.requests, check_exact=True)
-        pd.testing.assert_frame_equal(back.kv, run.kv, check_exact=True)
-        pd.testing.assert_frame_equal(back.steps, run.steps, check_exact=True)
-        for column in NUMBERS:
-            assert getattr(back, column) == getattr(run, column), column
-        pd.testing.assert_series_equal(pd.Series(back.identity), pd.Series(run.identity), check_exact=True)
-        for sla in (None, 0.5, "ttft<=0.2,tpot<=0.03"):
-            pd.testing.assert_series_equal(pd.Series(back.summary(sla)), pd.Series(run.summary(sla)), check_exact=True)
-        for share in (0.0, 0.5, 0.9, 0.99, 1.0):
-            assert back.itl_s(share) == run.itl_s(share) or (np.isnan(back.itl_s(share)) and np.isnan(run.itl_s(share)))
-        assert (back.edges is None) == (run.edges is None)
-        assert back.edges is None or np.array_equal(back.edges, run.edges)
+    back = simlib.load(path)
+    assert type(back) is EngineRun
+    pd.testing.assert_frame_equal(back.requests, run.requests, check_exact=True)
+    pd.testing.assert_frame_equal(back.kv, run.kv, check_exact=True)
+    pd.testing.assert_frame_equal(back.steps, run.steps, check_exact=True)
+    for column in NUMBERS:
+        assert getattr(back, column) == getattr(run, column), column
+    pd.testing.assert_series_equal(pd.Series(back.identity), pd.Series(run.identity), check_exact=True)
+    for sla in (None, 0.5, "ttft<=0.2,tpot<=0.03"):
+        pd.testing.assert_series_equal(pd.Series(back.summary(sla)), pd.Series(run.summary(sla)), check_exact=True)
+    for share in (0.0, 0.5, 0.9, 0.99, 1.0):
+        assert back.itl_s(share) == run.itl_s(share) or (np.isnan(back.itl_s(share)) and np.isnan(run.itl_s(share)))
+    assert (back.edges is None) == (run.edges is None)
+    assert back.edges is None or np.array_equal(back.edges, run.edges)
 
 
 def test_the_runs_above_are_what_they_say():
@@ -80,7 +79,7 @@ def test_an_overloaded_run_is_unstable_and_has_no_mean_on_disk_as_before(tmp_pat
     outputs = np.full(5000, 20)
     table = simlib.RequestTable(np.arange(5000) / 100.0, outputs, outputs)  # 2 at once, 47 ms or more each
     run = simlib.simulate(table, "fcfs", simlib.StepLaw(0.00235), 1, Continuous(2), backend="interpreted")
-    for summary in (run.summary(), Run.load(run.save(tmp_path / "run.parquet")).summary()):
+    for summary in (run.summary(), simlib.load(run.save(tmp_path / "run.parquet")).summary()):
         assert summary["stability"] == "unstable" and summary["throughput_rps"] < 50
         assert all(np.isnan(summary[name]) for name in ("latency_mean_s", "queueing_mean_s", "ttft_mean_s"))
 

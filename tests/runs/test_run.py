@@ -1,5 +1,6 @@
 """The run object: its frames, and that it comes back from disk as it was."""
 
+import json
 import math
 import struct
 
@@ -100,7 +101,7 @@ def assert_same(one: Run, other: Run) -> None:
     pd.testing.assert_frame_equal(one.batches, other.batches)
     pd.testing.assert_frame_equal(one.controller, other.controller)
     pd.testing.assert_series_equal(pd.Series(one.summary()), pd.Series(other.summary()), check_exact=True)
-    for name in ("gpus", "policy", "notes", "binned", "backend", "settings"):
+    for name in ("gpus", "sla", "policy", "notes", "backend", "settings"):
         assert getattr(one, name) == getattr(other, name), name
     assert (one.edges is None) == (other.edges is None)
     assert one.edges is None or np.array_equal(one.edges, other.edges)
@@ -109,7 +110,7 @@ def assert_same(one: Run, other: Run) -> None:
 def round_trip(run: Run, folder) -> Run:
     path = run.save(folder / "run.parquet")
     assert [p.name for p in folder.iterdir()] == ["run.parquet"]
-    return Run.load(path)
+    return simlib.load(path)
 
 
 @pytest.mark.parametrize(
@@ -229,7 +230,7 @@ def test_a_path_is_a_path(path):
     with pytest.raises(InputError):
         simlib.simulate(frame(), simlib.StaticFIFO()).save(path)
     with pytest.raises(InputError):
-        Run.load(path)
+        simlib.load(path)
 
 
 def test_a_failing_write_leaves_the_older_file(tmp_path, monkeypatch):
@@ -255,14 +256,35 @@ def test_what_is_no_saved_run_is_named(tmp_path):
     pq.write_table(pa.table({"a": [1]}).replace_schema_metadata({"simlib.runs.run": "not json"}), meta)
     for path in (text, table, meta, tmp_path, tmp_path / "absent"):
         with pytest.raises(InputError, match=str(path)):
-            Run.load(path)
+            simlib.load(path)
 
 
 def test_a_file_cut_short_is_no_saved_run(tmp_path):
     path = simlib.simulate(frame(), simlib.StaticFIFO()).save(tmp_path / "run.parquet")
     path.write_bytes(path.read_bytes()[:-10])
     with pytest.raises(InputError, match="not a saved run"):
-        Run.load(path)
+        simlib.load(path)
+
+
+@pytest.mark.parametrize(
+    ("about", "message"),
+    [
+        ({"policy": "static_fifo"}, r"a run of an earlier version \(format 1; expected 2\)"),
+        ({"format": 3}, r"a run of a later version \(format 3; expected 2\)"),
+        ({"format": None}, r"a run of an earlier version \(format None; expected 2\)"),
+    ],
+)
+def test_a_run_of_another_version_is_refused(about, message, tmp_path):
+    path = simlib.simulate(frame(), simlib.StaticFIFO()).save(tmp_path / "run.parquet")
+    stored = pq.read_table(path)
+    pq.write_table(stored.replace_schema_metadata({"simlib.run": json.dumps(about)}), path)
+    with pytest.raises(InputError, match=f"^{path}: {message}$"):
+        simlib.load(path)
+
+
+def test_an_assumed_deadline_is_still_one_on_disk(tmp_path):
+    assumed, given = (simlib.simulate(frame(), simlib.StaticFIFO(), sla=sla) for sla in (None, 1.0))
+    assert round_trip(assumed, tmp_path).sla.assumed and not round_trip(given, tmp_path).sla.assumed
 
 
 def test_summaries_of_a_loaded_run_take_another_deadline(tmp_path):

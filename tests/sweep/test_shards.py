@@ -1,6 +1,7 @@
 """A results directory: whole or not there, one writer, one grid."""
 
 import errno
+import json
 import os
 
 import pyarrow as pa
@@ -69,6 +70,22 @@ def test_what_a_killed_writer_left_is_cleared_away(tmp_path):
     with Shards.writing(tmp_path, ABOUT) as shards:
         assert shards.done() == set()
     assert not list(tmp_path.glob("*.part"))
+
+
+@pytest.mark.parametrize(
+    ("written", "message"),
+    [
+        ({}, r"an earlier version \(format 1; expected 2\)"),
+        ({"format": 3}, r"a later version \(format 3; expected 2\)"),
+    ],
+)
+def test_a_sweep_of_another_version_is_refused(written, message, tmp_path):
+    (tmp_path / "manifest.json").write_text(json.dumps(ABOUT | written))
+    refused = pytest.raises(InputError, match=f"^{tmp_path}: a sweep of {message}$")
+    with refused:
+        Shards.open(tmp_path)
+    with refused, Shards.writing(tmp_path, ABOUT):
+        pass
 
 
 def test_directories_of_others_are_refused(tmp_path):

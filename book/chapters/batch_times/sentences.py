@@ -1,6 +1,6 @@
 """What a page says of a measurement that it made: the sentence of the live calibration.
 
-Beside `reading`; reads what `calibration` measured and the card of its fit.
+Reads what `calibration.measure` measured and the card of its fit.
 """
 
 from __future__ import annotations

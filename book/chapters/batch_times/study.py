@@ -1,6 +1,6 @@
 """How long a batch takes on measured GPUs: errors of each form on points left out, and whether a grid was computed.
 
-Reads `gpu_benchmarks` and `presets`; where the raw measurements are not found, the committed tables of the last study.
+Reads `public` and `presets`; where the raw measurements are not found, the committed tables of the last study.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 Multi-bin batching against dynamic batching on the same requests, and the level of late requests, over the whole box of
 deadline, load, bins, prediction error, length variability, burstiness, GPUs and the price of company. Loads and
-deadlines are relative to what static batches of 8 do at the point, as in `matched_levels`: no other factor moves them
-by the way. Points are rows of a `sweep`; SALib makes the design and the indices. Terminating.
+deadlines are relative to what static batches of 8 do at the point, as in `levels.matched`: no other factor moves them
+by the way. Points are rows of a `sweep.grid`; SALib makes the design and the indices. Terminating.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The ledger: every claim of the original system's document and of both papers, with its verdict.
 
-Reads the chapters' tables through `original_claims`, `multi_bin_claims` and `sla_claims`; `claims` judges.
+Reads the chapters' tables through `original`, `multi_bin.claims` and `sla_paper.claims`; `evidence` judges.
 """
 
 from __future__ import annotations

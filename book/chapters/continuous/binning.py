@@ -1,6 +1,6 @@
 """When does binning pay under continuous batching? Orders of admission and dedicated GPUs against first come.
 
-Reads `capacity` for the rates, `step_bounds` for what no order can be better than: every run is held against it. Three
+Reads `capacity` for the rates, `bounds` for what no order can be better than: every run is held against it. Three
 kinds of traffic, predictions from perfect to poor, and engines that run out of places or of memory, without and with
 padding. Steady-state: requests are scored by arrival, behind a warm-up and with arrivals going on; all policies face
 the same requests.

@@ -24,7 +24,6 @@ from simlib.policies.dynamic import DynamicNoBins, MultiBinDynamic
 from simlib.policies.static import StaticFIFO
 from simlib.requests import workload
 from simlib.requests.table import RequestTable
-from simlib.runs import timeline
 from simlib.simulation import simulate
 from simlib.stats import intervals
 
@@ -227,12 +226,12 @@ def ratios(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def occupancies(given: Contest, *, load: float = 0.9, requests: int = 400, seed: int = 42) -> dict[str, pd.DataFrame]:
-    """What GPUs did under the static scheduler and on an engine with its places, by title (`timeline.occupancy`)."""
+    """What GPUs did under the static scheduler and on an engine with its places, by title (`BatchRun.occupancy`)."""
     check_number("load", load, 0.0, open_low=True)
     table = _at_load(workload.original(requests, seed), given, load)
     titles = {BATCHES: "static_fifo, batches run to completion", STEPS: "Continuous, the same places"}
     return {
-        title: timeline.occupancy(simulate(table, policy, given.model, given.gpus, how))
+        title: simulate(table, policy, given.model, given.gpus, how).occupancy()
         for execution, title in titles.items()
         for policy, how in [given.systems[execution, "static_fifo"]]
     }

@@ -71,7 +71,7 @@ def by_rate(table: pd.DataFrame) -> Figure:
 
 
 def gantt(panels: Mapping[str, pd.DataFrame], until_s: float) -> Figure:
-    """What each GPU did (`timeline.occupancy`), a panel a run, a row a GPU; the height is the number of requests."""
+    """What each GPU did (`BatchRun.occupancy`), a panel a run, a row a GPU; the height is the number of requests."""
     figure, axes = plt.subplots(len(panels), 1, figsize=(7.5, 0.6 + 1.7 * len(panels)), sharex=True, squeeze=False)
     tallest = max(frame["size"].max() for frame in panels.values())
     for axis, (title, frame) in zip(axes[:, 0], panels.items(), strict=True):

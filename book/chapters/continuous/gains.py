@@ -1,6 +1,6 @@
 """What binning gains under continuous batching: from single roots and runs to ratios, their parts, and where they turn.
 
-Reads what `binning_continuous` finds; every ratio is of the same requests, its interval Student's on the logarithm.
+Reads what `binning` finds; every ratio is of the same requests, its interval Student's on the logarithm.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """All results on one page: a row a result, with its interval drawn as small as a word, or the series it stands in.
 
-Reads what `studies.glance` collected and the ledger of claims; returns HTML, which a page's script makes sortable.
+Reads what `study` collected and the ledger of claims; returns HTML, which a page's script makes sortable.
 """
 
 from __future__ import annotations

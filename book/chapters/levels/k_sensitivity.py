@@ -1,4 +1,4 @@
-"""The recipes that notebooks share beside the fidelity levels: K sensitivity, the controller at work, workloads.
+"""How much the number of bins matters, by bin selection and arrivals.
 
 A recipe simulates replications under common random numbers and returns tidy data frames: one row an estimate with its
 interval. All are terminating studies: n requests from an empty system, no warm-up cut.

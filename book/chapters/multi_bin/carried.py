@@ -1,6 +1,6 @@
 """What servers carry in the Multi-Bin paper's model when requests never run out: errors of prediction, other times.
 
-Beside `multi_bin`, whose units it shares: a token is a millisecond, but for the LLM-like service, where it is a token.
+Beside `throughput`, whose units it shares: a token is a millisecond, but for the LLM-like service, where it is a token.
 All requests are there from the start; full batches count alone, less the first tenth, so that each number is of a
 steady state and can be held against the exact integrals of `theory`.
 """

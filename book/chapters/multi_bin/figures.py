@@ -1,6 +1,6 @@
 """The plots of the Multi-Bin paper's experiments: simulation as points with bars, theory as thin black lines.
 
-Draws what `multi_bin` returns; a number of bins keeps its colour and marker.
+Draws what `throughput` and `carried` return; a number of bins keeps its colour and marker.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def throughput_by_rate(table: pd.DataFrame) -> Figure:
 
 
 def finite_run(table: pd.DataFrame) -> Figure:
-    """How far throughput lies from Theorem 4.2, by number of bins and way of counting (`multi_bin.saturated`)."""
+    """How far throughput lies from Theorem 4.2, by number of bins and way of counting (`throughput.overloaded`)."""
     figure, axis = plt.subplots(figsize=(7.0, 3.8))
     ways = [way for way in COUNTED_NAMES if way in set(table["counted"])]
     for place, way in enumerate(ways):
@@ -136,7 +136,7 @@ def exponential(table: pd.DataFrame) -> Figure:
 
 
 def ratios(table: pd.DataFrame, service: pd.DataFrame) -> Figure:
-    """How many times one bin's throughput each number of bins has, ours and the paper's (`multi_bin_carried`)."""
+    """How many times one bin's throughput each number of bins has, ours and the paper's (`carried`)."""
     figure, axis = plt.subplots(figsize=(7.0, 3.8))
     alone = service[service["k"] == 1].iloc[0]
     axis.plot(service["k"], service["theory_rps"] / alone["theory_rps"], color=INK, lw=0.8, label="exact integral")

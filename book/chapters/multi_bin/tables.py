@@ -1,6 +1,6 @@
 """From the Multi-Bin experiments to sentences and tables, beside the paper's own numbers.
 
-Reads what `multi_bin` returns; simulates nothing. A difference from theory is called one only where the interval of
+Reads `throughput`'s and `carried`'s tables. A difference from theory is called one only where the interval of
 the estimate leaves theory out.
 """
 

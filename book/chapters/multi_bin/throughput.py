@@ -1,6 +1,6 @@
 """The Multi-Bin paper's experiments (arXiv 2412.04504): the setting of each figure, simulated with intervals.
 
-Recipes like those of `studies`, which stand between `simulate` or `sweep` and a chapter; `theory` has what they are
+Recipes, which stand between `simulate` or `sweep` and a chapter; `theory` has what they are
 held against. A service time is a number of output tokens, one a millisecond, and a batch takes its longest member's.
 Where requests never run out (`overloaded`) results are of a steady state, otherwise of a run of so many requests.
 """
@@ -21,7 +21,7 @@ from simlib.requests import workload
 from simlib.requests.arrivals import Poisson, check_rate
 from simlib.requests.lengths import Fixed, Uniform
 from simlib.requests.predictors import Oracle
-from simlib.runs.run import Run
+from simlib.runs.batch_run import BatchRun
 from simlib.simulation import simulate
 from simlib.stats import intervals
 from simlib.stats.replications import replicate
@@ -183,12 +183,12 @@ def latencies(runs: pd.DataFrame, batch_size: int = 128) -> pd.DataFrame:
     return _with_theory(table, "lemma_s", lemma)
 
 
-def throughput_rps(run: Run, batch_size: int, counted: str) -> float:
+def throughput_rps(run: BatchRun, batch_size: int, counted: str) -> float:
     """Throughput of a run of `MultiBinFixed`, requests per second.
 
     Parameters
     ----------
-    run : Run
+    run : batch_run.BatchRun
     batch_size : int
         What makes a batch a full one.
     counted : {"with_flush", "without_flush", "warm_up_removed"}
@@ -210,7 +210,10 @@ def throughput_rps(run: Run, batch_size: int, counted: str) -> float:
     [1.892, 1.98, 2.0]
     """
     check_choice("counted", counted, COUNTED)
-    served, first_s = check_type("run", run, Run, "a run, as simulate returns it").served, run.table.arrival_s[0]
+    served, first_s = (
+        check_type("run", run, BatchRun, "a run of batches, as simulate returns it").served,
+        run.table.arrival_s[0],
+    )
     end_s = served.start_s + served.service_s
     if counted == "with_flush":
         return float(len(run.table) / (end_s.max() - first_s))
@@ -277,13 +280,16 @@ def costs(runs: pd.DataFrame, batch_size: int = 128) -> pd.DataFrame:
     return estimates(lost, ["k", "cost"], "share")
 
 
-def parts_s(run: Run) -> dict[str, float]:
+def parts_s(run: BatchRun) -> dict[str, float]:
     """What the mean latency of `MultiBinFixed` is made of, in seconds: ``formation_s, waiting_s, service_s``.
 
     Until the batch is formed (when its last member arrives, or, of what is flushed, when no request will come any
     more), from then until a server takes it, and its time there.
     """
-    served, arrival_s = check_type("run", run, Run, "a run, as simulate returns it").served, run.table.arrival_s
+    served, arrival_s = (
+        check_type("run", run, BatchRun, "a run of batches, as simulate returns it").served,
+        run.table.arrival_s,
+    )
     formed_s = np.empty(len(served.size))
     formed_s[served.batch_of] = arrival_s  # in order of arrival: the last member's stays
     formed_s[served.size < served.size.max()] = arrival_s[-1]

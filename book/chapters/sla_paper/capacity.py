@@ -152,7 +152,7 @@ def table_2(
 def _engines(caps: Sequence[int], rules: Sequence[str]) -> dict[str, Continuous]:
     engines = {f"static {cap}": Continuous(max_seqs=cap, token_budget=2**20) for cap in caps}
     for rule in rules:
-        control = StepControl(d_sla=D_SLA, sla=rule, interval_steps=16)
+        control = StepControl(target_s=D_SLA, sla=rule, interval_steps=16)
         engines[rule] = Continuous(max_seqs=MOST, token_budget=2**20, control=control)
     return engines
 

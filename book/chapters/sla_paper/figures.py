@@ -1,6 +1,6 @@
 """The plots of the rules for the size of a batch: overflow, cycles, fixed points, response, regimes.
 
-Draws what `studies.control` returns; a rule keeps its colour and marker.
+Draws what `rules` returns; a rule keeps its colour and marker.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def fixed_points(table: pd.DataFrame) -> Figure:
 
 
 def response(decided: Mapping[str, pd.DataFrame], goal: float) -> Figure:
-    """Sequences that run after a jump to full load, by rule (`studies.control.step_response`)."""
+    """Sequences that run after a jump to full load, by rule (`rules.step_response`)."""
     figure, axis = plt.subplots(figsize=(7.0, 4.0))
     for name, frame in decided.items():
         rows = frame[frame["start_s"] <= UNTIL_S]
@@ -121,7 +121,7 @@ def regimes(table: pd.DataFrame) -> Figure:
 
 
 def capacity_gains(table: pd.DataFrame, printed: Mapping[str, float]) -> Figure:
-    """Capacity of the paper's rule over that of static caps, and where the printed gains lie (`sla_capacity`)."""
+    """Capacity of the paper's rule over that of static caps, and where the printed gains lie (`sla_paper.capacity`)."""
     figure, axis = plt.subplots(figsize=(7.0, 4.2))
     static = table[table["engine"].str.startswith("static")]
     for place, (kind, rows) in enumerate(static.groupby("outputs", sort=False)):

@@ -158,7 +158,7 @@ def fixed_points(
     rows = []
     for rule in rules:
         for deadline_s in deadlines_s:
-            control = StepControl(d_sla=deadline_s, sla=rule, interval_steps=16)
+            control = StepControl(target_s=deadline_s, sla=rule, interval_steps=16)
             running = [_settled(control, full_load(requests, seed + r)) for r in range(replications)]
             wanted = sla_batch(A_S, BETA_S, deadline_s)
             about = {"sla_rule": rule, "deadline_s": deadline_s, "expected_batch": wanted}
@@ -184,7 +184,7 @@ def step_response(
             "fcfs",
             LAW,
             1,
-            replace(OPEN, control=StepControl(d_sla=D_SLA, sla=rule, interval_steps=interval_steps)),
+            replace(OPEN, control=StepControl(target_s=D_SLA, sla=rule, interval_steps=interval_steps)),
             backend="compiled",
         ).controller
         for rule in rules
@@ -213,7 +213,7 @@ def settling(
             for window in windows:
                 for interval in intervals:
                     control = StepControl(
-                        d_sla=D_SLA, sla=rule, b_start=start, window_steps=window, interval_steps=interval
+                        target_s=D_SLA, sla=rule, b_start=start, window_steps=window, interval_steps=interval
                     )
                     found = [_settling(control, full_load(requests, seed + r), goal) for r in range(replications)]
                     about = {"sla_rule": rule, "b_start": start, "window_steps": window, "interval_steps": interval}
@@ -241,7 +241,7 @@ def against_hindsight(
         for interval in intervals if rule != "static" else (0,):
             runs = static
             if rule != "static":
-                engine = replace(OPEN, control=StepControl(d_sla=D_SLA, sla=rule, interval_steps=interval))
+                engine = replace(OPEN, control=StepControl(target_s=D_SLA, sla=rule, interval_steps=interval))
                 runs = [simulate(table, "fcfs", LAW, 1, engine, backend="compiled") for table in tables]
             ratio = [_rate(run) / _rate(other) for run, other in zip(runs, static, strict=True)]
             row = {"sla_rule": rule, "interval_steps": interval, **_interval("throughput_ratio", ratio, "ratio_")}
@@ -337,7 +337,7 @@ def _changed(given: dict[str, Any]) -> str:
 
 def _control(given: dict[str, Any], mean_output: float) -> StepControl:
     scale = mean_output if given.get("feedback", "step") in ("service", "latency") else 1.0
-    return StepControl(**({"d_sla": D_SLA * scale, "epsilon_s": D_SLA * scale / 50, "interval_steps": 4} | given))
+    return StepControl(**({"target_s": D_SLA * scale, "epsilon_s": D_SLA * scale / 50, "interval_steps": 4} | given))
 
 
 def _kept_up(

@@ -1,6 +1,6 @@
 """From tables of the rules for the size of a batch to sentences: overflow, memory rules, fixed points, regimes.
 
-Reads what `studies.control` returns. One rule is called better or worse only where the interval says so.
+Reads what `rules` returns. One rule is called better or worse only where the interval says so.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """How many bins a load is worth: at low rates batches take so long to form that bins give back what they gain.
 
-A recipe like those of `studies`, over `joint_bins`; by formula, nothing is simulated. Servers are many enough for
+A recipe over `joint_bins`; by formula, nothing is simulated. Servers are many enough for
 formed batches not to wait: the bound of the Multi-Bin paper's Lemma 5.1.
 """
 

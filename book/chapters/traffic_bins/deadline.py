@@ -1,6 +1,6 @@
 """Bins with batch sizes of their own under a deadline: held out, with predictors that err, simulated, and by rate.
 
-A recipe like those of `studies`, over `joint_bins`. Requests are binned by their prompt, which is known, plus their
+A recipe over `joint_bins`. Requests are binned by their prompt, which is known, plus their
 predicted answer; a batch takes the time that its law says of its size and its longest total. What is judged by formula
 is of servers that never lack a full batch (steady state), what is simulated says so.
 """
@@ -175,7 +175,7 @@ def by_deadline(
 
     Parameters
     ----------
-    rows : traffic_bins.Rows
+    rows : held_out.Rows
     predictor : str
         A name in `held_out.PREDICTORS`.
     k_values, deadlines_s : iterable

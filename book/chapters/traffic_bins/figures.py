@@ -1,6 +1,6 @@
 """The plots of bins for real lengths: what a rule is worth, what batch sizes of their own add, where it pays.
 
-Draws what `traffic_bins` and `deadline_bins` return; a predictor keeps its colour and marker.
+Draws what `held_out`, `deadline` and `by_rate` return; a predictor keeps its colour and marker.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def _log_axis(axis: Axes, ticks: list[float]) -> None:
 
 
 def bins_by_rate(table: pd.DataFrame) -> Figure:
-    """K* by rate and deadline, and the gain over one bin beside it: a panel a rule (`deadline_bins.by_rate`)."""
+    """K* by rate and deadline, and the gain over one bin beside it: a panel a rule (`by_rate.by_rate`)."""
     figure, axes = plt.subplots(1, 2, figsize=(9.0, 3.8), sharey=True)
     for axis, (rule, name) in zip(axes, RULE_NAMES.items(), strict=True):
         rows = table[table["rule"] == rule]

@@ -1,7 +1,7 @@
 """Which bins suit real lengths: rules of cutting, judged on lengths unseen, with predictors that err.
 
-A recipe like those of `studies`. A batch takes as long as its longest answer (the Multi-Bin paper's model); what
-changes with a law of service and a deadline is in `deadline_bins`. Rows are cut in two halves: bins are chosen on one
+A batch takes as long as its longest answer (the Multi-Bin paper's model); what
+changes with a law of service and a deadline is in `deadline`. Rows are cut in two halves: bins are chosen on one
 and judged on the other, both ways; a band is the bootstrap's, over other rows to judge on. Nothing is simulated here.
 """
 
@@ -51,7 +51,7 @@ def lengths_of(source: str, rows: int, seed: int = 42) -> Rows:
     ----------
     source : {"log_normal", "burstgpt_sample", "burstgpt_like", "azure_2023"}
         The trial's law (median 150 tokens, sigma 1, no prompts); the real BurstGPT rows that the repository ships; as
-        many draws from their population as wanted (conversations, `population`); Azure's hour of conversations.
+        many draws from their population as wanted (conversations, `burstgpt`); Azure's hour of conversations.
     rows : int
         At most so many requests; failed ones are left out.
     seed : int

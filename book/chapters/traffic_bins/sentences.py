@@ -1,6 +1,6 @@
 """From tables of bins for real lengths to sentences and tables: which rule, which batch sizes, where the gain goes.
 
-Reads what `traffic_bins` and `deadline_bins` return. A gain is called one only where its interval leaves out 1.
+Reads what `held_out`, `deadline` and `by_rate` return. A gain is called one only where its interval leaves out 1.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ LANE = 0.18
 def errors(table: pd.DataFrame, drawn: pd.DataFrame) -> Figure:
     """Signed errors of a replay (`replay.COLUMNS`): a panel a step model, a line a metric, a mark a statistic.
 
-    The law from the log has its limits over `refits` of `studies.validation` and, dotted, over its `prefix_hits` with
+    The law from the log has its limits over `refits` of `replayed_log` and, dotted, over its `prefix_hits` with
     shared blocks.
     """
     import matplotlib.pyplot as plt

@@ -70,7 +70,7 @@ def prefix_hits(
     """How far errors depend on what no log of lengths tells: which prompts began like one that was in the cache.
 
     Each draw takes requests at random, and of each its first blocks, any number of them with equal probability but
-    never all, until so many tokens need no prefill. With `settings.share_cached` their blocks are another sequence's.
+    never all, until so many tokens need no prefill. With `Continuous.share_cached` their blocks are another sequence's.
 
     Parameters
     ----------
@@ -144,7 +144,7 @@ def study(
 
     Parameters
     ----------
-    settings : continuous.Continuous
+    settings : simlib.Continuous
     hit_tokens : int
         Of `prefix_hits`.
     draws : int

@@ -1,6 +1,6 @@
 """From the tables of a replayed log to the numbers of its chapter.
 
-Reads what `studies.validation` returns.
+Reads what `replayed_log` returns.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Is generated traffic like the real one? The same figures of both, of rows and totals that nothing was fitted to.
 
-Beside `population`. What is real stands in ``data/burstgpt_held_out.csv`` (``benchmarks/fit_population.py`` computes it
+Of `burstgpt`. What is real stands in ``data/burstgpt_held_out.csv`` (``benchmarks/fit_population.py`` computes it
 from the trace's slices with the functions below); what is generated is drawn here. A figure fits where the real value
 lies inside the central 95 % of the draws: with so many figures, one in twenty would not even if the model were true.
 """

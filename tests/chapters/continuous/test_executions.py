@@ -8,7 +8,6 @@ import simlib
 from book.chapters.continuous import executions, figures, sentences, tables
 from book.chapters.continuous.executions import BATCHES, METRICS, PAIRS, STEPS
 from simlib import named
-from simlib.runs import timeline
 
 pytestmark = pytest.mark.filterwarnings("ignore:latency")
 
@@ -126,7 +125,7 @@ def test_a_batchs_occupancy_by_hand():
     """Prefill 1 s, then a second a token: outputs of 1, 3 and 5 end at 1, 3 and 5 s."""
     table = simlib.RequestTable([0.0] * 3, [10] * 3, [3, 1, 5])
     run = simlib.simulate(table, simlib.StaticFIFO(3), simlib.Phases(0.0, 1 / 30, 1.0, 0.0), backend="interpreted")
-    found = timeline.occupancy(run)
+    found = run.occupancy()
     assert found["start_s"].tolist() == pytest.approx([0.0, 1.0, 3.0]) and found["finished"].tolist() == [0, 1, 2]
     assert found["time_s"].sum() == pytest.approx(5.0)
 
