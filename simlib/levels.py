@@ -377,12 +377,13 @@ def readable_differences(differences: pd.DataFrame) -> pd.DataFrame:
             | {"difference (95 % interval)": f"{signed(difference)} ({signed(low)} to {signed(high)}) {unit}"}
             | {"A better in": percent(pair.share_of_replications_better, 0), "samples": pair.method}
             | {"correlation": "–" if pd.isna(pair.correlation) else signed(pair.correlation)}
-            | {"p (Holm)": _p_value(pair.p_holm)}
+            | {"p (Holm)": p_value_text(pair.p_holm)}
         )
     shown = pd.DataFrame(rows)
     alike = [column for column in ("level", "samples") if len(set(shown[column])) == 1]
     return shown.drop(columns=alike)
 
 
-def _p_value(p: float) -> str:
+def p_value_text(p: float) -> str:
+    """A p-value in a table: two digits, or that it has none."""
     return "–" if pd.isna(p) else f"{p:.2f}" if p >= 0.005 else "< 0.005"

@@ -1,4 +1,4 @@
-"""Measured batch times: the CSV that holds them, read and checked, and a template of one.
+"""Measured batch times: the CSV that holds them, read and checked, a template of one, and its rows as arrays.
 
 Written by `measure` or by hand; what is read here is fitted by `fit` and interpolated by `interpolated`. A file
 opens with lines ``# key: value`` that say what was measured and with what; rows count from 0, these and the column
@@ -19,8 +19,10 @@ from simlib.checks import InputError, check_frame, check_type
 from simlib.lazy import pd
 
 POINT = ("batch_size", "prompt_tokens", "output_tokens")
+TIMED, PHASES = (*POINT, "total_s"), ("prefill_s", "decode_s")
+MAY_BE_ZERO = ("prompt_tokens", "output_tokens", "decode_s")
 KEYS = (*POINT, "repetition")
-COLUMNS = (*KEYS, "prefill_s", "decode_s", "total_s", "status")
+COLUMNS = (*KEYS, *PHASES, "total_s", "status")
 OPTIONAL = {"repetition": "0", "prefill_s": None, "decode_s": None, "status": "ok"}
 STATUSES = ("ok", "out_of_memory", "interrupted")
 GRID_COLUMNS = ("batch_size", "max_seq_len", "mean_latency_sec")
@@ -288,11 +290,6 @@ def _warn_of_disagreement(frame: pd.DataFrame, place: str, phases: bool) -> None
                 f"at {named} (expected repetitions within a factor of {DISAGREEMENT:g})",
                 stacklevel=4,
             )
-
-
-TIMED = (*POINT, "total_s")
-PHASES = ("prefill_s", "decode_s")
-MAY_BE_ZERO = ("prompt_tokens", "output_tokens", "decode_s")
 
 
 class Points(NamedTuple):

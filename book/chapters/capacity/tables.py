@@ -9,7 +9,7 @@ import pandas as pd
 from book.chapters.capacity.sensitivity import FACTORS, OUTCOMES
 from book.chapters.continuous.tables import name_of
 from book.kit.tables import as_texts
-from simlib.levels import _p_value
+from simlib.levels import p_value_text
 from simlib.policies.plan import short_name
 from simlib.text import interval, percent, signed
 
@@ -50,7 +50,7 @@ def show_ratios(ratios: pd.DataFrame) -> Styler:
             ],
             "correlation": as_texts(ratios["correlation"], signed),
             "samples": ratios["method"],
-            "p (Holm)": [_p_value(p) for p in ratios["p_holm"]],
+            "p (Holm)": [p_value_text(p) for p in ratios["p_holm"]],
         }
     )
     return shown.style.hide(axis="index")
