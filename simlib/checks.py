@@ -12,6 +12,8 @@ from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import Any
 
+MAX_GPUS = MAX_BINS = 4096  # of a simulation; bins are lines of requests, and so are clients
+
 
 class InputError(ValueError):
     """Input that cannot be used; the message names the place, the value and what was expected."""

@@ -43,7 +43,7 @@ DOWNLOADS = {
         file="burstgpt/BurstGPT_1.csv",
         sha256="4bb3783693d0a435686fbfc885615d2349bd067239079fa4b749f2e679e12122",
         size_bytes=52_283_111,
-    ),
+    )
 }
 
 
@@ -64,13 +64,7 @@ def sample() -> Path:
 
 
 def committed(name: str) -> Path:
-    """The path of a table under ``data/results`` by its name, as `make results` or `make bench` left it.
-
-    Raises
-    ------
-    InputError
-        If there is no such table.
-    """
+    """The path of a table under ``data/results`` by its name, as `make results` or `make bench` left it."""
     return shipped(f"results/{name}.csv")
 
 

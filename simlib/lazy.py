@@ -1,10 +1,10 @@
-"""Names that are loaded on first use, so that `import simlib` and `simlib --help` stay light."""
+"""What is loaded on first use, so that `import simlib` and `simlib --help` stay light: names of simlib, and pandas."""
 
 from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 
 def getter(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
@@ -17,3 +17,19 @@ def getter(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
         return module if homes[name].rpartition(".")[2] == name else getattr(module, name)
 
     return attribute
+
+
+class _OnUse:
+    """A module, imported when something of it is first asked for."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __getattr__(self, part: str) -> Any:
+        return getattr(importlib.import_module(self._name), part)
+
+
+if TYPE_CHECKING:
+    import pandas as pd
+else:
+    pd = _OnUse("pandas")

@@ -16,19 +16,11 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from tqdm import tqdm
 
 from simlib import datasets
-from simlib.checks import (
-    InputError,
-    check_choice,
-    check_each,
-    check_frame,
-    check_integer,
-    check_number,
-    check_type,
-)
+from simlib.checks import InputError, check_choice, check_each, check_frame, check_integer, check_number, check_type
+from simlib.lazy import pd
 from simlib.policies.dynamic import DynamicNoBins, MultiBinDynamic
 from simlib.policies.plan import short_name
 from simlib.policies.static import StaticFIFO
@@ -85,8 +77,6 @@ LEVELS = {
 
 def claims() -> pd.DataFrame:
     """What the original system's architecture document claims, one row a level and scheduler."""
-    import pandas as pd
-
     return pd.read_csv(datasets.shipped("original_claims.csv"))
 
 
@@ -101,9 +91,9 @@ def is_documented(settings: Mapping[str, Any]) -> bool:
     return dict(check_type("settings", settings, Mapping, "settings by name")) == DOCUMENTED
 
 
-def policies(k_bins: int = 4, d_sla: float = 1.0, bin_select: str = "round_robin") -> dict[str, Any]:
+def policies(k_bins: int = 4, d_sla: float = 1.0) -> dict[str, Any]:
     """The three schedulers as the original system configures them, by name."""
-    schedulers = (StaticFIFO(), DynamicNoBins(d_sla), MultiBinDynamic(k_bins, d_sla, bin_select))
+    schedulers = (StaticFIFO(), DynamicNoBins(d_sla), MultiBinDynamic(k_bins, d_sla))
     return {policy.name: policy for policy in schedulers}
 
 
@@ -179,8 +169,6 @@ def runs_of(
         trace`` and the metrics ``sla_violation_share, latency_mean_s, latency_p99_s, throughput_rps,
         batch_size_mean``.
     """
-    import pandas as pd
-
     preset = of(level).latency
     check_integer("replications", replications, 1, MOST_REPLICATIONS)
     check_integer("seed", seed, 0, 2**32 - 2 - replications)  # the recipe's streams have seeds up to two beyond
@@ -217,8 +205,6 @@ def table_of(runs: pd.DataFrame, as_claimed: bool = True) -> pd.DataFrame:
     the trace, which is not the document's 1,000 rows, neither is given. ``requests_from``: the level's source; against
     the ``population`` a claim is judged as one draw of rows like the document's, not as that table of rows.
     """
-    import pandas as pd
-
     _check_runs(runs)
     check_type("as_claimed", as_claimed, (bool, np.bool_), "True or False")
     claimed = claims().set_index(["level", "scheduler"])
@@ -274,8 +260,6 @@ def differences(runs: pd.DataFrame, settings: Mapping[str, Any] | None = None) -
         share_of_replications_better`` (the share in which A is strictly better), ``correlation, method`` as in
         `intervals.difference`, and ``p_holm``, adjusted for all comparisons of the table.
     """
-    import pandas as pd
-
     _check_runs(runs)
     if settings is not None:
         check_type("settings", settings, Mapping, "settings by name")
@@ -313,8 +297,6 @@ def differences(runs: pd.DataFrame, settings: Mapping[str, Any] | None = None) -
 
 def rankings(runs: pd.DataFrame, metric: str = "sla_violation_share") -> pd.DataFrame:
     """How often each ranking of the schedulers occurs over the replications, best first; ties share a place."""
-    import pandas as pd
-
     _check_runs(runs)
     check_choice("metric", metric, RUN_METRICS)
     rows = []
@@ -329,8 +311,6 @@ def rankings(runs: pd.DataFrame, metric: str = "sla_violation_share") -> pd.Data
 
 def times_of(levels: Iterable[int] = tuple(LEVELS), requests: int = 1000, seed: int = 42) -> pd.DataFrame:
     """The document's execution times beside ours: wall-clock time of one level at one seed, the workload included."""
-    import pandas as pd
-
     claimed = claims().groupby("level")["execution_time_s"].first()
     rows = []
     for level in check_each("levels", levels, lambda level: of(level).number):

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from simlib.checks import InputError, check_choice, check_integer
+from simlib.checks import MAX_GPUS, InputError, check_choice, check_integer
 from simlib.continuous.classes import assign
 from simlib.continuous.serve import backend_of, rules_of, served
 from simlib.continuous.settings import Continuous
@@ -28,7 +28,6 @@ from simlib.runs.sla import ASSUMED, SLA
 
 BACKENDS = ("auto", "compiled", "stepped", "interpreted")
 OVERSIZE = ("error", "reject")
-MAX_GPUS = 4096
 IDLE_SHARE, LONG_GAP_S, FEW_ROWS = 0.01, 1.0, 10
 MOST_TOKENS = 2**62  # stands for a memory without limit
 

@@ -12,7 +12,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -20,14 +20,11 @@ from simlib.calibration import fit
 from simlib.calibration.fit import Fit, Validation
 from simlib.checks import InputError, check_choice, check_frame
 from simlib.datasets import committed
-from simlib.latency import presets
-from simlib.latency.forms import EQUAL, FORMS
+from simlib.latency import measurements, presets
+from simlib.latency.forms import FORMS, NAMES
 from simlib.latency.measured import Measured, Range
 from simlib.latency.models import LatencyModel
-
-if TYPE_CHECKING:
-    import pandas as pd
-
+from simlib.lazy import pd
 
 GOOD, MISSES = 0.1, presets.MOST_MAPE
 
@@ -78,15 +75,7 @@ class Calibration:
     validations: Mapping[str, Validation]
 
     @classmethod
-    def of(
-        cls,
-        measured: Any,
-        forms: Iterable[str] = presets.FORMS,
-        *,
-        folds: int | None = 5,
-        seed: int = 0,
-        name: str = "own measurements",
-    ) -> Calibration:
+    def of(cls, measured: Any, forms: Iterable[str] = NAMES, *, folds: int | None = 5, seed: int = 0) -> Calibration:
         """Fit and validate.
 
         Parameters
@@ -95,8 +84,6 @@ class Calibration:
             A measurement CSV, what was read of one, or its columns.
         forms, folds, seed
             As for `fit.fit` and `fit.cross_validate`. A form that the grid is too small for is left out.
-        name : str
-            For warnings and the card, if the measurements are a data frame.
 
         Raises
         ------
@@ -105,7 +92,7 @@ class Calibration:
 
         Examples
         --------
-        >>> from simlib.latency import presets
+        >>> from simlib.latency import measurements, presets
         >>> truth = presets.load("a100x8-splitwise-llama2-70b")
         >>> grid = [(b, p, o) for b in (1, 8, 64) for p in (128, 1024) for o in (32, 256)]
         >>> import pandas as pd
@@ -114,9 +101,7 @@ class Calibration:
         >>> Calibration.of(frame).best
         'phase5'
         """
-        from simlib.latency import measurements
-
-        header: Mapping[str, str] = {}
+        name, header = "own measurements", {}
         if isinstance(measured, (str, Path)):
             measured = measurements.read(measured)
         if isinstance(measured, measurements.Measurements):
@@ -140,45 +125,37 @@ class Calibration:
     def model(self, form: str | None = None, split: float | None = None) -> LatencyModel:
         """The latency model, by default of the best form; `split` as for `presets.load`."""
         fitted = self.fits[check_choice("form", self.best if form is None else form, self.fits)]
-        span = Range(*fitted.span.values(), equal_lengths=fitted.form.endswith(EQUAL))
-        return Measured(presets.model_of(fitted.form, fitted.coefficients, split), self.name, span)
+        return Measured(presets.model_of(fitted.form, fitted.coefficients, split), self.name, fitted.measured)
 
     def card(self, form: str | None = None) -> Card:
         """The card, by default of the best form."""
-        import pandas as pd
-
         form = check_choice("form", self.best if form is None else form, self.fits)
         fitted, chosen = self.fits[form], self.validations[form]
         rows = [(v.form, v.r2, v.mape, v.worst) for v in self.validations.values()]
         coefficients = [(n, value, fitted.low[n], fitted.high[n]) for n, value in fitted.coefficients.items()]
         facts = dict(self.header) | {"grid": f"{fitted.n_points} points", "form": fitted.form, "tokens": "padded"}
-        span = Range(*fitted.span.values(), equal_lengths=fitted.form.endswith(EQUAL))
         return Card(
             self.name,
-            facts | _limits(span, chosen.mape, f"{chosen.folds} folds", chosen.worst_point),
+            facts | _limits(fitted.measured, chosen.mape, f"{chosen.folds} folds", chosen.worst_point),
             pd.DataFrame(rows, columns=["form", "cv_r2", "cv_mape", "cv_worst"]),
             pd.DataFrame(coefficients, columns=["coefficient", "value", "low", "high"]),
             chosen.residuals,
         )
 
 
-def preset(name: str, residuals: pd.DataFrame | None = None) -> Card:
+def preset(name: str) -> Card:
     """The card of a preset, one that no form fits included.
 
     Parameters
     ----------
     name : str
         As `simlib presets` lists it.
-    residuals : pandas.DataFrame, optional
-        From `public.refit`, for the figure; by default those of the last study, under phase5.
 
     Examples
     --------
     >>> preset("a100x8-splitwise-llama2-70b").facts["GPU"]
     '8 × a100-80gb'
     """
-    import pandas as pd
-
     rows = presets.table()
     rows = rows[rows["name"] == name]
     if rows.empty:
@@ -189,17 +166,13 @@ def preset(name: str, residuals: pd.DataFrame | None = None) -> Card:
         facts |= {"GPU": f"{row['gpu_count']:.0f} × {row['gpu']}", "framework": row["framework"], "model": row["model"]}
         facts |= {"grid": f"{row['n_points']} points", "tokens": f"{row['tokens']}, static batches"}
         facts["versions"] = "not given by the source"
-        span = Range(
-            *((row[f"{part}_min"], row[f"{part}_max"]) for part in presets.SPAN),
-            equal_lengths=row["form"].endswith(EQUAL),
-        )
         folds = "leave-one-out" if row["cv_folds"] == row["n_points"] else f"{row['cv_folds']:.0f} folds"
-        facts |= _limits(span, row["cv_mape"], folds)
+        facts |= _limits(presets.measured_of(row), row["cv_mape"], folds)
     if isinstance(row["note"], str):
         facts["note"] = row["note"]
     names = FORMS[row["form"]].coefficients
     coefficients = [(n, row[n], row[f"{n}_low"], row[f"{n}_high"]) for n in names]
-    known = _residuals() if residuals is None else residuals
+    known = _residuals()  # those of the last study, under phase5
     own = known[(known["name"] == name) & (known["form"] == row["form"])]
     return Card(
         name,
@@ -212,8 +185,6 @@ def preset(name: str, residuals: pd.DataFrame | None = None) -> Card:
 
 @functools.lru_cache(maxsize=1)
 def _residuals() -> pd.DataFrame:
-    import pandas as pd
-
     return pd.read_csv(committed("batch_times_residuals_fit"))
 
 
@@ -243,11 +214,6 @@ def residual_svg(residuals: pd.DataFrame) -> str:
     ----------
     residuals : pandas.DataFrame
         ``batch_size, prompt_tokens, output_tokens, residual``, the last relative, as in `fit.Validation`.
-
-    Raises
-    ------
-    InputError
-        If a column is missing, or a residual is not finite.
 
     Examples
     --------

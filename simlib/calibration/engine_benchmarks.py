@@ -7,7 +7,6 @@ the step's time to them. `measure` measures static batches instead, which no eng
 from __future__ import annotations
 
 import heapq
-import json
 import math
 import warnings
 from collections.abc import Mapping, Sequence
@@ -16,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
-from simlib.checks import InputError, check_frame, check_number, check_type
+from simlib.checks import InputError, check_frame, check_number
 from simlib.latency.steps import StepLaw
+from simlib.lazy import pd
+from simlib.requests.trace_formats import json_objects
 
 ARRAYS = ("input_lens", "output_lens", "ttfts", "itls")
 TERMS = ("decodes", "prefill_tokens", "context_tokens")
@@ -45,9 +45,8 @@ class EngineLaw:
 
     Attributes
     ----------
-    a_s, b_s_per_decode, c_s_per_prefill_token, d_s_per_context_token : float
-        Coefficients, >= 0: of a step, of a sequence that decodes in it, of a prompt token worked on in it, of a token
-        in the KV caches of the sequences that decode.
+    law : StepLaw
+        What `simulate` takes.
     intervals : mapping of str to (float, float)
         95 % of each coefficient, by leaving out each of ten stretches of time.
     steps : int
@@ -64,10 +63,7 @@ class EngineLaw:
         How it is known when requests started.
     """
 
-    a_s: float
-    b_s_per_decode: float
-    c_s_per_prefill_token: float
-    d_s_per_context_token: float
+    law: StepLaw
     intervals: Mapping[str, tuple[float, float]]
     steps: int
     mape: float
@@ -77,23 +73,10 @@ class EngineLaw:
     source: str
     starts: str
 
-    def step_s(self, decodes: Any, prefill_tokens: Any, context_tokens: Any) -> Any:
-        """Time of a step, seconds, for numbers or arrays."""
-        return (
-            self.a_s
-            + self.b_s_per_decode * decodes
-            + self.c_s_per_prefill_token * prefill_tokens
-            + self.d_s_per_context_token * context_tokens
-        )
-
-    def step_law(self) -> StepLaw:
-        """The same for `simulate`."""
-        return StepLaw(self.a_s, self.b_s_per_decode, self.c_s_per_prefill_token, self.d_s_per_context_token)
-
     def table(self) -> pd.DataFrame:
         """One row a coefficient: value, interval, and whether the benchmark can tell it."""
         low, high = zip(*(self.intervals[name] for name in NAMES), strict=True)
-        values = [getattr(self, name) for name in NAMES]
+        values = self.law.params[: len(NAMES)]
         known = [name not in self.unidentified for name in NAMES]
         return pd.DataFrame(
             {"coefficient": NAMES, "value": values, "ci_low": low, "ci_high": high, "identified": known}
@@ -144,9 +127,8 @@ def from_bench(path: str | Path) -> EngineLaw:
     Without ``start_times``, all requests start at 0 where the rate is infinite, or when one before them ends where
     only so many may be in flight; of a finite rate nothing is known.
     """
-    check_type("benchmark file", path, (str, Path), "a path")
     frames, starts = [], ""
-    for result in _results(path):
+    for result in json_objects(path):
         requests, starts = _requests(str(path), result)
         frames.append(steps_of(requests))
     return fit_steps(pd.concat(frames, ignore_index=True), str(path), starts)
@@ -243,8 +225,8 @@ def fit_steps(steps: pd.DataFrame, source: str = "steps", starts: str = "given")
     >>> n = np.arange(1.0, 41.0)
     >>> terms = {"decodes": n % 7, "prefill_tokens": 50 * (n % 3), "context_tokens": 100 * (n % 11)}
     >>> tau_s = 0.01 + 1e-4 * terms["decodes"] + 1e-5 * terms["prefill_tokens"] + 1e-7 * terms["context_tokens"]
-    >>> law = fit_steps(pd.DataFrame({"step_s": tau_s, **terms, "weight": 1.0}))
-    >>> round(law.a_s, 9), round(law.c_s_per_prefill_token, 9)
+    >>> found = fit_steps(pd.DataFrame({"step_s": tau_s, **terms, "weight": 1.0}))
+    >>> round(found.law.a_s, 9), round(found.law.c_s, 9)
     (0.01, 1e-05)
     """
     from scipy.stats import t
@@ -273,7 +255,7 @@ def fit_steps(steps: pd.DataFrame, source: str = "steps", starts: str = "given")
         )
     spread = np.average((step_s - np.average(step_s, weights=weights)) ** 2, weights=weights)
     return EngineLaw(
-        *value.tolist(),
+        StepLaw(*value.tolist()),
         intervals={n: (max(0.0, v - r), v + r) for n, v, r in zip(NAMES, value.tolist(), reach.tolist(), strict=True)},
         steps=len(steps),
         mape=float(np.average(np.abs(held_out / step_s - 1), weights=weights)),
@@ -323,24 +305,6 @@ def _unidentified(design: np.ndarray) -> tuple[str, ...]:
         if singular[0] > ILL_CONDITIONED * singular[-1]:
             names += [NAMES[1 + k] for k, part in zip(moving, directions[-1], strict=True) if abs(part) > 0.1]
     return tuple(names)
-
-
-def _results(path: str | Path) -> list[dict[str, Any]]:
-    """The benchmark's results: one JSON object, or one a line."""
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except (OSError, ValueError) as problem:
-        raise InputError(f"benchmark file {path}: {problem}") from None
-    try:
-        results = [json.loads(text)]
-    except ValueError:
-        try:
-            results = [json.loads(line) for line in text.split("\n") if line.strip()]
-        except ValueError as problem:
-            raise InputError(f"benchmark file {path}: {problem} (expected JSON, or one JSON object a line)") from None
-    if not results or not all(isinstance(result, dict) for result in results):
-        raise InputError(f"benchmark file {path}: no JSON object (expected a serving benchmark's result)")
-    return results
 
 
 def _requests(source: str, result: Mapping[str, Any]) -> tuple[pd.DataFrame, str]:

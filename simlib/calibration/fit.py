@@ -1,27 +1,25 @@
 """From measured batch times to the coefficients of a latency model, with intervals and errors on points left out.
 
-Reads a table of measurements (`measurements`, `public`), hands coefficients to `models` and `phases`; draws
-nothing, writes no file. Coefficients are never below zero and are fitted to relative errors, so that a batch of a tenth
+Reads a table of measurements (`measurements`, `public`), hands coefficients to `presets.model_of` and `cards`; writes
+no file. Coefficients are never below zero and are fitted to relative errors, so that a batch of a tenth
 of a second counts as much as one of a minute.
 """
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from simlib.checks import InputError, check_choice, check_frame, check_integer, check_type
-from simlib.latency.forms import EQUAL, FORMS, Form
-from simlib.latency.measurements import TIMED, Points, points_of
+from simlib.checks import InputError, check_choice, check_frame, check_integer
+from simlib.latency.forms import EQUAL, FORMS, NAMES, Form
+from simlib.latency.measured import Range
+from simlib.latency.measurements import GRID_COLUMNS, TIMED, Points, points_of, read
 from simlib.latency.models import Affine
-
-if TYPE_CHECKING:
-    import pandas as pd
+from simlib.lazy import pd
 
 CONFIDENCE = 0.95
 EXACT = 1e-9  # relative: no clock and no GPU agrees with a formula so well
@@ -39,10 +37,8 @@ class Fit:
         Estimates in seconds and tokens, and their 95 % intervals.
     n_points : int
         Points of the grid; repetitions do not count.
-    span : dict of str to tuple
-        Smallest and largest ``batch_size, prompt_tokens, output_tokens`` that were measured.
-    relative : bool
-        Whether relative errors were made small, not those in seconds.
+    measured : Range
+        Smallest and largest batch, prompt and output that were measured.
     """
 
     form: str
@@ -50,8 +46,7 @@ class Fit:
     low: dict[str, float]
     high: dict[str, float]
     n_points: int
-    span: dict[str, tuple[int, int]]
-    relative: bool = True
+    measured: Range
 
     def predict(self, batch_size: Any, prompt_tokens: Any, output_tokens: Any) -> np.ndarray:
         """Times of batches in which all prompts and all outputs have one length, seconds."""
@@ -136,8 +131,8 @@ def fit(points: pd.DataFrame, form: str = "phase5", *, relative: bool = True) ->
     half = t.ppf((1 + CONFIDENCE) / 2, max(groups - len(value), 1)) * np.sqrt(spread)
     named = [dict(zip(kind.coefficients, map(float, v), strict=True)) for v in (value, value - half, value + half)]
     named[1] = {name: max(0.0, low) for name, low in named[1].items()}
-    span = {name: (int(v.min()), int(v.max())) for name, v in zip(TIMED, data[:3], strict=False)}
-    return Fit(kind.name, *named, groups, span, relative)
+    ends = ((int(column.min()), int(column.max())) for column in data[:3])
+    return Fit(kind.name, *named, groups, Range(*ends, equal_lengths=kind.name.endswith(EQUAL)))
 
 
 def cross_validate(
@@ -220,7 +215,6 @@ def evidence(points: pd.DataFrame, form: str = "affine") -> dict[str, float]:
     >>> found["residual_p"] < 1e-9, found["spread_p"] < 0.01
     (True, True)
     """
-    import pandas as pd
     from scipy.stats import chi2
 
     check_frame("points", points, TIMED)
@@ -266,7 +260,7 @@ def computed(found: Mapping[str, float], level: float = 1e-3) -> bool:
 
 
 def _form(name: str, data: Points) -> Form:
-    check_choice("form", name, [form for form in FORMS if not form.endswith(EQUAL)])
+    check_choice("form", name, NAMES)
     equal = name.startswith("phase") and data.phases_s is None and np.array_equal(data.p, data.o)
     return FORMS[name + EQUAL * equal]
 
@@ -342,28 +336,12 @@ def from_grid(path: str | Path) -> Affine:
     Raises
     ------
     InputError
-        Naming file, row, column and value; or if the grid cannot tell alpha, beta and gamma apart.
+        As `measurements.read`; or if the grid cannot tell alpha, beta and gamma apart.
     """
-    import pandas as pd
     from scipy.optimize import nnls
 
-    columns = ("batch_size", "max_seq_len", "mean_latency_sec")
-    check_type("latency file", path, (str, Path), "a path")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", pd.errors.ParserWarning)  # rows longer than the header
-            grid = pd.read_csv(path, index_col=False)
-    except (OSError, ValueError, pd.errors.ParserWarning) as problem:
-        raise InputError(f"latency file {path}: {problem}") from None
-    for column in columns:
-        if column not in grid:
-            raise InputError(f"latency file {path}: no column {column} (expected {', '.join(columns)})")
-        values = pd.to_numeric(grid[column], errors="coerce").to_numpy(dtype=float)
-        bad = ~(np.isfinite(values) & (values > 0))
-        if bad.any():
-            row = int(np.argmax(bad))
-            raise InputError(f"latency file {path}, row {row}, {column}: {grid[column][row]} (expected a number > 0)")
-    size, length, time_s = (grid[column].to_numpy(dtype=float) for column in columns)
+    grid = check_frame(f"latency file {path}", read(path).frame, GRID_COLUMNS)
+    size, length, time_s = (grid[column].to_numpy(dtype=float) for column in GRID_COLUMNS)
     design = np.column_stack([np.ones_like(length), length, length * (size - 1) / size])
     if np.linalg.matrix_rank(design) < 3:
         raise InputError(f"latency file {path}: too few batch sizes or lengths (expected at least 2 of each, 3 points)")

@@ -5,20 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from simlib.calibration import fit
 from simlib.checks import check_frame
 from simlib.datasets import locate
-from simlib.latency import measurements, presets
-from simlib.latency.forms import EQUAL
-from simlib.latency.presets import COEFFICIENTS, FORMS, GROUP, KEYS, MOST_MAPE, PRESETS, SPAN, SPLIT, SPLIT_RANGE
-
-if TYPE_CHECKING:
-    import pandas as pd
-
+from simlib.latency.forms import EQUAL, NAMES
+from simlib.latency.measurements import POINT, TIMED
+from simlib.latency.presets import COEFFICIENTS, GROUP, KEYS, MOST_MAPE, PRESETS, SPAN, SPLIT, SPLIT_RANGE
+from simlib.lazy import pd
 
 ARGONNE = "argonne-llm-inference-bench/All_results.csv.gz"
 SPLITWISE = "splitwise-perf/perf_model.csv.gz"
@@ -48,8 +45,6 @@ def argonne(path: str | Path | None = None) -> tuple[pd.DataFrame, pd.DataFrame]
     A row counts if throughput times latency is the batch's tokens, b (P + O), within 1 %. It is one sequence's tokens
     for llama.cpp, whose latency is then not the batch's.
     """
-    import pandas as pd
-
     raw = pd.read_csv(locate(ARGONNE) if path is None else path)
     names = {"Hardware": "gpu", "Num of Hardware": "gpu_count", "Framework": "framework", "Model": "model"}
     names |= {"Input Output Length": "prompt_tokens", "Batch Size": "batch_size", "Latency": "total_s"}
@@ -71,8 +66,6 @@ def splitwise(path: str | Path | None = None) -> tuple[pd.DataFrame, pd.DataFram
     the row is left out. The power-capped H100 is left out whole: each of its prefill times is 1.3 times the uncapped
     one's, to the last digit, and its decode times are the same.
     """
-    import pandas as pd
-
     raw = pd.read_csv(locate(SPLITWISE) if path is None else path)
     names = {"prompt_size": "prompt_tokens", "token_size": "output_tokens", "hardware": "gpu"}
     names |= {"tensor_parallel": "gpu_count"}
@@ -88,19 +81,17 @@ def splitwise(path: str | Path | None = None) -> tuple[pd.DataFrame, pd.DataFram
 
 def _usable(kept: pd.DataFrame, points: pd.DataFrame, reason: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Cut to the groups that have enough points; the others with the reason."""
-    import pandas as pd
-
     groups, left_out = dict(iter(kept.groupby(GROUP))), []
     for group, rows in points.groupby(GROUP):
         if group in groups and usable(groups[group]):
             continue
         why = reason if usable(rows) else f"fewer than {FEWEST_POINTS} points, or {FEWEST_VALUES} batches or lengths"
-        left_out.append((*group, len(rows.drop_duplicates(["batch_size", "prompt_tokens", "output_tokens"])), why))
+        left_out.append((*group, len(rows.drop_duplicates(list(POINT))), why))
     frame = pd.DataFrame(left_out, columns=[*GROUP, "n_points", "reason"])
     names = pd.MultiIndex.from_frame(kept[GROUP])
     good = ~names.isin(pd.MultiIndex.from_frame(frame[GROUP]))
     phases = [name for name in ("prefill_s", "decode_s") if name in kept]
-    columns = [*GROUP, "batch_size", "prompt_tokens", "output_tokens", *phases, "total_s"]
+    columns = [*GROUP, *POINT, *phases, "total_s"]
     return kept.loc[good, columns].reset_index(drop=True), frame
 
 
@@ -122,18 +113,14 @@ def original_grid() -> pd.DataFrame:
     >>> round(float(original_grid()["total_s"].iloc[0]), 4)
     0.0534
     """
-    import pandas as pd
-
     shapes = [(b, length, 0) for b in (1, 2, 4, 8, 16, 32) for length in (128, 256, 512, 1024, 2048)]
-    grid = pd.DataFrame(shapes, columns=["batch_size", "prompt_tokens", "output_tokens"])
+    grid = pd.DataFrame(shapes, columns=list(POINT))
     time_s = PRESETS["original-calibrated"].batch_time_s(grid["batch_size"], grid["prompt_tokens"])
     return grid.assign(total_s=time_s, std_s=0.05 * time_s, repetitions=3)
 
 
 def capped_ratio(path: str | Path | None = None) -> np.ndarray:
     """Prefill times of Splitwise's power-capped H100 over those of the uncapped one, row by row."""
-    import pandas as pd
-
     raw = pd.read_csv(locate(SPLITWISE) if path is None else path)
     capped, free = (raw.loc[raw["hardware"] == gpu, "prompt_time"].to_numpy() for gpu in (SCALED, "h100-80gb"))
     return capped / free
@@ -142,7 +129,7 @@ def capped_ratio(path: str | Path | None = None) -> np.ndarray:
 def usable(points: pd.DataFrame) -> bool:
     """Whether a group has at least 10 points, 3 batch sizes and 3 lengths."""
     lengths = len((points["prompt_tokens"] + points["output_tokens"]).unique())
-    grid = points.drop_duplicates(["batch_size", "prompt_tokens", "output_tokens"])
+    grid = points.drop_duplicates(list(POINT))
     enough = points["batch_size"].nunique() >= FEWEST_VALUES and lengths >= FEWEST_VALUES
     return len(grid) >= FEWEST_POINTS and enough
 
@@ -181,28 +168,26 @@ def slug(gpu: str, gpu_count: int, framework: str, model: str) -> str:
     return f"{card}{f'x{gpu_count}' if gpu_count > 1 else ''}-{engine}-{name.replace('llama-3', 'llama3')}"
 
 
-def rows_of(points: pd.DataFrame, folds: int | None = 5, forms: Iterable[str] = FORMS) -> tuple[Any, Any]:
+def rows_of(points: pd.DataFrame, folds: int | None = 5, forms: Iterable[str] = NAMES) -> tuple[Any, Any]:
     """Fit every form to every group of measurements.
 
     Parameters
     ----------
     points : pandas.DataFrame
-        Read from what others have published.
+        From `argonne` or `splitwise`.
     folds : int or None
         As for `fit.cross_validate`, seed 0.
 
     Returns
     -------
     rows : pandas.DataFrame
-        As `table`.
+        As `presets.table`.
     residuals : pandas.DataFrame
         Of the points left out: ``name, form`` and the columns of `fit.Validation.residuals`.
     """
-    import pandas as pd
-
-    check_frame("points", points, (*presets.GROUP, *measurements.TIMED))
+    check_frame("points", points, (*GROUP, *TIMED))
     rows, residuals = [], []
-    for group, measured in points.groupby(presets.GROUP, sort=True):
+    for group, measured in points.groupby(GROUP, sort=True):
         name, own = slug(*group[1:]), []
         for form in forms:
             found = fit.fit(measured, form)
@@ -213,12 +198,12 @@ def rows_of(points: pd.DataFrame, folds: int | None = 5, forms: Iterable[str] = 
             note = early_stop(measured) or "no form follows the times"
             own = [row | {"note": f"no model fits: {note}"} for row in own]
         rows += own
-    order = ["name", "form", *measurements.TIMED, "predicted_s", "residual"]
+    order = ["name", "form", *TIMED, "predicted_s", "residual"]
     return pd.DataFrame(rows, columns=_columns()), pd.concat(residuals, ignore_index=True)[order]
 
 
 class Refit(NamedTuple):
-    """What the public measurements give: `table`'s rows, residuals of points left out, groups that were left out."""
+    """What the public measurements give: rows of `presets.table`, residuals of points left out, groups left out."""
 
     rows: pd.DataFrame
     residuals: pd.DataFrame
@@ -233,8 +218,6 @@ def refit() -> Refit:
     InputError
         If the public measurements are not found, with the place where they are looked for.
     """
-    import pandas as pd
-
     fitted, left_out = [], []
     for read, folds in ((argonne, 5), (splitwise, None)):
         points, others = read()
@@ -247,8 +230,6 @@ def refit() -> Refit:
 
 def assumed() -> pd.DataFrame:
     """The rows of the original's two formulas."""
-    import pandas as pd
-
     rows = [
         {"name": name, "form": "affine", "source": "original system", "n_points": 0, "note": "assumed, not measured"}
         | {"alpha_s": model.alpha_s, "beta_s_per_token": model.beta_s_per_token, "gamma": model.gamma}
@@ -258,11 +239,11 @@ def assumed() -> pd.DataFrame:
 
 
 def _row(name: str, group: tuple, found: fit.Fit, held_out: fit.Validation) -> dict[str, Any]:
-    row = {"name": name, "form": found.form, **dict(zip(presets.GROUP, group, strict=True)), "tokens": "padded"}
+    row = {"name": name, "form": found.form, **dict(zip(GROUP, group, strict=True)), "tokens": "padded"}
     row |= {"n_points": found.n_points, "cv_folds": held_out.folds, "cv_r2": held_out.r2, "cv_mape": held_out.mape}
     row |= {"cv_worst": held_out.worst, "note": ""}
     for part, column in SPAN.items():
-        row[f"{part}_min"], row[f"{part}_max"] = found.span[column]
+        row[f"{part}_min"], row[f"{part}_max"] = getattr(found.measured, column)
     for coefficient, value in found.coefficients.items():
         row[coefficient] = value
         row[f"{coefficient}_low"], row[f"{coefficient}_high"] = found.low[coefficient], found.high[coefficient]

@@ -6,14 +6,11 @@ those that `Replay.settings` shows: the affine law fitted to the log, or the pro
 
 from __future__ import annotations
 
-import gzip
 import itertools
-import json
-import zlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -24,11 +21,9 @@ from simlib.continuous.settings import Continuous
 from simlib.engine import shapes
 from simlib.latency import kernel_profile
 from simlib.latency.steps import StepLaw
+from simlib.lazy import pd
 from simlib.requests.table import RequestTable
-
-if TYPE_CHECKING:
-    import pandas as pd
-
+from simlib.requests.trace_formats import json_objects
 
 MODELS = ("profile", "affine", "affine-from-log")
 COLUMNS = ("step_model", "metric", "statistic", "engine_s", "simulated_s", "error_percent")
@@ -74,20 +69,13 @@ def read_log(path: str | Path) -> Log:
         tokens were cached than the prompt has.
     """
     fields = ["input_toks", "output_toks", "arrival_time", *STAMPS]
-    try:
-        data = Path(path).read_bytes()
-        text = (gzip.decompress(data) if str(path).endswith(".gz") else data).decode("utf-8")
-        records = [json.loads(line) for line in text.splitlines() if line.strip()]
-    except (OSError, ValueError, EOFError, zlib.error) as problem:
-        raise InputError(f"log {path}: {problem} (expected one JSON object a line)") from None
-    if not records:
-        raise InputError(f"log {path}: no requests")
-    if any(isinstance(record, dict) and "cached_toks" in record for record in records):
+    records = json_objects(path)
+    if any("cached_toks" in record for record in records):
         fields.append("cached_toks")
     columns = {}
     for name in fields:
         for row, record in enumerate(records):
-            value = record.get(name) if isinstance(record, dict) else None
+            value = record.get(name)
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not np.isfinite(value):
                 raise InputError(f"log {path}, row {row}, {name}: {value!r} (expected a number; a stamp in seconds)")
         columns[name] = np.array([record[name] for record in records], dtype=np.float64)
@@ -213,8 +201,6 @@ def validate(
         Errors are signed: positive where the simulation is slower; the statistic ``mape`` is the mean of the single
         requests' absolute errors, in percent, and has no times.
     """
-    import pandas as pd
-
     logged = read_log(log)
     for model in models:
         check_choice("step model", model, MODELS)
@@ -303,8 +289,6 @@ def fitted_law(totals: np.ndarray, times_s: np.ndarray) -> StepLaw:
 
 
 def _series(path: str | Path) -> pd.DataFrame:
-    import pandas as pd
-
     try:
         frame = pd.read_csv(path)
     except (OSError, ValueError) as problem:

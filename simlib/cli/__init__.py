@@ -13,15 +13,12 @@ import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from simlib.checks import InputError, check_integer
 from simlib.cli import calibrate, plan, validate
 from simlib.cli.outputs import check_places, make, plain, write
-
-if TYPE_CHECKING:
-    import pandas as pd
-
+from simlib.lazy import pd
 
 POLICIES = ("static_fifo", "dynamic_no_bins", "multi_bin_dynamic", "multi_bin_fixed", "shortest_predicted_first")
 POLICIES += ("early_rejection", "fair_share")
@@ -214,7 +211,6 @@ def _predicted(table: Any, options: argparse.Namespace, needed: bool) -> Any:
 
 
 def _compare(options: argparse.Namespace) -> None:
-    import pandas as pd
 
     from simlib import levels
     from simlib.checks import check_choice
@@ -225,8 +221,7 @@ def _compare(options: argparse.Namespace) -> None:
     chosen = list(levels.LEVELS) if options.level == "all" else [int(options.level)]
     settings = {"requests": options.requests, "seed": options.seed}
     runs = pd.concat(
-        [levels.runs_of(level, replications=options.replications, **settings) for level in chosen],
-        ignore_index=True,
+        [levels.runs_of(level, replications=options.replications, **settings) for level in chosen], ignore_index=True
     )
     as_claimed = options.requests == 1000 and options.seed == 42
     rows, differences = levels.table_of(runs, as_claimed), levels.differences(runs, settings)
@@ -244,8 +239,6 @@ def _compare(options: argparse.Namespace) -> None:
 
 def _readable(rows: pd.DataFrame) -> str:
     """The levels as a table for eyes: shares in per cent."""
-    import pandas as pd
-
     percent = "{:.1f}".format
     frame = pd.DataFrame(
         {

@@ -38,7 +38,7 @@ def _calibrate(options: argparse.Namespace) -> None:
         from simlib.latency import measurements
 
         text = (
-            measurements.template()
+            measurements.TEMPLATE
             if options.template
             else serving_benchmarks.from_bench(options.from_bench).card() + "\n"
         )

@@ -103,10 +103,7 @@ def _engines(options: argparse.Namespace) -> list[Any]:
         if options.gpus_per_replica is not None:
             raise InputError("--gpus-per-replica: given beside --latency (a preset says it itself)")
         return fleet.engines(options.latency.split(","), options.kv_tokens)
-    if given == ["steps"]:
-        law = named.step_law_of(options.steps)
-    else:
-        law = engine_benchmarks.from_bench(options.bench).step_law()
+    law = named.step_law_of(options.steps) if given == ["steps"] else engine_benchmarks.from_bench(options.bench).law
     return [fleet.engine(law, options.gpus_per_replica, options.kv_tokens)]
 
 

@@ -65,3 +65,4 @@ FORMS: Mapping[str, Form] = {
         Form("phase5" + EQUAL, (A, S1, D0, D2), _phase5_equal),
     )
 }
+NAMES = tuple(name for name in FORMS if not name.endswith(EQUAL))  # what a user asks for; the grid says which it is

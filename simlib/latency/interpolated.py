@@ -8,19 +8,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from simlib.checks import InputError, check_type
 from simlib.engine.batches import MAX_OUTPUT, MAX_PROMPT, MAX_TOTAL, SIZE
 from simlib.latency.measured import Measured, Range
-from simlib.latency.measurements import TIMED, checked
+from simlib.latency.measurements import TIMED, points_of, read
 from simlib.latency.models import LatencyModel, times_of
-
-if TYPE_CHECKING:
-    import pandas as pd
-
+from simlib.lazy import pd
 
 HEAD = 4  # of `params`: lengths of the three axes, and whether the last one is of prompt + output
 
@@ -95,7 +92,7 @@ class Table(LatencyModel):
         >>> float(model.law(np.array([2.0, 15, 30, 20, 40, 35]), model.params))
         1.0
         """
-        points = checked(points)
+        points_of(points)
         equal = bool((points["prompt_tokens"] == points["output_tokens"]).all())
         length = points["output_tokens"] * (1 + equal)
         prompt = points["prompt_tokens"] * (not equal)
@@ -127,10 +124,8 @@ class Table(LatencyModel):
     @classmethod
     def read(cls, path: str | Path) -> Measured:
         """`of` a measurement CSV."""
-        from simlib.latency import measurements
-
         check_type("latency file", path, (str, Path), "a path")
-        return cls.of(measurements.read(path).frame, Path(path).name)
+        return cls.of(read(path).frame, Path(path).name)
 
     def batch_time_s(self, size: Any, prompt_tokens: Any, output_tokens: Any) -> Any:
         """Interpolated times in seconds, for numbers or arrays."""

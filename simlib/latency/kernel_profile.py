@@ -8,16 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from simlib.checks import InputError, check_integer, check_number
 from simlib.engine.shapes import CHUNKS, CONTEXT, N_DECODES, PREFILL, PREFILL_CONTEXT, SQUARES
-
-if TYPE_CHECKING:
-    import pandas as pd
-
+from simlib.lazy import pd
 
 ONCE = ("embedding", "final_layernorm")
 TWICE = ("layernorm",)  # a transformer's layer has two, the table one
@@ -190,8 +187,6 @@ def _grid(folder: Any, frame: pd.DataFrame) -> list[np.ndarray]:
 
 
 def _table(folder: Path, kind: str, prefix: str) -> pd.DataFrame:
-    import pandas as pd
-
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder (expected one with a kernel profile)")
     found = sorted(folder.glob(f"{prefix}*{kind}.csv.gz"))

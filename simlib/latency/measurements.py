@@ -1,6 +1,6 @@
-"""Measured batch times: the CSV that holds them, read and checked, and a template of one.
+"""Measured batch times: the CSV that holds them, read and checked, a template of one, and its rows as arrays.
 
-Written by `calibration.measure` or by hand; fitted by `calibration.fit`, interpolated by `interpolated`. A file
+Written by `measure` or by hand; what is read here is fitted by `fit` and interpolated by `interpolated`. A file
 opens with lines ``# key: value`` that say what was measured and with what; rows count from 0, these and the column
 names left out.
 """
@@ -14,13 +14,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import pandas as pd
 
 from simlib.checks import InputError, check_frame, check_type
+from simlib.lazy import pd
 
 POINT = ("batch_size", "prompt_tokens", "output_tokens")
+TIMED, PHASES = (*POINT, "total_s"), ("prefill_s", "decode_s")
+MAY_BE_ZERO = ("prompt_tokens", "output_tokens", "decode_s")
 KEYS = (*POINT, "repetition")
-COLUMNS = (*KEYS, "prefill_s", "decode_s", "total_s", "status")
+COLUMNS = (*KEYS, *PHASES, "total_s", "status")
 OPTIONAL = {"repetition": "0", "prefill_s": None, "decode_s": None, "status": "ok"}
 STATUSES = ("ok", "out_of_memory", "interrupted")
 GRID_COLUMNS = ("batch_size", "max_seq_len", "mean_latency_sec")
@@ -89,7 +91,7 @@ class Measurements:
 
         Examples
         --------
-        >>> parse(template(), "template").summary()[["repetitions", "total_s", "total_spread_s"]].iloc[0].tolist()
+        >>> parse(TEMPLATE, "template").summary()[["repetitions", "total_s", "total_spread_s"]].iloc[0].tolist()
         [1.0, 0.021, 0.0]
         """
         times = [name for name in ("prefill_s", "decode_s", "total_s", "mean_latency_sec") if name in self.frame]
@@ -101,24 +103,13 @@ class Measurements:
         return pd.DataFrame(columns).reset_index()
 
 
-def template() -> str:
-    """The text of a CSV of measurements with its columns explained, to be filled in.
-
-    Examples
-    --------
-    >>> len(parse(template(), "template").frame)
-    5
-    """
-    return TEMPLATE
-
-
 def read(path: str | Path) -> Measurements:
     """Read and check a CSV of measurements.
 
     Parameters
     ----------
     path : str or Path
-        A file with the columns of `COLUMNS` (`template` explains them; those of `OPTIONAL` may be absent), or of
+        A file with the columns of `COLUMNS` (`TEMPLATE` explains them; those of `OPTIONAL` may be absent), or of
         `GRID_COLUMNS`, the original's grid: one mean time for each batch size and largest prompt + output.
 
     Returns
@@ -141,7 +132,7 @@ def read(path: str | Path) -> Measurements:
     --------
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp()) / "mine.csv"
-    >>> _ = path.write_text(template())
+    >>> _ = path.write_text(TEMPLATE)
     >>> read(path).failed["status"].tolist()
     ['out_of_memory']
     """
@@ -301,11 +292,6 @@ def _warn_of_disagreement(frame: pd.DataFrame, place: str, phases: bool) -> None
             )
 
 
-TIMED = (*POINT, "total_s")
-PHASES = ("prefill_s", "decode_s")
-MAY_BE_ZERO = ("prompt_tokens", "output_tokens", "decode_s")
-
-
 class Points(NamedTuple):
     """Measurements as arrays of floats, and the grid point that each one repeats."""
 
@@ -320,16 +306,8 @@ class Points(NamedTuple):
         return Points(*(None if column is None else column[kept] for column in self))
 
 
-def checked(points: pd.DataFrame) -> pd.DataFrame:
-    """The measurements, if `fit` can read them, else `InputError` with column and row."""
-    points_of(points)
-    return points
-
-
 def points_of(frame: Any) -> Points:
     """Check measurements and take them as arrays."""
-    import pandas as pd
-
     check_frame("measurements", frame, TIMED)
     phases = [name for name in PHASES if name in frame and frame[name].notna().all()]
     columns = {}

@@ -10,7 +10,7 @@ import functools
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -24,15 +24,12 @@ from simlib.engine.batches import (
     SIZE,
     SUM_OUTPUT,
     SUM_PROMPT,
+    Batches,
     signatures,
 )
 from simlib.engine.compiled import compiled, is_compilable, is_worthwhile, one_at_a_time
 from simlib.latency.steps import StepLaw
-
-if TYPE_CHECKING:
-    from simlib.engine.batches import Batches
-    from simlib.requests.table import RequestTable
-
+from simlib.requests.table import RequestTable
 
 PIECE = 4096  # batches whose shapes stay in a processor's cache
 SHAPE = ("size", "max_prompt_tokens", "sum_prompt_tokens", "max_output_tokens", "sum_output_tokens", "max_total_tokens")

@@ -1,14 +1,14 @@
 """Measured latency models by name: coefficients, intervals, held-out errors and ranges of public GPU measurements.
 
-Reads ``data/latency_presets.csv``, one row a preset and form, which `rows_of` makes of measurements; hands models to
-`named.latency_of`. The original's two formulas are in the table too, marked as assumed.
+Reads ``data/latency_presets.csv``, one row a preset and form, which `public.rows_of` makes of measurements; hands
+models to `named.latency_of`. The original's two formulas are in the table too, marked as assumed.
 """
 
 from __future__ import annotations
 
 import difflib
 import functools
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -18,18 +18,10 @@ from simlib.latency import forms
 from simlib.latency.measured import Measured, Range
 from simlib.latency.models import Affine, LatencyModel
 from simlib.latency.phases import Phases, Power
-
-if TYPE_CHECKING:
-    import pandas as pd
-
+from simlib.lazy import pd
 
 # Assumed by the original system, not measured: its synthetic numbers, and those that it called calibrated.
-PRESETS = {
-    "original-synthetic": Affine(0.010, 0.0002, 0.3),
-    "original-calibrated": Affine(0.015, 0.0003, 0.4),
-}
-FORMS = ("affine", "power", "phase4", "phase5")
-DEFAULT_FORM = "phase5"
+PRESETS = {"original-synthetic": Affine(0.010, 0.0002, 0.3), "original-calibrated": Affine(0.015, 0.0003, 0.4)}
 MOST_MAPE = 0.25  # a group that every form misses by more is listed, and not offered
 # Prefill's share c1 / (c1 + d1) of what a token adds, where prompt and output were measured at equal lengths only. The
 # range is that of the eight groups of Splitwise's profile, which has both phases, rounded outward.
@@ -50,8 +42,6 @@ def table() -> pd.DataFrame:
     >>> table().set_index("name").loc["original-synthetic", "note"]
     'assumed, not measured'
     """
-    import pandas as pd
-
     return pd.read_csv(shipped("latency_presets.csv"))
 
 
@@ -94,13 +84,15 @@ def load(name: str, form: str | None = None, split: float | None = None) -> Late
     if _unfitted(rows).any():
         raise InputError(f"latency: {name!r} is offered by no form ({rows['note'].iloc[0]})")
     kinds = rows["form"].str.removesuffix(forms.EQUAL)
-    kind = check_choice("form", DEFAULT_FORM if form is None else form, list(kinds))
+    kind = check_choice("form", "phase5" if form is None else form, list(kinds))
     row = rows[kinds == kind].iloc[0]
-    span = Range(
-        *((float(row[f"{part}_min"]), float(row[f"{part}_max"])) for part in SPAN),
-        equal_lengths=row["form"].endswith(forms.EQUAL),
-    )
-    return Measured(model_of(row["form"], row, split), name, span)
+    return Measured(model_of(row["form"], row, split), name, measured_of(row))
+
+
+def measured_of(row: Any) -> Range:
+    """What a row of `table` was measured at."""
+    ends = ((float(row[f"{part}_min"]), float(row[f"{part}_max"])) for part in SPAN)
+    return Range(*ends, equal_lengths=row["form"].endswith(forms.EQUAL))
 
 
 def model_of(form: str, coefficients: Any, split: float | None = None) -> LatencyModel:

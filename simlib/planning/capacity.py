@@ -1,6 +1,6 @@
 """How much load a policy carries: the largest rate at which at most a given share of the requests is late.
 
-Reads runs, as `levels` does. The rate is a root, found for each replication by itself on one table of
+The rate is a root, found for each replication by itself on one table of
 requests whose arrivals are drawn together or apart (retrospective approximation); so all rates and all policies face
 the same requests, and two capacities are compared by the ratio of their roots. A steady-state question, asked of finite
 runs: `study` says whether the answer hangs on their length, `curve` whether there is one root only.
@@ -13,11 +13,12 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import combinations, pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from simlib.checks import InputError, check_choice, check_integer, check_number, check_type
+from simlib.lazy import pd
 from simlib.named import policy_of
 from simlib.requests.arrivals import LOWEST_RATE_RPS
 from simlib.requests.table import RequestTable
@@ -28,10 +29,6 @@ from simlib.simulation import simulate
 from simlib.stats import intervals, steady
 from simlib.stats.estimates import as_row, ratio
 from simlib.stats.replications import replicate
-
-if TYPE_CHECKING:
-    import pandas as pd
-
 
 FEWEST_LATE = 20  # late requests among those scored, at the capacity: with fewer, a root is a matter of chance
 SCORED = 0.1, 0.9  # what arrives between these shares of a run counts: after the warm-up, and with arrivals behind it
@@ -196,8 +193,6 @@ def study(search: Search, replications: int, *, seed: int, workers: int = 1) -> 
     seed, workers : int
         As in `replications.replicate`.
     """
-    import pandas as pd
-
     check_integer("replications", replications, 2)
     ways = {"seed": seed, "workers": workers}
     roots = replicate(search, replications, **ways)
@@ -250,8 +245,6 @@ def ratios(roots: pd.DataFrame, apart: Callable[[], pd.DataFrame] | None = None)
         ``policy, over, ratio, ci_low, ci_high, correlation, method, p_holm, replications``: the geometric mean of the
         ratios of roots, with the t interval of their logarithm.
     """
-    import pandas as pd
-
     again, rows = None if apart is None else functools.cache(apart), []
     for over, name in combinations(roots.columns, 2):
         other = None if again is None else functools.partial(lambda column: np.log(again()[column]), over)
@@ -282,8 +275,6 @@ def curve(
         the rate before, by pairs, one-sided at 5 % after Holm's correction over the policy's rates: below such a rate
         there may be another root.
     """
-    import pandas as pd
-
     rates_rps = [check_number("rates_rps", rate_rps, 0.0, open_low=True) for rate_rps in rates_rps]
     if sorted(set(rates_rps)) != rates_rps:
         raise InputError(f"rates_rps: {rates_rps!r:.80} (expected ascending rates)")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from simlib import named
-from simlib.checks import InputError, check_integer, check_number, check_type
+from simlib.checks import InputError, check_integer, check_type
 from simlib.latency import presets
 from simlib.latency.measured import Measured, Range
 
@@ -48,7 +48,7 @@ class Engine:
     ----------
     name : str
         A preset's name, or the user's.
-    law : StepLaw or another law of `latency.steps`
+    law : StepLaw or ProfileLaw
         How long its steps take, seconds.
     gpus : int
         GPUs of a replica (tensor parallel).
@@ -65,7 +65,7 @@ class Engine:
     measured: Range | None = None
 
 
-def cache_tokens(gpu: str, model: str, gpus: int, kv_share: float = KV_SHARE) -> int:
+def cache_tokens(gpu: str, model: str, gpus: int) -> int:
     """Tokens that the KV cache of a replica holds.
 
     Parameters
@@ -74,8 +74,6 @@ def cache_tokens(gpu: str, model: str, gpus: int, kv_share: float = KV_SHARE) ->
         Keys of `GPUS_GB` and `MODELS`.
     gpus : int
         That share the model.
-    kv_share : float
-        Share of the memory that the engine may use, in (0, 1].
 
     Raises
     ------
@@ -88,33 +86,30 @@ def cache_tokens(gpu: str, model: str, gpus: int, kv_share: float = KV_SHARE) ->
     411224
     """
     check_integer("gpus", gpus, 1)
-    check_number("kv_share", kv_share, 0.0, 1.0, open_low=True)
     if gpu not in GPUS_GB or model not in MODELS:
         unknown = f"GPU {gpu!r}" if gpu not in GPUS_GB else f"model {model!r}"
         raise InputError(f"{unknown}: memory not known (expected kv_tokens, the tokens that a replica's cache holds)")
     weights_gb, token_bytes = MODELS[model]
-    left_gb = gpus * (kv_share * GPUS_GB[gpu] - ACTIVATIONS_GB) - weights_gb
+    left_gb = gpus * (KV_SHARE * GPUS_GB[gpu] - ACTIVATIONS_GB) - weights_gb
     if left_gb <= 0:
         raise InputError(
             f"{model} on {gpus} x {gpu}: {weights_gb:g} GB of weights leave no cache "
-            f"(of {gpus} x {GPUS_GB[gpu]:g} GB at a share of {kv_share:g}; expected more GPUs a replica)"
+            f"(of {gpus} x {GPUS_GB[gpu]:g} GB at a share of {KV_SHARE:g}; expected more GPUs a replica)"
         )
     return int(left_gb * 1e9 / token_bytes)
 
 
-def engine(latency: Any, gpus: int | None = None, kv_tokens: int | None = None, kv_share: float = KV_SHARE) -> Engine:
+def engine(latency: Any, gpus: int | None = None, kv_tokens: int | None = None) -> Engine:
     """A replica by a preset's name, or by a law of steps.
 
     Parameters
     ----------
     latency : str or law
-        A preset's name, ``"a,b,c,d"`` in seconds, or a law of `latency.steps`.
+        A preset's name, ``"a,b,c,d"`` in seconds, or a law of steps.
     gpus : int, optional
         GPUs a replica; by default the preset's, else 1.
     kv_tokens : int, optional
         By default what the preset's GPU and model leave (`cache_tokens`).
-    kv_share : float
-        As for `cache_tokens`.
 
     Raises
     ------
@@ -134,7 +129,7 @@ def engine(latency: Any, gpus: int | None = None, kv_tokens: int | None = None, 
         model = presets.load(name)
         gpus = int(rows["gpu_count"].iloc[0]) if gpus is None else gpus
         if kv_tokens is None:
-            kv_tokens = cache_tokens(rows["gpu"].iloc[0], name.split("-", 2)[2], gpus, kv_share)
+            kv_tokens = cache_tokens(rows["gpu"].iloc[0], name.split("-", 2)[2], gpus)
     if kv_tokens is None:
         raise InputError(f"kv_tokens: missing (expected the tokens that the cache of a replica with {name!r} holds)")
     return Engine(
@@ -146,11 +141,11 @@ def engine(latency: Any, gpus: int | None = None, kv_tokens: int | None = None, 
     )
 
 
-def engines(names: Iterable[str], kv_tokens: int | None = None, kv_share: float = KV_SHARE) -> list[Engine]:
+def engines(names: Iterable[str], kv_tokens: int | None = None) -> list[Engine]:
     """Replicas by presets' names; with `kv_tokens`, given for one GPU, as many times that as a replica has."""
     found = []
     for name in check_type("latency", list(names), list, "presets' names"):
-        one = engine(name, kv_tokens=kv_tokens, kv_share=kv_share)
+        one = engine(name, kv_tokens=kv_tokens)
         tokens = one.kv_tokens if kv_tokens is None else kv_tokens * one.gpus
         found.append(Engine(one.name, one.law, one.gpus, tokens, one.measured))
     if not found:

@@ -1,26 +1,25 @@
 """Bins and batch sizes together, when a batch takes longer the more requests it has and there is a deadline to meet.
 
-Beside `optimal_bins`, whose dynamic programme it shares, and `models`, whose law says how long a batch takes. A server
-spends c_i = E[T(b_i, L)] / b_i on a request of bin i, L the largest length of a batch of b_i, so that G servers carry
-G / sum_i p_i c_i requests per second. A bin's best batch does not depend on the other bins: the programme is exact.
+A server spends c_i = E[T(b_i, L)] / b_i on a request of bin i, L the largest length of a batch of b_i. A bin's best
+batch does not depend on the other bins, so that the dynamic programme of `optimal_bins` is exact.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from simlib import named
-from simlib.checks import InputError, check_integer, check_number
+from simlib.checks import MAX_GPUS, InputError, check_integer, check_number
 from simlib.engine.batches import MAX_TOTAL, SIZE
 from simlib.engine.compiled import compiled, is_worthwhile
 from simlib.engine.shapes import BATCH_COLUMNS
-from simlib.latency import models
+from simlib.latency.models import Affine
+from simlib.planning.sized_bins import JointBins, Terms, check_bins
 from simlib.policies import bins
 from simlib.policies.optimal_bins import (
     BATCHES_A_BIN,
@@ -29,13 +28,9 @@ from simlib.policies.optimal_bins import (
     distinct,
     edges_between,
     partition,
-    sizes_of,
     starts_of,
 )
 from simlib.requests.arrivals import check_rate
-from simlib.simulation import MAX_GPUS
-
-MOST_BATCH = 1024
 
 
 def cheapest_costs(
@@ -79,53 +74,6 @@ def cheapest_costs(
         sizes[last] = chosen
 
 
-@dataclass(frozen=True, slots=True)
-class JointBins:
-    """Bins with their batch sizes, and what they are worth under a law of service and a deadline.
-
-    Attributes
-    ----------
-    edges : ndarray of float, shape (bins - 1,)
-        Inner edges, tokens of the binned length.
-    batch_sizes : ndarray of int, shape (bins,)
-    capacity_rps : float
-        Requests per second of servers that never lack a full batch.
-    shares : ndarray of float, shape (bins,)
-        Share p_i of the requests in each bin.
-    costs_s : ndarray of float, shape (bins,)
-        c_i, seconds of a server a request; 0 where a bin is empty.
-    late_shares : ndarray of float, shape (bins,)
-        Share of a bin's batches that take longer than the deadline less the waiting budget. It is above one less the
-        quantile only where requests are served one by one, as nothing serves them sooner.
-    late_share : float
-        The same of all requests: sum_i p_i late_shares_i.
-    """
-
-    edges: np.ndarray
-    batch_sizes: np.ndarray
-    capacity_rps: float
-    shares: np.ndarray
-    costs_s: np.ndarray
-    late_shares: np.ndarray
-    late_share: float
-
-    @classmethod
-    def of(
-        cls,
-        edges: np.ndarray,
-        sizes: np.ndarray,
-        shares: np.ndarray,
-        costs_s: np.ndarray,
-        late_shares: np.ndarray,
-        gpus: int,
-    ) -> JointBins:
-        """What so many servers are worth with them; refuses a law under which nothing takes any time."""
-        work_s = float(shares @ costs_s)
-        if not work_s > 0:
-            raise InputError("latency: no batch takes any time (expected a law with seconds > 0)")
-        return cls(edges, sizes, gpus / work_s, shares, costs_s, late_shares, float(shares @ late_shares))
-
-
 def capacity(
     lengths_tokens: Any,
     edges: Any,
@@ -153,15 +101,6 @@ def capacity(
     gpus : int
         Servers G.
 
-    Returns
-    -------
-    JointBins
-
-    Raises
-    ------
-    InputError
-        If an argument is bad.
-
     Examples
     --------
     >>> import simlib
@@ -173,7 +112,7 @@ def capacity(
     values, counts = distinct(lengths_tokens)
     inner, sizes = check_bins(edges, batch_sizes, values)
     gpus = check_integer("gpus", gpus, 1, MAX_GPUS)
-    times_s, kinds = batch_times(latency, values, np.unique(sizes), prompt_tokens)
+    times_s, kinds = times_of(latency, values, np.unique(sizes), prompt_tokens)
     return _worth(values, counts, inner, sizes, times_s[:, np.searchsorted(kinds, sizes)], allowance_s, gpus)
 
 
@@ -188,7 +127,7 @@ def _worth(
 ) -> JointBins:
     """`times_s` has a column a bin."""
     starts = np.append(np.searchsorted(values, np.append(-np.inf, inner)), len(values))
-    shares, costs_s, late_shares = np.zeros((3, len(sizes)))
+    shares, costs_s, late_shares = worth = np.zeros((3, len(sizes)))
     for i, (first, last, size) in enumerate(zip(starts[:-1], starts[1:], sizes, strict=True)):
         if first < last:
             up_to = np.cumsum(counts[first:last])
@@ -196,7 +135,7 @@ def _worth(
             shares[i] = up_to[-1] / counts.sum()
             costs_s[i] = longest @ times_s[first:last, i] / size
             late_shares[i] = longest @ (times_s[first:last, i] > allowance_s)
-    return JointBins.of(inner, sizes, shares, costs_s, late_shares, gpus)
+    return JointBins.of(inner, sizes, worth, gpus)
 
 
 def joint_optimum(
@@ -213,7 +152,7 @@ def joint_optimum(
     bounds: str | Sequence[float] = "optimal",
     gpus: int = 1,
 ) -> JointBins:
-    """The bins and batch sizes that carry most requests while batches keep to a deadline.
+    """The bins and batch sizes that carry most requests while batches keep to a deadline; judged as by `capacity`.
 
     Parameters
     ----------
@@ -223,10 +162,8 @@ def joint_optimum(
         Most bins, at most the number of distinct lengths; fewer are cut where more would not carry more.
     latency : object, str, Path or callable
         As for `simulate`: a law of a batch's size and of its largest prompt + output, which is what it may depend on.
-    deadline_s : float
-        Deadline, seconds.
-    waiting_budget_s : float
-        Part of the deadline that is kept for waiting, seconds, >= 0.
+    deadline_s, waiting_budget_s : float
+        Deadline, > 0, and the part of it that is kept for waiting, >= 0; seconds.
     quantile : float
         Share of a bin's batches, in (0, 1), that are to take no longer than the deadline less the waiting budget.
     max_batch : int
@@ -240,12 +177,6 @@ def joint_optimum(
     bounds : str or sequence of float
         With a rule of `bins.RULES` other than ``optimal``, or with edges, only the batch sizes are chosen.
     gpus : int
-        Servers.
-
-    Returns
-    -------
-    JointBins
-        As `capacity` gives it, for the lengths that were cut.
 
     Raises
     ------
@@ -272,49 +203,23 @@ def joint_optimum(
     """
     values, counts = distinct(lengths_tokens)
     k_bins = check_distinct(k_bins, values)
-    max_batch, gpus, share, allowance_s = check_terms(max_batch, gpus, quantile, deadline_s, waiting_budget_s)
-    times_s, _ = batch_times(latency, values, np.arange(1, max_batch + 1), prompt_tokens)
+    terms = Terms.of(max_batch, gpus, quantile, deadline_s, waiting_budget_s)
+    sizes, share = np.arange(1, terms.max_batch + 1), terms.share
+    times_s, _ = times_of(latency, values, sizes, prompt_tokens)
     up_to = np.append(0.0, np.cumsum(counts))
-    fits = np.array([np.searchsorted(column, allowance_s, side="right") for column in times_s.T])
+    fits = np.array([np.searchsorted(column, terms.allowance_s, side="right") for column in times_s.T])
     if up_to[fits[0]] < share * up_to[-1]:
         alone_s = times_s[np.searchsorted(up_to[1:], share * up_to[-1]), 0]
-        raise InputError(
-            f"deadline_s: {deadline_s:g}, of which {deadline_s - allowance_s:g} s for waiting (expected {alone_s:.4g} "
-            f"s or more for service: a share of {share:g} of the requests needs that even in batches of one)"
-        )
-    sizes = np.arange(1, max_batch + 1)
+        needs = f"a share of {share:g} of the requests needs that even in batches of one"
+        raise terms.missed(f"{alone_s:.4g} s or more for service: {needs}")
     rows = BATCHES_A_BIN * sizes.astype(float)
     if rate_rps is not None:
         budget_s = max(waiting_budget_s, 1e-12)
         rows = np.maximum(rows, up_to[-1] * (sizes - 1) / (2 * budget_s * check_rate("rate_rps", rate_rps)))
     law = (times_s, up_to, fits, share ** (1.0 / sizes), rows)
-    inner, sizes = _programme(values, k_bins, law) if _is_optimal(bounds) else _batches(values, k_bins, bounds, law)
-    return _worth(values, counts, inner, sizes, times_s[:, sizes - 1], allowance_s, gpus)
-
-
-def check_bins(edges: Any, batch_sizes: Any, lengths_tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Inner edges and the batch size of each bin."""
-    if isinstance(edges, str) or not hasattr(edges, "__len__"):
-        raise InputError(f"edges: {edges!r} (expected ascending edges in tokens)")
-    inner = bins.edges(edges, lengths_tokens, len(edges) + 1)
-    return inner, np.array(sizes_of(batch_sizes, len(inner) + 1, "batch_sizes"))
-
-
-def check_terms(
-    max_batch: Any, gpus: Any, quantile: Any, deadline_s: Any, waiting_budget_s: Any
-) -> tuple[int, int, float, float]:
-    """The largest batch, the servers, the share of batches that keep the deadline, and what it leaves for service."""
-    deadline_s = check_number("deadline_s", deadline_s, 0.0, open_low=True)
-    return (
-        check_integer("max_batch", max_batch, 1, MOST_BATCH),
-        check_integer("gpus", gpus, 1, MAX_GPUS),
-        check_number("quantile", quantile, 0.0, 1.0, open_low=True, open_high=True),
-        deadline_s - check_number("waiting_budget_s", waiting_budget_s, 0.0, deadline_s),
-    )
-
-
-def _is_optimal(bounds: Any) -> bool:
-    return isinstance(bounds, str) and bounds == "optimal"
+    optimal = isinstance(bounds, str) and bounds == "optimal"
+    inner, sizes = _programme(values, k_bins, law) if optimal else _batches(values, k_bins, bounds, law)
+    return _worth(values, counts, inner, sizes, times_s[:, sizes - 1], terms.allowance_s, terms.gpus)
 
 
 def _kernel(steps: int) -> Any:
@@ -353,13 +258,11 @@ def _batches(values: np.ndarray, k_bins: int, bounds: Any, law: tuple) -> tuple[
     return inner, batch_sizes
 
 
-def batch_times(
-    given: Any, values: np.ndarray, sizes: np.ndarray, prompt_tokens: float
-) -> tuple[np.ndarray, np.ndarray]:
+def times_of(given: Any, values: np.ndarray, sizes: np.ndarray, prompt_tokens: float) -> tuple[np.ndarray, np.ndarray]:
     """T(b, L) in seconds, one row a value, one column a size; never falling with the value."""
     model = named.latency_of(given)
     totals = values + check_number("prompt_tokens", prompt_tokens, 0.0)
-    if isinstance(model, models.Affine):
+    if isinstance(model, Affine):
         times_s = model.batch_time_s(sizes[None, :], totals[:, None])
     else:
         batch, law, params = np.full(len(BATCH_COLUMNS), np.nan), model.law, model.params

@@ -17,15 +17,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from simlib import named
-from simlib.checks import InputError, check_integer, check_type
+from simlib.checks import MAX_GPUS, InputError, check_integer, check_type
 from simlib.engine.batches import MAX_OUTPUT, MAX_PROMPT, MAX_TOTAL, SIZE, SUM_OUTPUT, SUM_PROMPT
 from simlib.engine.shapes import BATCH_COLUMNS
 from simlib.latency.models import GivenBatchTimes, GivenTimes, OfLongestTotal, times_of
-from simlib.planning.joint_bins import JointBins, check_bins, check_terms
+from simlib.planning.sized_bins import JointBins, Terms, check_bins
 from simlib.policies import bins
 from simlib.policies.optimal_bins import BATCHES_A_BIN, partition, starts_of
 from simlib.requests.table import RequestTable
-from simlib.simulation import MAX_GPUS
 
 SIZES = np.array([1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024])
 # Where bins may be cut, as shares of the predictions: finer in the tail, which decides what a batch lasts.
@@ -61,26 +60,11 @@ def capacity(
     ----------
     requests : RequestTable
         Prompts, outputs and predicted outputs that are drawn from, independently, a request's three together.
-    edges : sequence of float
-        Inner edges on predicted outputs, ascending, tokens.
-    batch_sizes : int or sequence of int
-        Batch size of every bin, or of each.
+    edges, batch_sizes, allowance_s, gpus
+        As for `joint_bins.capacity`; edges are on predicted outputs.
     latency : object, str, Path or callable
         As for `simulate`: a law of a batch's size and of its longest prompt and longest output, or of its largest
-        total. Padded batches are of such a law, packed ones are not.
-    allowance_s : float
-        Time that a batch may take, seconds; beyond it, it is late.
-    gpus : int
-        Servers G, which never lack a full batch.
-
-    Returns
-    -------
-    JointBins
-
-    Raises
-    ------
-    InputError
-        If an argument is bad, or the law asks more of a batch.
+        total. Padded batches are of such a law, packed ones are not; what asks more of a batch is refused.
 
     Notes
     -----
@@ -117,23 +101,8 @@ def joint_optimum(
     ----------
     requests, latency
         As for `capacity`.
-    k_bins : int
-        Most bins; fewer are cut where more would not carry more.
-    deadline_s, waiting_budget_s : float
-        Deadline, and the part of it that is kept for waiting, seconds.
-    quantile : float
-        Share of a bin's batches, in (0, 1), that are to take no longer than the deadline less the waiting budget.
-    max_batch : int
-        Largest batch, at most 1024.
-    bounds : str or sequence of float
-        With a rule of `bins.RULES` other than ``optimal``, or with edges, only the batch sizes are chosen.
-    gpus : int
-        Servers.
-
-    Returns
-    -------
-    JointBins
-        As `capacity` gives it, for the requests that were cut.
+    k_bins, deadline_s, waiting_budget_s, quantile, max_batch, bounds, gpus
+        As for `joint_bins.joint_optimum`.
 
     Raises
     ------
@@ -142,7 +111,7 @@ def joint_optimum(
 
     Notes
     -----
-    As `joint_bins.joint_optimum`, by the same programme: a bin's best batch does not depend on the other bins. Edges
+    The programme of `joint_bins.joint_optimum`: a bin's best batch does not depend on the other bins. Edges
     are chosen among `CUTS` (all distinct predictions, where there are no more), sizes among `SIZES`, from lengths told
     apart in 48 steps of a constant ratio; what is returned is judged as by `capacity`. A batch of more than one must
     be met by three batches of the bin's rows.
@@ -158,13 +127,11 @@ def joint_optimum(
     True
     """
     predicted, k_bins = _predictions(requests), check_integer("k_bins", k_bins, 1, bins.MAX_BINS)
-    max_batch, gpus, share, allowance_s = check_terms(max_batch, gpus, quantile, deadline_s, waiting_budget_s)
+    max_batch, gpus, share, _, allowance_s = terms = Terms.of(max_batch, gpus, quantile, deadline_s, waiting_budget_s)
     alone = _worth(requests, np.zeros(0), np.ones(1, int), latency, allowance_s, gpus)
     if alone.late_share > 1 - share:
-        raise InputError(
-            f"deadline_s: {deadline_s:g}, of which {deadline_s - allowance_s:g} s for waiting (expected time for a "
-            f"share of {share:g} of the requests in batches of one; {1 - alone.late_share:.4g} of them make it)"
-        )
+        make_it = f"in batches of one; {1 - alone.late_share:.4g} of them make it"
+        raise terms.missed(f"time for a share of {share:g} of the requests {make_it}")
     optimal = isinstance(bounds, str) and bounds == "optimal"
     inner = _cuts(predicted) if optimal else np.unique(bins.edges(bounds, predicted, k_bins))
     cost = _intervals(requests, predicted, inner, latency, allowance_s, share, SIZES[max_batch >= SIZES])
@@ -194,7 +161,7 @@ def _worth(
     model = named.latency_of(given)
     lattice = _lattice(requests, model, FINE)
     bin_of = bins.assign(requests.predicted_output_tokens, inner)
-    shares, costs_s, late_shares = np.zeros((3, len(sizes)))
+    shares, costs_s, late_shares = worth = np.zeros((3, len(sizes)))
     for i in np.unique(bin_of):
         mine = bin_of == i
         at_most = _at_most(_counts(lattice, np.zeros(int(mine.sum()), int), 1, mine))
@@ -202,7 +169,7 @@ def _worth(
         shares[i] = mine.mean()
         means = _power(at_most, int(sizes[i])) @ _weights(times_s, times_s > allowance_s)
         costs_s[i], late_shares[i] = means[0, 0] / sizes[i], min(max(means[0, 1], 0.0), 1.0)
-    return JointBins.of(inner, sizes, shares, costs_s, late_shares, gpus)
+    return JointBins.of(inner, sizes, worth, gpus)
 
 
 def _intervals(

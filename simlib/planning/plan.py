@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Any
 
+from simlib.lazy import pd
 from simlib.planning.fleet import Engine
 from simlib.planning.objectives import Objective
 from simlib.stats.intervals import Interval
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from simlib.planning.planner import Planner
-
 
 LOADS = tuple(tenths / 10 for tenths in range(5, 21))
 CURVE_DRAWS = 5
@@ -74,6 +69,8 @@ class Plan:
 
     Attributes
     ----------
+    planner : Planner
+        Who was asked.
     best : Configuration or None
         None: nothing within the limits meets the objectives with the confidence asked for; then `nearest` is what
         comes closest.
@@ -85,7 +82,7 @@ class Plan:
         Of `nearest`, on the same draws.
     headroom : Interval or None
         Largest multiple of the load that meets the objectives, one root a draw; None where a draw has none between
-        the ends of `HEADROOM`.
+        the ends of `planner.HEADROOM`.
     runner_up : Configuration or None
         The next in the race.
     runner_up_headroom : Interval or None
@@ -101,7 +98,7 @@ class Plan:
         Simulations made.
     """
 
-    planner: Planner
+    planner: Any
     best: Configuration | None
     nearest: Configuration
     values_s: dict[str, Interval]
@@ -122,8 +119,6 @@ class Plan:
 
     def curve(self) -> pd.DataFrame:
         """How near each objective is to its limit as the load grows: ``load, objective, draw, share_of_limit``."""
-        import pandas as pd
-
         planner = self.planner
         most = LOADS[-1] if self.headroom is None else max(self.headroom.mean + 0.25, 0.75)
         rows = []

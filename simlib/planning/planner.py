@@ -33,13 +33,13 @@ from simlib.requests.table import RequestTable
 from simlib.simulation import simulate
 from simlib.stats import intervals
 from simlib.stats.intervals import Interval
-from simlib.stats.ranking import FIRST_STAGE, select_best
+from simlib.stats.ranking import select_best
 from simlib.stats.replications import replicate
 
 SCREENED, RACING, MOST_RACED = 2, 4, 40  # draws in the screening; configurations in a race, and draws of each at most
 PROMISING = 1.1  # strain up to which two draws do not speak against a configuration
 INDIFFERENT = 0.05  # strains that differ by less are taken for the same
-CHECKED = 20  # fresh draws that confirm
+CHECKED, ROOTS = 20, 10  # fresh draws that confirm, and those in which the headroom is sought
 FRESH = 1_000_000  # seeds of these begin so far on
 MORE_LOAD, WORSE = 1.2, 2.0  # the risks asked for: so much more load, predictions so much noisier
 NUDGE = 1.1  # a coefficient of the step law that is this much larger: which one matters most?
@@ -199,9 +199,9 @@ class Planner:
         """The largest of the objectives' values in one draw, each as a multiple of its limit."""
         return min(objectives.strain(self.values_s(chosen, seed, load, noise), self.objectives), 1e6)
 
-    def mean_strain(self, chosen: Configuration, draws: int = SCREENED, load: float = 1.0) -> float:
+    def mean_strain(self, chosen: Configuration, load: float = 1.0) -> float:
         """Over the first draws."""
-        return float(np.mean([self.strain(chosen, self.seed + draw, load) for draw in range(draws)]))
+        return float(np.mean([self.strain(chosen, self.seed + draw, load) for draw in range(SCREENED)]))
 
     def configurations(self, gpus: int) -> list[Configuration]:
         """All that have so many GPUs."""
@@ -273,7 +273,6 @@ class Planner:
             indifference=INDIFFERENT,
             seed=self.seed,
             probability=self.confidence,
-            first=FIRST_STAGE,
             most=MOST_RACED,
         )
         racing.sort(key=lambda name: (name != found.best, found.means[name]))
@@ -284,9 +283,9 @@ class Planner:
         interval = self._interval(chosen, 2 * confidence - 1)
         return interval.ci_high <= 1
 
-    def _fresh(self, draws: int = CHECKED) -> range:
+    def _fresh(self) -> range:
         """Seeds of draws that nothing was chosen by."""
-        return range(self.seed + FRESH, self.seed + FRESH + draws)
+        return range(self.seed + FRESH, self.seed + FRESH + CHECKED)
 
     def _interval(self, chosen: Configuration, confidence: float = 0.95) -> Interval:
         return intervals.mean_interval([self.strain(chosen, seed) for seed in self._fresh()], confidence)
@@ -301,9 +300,9 @@ class Planner:
             return None
         return math.exp(bisect(excess, low, high, xtol=0.01))
 
-    def headroom(self, chosen: Configuration, draws: int = 10) -> Interval | None:
+    def headroom(self, chosen: Configuration) -> Interval | None:
         """Largest multiple of the load at which the objectives are met, a root a draw; None if one has none."""
-        roots = [self.borne(chosen, seed) for seed in self._fresh(draws)]
+        roots = [self.borne(chosen, seed) for seed in self._fresh()[:ROOTS]]
         return None if None in roots else intervals.mean_interval(roots)
 
     def _found(

@@ -9,7 +9,7 @@ from simlib.latency.presets import SPLIT
 from simlib.planning.fleet import KV_SHARE
 from simlib.planning.plan import Configuration, Plan
 from simlib.planning.planner import HEADROOM, Planner
-from simlib.policies import bins
+from simlib.policies.bins import equal_mass
 from simlib.stats.intervals import Interval
 
 STYLE = """
@@ -138,7 +138,7 @@ def _law(chosen: Configuration) -> str:
 def _order(planner: Planner, chosen: Configuration) -> str:
     if chosen.k_bins == 1:
         return "first come, first served"
-    edges = bins.equal_mass(planner.requests(planner.seed).predicted_output_tokens, chosen.k_bins)
+    edges = equal_mass(planner.requests(planner.seed).predicted_output_tokens, chosen.k_bins)
     inner = ", ".join(f"{edge:g}" for edge in edges[1:-1])
     return f"{chosen.k_bins} classes of predicted output, cut at {inner} tokens, admitted in turn"
 

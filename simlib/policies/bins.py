@@ -11,11 +11,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from simlib.checks import InputError, check_choice, check_integer, check_number
+from simlib.checks import MAX_BINS, InputError, check_choice, check_integer, check_number
 from simlib.policies.optimal_bins import cut, sizes_of
 from simlib.theory.bins import exponential_edges_s
 
-MAX_BINS = 4096
 RULES = ("equal_mass", "equal_mass_integer", "equal_width", "lemma_a1", "optimal")
 
 

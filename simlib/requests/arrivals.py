@@ -1,6 +1,6 @@
 """Arrival processes: when requests come.
 
-First in the flow, beside `lengths`; `workload` combines them. Each is a frozen record with a long-run rate, drawn in
+Beside `lengths`; `workload` combines them. Each is a frozen record with a long-run rate, drawn in
 table order, so that the first requests do not depend on how many follow. Unit-rate gaps are scaled by the rate, so
 that two rates share one stream of chance.
 """
@@ -106,8 +106,8 @@ class OnOff:
 
     Notes
     -----
-    The defaults are the original recipe's values. Its own loop (`original`) wastes one gap a cycle, so it is not
-    this process to the bit, and slower by 0.1 %.
+    The defaults are the original recipe's values. Its own loop (`workload.original`) wastes one gap a cycle, so it is
+    not this process to the bit, and slower by 0.1 %.
 
     Examples
     --------

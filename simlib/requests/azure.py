@@ -7,18 +7,14 @@ CC-BY-4.0), of which `data/azure_conversations.csv` has requests by the minute a
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from simlib import datasets
 from simlib.checks import InputError, check_integer, check_type
+from simlib.lazy import pd
 from simlib.requests.streams import check_draw, stream
 from simlib.requests.table import RequestTable
-
-if TYPE_CHECKING:
-    import pandas as pd
-
 
 FILE = "azure_conversations.csv"
 MINUTE_S = 60.0
@@ -45,8 +41,6 @@ def profile_of(table: RequestTable) -> pd.DataFrame:
     InputError
         If it covers less than a minute.
     """
-    import pandas as pd
-
     check_type("table", table, RequestTable, "a request table")
     minute = ((table.arrival_s - table.arrival_s[0]) // MINUTE_S).astype(int)
     whole = int((table.arrival_s[-1] - table.arrival_s[0]) // MINUTE_S)
@@ -62,8 +56,6 @@ def profile_of(table: RequestTable) -> pd.DataFrame:
 
 @functools.cache
 def _shipped() -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    import pandas as pd
-
     frame = pd.read_csv(datasets.shipped(FILE))
     return {part: (rows["place"].to_numpy(), rows["value"].to_numpy(float)) for part, rows in frame.groupby("part")}
 

@@ -4,7 +4,7 @@ Beside `traces`, which reads real rows: these are drawn. Two kinds of requests a
 *Conversations* follow the clock and the week; *API calls* come and go by the day, each day's nearly equal in length.
 Both are Poisson within windows, at a rate that is the day's level times the hour's share times a log-normal factor of
 the window; API calls come in clumps. Coefficients are data (``data/burstgpt_population.json``, from
-``benchmarks/fit_population.py``); `likeness` says how far the result is like the trace.
+``benchmarks/fit_population.py``); a chapter says how far the result is like the trace.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from simlib.requests.table import RequestTable
 
 DAY_S, HOUR_S = 86_400.0, 3600.0
 WEEKEND = (3, 4)  # days of the trace's week, which starts on a weekday
-MOST_DAYS = 4096
+MOST_DAYS, FAMILY = 4096, "burstgpt-like"
 
 Traffic = Literal["all", "conversations", "api_calls"]
 LOG_TYPES = {"conversations": "Conversation log", "api_calls": "API log"}
@@ -185,7 +185,7 @@ class Population:
         traffic: Traffic = "all",
         first_day: int = 0,
         rate_factor: float = 1.0,
-        family: str = "burstgpt-like",
+        family: str = FAMILY,
     ) -> RequestTable:
         """Draw the first `n` requests from a midnight on.
 
@@ -215,7 +215,8 @@ class Population:
             If an argument is out of range, or the traffic so thin that `n` requests do not come in 4096 days.
         """
         n = check_integer("n", n, 1, MOST_REQUESTS)
-        key = _checked(replication, traffic, first_day, rate_factor, family)
+        key = _checked(replication, traffic, first_day, family)
+        check_number("rate_factor", rate_factor, 0.0, open_low=True)
         days, margin = 1, 50.0 + 6.0 * math.sqrt(2.0 * self.api_calls.clump_mean * n)
         while days <= MOST_DAYS:
             parts = self._parts(days, *key)
@@ -224,26 +225,18 @@ class Population:
             if expected[-1] < n + margin:
                 days *= 2
                 continue
-            table = _superposed(parts, float(np.interp(n + margin, expected, grid_s)), rate_factor, n)
+            table = _superposed(parts, float(np.interp(n + margin, expected, grid_s)), n, rate_factor)
             if len(table) == n:
                 return table
             margin *= 2.0  # six standard deviations were not enough, for once
         raise InputError(f"n: {n} (expected at most what {MOST_DAYS} days of traffic {traffic!r} bring)")
 
     def sample_days(
-        self,
-        days: int,
-        replication: int = 0,
-        *,
-        traffic: Traffic = "all",
-        first_day: int = 0,
-        rate_factor: float = 1.0,
-        family: str = "burstgpt-like",
+        self, days: int, replication: int = 0, traffic: Traffic = "all", first_day: int = 0, family: str = FAMILY
     ) -> RequestTable:
         """Draw all requests of `days` whole days; otherwise as `sample`, of which it draws the same requests."""
         days = check_integer("days", days, 1, MOST_DAYS)
-        parts = self._parts(days, *_checked(replication, traffic, first_day, rate_factor, family))
-        return _superposed(parts, days * DAY_S, rate_factor, None)
+        return _superposed(self._parts(days, *_checked(replication, traffic, first_day, family)), days * DAY_S)
 
     def _parts(self, days: int, traffic: str, first_day: int, family: str, replication: int) -> list[_Part]:
         kinds = {"conversations": self.conversations, "api_calls": self.api_calls}
@@ -323,7 +316,7 @@ class _Part:
         return np.arange(len(self.events)) * self.kind.window_s
 
 
-def _superposed(parts: Sequence[_Part], end_s: float, rate_factor: float, n: int | None) -> RequestTable:
+def _superposed(parts: Sequence[_Part], end_s: float, n: int | None = None, rate_factor: float = 1.0) -> RequestTable:
     """The parts' requests up to `end_s` in order of arrival, the first `n` of them."""
     drawn = [part.draw(end_s) for part in parts]
     arrival_s, prompt, output = (np.concatenate(columns) for columns in zip(*drawn, strict=True))
@@ -334,12 +327,9 @@ def _superposed(parts: Sequence[_Part], end_s: float, rate_factor: float, n: int
     return RequestTable(arrival_s[order] / rate_factor, prompt[order], output[order], labels=labels)
 
 
-def _checked(
-    replication: Any, traffic: Any, first_day: Any, rate_factor: Any, family: str
-) -> tuple[str, int, str, int]:
+def _checked(replication: Any, traffic: Any, first_day: Any, family: str) -> tuple[str, int, str, int]:
     check_choice("traffic", traffic, get_args(Traffic))
     first_day = check_integer("first_day", first_day, 0, 6)
-    check_number("rate_factor", rate_factor, 0.0, open_low=True)
     return traffic, first_day, family, check_integer("replication", replication, 0, 2**32 - 1)
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from simlib.checks import InputError, check_each, check_integer, check_number
-from simlib.policies import bins
+from simlib.checks import MAX_BINS, InputError, check_each, check_integer, check_number
+from simlib.lazy import pd
 from simlib.requests.streams import stream
 from simlib.requests.table import RequestTable
 
@@ -21,14 +21,12 @@ def clients_of(table: RequestTable) -> np.ndarray:
     InputError
         If the table has no label ``client``, or a request none; or there are more clients than lines.
     """
-    import pandas as pd
-
     if "client" not in table.labels:
         raise InputError("client: missing column (expected a label a request, of whoever sent it)")
     codes, known = pd.factorize(table.labels["client"])
     if (codes < 0).any():
         raise InputError(f"client, row {int(np.argmax(codes < 0))}: missing (expected a label a request)")
-    check_integer("client: number of clients", len(known), 1, bins.MAX_BINS)
+    check_integer("client: number of clients", len(known), 1, MAX_BINS)
     return codes.astype(np.int64)
 
 

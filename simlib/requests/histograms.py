@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from simlib.checks import InputError, check_integer, check_number, check_type
+from simlib.lazy import pd
 from simlib.requests.arrivals import Poisson
 from simlib.requests.lengths import Mixture, Uniform
 from simlib.requests.predictors import MOST_TOKENS
@@ -55,11 +56,6 @@ def from_histograms(
         `n` requests without predictions. Within a cell every whole number of tokens is equally likely; prompt and
         output are independent.
 
-    Raises
-    ------
-    InputError
-        Naming the argument, the cell and its value.
-
     Examples
     --------
     >>> table = from_histograms(1000, [1, 101, 501], [90, 10], [1, 65], [1], rate_rps=20.0)
@@ -80,11 +76,6 @@ def read_histogram(path: str | os.PathLike[str]) -> tuple[list[float], list[floa
     path : str or path-like
         A JSON object with the arrays ``edges`` and ``counts``, or a CSV with these two columns, where the last edge
         has no count.
-
-    Raises
-    ------
-    InputError
-        Naming the file, and what in it is missing or not a number.
     """
     check_type("path", path, (str, os.PathLike), "the path of a file")
     file = Path(path)
@@ -104,8 +95,6 @@ def read_histogram(path: str | os.PathLike[str]) -> tuple[list[float], list[floa
 def _csv(text: str) -> dict[str, list[Any]]:
     """The two columns as numbers; the empty cell beside the last edge is no count."""
     import io
-
-    import pandas as pd
 
     frame = pd.read_csv(io.StringIO(text), index_col=False, skipinitialspace=True)
     counts = frame["counts"].tolist()

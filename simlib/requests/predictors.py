@@ -48,16 +48,6 @@ def predict(table: RequestTable, predictor: Predictor, *, family: str, replicati
     family, replication : str, int
         The key of the prediction stream, see `simlib.requests.streams.stream`.
 
-    Returns
-    -------
-    RequestTable
-        The same requests with `predicted_output_tokens`.
-
-    Raises
-    ------
-    InputError
-        If the table, the predictor or the key is bad.
-
     Examples
     --------
     >>> table = RequestTable(arrival_s=[0.0, 0.1], prompt_tokens=[84, 42], output_tokens=[57, 206])
@@ -84,7 +74,6 @@ class OriginalFormula:
     """
 
     def predict(self, prompt_tokens: np.ndarray, output_tokens: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Predicted output lengths, shape (n_requests,), in tokens."""
         prompt, _ = _lengths(prompt_tokens, output_tokens, rng)
         return _original_formula(prompt, np.exp(0.1 * rng.standard_normal(len(prompt))))
 
@@ -98,16 +87,6 @@ def original_predictions(prompt_tokens: np.ndarray, seed: int = 42) -> np.ndarra
         Prompt lengths, in tokens; a prompt of 0 predicts 1.
     seed : int
         Seed of its prediction stream, from 0 to 2**32 - 1.
-
-    Returns
-    -------
-    ndarray of int, shape (n_requests,)
-        Predicted output lengths, in tokens.
-
-    Raises
-    ------
-    InputError
-        If a prompt is not an integer >= 0, or the seed is out of range.
 
     Examples
     --------
@@ -130,7 +109,6 @@ class Oracle:
     """
 
     def predict(self, prompt_tokens: np.ndarray, output_tokens: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """The true output lengths, shape (n_requests,), in tokens."""
         return _lengths(prompt_tokens, output_tokens, rng)[1].copy()
 
 
@@ -163,7 +141,6 @@ class MultiplicativeNoise:
         check_integer("high", self.high, self.low, MOST_TOKENS)
 
     def predict(self, prompt_tokens: np.ndarray, output_tokens: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Predicted output lengths, shape (n_requests,), in tokens."""
         _, output = _lengths(prompt_tokens, output_tokens, rng)
         return log_normal(output, self.sigma, rng.standard_normal(len(output)), self.low, self.high)
 
@@ -199,8 +176,7 @@ class Confusion:
     Raises
     ------
     InputError
-        If the matrix is not square, has a negative entry, an empty row or a row of probabilities that does not sum
-        to 1, or if the bounds are not ascending integers, one more than the bins.
+        If the matrix is not square, a row is empty or does not sum to 1, or the edges do not ascend or fit it.
 
     Examples
     --------
@@ -217,7 +193,6 @@ class Confusion:
         object.__setattr__(self, "bounds", _bin_edges(self.bounds, len(matrix)))
 
     def predict(self, prompt_tokens: np.ndarray, output_tokens: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Predicted output lengths, shape (n_requests,), in tokens."""
         _, output = _lengths(prompt_tokens, output_tokens, rng)
         bounds = np.array(self.bounds)
         true_bin = np.searchsorted(bounds[1:-1], output, side="right")
@@ -249,12 +224,12 @@ _MEASURED = {
 
 
 def confusion_shares(matrix: Any, name: str = "matrix") -> np.ndarray:
-    """A confusion matrix as probabilities: each row divided by its sum. Errors as in `Confusion`.
+    """A confusion matrix as probabilities: each row divided by its sum.
 
     Parameters
     ----------
     matrix : array_like, shape (k_bins, k_bins)
-        Counts or probabilities, as in `Confusion`; rows are true bins, columns predicted ones.
+        As in `Confusion`.
     name : str
         What an error calls it.
 
@@ -275,20 +250,10 @@ def measured_confusion(k_bins: int) -> np.ndarray:
     k_bins : {2, 4, 8}
         Number of bins.
 
-    Returns
-    -------
-    ndarray of int, shape (k_bins, k_bins)
-        Counts; rows are true bins, columns predicted ones.
-
-    Raises
-    ------
-    InputError
-        If `k_bins` was not measured.
-
     Notes
     -----
-    Multi-bin batching paper (arXiv 2412.04504v1), Appendix C.1, figure 10. The bin is right for 86.1, 63.0 and 42.3 %
-    of the conversations with 2, 4 and 8 bins.
+    Counts; rows are true bins, columns predicted ones. Multi-bin batching paper (arXiv 2412.04504v1), Appendix C.1,
+    figure 10. The bin is right for 86.1, 63.0 and 42.3 % of the conversations with 2, 4 and 8 bins.
 
     Examples
     --------
@@ -310,19 +275,9 @@ def symmetric_confusion(k_bins: int, p_error: float) -> np.ndarray:
     p_error : float
         Probability of each neighbour, in [0, 0.5]; an edge bin has one neighbour, an inner one two.
 
-    Returns
-    -------
-    ndarray of float, shape (k_bins, k_bins)
-        Probabilities; rows are true bins, columns predicted ones.
-
-    Raises
-    ------
-    InputError
-        If an argument is out of range.
-
     Notes
     -----
-    Multi-bin batching paper (arXiv 2412.04504v1), section 6.2, figure 8.
+    Rows are true bins, columns predicted ones. Multi-bin batching paper (arXiv 2412.04504v1), section 6.2, figure 8.
 
     Examples
     --------
@@ -367,7 +322,6 @@ class LatentScore:
         check_number("rank_correlation", self.rank_correlation, -1.0, 1.0)
 
     def predict(self, prompt_tokens: np.ndarray, output_tokens: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Predicted output lengths, shape (n_requests,), in tokens."""
         from scipy.special import ndtri
 
         _, output = _lengths(prompt_tokens, output_tokens, rng)

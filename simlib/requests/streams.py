@@ -31,20 +31,11 @@ def stream(family: str, replication: int, purpose: Purpose) -> np.random.Generat
     purpose : {"arrivals", "lengths", "prediction", "service"}
         What the numbers decide.
 
-    Returns
-    -------
-    numpy.random.Generator
-        Equal for equal keys on every machine and in every process. `numpy.random.Generator.spawn` gives it sub-streams.
-
-    Raises
-    ------
-    InputError
-        If the family is not a text or empty, the replication out of range, or the purpose unknown.
-
     Notes
     -----
-    The seed is the SHA-256 of the whole key, as Python's own ``hash`` of a text changes from process to process.
-    The bit generator is PCG64DXSM: as fast as any here, and made for many streams at once.
+    Equal for equal keys on every machine and in every process; `numpy.random.Generator.spawn` gives it sub-streams. The
+    seed is the SHA-256 of the whole key, as Python's own ``hash`` of a text changes from process to process. The bit
+    generator is PCG64DXSM: as fast as any here, and made for many streams at once.
 
     Examples
     --------

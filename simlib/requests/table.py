@@ -9,15 +9,12 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Hashable, Mapping, Sized
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from simlib.checks import InputError, check_integer, check_number, check_type
-
-if TYPE_CHECKING:
-    import pandas as pd
-
+from simlib.lazy import pd
 
 TOKEN_COLUMNS = ("prompt_tokens", "output_tokens", "predicted_output_tokens", "cached_prompt_tokens")
 REQUIRED = ("arrival_s", "prompt_tokens", "output_tokens")
@@ -132,8 +129,6 @@ class RequestTable:
 
     def frame(self) -> pd.DataFrame:
         """The table as a pandas data frame, with the index that it came with."""
-        import pandas as pd
-
         columns = {c: getattr(self, c) for c in ("arrival_s", *TOKEN_COLUMNS) if getattr(self, c) is not None}
         return pd.DataFrame({**self.labels, **columns}, index=self.index)
 
@@ -232,7 +227,7 @@ def _numbers(column: str, values: np.ndarray) -> np.ndarray:
     if values.dtype.kind in "iuf":
         numbers = np.array(values, dtype=np.float64)  # its own copy: nobody changes a table from outside
     else:
-        numbers = np.array([_number(value) for value in values], dtype=np.float64)
+        numbers = np.array([number_of(value) for value in values], dtype=np.float64)
     bad = ~np.isfinite(numbers)
     if bad.any():
         row = int(np.argmax(bad))
@@ -240,7 +235,8 @@ def _numbers(column: str, values: np.ndarray) -> np.ndarray:
     return numbers
 
 
-def _number(value: Any) -> float:
+def number_of(value: Any) -> float:
+    """A cell as a float; NaN where it is no number."""
     if isinstance(value, (bool, np.bool_, complex, np.complexfloating)):  # numpy's complex numbers would lose a part
         return np.nan
     try:

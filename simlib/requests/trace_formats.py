@@ -22,10 +22,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from simlib.checks import InputError, check_choice, check_type
-from simlib.requests.table import LABELS, MAX_TOKENS, TOKEN_COLUMNS, UNIX_CLOCK_S
+from simlib.lazy import pd
+from simlib.requests.table import LABELS, MAX_TOKENS, TOKEN_COLUMNS, UNIX_CLOCK_S, number_of
 
 TICKS_PER_S = {"s": 1.0, "ms": 1e3, "date": 1e9}
 CLOCKS = {"s": "seconds >= 0", "ms": "milliseconds >= 0", "date": "a date and time such as 2023-11-16 18:15:46.68059"}
@@ -64,6 +64,11 @@ class Format:
     def required(self) -> tuple[str, str, str]:
         """The three columns that make a file this format."""
         return self.arrival, self.prompt, self.output
+
+    @property
+    def ticks_per_s(self) -> float:
+        """Ticks of the clock in a second; a date's are nanoseconds."""
+        return TICKS_PER_S[self.unit]
 
 
 FORMATS = {
@@ -104,29 +109,14 @@ class Log:
     frame: pd.DataFrame
 
     @property
-    def arrival(self) -> str:
-        """What the file calls its clock."""
-        return FORMATS[self.format].arrival
-
-    @property
-    def unit(self) -> str:
-        """Unit of the file's clock; a date's ticks are nanoseconds."""
-        return FORMATS[self.format].unit
-
-    @property
-    def ticks_per_s(self) -> float:
-        """Ticks of the clock in a second."""
-        return TICKS_PER_S[self.unit]
-
-    @property
-    def starts_at_0(self) -> bool:
-        """Whether the first request is to arrive at 0."""
-        return FORMATS[self.format].starts_at_0
+    def layout(self) -> Format:
+        """What the file calls its clock, and in which unit it counts."""
+        return FORMATS[self.format]
 
     def seconds(self, clock: np.ndarray) -> np.ndarray:
         """Arrival times in seconds, of some of the frame's rows."""
         # The shift comes before the division: it is exact in the clock's own ticks.
-        return (clock - clock[0] if self.starts_at_0 else clock) / self.ticks_per_s
+        return (clock - clock[0] if self.layout.starts_at_0 else clock) / self.layout.ticks_per_s
 
 
 def parse(path: str | os.PathLike[str], format: str = "auto") -> Log:
@@ -156,6 +146,11 @@ def parse(path: str | os.PathLike[str], format: str = "auto") -> Log:
         if FORMATS[name].arrays:
             raise InputError(f"{source}: a CSV (expected a JSON object of arrays; format {name})")
     return Log(source, name, _frame(source, FORMATS[name], columns))
+
+
+def json_objects(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
+    """The objects of a JSON file, gzipped or not: one, an array of them, or one a line; `InputError` as of `parse`."""
+    return _records(*_contents(path))
 
 
 def _contents(path: str | os.PathLike[str]) -> tuple[str, bytes]:
@@ -192,12 +187,7 @@ def _csv_columns(source: str, data: bytes, format: str) -> dict[str, pd.Series]:
             raise InputError(f"{source}, {doubled[0]}: {header.count(doubled[0])} columns of that name (expected one)")
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)
-            frame = pd.read_csv(
-                io.BytesIO(data),
-                index_col=False,
-                low_memory=False,
-                skipinitialspace=True,
-            )
+            frame = pd.read_csv(io.BytesIO(data), index_col=False, low_memory=False, skipinitialspace=True)
     except InputError:
         raise
     except UnicodeDecodeError:
@@ -355,16 +345,7 @@ def _numbers(given: pd.Series) -> np.ndarray:
     """The values as floats, NaN where one is not a number."""
     if given.dtype.kind in "iuf":
         return given.to_numpy(dtype=np.float64)
-    return np.array([_number(value) for value in given], dtype=np.float64)
-
-
-def _number(value: Any) -> float:
-    if isinstance(value, (bool, np.bool_)):
-        return np.nan
-    try:
-        return float(value)
-    except (TypeError, ValueError, OverflowError):
-        return np.nan
+    return np.array([number_of(value) for value in given], dtype=np.float64)
 
 
 def _refuse_first(source: str, column: str, given: pd.Series, bad: np.ndarray, expected: str) -> None:

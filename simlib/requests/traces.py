@@ -11,19 +11,15 @@ import os
 from collections import OrderedDict
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 
 from simlib.checks import InputError, check_choice, check_integer, check_number, check_type
+from simlib.lazy import pd
 from simlib.requests.streams import stream
 from simlib.requests.table import LABELS, SPARSE_GAP_S, TOKEN_COLUMNS, RequestTable
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from simlib.requests.trace_formats import Log
-
+from simlib.requests.trace_formats import Log, parse
 
 MOST_ROWS = 100_000_000
 # No clock of a trace counts finer: a shorter span is one instant, and has no rate.
@@ -143,8 +139,6 @@ def read(
     check_choice("unsorted", unsorted, ("refuse", "sort"))
     block_rows, seed = check_integer("block_rows", block_rows, 1), check_integer("seed", seed, 0, 2**32 - 1)
     rate_factor, rate_rps = _check_rates(rate_factor, rate_rps)
-    from simlib.requests.trace_formats import parse
-
     log = parse(path, format)
     frame = _with_cache(log.source, _in_order(log, unsorted), cache_blocks)
     frame, account = _choose(log.source, frame, rows, failed, {"model": model, "log_type": log_type}, extend)
@@ -252,11 +246,11 @@ def _in_order(log: Log, unsorted: str) -> pd.DataFrame:
     moved = clock < np.maximum.accumulate(clock)
     if moved.any() and unsorted == "refuse":
         row = int(np.argmax(moved))
-        value = np.datetime64(int(clock[row]), "ns") if log.unit == "date" else f"{clock[row]:.16g}"
-        early_s = (clock[row - 1] - clock[row]) / log.ticks_per_s
+        value = np.datetime64(int(clock[row]), "ns") if log.layout.unit == "date" else f"{clock[row]:.16g}"
+        early_s = (clock[row - 1] - clock[row]) / log.layout.ticks_per_s
         raise InputError(
-            f"{log.source}, row {row}, {log.arrival}: {value} (expected ascending times, this is {early_s:.6g} s "
-            "before the row above; unsorted='sort' puts them in order)"
+            f"{log.source}, row {row}, {log.layout.arrival}: {value} (expected ascending times, this is {early_s:.6g} "
+            "s before the row above; unsorted='sort' puts them in order)"
         )
     return log.frame.assign(moved=moved).iloc[np.argsort(clock, kind="stable")]
 
@@ -345,7 +339,7 @@ def _factor(source: str, arrival_s: np.ndarray, factor: float | None, rate_rps: 
 
 def _table(log: Log, frame: pd.DataFrame, arrival_s: np.ndarray) -> RequestTable:
     gap_s = (arrival_s[-1] - arrival_s[0]) / max(len(arrival_s) - 1, 1)
-    if log.starts_at_0 and len(arrival_s) >= 10 and gap_s >= SPARSE_GAP_S:
+    if log.layout.starts_at_0 and len(arrival_s) >= 10 and gap_s >= SPARSE_GAP_S:
         # The table would take such gaps for milliseconds; here the unit is known, and the rate is what is wrong.
         raise InputError(
             f"{log.source}: mean gap {gap_s:.6g} s after filters and scaling (expected below {SPARSE_GAP_S:g} s; "

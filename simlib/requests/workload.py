@@ -42,23 +42,13 @@ def generate(
     n : int
         Number of requests, at least 1.
     arrivals : ArrivalProcess
-        `Poisson`, `GammaArrivals`, `OnOff`, `AllAtOnce` or an object with the same members.
+        A record of `arrivals`, or an object with the same members.
     prompt, output : LengthDistribution
-        `Fixed`, `Uniform`, `LogNormal`, `Mixture`, `Empirical` or an object with the same members.
+        Records of `lengths`, or objects with the same members.
     predictor : Predictor, optional
-        A record of `simlib.predictors`; without it the table has no predictions.
+        A record of `predictors`; without it the table has no predictions.
     family, replication : str, int
         The key of the streams, see `simlib.requests.streams.stream`.
-
-    Returns
-    -------
-    RequestTable
-        `n` requests in order of arrival.
-
-    Raises
-    ------
-    InputError
-        If an argument is of the wrong kind or out of range, or a part's draws do not make a valid table.
 
     Examples
     --------
@@ -79,12 +69,9 @@ def generate(
 
 
 def original(
-    n: int,
-    seed: int = 42,
-    rate_rps: float = ORIGINAL_RATE_RPS,
-    arrivals: Literal["poisson", "on_off"] = "poisson",
+    n: int, seed: int = 42, rate_rps: float = ORIGINAL_RATE_RPS, arrivals: Literal["poisson", "on_off"] = "poisson"
 ) -> RequestTable:
-    """The original system's synthetic workload, bit for bit, from NumPy's legacy Mersenne Twister.
+    """The original system's synthetic workload with its predictions, bit for bit, from NumPy's legacy Mersenne Twister.
 
     Parameters
     ----------
@@ -98,21 +85,11 @@ def original(
     arrivals : {"poisson", "on_off"}
         The arrival process.
 
-    Returns
-    -------
-    RequestTable
-        `n` requests with predictions.
-
-    Raises
-    ------
-    InputError
-        If an argument is out of range.
-
     Notes
     -----
     Prompts are uniform in [16, 128), [128, 512) or [512, 2048) with probability 0.6, 0.3, 0.1; outputs are
     Gamma(2, scale 50) + 0.3 v prompt with v uniform in [0.2, 0.8), kept in [1, 4096]; the prediction knows the
-    prompt only (`simlib.predictors.original_predictions`). Lengths are cut to integers.
+    prompt only (`predictors.original_predictions`). Lengths are cut to integers.
 
     Examples
     --------

@@ -17,19 +17,11 @@ import numpy as np
 from simlib.checks import InputError, check_integer, check_type
 from simlib.requests.table import TOKEN_COLUMNS, RequestTable
 from simlib.runs.tally import windows
-from simlib.stats.intervals import (
-    ONE_SIDED,
-    SHORTEST_RUN,
-    WINDOWS,
-    Estimate,
-    check_numbers,
-    is_random,
-    mean_interval,
-    refuse_rows,
-    t_quantile,
-)
+from simlib.stats.intervals import Estimate, check_numbers, mean_interval, refuse_rows, t_quantile
+from simlib.stats.steady import is_random
 
 Stability = Literal["stable", "near_critical", "unstable", "unknown"]
+SHORTEST_RUN, WINDOWS, ONE_SIDED = 5000, 20, 0.05  # requests, batches of them, error of the two tests
 CRITICAL_T = 1.7291328115213687  # Student's t of the one, 19 degrees of freedom: scipy is a third of a second to load
 SATURATED, GONE = 0.9, 0.05  # share of a saturated run that is scored; share of a backlog that counts as none
 

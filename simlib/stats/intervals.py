@@ -3,17 +3,15 @@
 Reads the numbers that metrics gives for each independent run; knows neither policies nor requests. Studies here are
 *terminating*: a replication is a whole run from empty, nothing is cut off, and an interval is about the mean of such
 runs. Two policies are compared on the same requests (common random numbers), by their differences. Shares near 0 or 1
-have a module of their own, `shares`; so have one long run, `steady`, and how long to go on, `ranking`.
+have a module of their own, `shares`; so have one long run, `steady`, and how long to go on, `ranking`. What is no
+finite number, or out of its range, is an `InputError` that names its place.
 """
 
 from __future__ import annotations
 
-import functools
-import itertools
 import math
 from collections.abc import Callable
 from dataclasses import astuple, dataclass, replace
-from statistics import NormalDist
 from typing import Any, Literal
 
 import numpy as np
@@ -115,11 +113,6 @@ def mean_interval(values: Any, confidence: float = 0.95) -> Interval:
     Interval
         Without limits for one replication; of zero width where all values are equal.
 
-    Raises
-    ------
-    InputError
-        If there is no value, one is not a finite number (the replication is named), or the confidence is out of range.
-
     Notes
     -----
     mean +- t s / sqrt(R), t the (1 + confidence) / 2 quantile with R - 1 degrees of freedom. Exact for normal values.
@@ -152,11 +145,6 @@ def paired_difference(a: Any, b: Any, confidence: float = 0.95) -> PairedDiffere
         One metric of two systems; row r of both comes from the same requests.
     confidence : float
         As in `mean_interval`.
-
-    Raises
-    ------
-    InputError
-        As in `mean_interval`, or if a and b differ in length.
 
     Examples
     --------
@@ -198,11 +186,6 @@ def difference(
         Its `method` says which. ``paired``: the correlation is positive (or missing, as a or b is constant), or there
         is no `apart`. ``independent``: the correlation is not positive, and mean, interval and p-value are Welch's for
         a against `apart`; correlation and shares are still those of the pairs.
-
-    Raises
-    ------
-    InputError
-        As in `paired_difference`, also for `apart`.
 
     Notes
     -----
@@ -255,11 +238,6 @@ def holm(p_values: Any) -> np.ndarray:
         In the same order. Calling those at most alpha significant errs at all, in any of the tests, with at most
         probability alpha, however the tests depend on each other.
 
-    Raises
-    ------
-    InputError
-        If there is no p-value or one is out of range (its row is named).
-
     Notes
     -----
     With p_(1) <= ... <= p_(m), the adjusted p_(i) is the largest of min(1, (m + 1 - j) p_(j)) over j <= i.
@@ -286,11 +264,6 @@ def percentile_of(value: float, sample: Any) -> float:
     sample : array_like of float, shape (replications,)
         The same metric in independent replications, at least one.
 
-    Raises
-    ------
-    InputError
-        If a number is not finite (the replication is named) or the sample is empty.
-
     Examples
     --------
     >>> percentile_of(3.0, [1.0, 2.0, 3.0, 4.0])
@@ -309,11 +282,6 @@ def inside(value: float, sample: Any, low: float = 0.025, high: float = 0.975) -
         As in `percentile_of`. With fewer than 1 / `low` replications the quantile is little more than the extreme.
     low, high : float
         The quantiles' shares, 0 <= low < high <= 1; interpolated linearly between replications.
-
-    Raises
-    ------
-    InputError
-        As in `percentile_of`, or if the shares are out of range or order.
 
     Examples
     --------
@@ -365,48 +333,3 @@ def refuse_rows(name: str, values: np.ndarray, bad: np.ndarray, expected: str, r
     """Raise `InputError` on the first of the bad rows, if there is one: name, row, its value and what was expected."""
     if len(bad):
         raise InputError(f"{name}, {row} {bad[0]}: {values[bad[0]]} (expected a number {expected})")
-
-
-SHORTEST_RUN, WINDOWS, ONE_SIDED = 5000, 20, 0.05  # of `stability`: requests, batches of them, error of its two tests
-
-
-def looks_independent(means: Any, error: float = ONE_SIDED) -> bool:
-    """Whether neighbours differ as much as others do: von Neumann's ratio, which is 2 for independent values.
-
-    Parameters
-    ----------
-    means : array_like of float, shape (batches,)
-        At least three, in order of time.
-    error : float
-        Probability, in (0, 1), that independent values do not look so.
-
-    Raises
-    ------
-    InputError
-        If a mean is not a finite number, there are too few, or the error is out of range.
-
-    Examples
-    --------
-    >>> looks_independent([1.0, 3.0, 2.0, 4.0, 1.0]), looks_independent(range(9))
-    (True, False)
-    """
-    means = check_numbers("means", means, "batch")
-    if len(means) < 3:
-        raise InputError(f"means: {len(means)} (expected at least 3)")
-    return is_random(means.tolist(), check_number("error", error, 0.0, 1.0, open_low=True, open_high=True))
-
-
-def is_random(means: list[float], error: float) -> bool:
-    count = len(means)
-    centre = sum(means) / count
-    spread = sum((mean - centre) ** 2 for mean in means)
-    # Equal up to rounding: nothing varies, so that nothing depends.
-    if spread <= count * (1e-9 * max(map(abs, means))) ** 2:
-        return True
-    ratio = sum((after - before) ** 2 for before, after in itertools.pairwise(means)) / spread
-    return (1 - ratio / 2) * math.sqrt((count**2 - 1) / (count - 2)) < _critical_z(error)
-
-
-@functools.cache
-def _critical_z(error: float) -> float:
-    return -NormalDist().inv_cdf(error)

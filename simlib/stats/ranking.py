@@ -9,17 +9,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from simlib.checks import InputError, check_integer, check_number, check_type
+from simlib.lazy import pd
 from simlib.stats.intervals import LARGEST, Interval, mean_interval
 from simlib.stats.replications import replicate
-
-if TYPE_CHECKING:
-    import pandas as pd
-
 
 FIRST_STAGE = 20
 
@@ -67,47 +63,25 @@ class Selection:
 
 
 def until_precise(
-    function: Callable[[int], Mapping[str, float]],
-    metric: str,
-    *,
-    half_width: float,
-    seed: int,
-    relative: bool = False,
-    first: int = FIRST_STAGE,
-    most: int = 10_000,
-    confidence: float = 0.95,
-    workers: int = 1,
+    function: Callable[[int], Mapping[str, float]], metric: str, *, half_width: float, seed: int, most: int = 10_000
 ) -> Precise:
-    """Replicate until the mean's interval is narrow enough.
+    """Replicate until the mean's interval (95 %) is narrow enough.
 
     Parameters
     ----------
-    function, seed, workers
+    function, seed
         As in `replications.replicate`.
     metric : str
         Which of the numbers that the function returns decides.
     half_width : float
-        Wanted, > 0: in the metric's unit, or with `relative` as a share of the true mean, below 1.
-    first, most : int
-        Replications of the first stage, at least 20 (with fewer, a variance that is small by chance stops too early),
-        and at the most.
-    confidence : float
-        As in `intervals.mean_interval`.
-
-    Returns
-    -------
-    Precise
-        The same whatever `workers` is.
-
-    Raises
-    ------
-    InputError
-        If an argument is bad, or as in `replications.replicate`.
+        Wanted, > 0, in the metric's unit.
+    most : int
+        Replications at the most, at least the 20 of the first stage: with fewer, a variance that is small by chance
+        would stop too early.
 
     Notes
     -----
-    Chow and Robbins (1965), by stages: each goes to what the variance so far asks for, at most half as many again. For
-    a relative half-width g the interval must be within g / (1 + g) of the mean found (Law, 2015, 9.4.1).
+    Chow and Robbins (1965), by stages: each goes to what the variance so far asks for, at most half as many again.
 
     Examples
     --------
@@ -117,27 +91,22 @@ def until_precise(
     (True, True)
     """
     check_type("metric", metric, str, "the name of a metric")
-    check_type("relative", relative, bool, "True or False")
-    half_width = check_number("half_width", half_width, 0.0, 1.0 if relative else LARGEST, open_low=True)
-    first = check_integer("first", first, FIRST_STAGE)
-    most = check_integer("most", most, first)
+    half_width = check_number("half_width", half_width, 0.0, LARGEST, open_low=True)
+    most = check_integer("most", most, FIRST_STAGE)
     seed = check_integer("seed", seed, 0, 2**32 - most)
-    stages, count = [], first
+    stages, count = [], FIRST_STAGE
     while True:
         done = sum(map(len, stages))
-        stages.append(replicate(function, count - done, seed=seed + done, workers=workers, progress=False))
+        stages.append(replicate(function, count - done, seed=seed + done, progress=False))
         if metric not in stages[0]:
             raise InputError(f"metric: {metric!r} (expected one of {', '.join(stages[0])})")
         values = np.concatenate([stage[metric].to_numpy() for stage in stages])
-        interval = mean_interval(values, confidence)
+        interval = mean_interval(values)
         width = interval.ci_high - interval.mean
-        wanted = half_width / (1 + half_width) * abs(interval.mean) if relative else half_width
-        if width <= wanted or count == most:
-            import pandas as pd
-
+        if width <= half_width or count == most:
             runs = pd.concat(stages, ignore_index=True).rename_axis("replication")
-            return Precise(interval, width <= wanted, runs)
-        asked = count * (width / wanted) ** 2 if wanted > 0 else math.inf
+            return Precise(interval, width <= half_width, runs)
+        asked = count * (width / half_width) ** 2
         count = min(most, max(count + 1, math.ceil(min(asked, 1.5 * count))))
 
 
@@ -148,11 +117,9 @@ def select_best(
     indifference: float,
     seed: int,
     probability: float = 0.95,
-    first: int = FIRST_STAGE,
     most: int = 100_000,
-    largest: bool = False,
 ) -> Selection:
-    """Find the system with the best mean, dropping the others as soon as they are out of the race.
+    """Find the system with the smallest mean, dropping the others as soon as they are out of the race.
 
     Parameters
     ----------
@@ -167,15 +134,8 @@ def select_best(
         Of replication 0; seed + `most` is at most 2**32.
     probability : float
         Of a correct selection, from 1 / (number of systems) up to 1, both excluded.
-    first, most : int
-        Replications of the first stage, at least 20, and at the most.
-    largest : bool
-        Whether the best mean is the largest, not the smallest.
-
-    Raises
-    ------
-    InputError
-        If an argument is bad or the function returns no finite number (system and replication named).
+    most : int
+        Replications at the most, at least the 20 of the first stage.
 
     Notes
     -----
@@ -200,16 +160,14 @@ def select_best(
     systems = _names(systems)
     indifference = check_number("indifference", indifference, 0.0, LARGEST, open_low=True)
     probability = check_number("probability", probability, 1 / len(systems), 1.0, open_low=True, open_high=True)
-    first = check_integer("first", first, FIRST_STAGE)
-    most = check_integer("most", most, first)
+    most = check_integer("most", most, FIRST_STAGE)
     seed = check_integer("seed", seed, 0, 2**32 - most)
-    check_type("largest", largest, bool, "True or False")
-    sign = -1.0 if largest else 1.0
 
     def value(system: str, replication: int) -> float:
         place = f"{system}, replication {replication} (seed {seed + replication})"
-        return sign * check_number(place, function(system, seed + replication), -LARGEST / 2, LARGEST / 2)
+        return check_number(place, function(system, seed + replication), -LARGEST / 2, LARGEST / 2)
 
+    first = FIRST_STAGE
     stage = np.array([[value(system, replication) for replication in range(first)] for system in systems])
     squares = np.var(stage[:, None] - stage[None], axis=2, ddof=1)
     alpha = 1 - probability
@@ -227,7 +185,7 @@ def select_best(
         counts[racing] = done
     decided = len(racing) == 1 or slack.max() <= 0
     best = systems[racing[0]] if decided else None
-    means = dict(zip(systems, (sign * sums / counts).tolist(), strict=True))
+    means = dict(zip(systems, (sums / counts).tolist(), strict=True))
     return Selection(best, probability, indifference, means, dict(zip(systems, counts.tolist(), strict=True)))
 
 

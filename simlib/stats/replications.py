@@ -6,12 +6,10 @@ Knows nothing of what the function simulates; `intervals` and `ranking` read wha
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from simlib.checks import InputError, check_integer, check_number, check_type
-
-if TYPE_CHECKING:
-    import pandas as pd
+from simlib.lazy import pd
 
 
 def replicate(
@@ -61,7 +59,6 @@ def replicate(
     seed = check_integer("seed", seed, 0, 2**32 - replications)
     workers = check_integer("workers", workers, 1, 1024)
     check_type("progress", progress, bool | None, "True, False or None")
-    import pandas as pd
     from tqdm import tqdm
 
     delay_s, hidden = (1.0, None) if progress is None else (0.0, not progress)

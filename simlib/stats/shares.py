@@ -2,7 +2,7 @@
 
 Reads hits and trials by group (replications, batches or busy cycles); a group is the piece that is independent of the
 others, a request is not. Near 0 or 1 the t interval of the groups' shares is lopsided and leaves [0, 1]; here it is
-made on the logit scale, or by the bootstrap.
+made on the logit scale, or by the bootstrap. A count that is not whole, or more hits than trials: `InputError`.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def share_interval(
     trials : array_like of int, shape (groups,), or int
         Trials of each group; one number where all are alike. Not all zero.
     confidence : float
-        Probability, in (0, 1), with which such intervals contain the true share.
+        As in `intervals.mean_interval`.
     method : {"bootstrap_t", "logit", "t"}
         What is done where there are enough clusters; ``t`` is the plain interval, which fails near 0 and 1.
     seed : int
@@ -45,11 +45,6 @@ def share_interval(
         ``rule_of_three`` where there is no hit at all (or nothing else): the interval starts at 0 (ends at 1) and its
         other limit is one-sided. ``constant``, of no width, where all groups have the same share. ``none``, without
         limits and with the reason, where fewer than `FEWEST_CLUSTERS` groups have a hit, or fewer are not full of them.
-
-    Raises
-    ------
-    InputError
-        If a count is not whole, negative, or hits exceed trials (the group is named), or another argument is bad.
 
     Notes
     -----
@@ -94,15 +89,10 @@ def share_interval(
     return Estimate(share, low, high, method, groups)
 
 
-def wilson_interval(hits: int, trials: int, confidence: float = 0.95) -> Estimate:
-    """Share of *independent* trials that are hits, such as whole replications, with Wilson's interval.
+def wilson_interval(hits: int, trials: int) -> Estimate:
+    """Share of *independent* trials that are hits, such as whole replications, with Wilson's interval (95 %).
 
     Requests of one run are not independent: `share_interval` is for them.
-
-    Raises
-    ------
-    InputError
-        If a count is not whole, there is no trial, or there are more hits than trials.
 
     Examples
     --------
@@ -114,8 +104,7 @@ def wilson_interval(hits: int, trials: int, confidence: float = 0.95) -> Estimat
 
     trials = check_integer("trials", trials, 1)
     hits = check_integer("hits", hits, 0, trials)
-    confidence = check_number("confidence", confidence, 0.0, 1.0, open_low=True, open_high=True)
-    found = binomtest(hits, trials).proportion_ci(confidence, method="wilson")
+    found = binomtest(hits, trials).proportion_ci(0.95, method="wilson")
     return Estimate(hits / trials, float(found.low), float(found.high), "wilson", trials)
 
 

@@ -2,20 +2,25 @@
 
 Reads per-request values in order of arrival; knows no policy. Neighbours in a run depend on each other, so an interval
 rests on pieces that hardly do: long batches, cycles between two moments at which the system is empty, or sections for
-quantiles. Where the pieces still depend, or are too few, the reason is given in place of an interval.
+quantiles. Where the pieces still depend, or are too few, the reason is given in place of an interval; what is no finite
+number is an `InputError` that names its place.
 """
 
 from __future__ import annotations
 
+import functools
+import itertools
 import math
+from statistics import NormalDist
 from typing import Any, Literal
 
 import numpy as np
 
 from simlib.checks import InputError, check_choice, check_integer, check_number
-from simlib.stats.intervals import LARGEST, Estimate, check_numbers, looks_independent, mean_interval, t_quantile
+from simlib.stats.intervals import LARGEST, Estimate, check_numbers, mean_interval, t_quantile
 
-FEWEST_BATCHES, FEWEST_CYCLES, FEWEST_BEYOND = 20, 100, 10
+BATCHES, FEWEST_CYCLES, FEWEST_BEYOND = 20, 100, 10  # with fewer batches their dependence could not be seen
+CONFIDENCE = 0.95
 DEPENDENT = 0.01  # error of the test that finds batches dependent: so rarely a good run is left without an interval
 
 
@@ -36,7 +41,7 @@ def truncation(*systems: Any) -> int:
     Raises
     ------
     InputError
-        If a value is bad, the systems differ in length, or a minimum lies in the middle of the run: too short a run.
+        If the systems differ in length, or a minimum lies in the middle of the run: too short a run.
 
     Notes
     -----
@@ -67,15 +72,9 @@ def welch(values: Any, half_window: int) -> np.ndarray:
     half_window : int
         Requests on either side of each one, w, at most half of them; fewer at the start.
 
-    Returns
-    -------
-    ndarray of float, shape (n_requests - half_window,)
-        In the unit of the values (Welch, 1983).
-
-    Raises
-    ------
-    InputError
-        If a value or the window is bad.
+    Notes
+    -----
+    Welch (1983); shape (n_requests - half_window,), in the unit of the values.
 
     Examples
     --------
@@ -90,29 +89,20 @@ def welch(values: Any, half_window: int) -> np.ndarray:
     return (sums[centre + reach + 1] - sums[centre - reach]) / (2 * reach + 1)
 
 
-def batch_means(values: Any, batches: int = FEWEST_BATCHES, confidence: float = 0.95) -> Estimate:
-    """Mean of one long run after its warm-up, with Student's t interval over the means of consecutive batches.
+def batch_means(values: Any) -> Estimate:
+    """Mean of one long run after its warm-up, with Student's t interval (95 %) over 20 consecutive batches' means.
 
     Parameters
     ----------
     values : array_like of float, shape (n_requests,)
         Per-request values in order of arrival, warm-up cut; at least two a batch. What does not fill a batch is left
         out at the start.
-    batches : int
-        At least 20: with fewer, the interval is wide and its dependence cannot be seen.
-    confidence : float
-        Probability, in (0, 1), with which such intervals contain the true mean.
 
     Returns
     -------
     Estimate
         Without limits where the batches' means depend on each other (von Neumann's ratio, one-sided, 1 %): the run is
         too short.
-
-    Raises
-    ------
-    InputError
-        If a value is bad, or there are too few values or batches.
 
     Notes
     -----
@@ -125,8 +115,8 @@ def batch_means(values: Any, batches: int = FEWEST_BATCHES, confidence: float = 
     >>> found.groups, round(found.value, 2), round(found.half_width, 2)
     (20, 3.0, 0.02)
     """
-    means = _batched(values, batches, "batches").mean(axis=1)
-    interval = mean_interval(means, confidence)
+    means = _batched(values).mean(axis=1)
+    interval = mean_interval(means)
     if reason := _dependent(means):
         return Estimate(interval.mean, None, None, "none", len(means), reason)
     return Estimate(interval.mean, interval.ci_low, interval.ci_high, "batch_means", len(means))
@@ -140,19 +130,10 @@ def cycle_starts(arrival_s: Any, completion_s: Any) -> np.ndarray:
     arrival_s, completion_s : array_like of float, shape (n_requests,)
         Arrivals (ascending) and completions, in seconds.
 
-    Returns
-    -------
-    ndarray of int
-        Positions, ascending; the first is 0. A completion at the instant of an arrival is before it.
-
-    Raises
-    ------
-    InputError
-        If a value is bad or the columns differ in length.
-
     Notes
     -----
-    A policy that learns (a controller's window, smoothed means) does not start afresh; use batches for it.
+    Ascending positions, the first is 0. A completion at the instant of an arrival is before it. A policy that learns (a
+    controller's window, smoothed means) does not start afresh; use batches for it.
 
     Examples
     --------
@@ -173,14 +154,9 @@ def cycle_sums(values: Any, starts: Any) -> tuple[np.ndarray, np.ndarray]:
     Parameters
     ----------
     values : array_like of float, shape (n_requests,)
-        Per-request values in order of arrival.
+        As in `batch_means`, the whole run.
     starts : array_like of int, shape (cycles + 1,)
         From `cycle_starts`. What is before the first and after the last start is left out.
-
-    Raises
-    ------
-    InputError
-        If a value is bad, or the starts are not ascending positions, at least two.
 
     Examples
     --------
@@ -195,25 +171,18 @@ def cycle_sums(values: Any, starts: Any) -> tuple[np.ndarray, np.ndarray]:
     return np.add.reduceat(values[: starts[-1]], starts[:-1]), np.diff(starts)
 
 
-def regenerative(values: Any, starts: Any, confidence: float = 0.95) -> Estimate:
+def regenerative(values: Any, starts: Any) -> Estimate:
     """Mean of one run as a ratio over its independent cycles: nothing is cut, as every cycle starts in the same state.
 
     Parameters
     ----------
     values, starts
         As in `cycle_sums`, of the whole run from empty.
-    confidence : float
-        Probability, in (0, 1), with which such intervals contain the true mean.
 
     Returns
     -------
     Estimate
         Without limits where the cycles count as fewer than 100 equal ones, (sum n)^2 / sum n^2.
-
-    Raises
-    ------
-    InputError
-        As in `cycle_sums`.
 
     Notes
     -----
@@ -227,7 +196,6 @@ def regenerative(values: Any, starts: Any, confidence: float = 0.95) -> Estimate
     >>> found.groups, round(found.value, 2)
     (499, 2.95)
     """
-    confidence = check_number("confidence", confidence, 0.0, 1.0, open_low=True, open_high=True)
     sums, counts = cycle_sums(values, starts)
     cycles, ratio = len(sums), float(sums.sum() / counts.sum())
     effective = counts.sum() ** 2 / float(np.sum(counts.astype(float) ** 2))
@@ -235,18 +203,12 @@ def regenerative(values: Any, starts: Any, confidence: float = 0.95) -> Estimate
         reason = f"{cycles} cycles count as {effective:.3g} equal ones (an interval needs {FEWEST_CYCLES})"
         return Estimate(ratio, None, None, "none", cycles, reason)
     error = math.sqrt(cycles / (cycles - 1) * float(np.sum((sums - ratio * counts) ** 2))) / float(counts.sum())
-    half_width = t_quantile(cycles - 1, confidence) * error
+    half_width = t_quantile(cycles - 1, CONFIDENCE) * error
     return Estimate(ratio, ratio - half_width, ratio + half_width, "regenerative", cycles)
 
 
-def quantile(
-    values: Any,
-    q: float,
-    sections: int = FEWEST_BATCHES,
-    confidence: float = 0.95,
-    method: Literal["sectioning", "batch_quantiles"] = "sectioning",
-) -> Estimate:
-    """Quantile of one long run after its warm-up, with an interval over consecutive sections.
+def quantile(values: Any, q: float, method: Literal["sectioning", "batch_quantiles"] = "sectioning") -> Estimate:
+    """Quantile of one long run after its warm-up, with an interval (95 %) over 20 consecutive sections.
 
     Order statistics of the whole run, which suit independent values, cover far less than they say here.
 
@@ -256,10 +218,6 @@ def quantile(
         As in `batch_means`.
     q : float
         Which quantile, in (0, 1): 0.99 for P99. Interpolated linearly between values.
-    sections : int
-        At least 20.
-    confidence : float
-        Probability, in (0, 1), with which such intervals contain the true quantile.
     method : {"sectioning", "batch_quantiles"}
         Whether the interval is around the quantile of the whole run, or around the mean of the sections' quantiles,
         which is biased more.
@@ -269,11 +227,6 @@ def quantile(
     Estimate
         Without limits where a section holds fewer than 10 values on one side of the quantile, or the sections'
         quantiles depend on each other as in `batch_means`.
-
-    Raises
-    ------
-    InputError
-        As in `batch_means`, or if q or the method is bad.
 
     Notes
     -----
@@ -289,8 +242,7 @@ def quantile(
     """
     q = check_number("q", q, 0.0, 1.0, open_low=True, open_high=True)
     check_choice("method", method, ("sectioning", "batch_quantiles"))
-    parts = _batched(values, sections, "sections")
-    confidence = check_number("confidence", confidence, 0.0, 1.0, open_low=True, open_high=True)
+    parts = _batched(values)
     whole, each, count = float(np.quantile(parts, q)), np.quantile(parts, q, axis=1), len(parts)
     beyond = parts.shape[1] * min(q, 1 - q)
     if beyond < FEWEST_BEYOND * (1 - 1e-9):
@@ -299,10 +251,48 @@ def quantile(
     if reason := _dependent(each):
         return Estimate(whole, None, None, "none", count, reason)
     centre = whole if method == "sectioning" else float(each.mean())
-    half_width = t_quantile(count - 1, confidence) * math.sqrt(
+    half_width = t_quantile(count - 1, CONFIDENCE) * math.sqrt(
         float(np.sum((each - centre) ** 2)) / count / (count - 1)
     )
     return Estimate(centre, centre - half_width, centre + half_width, method, count)
+
+
+def looks_independent(means: Any, error: float = 0.05) -> bool:
+    """Whether neighbours differ as much as others do: von Neumann's ratio, which is 2 for independent values.
+
+    Parameters
+    ----------
+    means : array_like of float, shape (batches,)
+        At least three, in order of time.
+    error : float
+        Probability, in (0, 1), that independent values do not look so.
+
+    Examples
+    --------
+    >>> looks_independent([1.0, 3.0, 2.0, 4.0, 1.0]), looks_independent(range(9))
+    (True, False)
+    """
+    means = check_numbers("means", means, "batch")
+    if len(means) < 3:
+        raise InputError(f"means: {len(means)} (expected at least 3)")
+    return is_random(means.tolist(), check_number("error", error, 0.0, 1.0, open_low=True, open_high=True))
+
+
+def is_random(means: list[float], error: float) -> bool:
+    """`looks_independent` of means that were checked."""
+    count = len(means)
+    centre = sum(means) / count
+    spread = sum((mean - centre) ** 2 for mean in means)
+    # Equal up to rounding: nothing varies, so that nothing depends.
+    if spread <= count * (1e-9 * max(map(abs, means))) ** 2:
+        return True
+    ratio = sum((after - before) ** 2 for before, after in itertools.pairwise(means)) / spread
+    return (1 - ratio / 2) * math.sqrt((count**2 - 1) / (count - 2)) < _critical_z(error)
+
+
+@functools.cache
+def _critical_z(error: float) -> float:
+    return -NormalDist().inv_cdf(error)
 
 
 def _mean_run(name: str, values: Any, fewest: int = 100) -> np.ndarray:
@@ -333,16 +323,13 @@ def _mser5(name: str, values: np.ndarray) -> int:
     return 5 * cut
 
 
-def _batched(values: Any, batches: int, what: str) -> np.ndarray:
-    """Consecutive batches of equal size, shape (batches, size)."""
+def _batched(values: Any) -> np.ndarray:
+    """Consecutive batches of equal size, shape (BATCHES, size)."""
     values = check_numbers("values", values, "request")
-    batches = check_integer(what, batches, FEWEST_BATCHES)
-    size = len(values) // batches
+    size = len(values) // BATCHES
     if size < 2:
-        raise InputError(
-            f"values: {len(values)} requests (expected at least {2 * batches}, two for each of the {what})"
-        )
-    return values[len(values) - batches * size :].reshape(batches, size)
+        raise InputError(f"values: {len(values)} requests (expected at least {2 * BATCHES}, two for each batch)")
+    return values[len(values) - BATCHES * size :].reshape(BATCHES, size)
 
 
 def _dependent(means: np.ndarray) -> str:

@@ -10,10 +10,10 @@ import functools
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from simlib import named
-from simlib.checks import InputError, check_choice, check_integer
+from simlib.checks import MAX_GPUS, InputError, check_choice, check_integer
 from simlib.latency import models, presets
 from simlib.named import POLICIES as NAMED_POLICIES
 from simlib.policies import dynamic
@@ -23,7 +23,7 @@ from simlib.requests import lengths, predictors, streams, traces, workload
 from simlib.requests.arrivals import AllAtOnce, ArrivalProcess, GammaArrivals, OnOff, Poisson
 from simlib.requests.table import RequestTable
 from simlib.runs.sla import SLA
-from simlib.simulation import MAX_GPUS, OVERSIZE
+from simlib.simulation import OVERSIZE
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,15 +34,11 @@ class Original:
     seed: int = 42
     rate_rps: float = workload.ORIGINAL_RATE_RPS
     arrivals: str = "poisson"
+    has_predictions: ClassVar[bool] = True
 
     def table(self, replication: int, requests: int | None = None) -> RequestTable:
         """One replication's requests, or as many of the first as wanted."""
         return workload.original(requests or self.requests, self.seed + replication, self.rate_rps, self.arrivals)
-
-    @property
-    def has_predictions(self) -> bool:
-        """Whether the requests come with predicted lengths."""
-        return True
 
     def check(self, replications: int) -> None:
         """Raise `InputError` if a replication cannot be made."""
@@ -86,16 +82,12 @@ class Trace:
     failed: str = "drop"
     predictor: predictors.Predictor = field(default_factory=predictors.OriginalFormula)
     family: str = "trace"
+    has_predictions: ClassVar[bool] = True
 
     def table(self, replication: int) -> RequestTable:
         """One replication's requests."""
         rows = _trace(self.path, self.requests, self.rate_factor, self.failed)
         return predictors.predict(rows, self.predictor, family=self.family, replication=replication)
-
-    @property
-    def has_predictions(self) -> bool:
-        """Whether the requests come with predicted lengths."""
-        return True
 
     def check(self, replications: int) -> None:
         """Raise `InputError` if the file cannot be read so."""
@@ -119,14 +111,7 @@ class Kinds(NamedTuple):
     usual: str | None = None
 
 
-ARRIVALS = Kinds(
-    {
-        "poisson": Poisson,
-        "gamma": GammaArrivals,
-        "on_off": OnOff,
-        "all_at_once": AllAtOnce,
-    }
-)
+ARRIVALS = Kinds({"poisson": Poisson, "gamma": GammaArrivals, "on_off": OnOff, "all_at_once": AllAtOnce})
 LENGTHS = Kinds(
     {
         "fixed": lengths.Fixed,

@@ -186,13 +186,7 @@ def run(
 
 
 def results(out: str | Path) -> Shards:
-    """What a sweep has left in its directory so far.
-
-    Raises
-    ------
-    InputError
-        If there is no sweep in it.
-    """
+    """What a sweep has left in its directory so far."""
     return Shards.open(out)
 
 
@@ -204,11 +198,6 @@ def estimate(grid: Grid, out: str | Path | None = None) -> Forecast:
     grid : Grid
     out : str or Path, optional
         A results directory: what it has already is not counted.
-
-    Raises
-    ------
-    InputError
-        If a cell is bad, or the directory is another grid's.
     """
     grid.check()
     layout, done = Layout.of(grid), set()
@@ -236,12 +225,8 @@ def work(
 ) -> tuple[pa.Table, tuple[str, ...]]:
     """Run one task: these cells in these replications, or `only` some of them.
 
-    Returns
-    -------
-    pyarrow.Table
-        One row a cell and replication, in this order; a cell that fails has its error, and no numbers.
-    tuple of str
-        What is to be said of the cells.
+    One row a cell and replication, in this order, and what is to be said of the cells; one that fails has its error,
+    and no numbers.
     """
     grid = _grid(document)
     current: list[Any] = [None, None]

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from simlib.checks import InputError, check_format
+from simlib.lazy import pd
 
 if TYPE_CHECKING:
-    import pandas as pd
     import pyarrow as pa
     import pyarrow.dataset as ds
 
@@ -41,13 +41,7 @@ class Shards:
 
     @classmethod
     def open(cls, folder: str | Path) -> Shards:
-        """An existing directory, to read.
-
-        Raises
-        ------
-        InputError
-            If there is no sweep in it, or one of another version.
-        """
+        """An existing directory, to read; one of another version is refused."""
         folder = Path(folder)
         about = _manifest(folder)
         if about is None:
@@ -101,13 +95,7 @@ class Shards:
         return {int(path.stem.removeprefix("shard-")) for path in self.folder.glob("shard-*.parquet")}
 
     def write(self, task: int, table: pa.Table) -> None:
-        """Keep one task's table: aside, to the disk, then renamed.
-
-        Raises
-        ------
-        InputError
-            If it cannot be written, as on a full disk; the directory is then as it was.
-        """
+        """Keep one task's table: aside, to the disk, then renamed."""
         import pyarrow.parquet as pq
 
         self._write(self._name(task), lambda path: pq.write_table(table, path))

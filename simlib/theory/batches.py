@@ -54,15 +54,10 @@ def batch_chain(rate_rps: float, batch_s: Callable[[int], Any], least: int = 1, 
     least, most : int
         Smallest and largest batch, 1 <= least <= most <= 2048, and `least` up to 1024.
 
-    Returns
-    -------
-    BatchChain
-
     Raises
     ------
     InputError
-        If an argument is out of range, a time is bad, the load lambda E[H(most)] / most is not below one, or the queue
-        is so long that more than 2048 requests matter.
+        If the load lambda E[H(most)] / most is not below one, or more than 2048 requests matter.
 
     Notes
     -----
@@ -126,11 +121,6 @@ def longest_member(
     callable
         From a size to the values of H, in seconds, and their probabilities.
 
-    Raises
-    ------
-    InputError
-        If there is no length, a length is negative, or a coefficient is.
-
     Examples
     --------
     >>> longest_member([1, 3], fixed_s=1.0, per_token_s=2.0)(2)
@@ -149,42 +139,8 @@ def longest_member(
     return batch_s
 
 
-def take_all_bounds_s(rate_rps: float, per_request_s: float, fixed_s: float) -> tuple[float, float]:
-    """Two bounds phi_0, phi_1 from above on the mean latency of a server that takes all that wait, in seconds.
-
-    phi_0 = (alpha + tau) / (2 (1 - lambda alpha)) (1 + 2 lambda tau + (1 - lambda tau) / (1 + lambda alpha)) and
-    phi_1 = 3 tau / (2 (1 - lambda alpha)) + alpha (lambda alpha + 2) / (2 (1 - lambda^2 alpha^2)), for a batch of n
-    that takes alpha n + tau seconds (Inoue, 2021, arXiv 1912.06322). The smaller one holds; phi_1 is exact in heavy
-    load, and `batch_chain` is exact always.
-
-    Parameters
-    ----------
-    rate_rps, per_request_s, fixed_s : float
-        Arrival rate lambda; alpha and tau, in seconds.
-
-    Raises
-    ------
-    InputError
-        If an argument is out of range or lambda alpha is not below one.
-
-    Examples
-    --------
-    >>> [round(bound, 4) for bound in take_all_bounds_s(2.0, per_request_s=0.05, fixed_s=0.3)]
-    [0.4985, 0.553]
-    """
-    rate, alpha = positive("rate_rps", rate_rps), check_number("per_request_s", per_request_s, 0.0, LARGEST)
-    tau, load = positive("fixed_s", fixed_s), stable("rate_rps * per_request_s", rate * alpha)
-    light = (alpha + tau) / (2 * (1 - load)) * (1 + 2 * rate * tau + (1 - rate * tau) / (1 + load))
-    heavy = 3 * tau / (2 * (1 - load)) + alpha * (load + 2) / (2 * (1 - load**2))
-    return light, heavy
-
-
 def _moves(
-    rate: float,
-    waiting: np.ndarray,
-    sizes: np.ndarray,
-    least: int,
-    law: Callable[[int], tuple[np.ndarray, np.ndarray]],
+    rate: float, waiting: np.ndarray, sizes: np.ndarray, least: int, law: Callable[[int], tuple[np.ndarray, np.ndarray]]
 ) -> np.ndarray:
     """Transition matrix; what would move beyond the last state moves to it."""
     states = len(waiting)

@@ -11,10 +11,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from simlib.checks import InputError, check_integer, check_number
+from simlib.checks import MAX_BINS, InputError, check_integer, check_number
 from simlib.theory.queues import LARGEST, MAX_COUNT, SMALLEST, count, formation_delay_s, positive, times_of
-
-MAX_BINS = 4096
 
 
 def uniform_max_s(low_s: float, high_s: float, batch_size: int) -> float:
@@ -26,11 +24,6 @@ def uniform_max_s(low_s: float, high_s: float, batch_size: int) -> float:
         Shortest and longest time, in seconds.
     batch_size : int
         Number of times B.
-
-    Raises
-    ------
-    InputError
-        If an argument is out of range or `high_s` below `low_s`.
 
     Examples
     --------
@@ -45,7 +38,7 @@ def uniform_max_s(low_s: float, high_s: float, batch_size: int) -> float:
 def exponential_max_s(mean_s: float, batch_size: int) -> float:
     """Mean of the largest of B exponential times, in seconds: the harmonic number H_B times their mean.
 
-    B and the errors are those of `uniform_max_s`; `mean_s` is the mean of one time, in seconds.
+    B is that of `uniform_max_s`; `mean_s` is the mean of one time, in seconds.
 
     Examples
     --------
@@ -63,7 +56,7 @@ def multi_bin_batch_s(low_s: float, high_s: float, batch_size: int, k_bins: int)
 
     Theorem 4.2, equation (4), multi-bin batching paper (arXiv 2412.04504): service times uniform from
     `low_s` to `high_s`, k bins of equal width (the best, Lemma 4.1), batches of B from one bin that take their longest
-    member's time, and no error of prediction. Errors and the other arguments as in `uniform_max_s`.
+    member's time, and no error of prediction. The other arguments as in `uniform_max_s`.
 
     Parameters
     ----------
@@ -83,7 +76,7 @@ def multi_bin_batch_s(low_s: float, high_s: float, batch_size: int, k_bins: int)
 def multi_bin_throughput_rps(low_s: float, high_s: float, batch_size: int, k_bins: int) -> float:
     """Throughput of one server that never lacks a full batch, in requests per second: c_k = B / E[t_k].
 
-    Theorem 4.2 with Proposition 4.1; E[t_k], the assumptions, arguments and errors are those of `multi_bin_batch_s`. A
+    Theorem 4.2 with Proposition 4.1; E[t_k], the assumptions and arguments are those of `multi_bin_batch_s`. A
     finite run stays a little below: its first batch must fill, its last ones are not full.
 
     Examples
@@ -97,7 +90,7 @@ def multi_bin_throughput_rps(low_s: float, high_s: float, batch_size: int, k_bin
 def multi_bin_throughput_limit_rps(low_s: float, high_s: float, batch_size: int) -> float:
     """Throughput that c_k approaches as bins are added, in requests per second: c_max = 2 B / (low + high).
 
-    Remark 4.3, equation (5); arguments and errors as in `multi_bin_batch_s`. The paper's text prints 12.3 for B = 128
+    Remark 4.3, equation (5); arguments as in `multi_bin_batch_s`. The paper's text prints 12.3 for B = 128
     and times from 1 to 20 s, where its equation gives 12.19.
 
     Examples
@@ -112,7 +105,7 @@ def multi_bin_throughput_limit_rps(low_s: float, high_s: float, batch_size: int)
 def bins_needed(low_s: float, high_s: float, batch_size: int, shortfall_rps: float) -> int:
     """Fewest bins with c_k >= c_max - epsilon: k = ceil((c_max - epsilon) (E[t_1] - m) / (epsilon m)).
 
-    Theorem 4.3, equation (6), with the assumptions, errors and other arguments of `multi_bin_batch_s`.
+    Theorem 4.3, equation (6), with the assumptions and other arguments of `multi_bin_batch_s`.
 
     Parameters
     ----------
@@ -157,16 +150,7 @@ def exponential_edges_s(mean_s: float, k_bins: int, batch_size: int) -> np.ndarr
     mean_s : float
         Mean 1/mu of the exponential service times, in seconds.
     k_bins, batch_size : int
-        Bins k, up to 4096; requests B in every batch, more than one if there is more than one bin.
-
-    Returns
-    -------
-    ndarray of float, shape (k_bins - 1,), seconds
-
-    Raises
-    ------
-    InputError
-        If an argument is out of range.
+        Bins k, up to 4096, which have k - 1 edges; requests B in every batch, more than one if k is.
 
     Examples
     --------
@@ -185,21 +169,14 @@ def exponential_bound_s(mean_s: float, edges_s: Sequence[float] | np.ndarray, ba
 
     Lemma A.1, equation (27): exponential service times, bins cut at any edges l_1 < ... < l_(k-1), p_i the share of
     bin i. A batch of a lower bin takes its upper edge at most; the last bin is exact. B over it is the least
-    throughput; `binned_batch_s` of ``scipy.stats.expon(scale=mean_s)`` is what they bound.
+    throughput; `maxima.binned_batch_s` of ``scipy.stats.expon(scale=mean_s)`` is what they bound.
 
     Parameters
     ----------
-    mean_s : float
-        Mean 1/mu of a service time, in seconds.
+    mean_s, batch_size
+        As in `exponential_edges_s`.
     edges_s : sequence of float, shape (k_bins - 1,)
         Inner edges in ascending order, in seconds.
-    batch_size : int
-        Requests B in every batch.
-
-    Raises
-    ------
-    InputError
-        If an argument is out of range or the edges do not ascend.
 
     Examples
     --------

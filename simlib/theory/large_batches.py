@@ -17,7 +17,7 @@ MAX_BINS, MAX_BATCH, SMALLEST_SHARE, STEP = 1024, 10**9, 1e-12, 0.1
 
 
 def large_batch_edges(distribution: Any, k_bins: int, batch_size: int | None = None) -> np.ndarray:
-    """Inner edges that minimise sum_i p_i l_i, the large-batch limit of the expected batch time.
+    """Inner edges, shape (k_bins - 1,), that minimise sum_i p_i l_i, the large-batch limit of the expected batch time.
 
     Parameters
     ----------
@@ -28,10 +28,6 @@ def large_batch_edges(distribution: Any, k_bins: int, batch_size: int | None = N
     batch_size : int, optional
         With it the last bin, which has the tail, costs M(l) = E[max of B | longer than l], exactly, in place of its
         upper edge. Needed where the lengths have no upper end.
-
-    Returns
-    -------
-    ndarray of float, shape (k_bins - 1,)
 
     Raises
     ------

@@ -22,71 +22,13 @@ from simlib.theory.queues import LARGEST, count, times_of
 LEVELS = np.array([1 - 1e-9, 1 - 1e-6, 1 - 1e-3, 0.9, 0.5, 0.1, 1e-3, 1e-6, 1e-9])
 
 
-def sample_max_s(sample_s: Any, batch_size: int) -> float:
-    """Mean of the largest of B draws from a sample, in seconds: sum_j x_(j) [(j/m)^B - ((j-1)/m)^B].
-
-    x_(1) <= ... <= x_(m) is the sample in order; draws are with replacement. As an estimate for the distribution that
-    the sample came from, it is too low where there are few rows for each draw.
-
-    Parameters
-    ----------
-    sample_s : array_like of float, shape (m,)
-        Times >= 0, in seconds, in any order; at least one.
-    batch_size : int
-        Number of draws B.
-
-    Raises
-    ------
-    InputError
-        If the sample is empty or has a bad value (the first bad row is named), or B is out of range.
-
-    Examples
-    --------
-    >>> sample_max_s([3.0, 1.0], batch_size=2)
-    2.5
-    """
-    return float(_weighted_max_s(np.sort(times_of("sample_s", sample_s)), None, count("batch_size", batch_size)))
-
-
-def distribution_max_s(times: Any, batch_size: int) -> float:
-    """Mean of the largest of B service times of any law F, in seconds: the integral of 1 - F(x)^B from 0 on.
-
-    Parameters
-    ----------
-    times : frozen distribution of scipy.stats, (callable, float, float), or array_like of float
-        Service times as in the head of this module, in seconds, none below 0. A sample gives `sample_max_s`.
-    batch_size : int
-        Number of times B.
-
-    Returns
-    -------
-    float
-        Seconds, to about 1e-8 of it; less well for tails near those of an infinite mean.
-
-    Raises
-    ------
-    InputError
-        If the times can be negative or have no mean, if they are discrete (give those as a sample), if the function
-        does not grow from 0 to 1, or if B is out of range.
-
-    Examples
-    --------
-    >>> from scipy import stats
-    >>> round(distribution_max_s(stats.expon(scale=10.0), batch_size=200), 4)
-    58.7803
-    >>> round(distribution_max_s((lambda x: (x - 1) / 19, 1.0, 20.0), batch_size=128), 4)
-    19.8527
-    """
-    return float(bin_max_s(times, (), batch_size)[0])
-
-
 def bin_shares(times: Any, edges_s: Sequence[float] | np.ndarray, confusion: Any = None) -> np.ndarray:
     """Share of the requests in each bin: P_j = sum_i p_i P(bin j | true bin i).
 
     Parameters
     ----------
     times : frozen distribution, (callable, float, float), or array_like of float
-        Service times, as in `distribution_max_s`.
+        Service times as in the head of this module, in seconds, none below 0; only a sample may be discrete.
     edges_s : sequence of float, shape (k_bins - 1,)
         Inner edges in ascending order, in seconds; of true times, also if their bins are predicted.
     confusion : array_like, shape (k_bins, k_bins), optional
@@ -97,11 +39,6 @@ def bin_shares(times: Any, edges_s: Sequence[float] | np.ndarray, confusion: Any
     -------
     ndarray of float, shape (k_bins,)
         0 for a bin that nothing falls into: it never fills, and no batch is of it.
-
-    Raises
-    ------
-    InputError
-        As in `distribution_max_s`, or if the edges do not ascend or the matrix does not fit them.
 
     Examples
     --------
@@ -116,8 +53,10 @@ def bin_max_s(times: Any, edges_s: Sequence[float] | np.ndarray, batch_size: int
     """Mean time of a batch from each bin, in seconds: the integral of 1 - F_j(x)^B from 0 on.
 
     The times in bin j are a mixture of the true bins' truncated distributions, F_j = sum_i w_ij F_i with weights
-    w_ij = p_i P(bin j | true bin i) / P_j: the exact integral behind figure 8 of the paper. Arguments and errors as in
-    `bin_shares`, with B requests in every batch.
+    w_ij = p_i P(bin j | true bin i) / P_j: the exact integral behind figure 8 of the paper. Arguments as in
+    `bin_shares`, with B requests in every batch. Known to about 1e-8 of it, and less well for tails near those of an
+    infinite mean. Of a sample x_(1) <= ... <= x_(m) it is sum_j x_(j) [(j/m)^B - ((j-1)/m)^B], too low for the law that
+    the sample came from where there are few rows for each draw.
 
     Returns
     -------
@@ -128,6 +67,8 @@ def bin_max_s(times: Any, edges_s: Sequence[float] | np.ndarray, batch_size: int
     --------
     >>> bin_max_s([1.0, 2.0, 5.0, 6.0], [3.0], batch_size=2)
     array([1.75, 5.75])
+    >>> bin_max_s((lambda x: (x - 1) / 19, 1.0, 20.0), [], batch_size=128).round(4)  # one bin: the longest of a batch
+    array([19.8527])
     """
     edges, size = ascending(edges_s), count("batch_size", batch_size)
     matrix = _confusion(confusion, len(edges) + 1)
@@ -142,7 +83,7 @@ def bin_max_s(times: Any, edges_s: Sequence[float] | np.ndarray, batch_size: int
 def binned_batch_s(times: Any, edges_s: Sequence[float] | np.ndarray, batch_size: int, confusion: Any = None) -> float:
     """Mean time of a batch, in seconds: E[t] = sum_j P_j E[largest of B times in bin j].
 
-    Equation (2) for any service times, any edges and any errors of prediction; arguments and errors as in `bin_max_s`.
+    Equation (2) for any service times, any edges and any errors of prediction; arguments as in `bin_max_s`.
 
     Examples
     --------
@@ -159,7 +100,7 @@ def binned_throughput_rps(
 ) -> float:
     """Throughput of one server that never lacks a full batch, in requests per second: c = B / E[t].
 
-    Proposition 4.1; E[t], arguments and errors are those of `binned_batch_s`.
+    Proposition 4.1; E[t] and the arguments are those of `binned_batch_s`.
 
     Examples
     --------
@@ -205,9 +146,9 @@ def _confusion(confusion: Any, k_bins: int) -> np.ndarray:
     return shares
 
 
-def _weighted_max_s(ordered: np.ndarray, weights: np.ndarray | None, size: int) -> float:
+def _weighted_max_s(ordered: np.ndarray, weights: np.ndarray, size: int) -> float:
     """Mean of the largest of `size` draws from times in ascending order, each as likely as its weight says."""
-    below = np.arange(len(ordered) + 1) if weights is None else np.append(0.0, np.cumsum(weights))
+    below = np.append(0.0, np.cumsum(weights))
     if below[-1] == 0:
         return math.nan
     # Above the smallest time, so that equal times give exactly that time.

@@ -31,11 +31,6 @@ def completions_floor_s(arrival_s: Any, work_s: Any, alone_s: Any, servers: int 
     ndarray of float, shape (n_requests,)
         Ascending times, seconds. Not those of single requests: some request must suffer for another.
 
-    Raises
-    ------
-    InputError
-        If a column is bad or they differ in length.
-
     Notes
     -----
     The larger one of two floors: preemptive shortest remaining processing time on one server of all servers' speed,

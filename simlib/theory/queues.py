@@ -26,11 +26,6 @@ def mm1_latency_s(rate_rps: float, service_mean_s: float) -> float:
     rate_rps, service_mean_s : float
         Arrival rate lambda; mean service time 1/mu, in seconds.
 
-    Raises
-    ------
-    InputError
-        If an argument is out of range or the load lambda/mu is not below one.
-
     Examples
     --------
     >>> mm1_latency_s(rate_rps=0.5, service_mean_s=1.0)
@@ -43,7 +38,7 @@ def mm1_latency_s(rate_rps: float, service_mean_s: float) -> float:
 def mg1_latency_s(rate_rps: float, service_mean_s: float, service_std_s: float) -> float:
     """Mean latency of M/G/1, in seconds (Pollaczek-Khinchine): T = E[S] + lambda E[S^2] / (2 (1 - rho)).
 
-    Any distribution of the service time S, one server, rho = lambda E[S]. Errors as in `mm1_latency_s`.
+    Any distribution of the service time S, one server, rho = lambda E[S].
 
     Parameters
     ----------
@@ -73,11 +68,6 @@ def mmc_waiting_share(rate_rps: float, service_mean_s: float, servers: int) -> f
     servers : int
         Servers c, up to a million.
 
-    Raises
-    ------
-    InputError
-        If an argument is out of range or the load rho is not below one.
-
     Examples
     --------
     >>> round(mmc_waiting_share(rate_rps=6.0, service_mean_s=1.0, servers=8), 5)
@@ -93,7 +83,7 @@ def mmc_waiting_share(rate_rps: float, service_mean_s: float, servers: int) -> f
 def mmc_latency_s(rate_rps: float, service_mean_s: float, servers: int) -> float:
     """Mean latency of M/M/c, in seconds: T = C / (c mu - lambda) + 1/mu.
 
-    C, the assumptions, arguments and errors are those of `mmc_waiting_share`.
+    C, the assumptions and arguments are those of `mmc_waiting_share`.
 
     Examples
     --------
@@ -117,11 +107,6 @@ def full_batch_waiting_share(rate_rps: float, batch_mean_s: float, batch_size: i
     batch_size : int
         Requests B in every batch.
 
-    Raises
-    ------
-    InputError
-        If an argument is out of range or the load lambda / (B mu) is not below one.
-
     Examples
     --------
     >>> round(full_batch_waiting_share(rate_rps=2.0, batch_mean_s=1.0, batch_size=4), 5)
@@ -133,7 +118,7 @@ def full_batch_waiting_share(rate_rps: float, batch_mean_s: float, batch_size: i
 def full_batch_latency_s(rate_rps: float, batch_mean_s: float, batch_size: int) -> float:
     """Mean latency with full batches, in seconds: T = (B - 1) / (2 lambda) + sigma / (mu (1 - sigma)) + 1/mu.
 
-    A request waits for its batch to fill, then with it, then is served. sigma, the assumptions, arguments and errors
+    A request waits for its batch to fill, then with it, then is served. sigma, the assumptions and arguments
     are those of `full_batch_waiting_share`.
 
     Examples
@@ -149,8 +134,8 @@ def greedy_batch_idle_share(rate_rps: float, batch_mean_s: float, batch_size: in
     """Share of time that a greedy batch server idles: 1 / (1 + (lambda/mu) / (1 - r)).
 
     M/M^(1,b)/1: a free server takes all that waits, at most b, and the batch's time is exponential; who arrives during
-    a service waits for the next. r is the root in (0, 1) of mu r^(b+1) - (lambda + mu) r + lambda = 0. Arguments and
-    errors as in `full_batch_waiting_share`, where `batch_size` is now the largest batch b.
+    a service waits for the next. r is the root in (0, 1) of mu r^(b+1) - (lambda + mu) r + lambda = 0. Arguments
+    as in `full_batch_waiting_share`, where `batch_size` is now the largest batch b.
 
     Examples
     --------
@@ -164,7 +149,7 @@ def greedy_batch_idle_share(rate_rps: float, batch_mean_s: float, batch_size: in
 def greedy_batch_latency_s(rate_rps: float, batch_mean_s: float, batch_size: int) -> float:
     """Mean latency of a greedy batch server, in seconds: T = P r / (mu (1 - r)^2) + 1/mu.
 
-    P is `greedy_batch_idle_share`; r, the assumptions, arguments and errors are its own too. M/M/1 if b = 1.
+    P is `greedy_batch_idle_share`; r, the assumptions and arguments are its own too. M/M/1 if b = 1.
 
     Examples
     --------
@@ -188,11 +173,6 @@ def formation_delay_s(batch_size: int, k_bins: int, rate_rps: float) -> float:
         Requests B in every batch; bins k.
     rate_rps : float
         Arrival rate lambda over all bins.
-
-    Raises
-    ------
-    InputError
-        If an argument is out of range.
 
     Examples
     --------
@@ -222,11 +202,6 @@ def processor_sharing_latency_s(
     most : int, optional
         Largest number B of requests that decode together, up to a million, the others wait: the birth-death chain with
         the rate phi(min(n, B)) / N, which is exact for geometric lengths only.
-
-    Raises
-    ------
-    InputError
-        If an argument is out of range, or lambda N beta (with a cap lambda N (a + beta B) / B) is not below one.
 
     Examples
     --------

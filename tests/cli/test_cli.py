@@ -169,7 +169,7 @@ BAD = [
     (["calibrate", "--model", "m", "--output", "NEW", "--trials", "0"], "trials: 0"),
     (["calibrate", "--model", "m/n", "--output", "NEW", "--device", "cpu"], "hf download m/n"),
     (["calibrate", "--from-bench", "absent.json"], "absent.json"),
-    (["calibrate", "--from-bench", "TABLE"], "expected JSON"),
+    (["calibrate", "--from-bench", "TABLE"], "expected a line of JSON"),
     (["simulate", "no.csv"], "no.csv"),
     (["simulate", "TABLE", "--policy", "lifo"], "lifo"),
     (["simulate", "TABLE", "--policy", "static_fifo", "--k-bins", "3"], "--k-bins"),

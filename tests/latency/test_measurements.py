@@ -39,7 +39,7 @@ def test_a_file_is_read_with_its_header_and_without_what_failed(write):
 def test_the_template_is_a_file_that_can_be_read(write):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        found = measurements.read(write(measurements.template()))
+        found = measurements.read(write(measurements.TEMPLATE))
     assert len(found.frame) == 5 and len(found.failed) == 1 and "device" in found.header
 
 

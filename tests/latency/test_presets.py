@@ -21,7 +21,7 @@ def test_names_are_unique_by_form_and_offered_ones_load():
 
 def test_every_form_of_a_preset_gives_the_time_of_its_row():
     rows = TABLE[TABLE["name"] == "h100x8-splitwise-llama2-70b"].set_index("form")
-    assert list(rows.index) == list(presets.FORMS)
+    assert list(rows.index) == list(forms.NAMES)
     row, model = rows.loc["phase5"], presets.load("h100x8-splitwise-llama2-70b")
     time_s = row["a_s"] + row["c1_s_per_token"] * 8 * 512 + 127 * (row["d0_s_per_token"] + 8 * row["d1_s_per_token"])
     assert model.batch_time_s(8, 512, 128) == pytest.approx(time_s + row["d2_s_per_token2"] * 8 * 127 * (512 + 64))

@@ -13,7 +13,7 @@ from simlib.engine.compiled import compiled
 from simlib.requests.table import RequestTable
 from simlib.runs.stability import CRITICAL_T, stability, two_starts
 from simlib.runs.tally import windows
-from simlib.stats.intervals import looks_independent
+from simlib.stats.steady import looks_independent
 
 
 def mm1(load, requests, runs, seed):

@@ -142,7 +142,7 @@ def test_wilsons_interval_is_where_the_score_test_is_at_its_quantile():
     assert wilson_interval(30, 30).ci_high == 1.0 and wilson_interval(0, 30).ci_low == 0.0
 
 
-@pytest.mark.parametrize(("given", "message"), [((1, 0), "trials: 0"), ((5, 4), "hits: 5"), ((1, 2, 95), "confidence")])
+@pytest.mark.parametrize(("given", "message"), [((1, 0), "trials: 0"), ((5, 4), "hits: 5")])
 def test_what_has_no_wilson_interval_is_named(given, message):
     with pytest.raises(InputError, match=message):
         wilson_interval(*given)

@@ -16,41 +16,44 @@ from simlib.theory.bins import exponential_edges_s, exponential_max_s, multi_bin
 UNIFORM, EXPONENTIAL = stats.uniform(1, 19), stats.expon(scale=10.0)
 
 
+def longest_s(times, size) -> float:
+    """Mean of the longest of a batch that knows no bins."""
+    return maxima.bin_max_s(times, (), size)[0]
+
+
 def test_maximum_of_draws_from_a_sample_equals_the_mean_over_all_draws():
     sample = [5.0, 1.0, 2.0, 2.0]
     triples = [max(a, b, c) for a in sample for b in sample for c in sample]
-    assert maxima.sample_max_s(sample, batch_size=3) == pytest.approx(np.mean(triples), rel=1e-13)
+    assert longest_s(sample, 3) == pytest.approx(np.mean(triples), rel=1e-13)
 
 
 def test_maximum_of_draws_has_its_limits():
     sample = np.random.default_rng(3).uniform(1.0, 20.0, 1000)
-    assert maxima.sample_max_s(sample, 1) == pytest.approx(sample.mean())
-    assert maxima.sample_max_s(sample, 10**9) == pytest.approx(sample.max())
-    assert maxima.sample_max_s([0.1] * 7, 5) == 0.1
-    assert maxima.sample_max_s(np.array([4], dtype=np.uint8), 3) == 4.0
+    assert longest_s(sample, 1) == pytest.approx(sample.mean())
+    assert longest_s(sample, 10**9) == pytest.approx(sample.max())
+    assert longest_s([0.1] * 7, 5) == 0.1
+    assert longest_s(np.array([4], dtype=np.uint8), 3) == 4.0
 
 
 def test_maximum_of_draws_from_an_even_grid_is_the_uniform_one():
     grid = 1 + 19 * (np.arange(100_000) + 0.5) / 100_000
-    assert maxima.sample_max_s(grid, 128) == pytest.approx(uniform_max_s(1.0, 20.0, 128), abs=1e-3)
+    assert longest_s(grid, 128) == pytest.approx(uniform_max_s(1.0, 20.0, 128), abs=1e-3)
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 128, 10**6])
 def test_maximum_of_any_law_is_the_closed_form_where_there_is_one(batch_size):
     uniform = uniform_max_s(1.0, 20.0, batch_size)
-    assert maxima.distribution_max_s(UNIFORM, batch_size) == pytest.approx(uniform, rel=1e-8)
-    assert maxima.distribution_max_s((lambda x: (x - 1) / 19, 1, 20), batch_size) == pytest.approx(uniform, rel=1e-8)
+    assert longest_s(UNIFORM, batch_size) == pytest.approx(uniform, rel=1e-8)
+    assert longest_s((lambda x: (x - 1) / 19, 1, 20), batch_size) == pytest.approx(uniform, rel=1e-8)
     for mean_s in (1e-5, 10.0, 1e7):
         exponential = exponential_max_s(mean_s, batch_size)
-        assert maxima.distribution_max_s(stats.expon(scale=mean_s), batch_size) == pytest.approx(exponential, rel=1e-8)
+        assert longest_s(stats.expon(scale=mean_s), batch_size) == pytest.approx(exponential, rel=1e-8)
     # Pareto with P(X > x) = x^-a: Gamma(B + 1) Gamma(1 - 1/a) / Gamma(B + 1 - 1/a); a = 1.5 has no variance.
     log_pareto = math.lgamma(batch_size + 1) + math.lgamma(1 / 3) - math.lgamma(batch_size + 1 / 3)
-    assert maxima.distribution_max_s(stats.pareto(1.5), batch_size) == pytest.approx(math.exp(log_pareto), rel=1e-6)
+    assert longest_s(stats.pareto(1.5), batch_size) == pytest.approx(math.exp(log_pareto), rel=1e-6)
 
 
 def test_a_sample_is_a_law_too():
-    sample = [5.0, 1.0, 2.0, 2.0]
-    assert maxima.distribution_max_s(sample, 3) == maxima.sample_max_s(sample, 3)
     quantiles = EXPONENTIAL.ppf((np.arange(200_000) + 0.5) / 200_000)
     confusion = symmetric_confusion(3, 0.1)
     exact = maxima.bin_max_s(EXPONENTIAL, [5.0, 12.0], 8, confusion)
@@ -138,7 +141,7 @@ def test_a_bin_that_nothing_falls_into_has_no_batches():
         shares, batch_s = maxima.bin_shares(times, [25.0]), maxima.bin_max_s(times, [25.0], 4)
         assert shares == pytest.approx([1.0, 0.0])
         assert math.isnan(batch_s[1])
-        assert maxima.binned_batch_s(times, [25.0], 4) == pytest.approx(maxima.distribution_max_s(times, 4))
+        assert maxima.binned_batch_s(times, [25.0], 4) == pytest.approx(longest_s(times, 4))
 
 
 @pytest.mark.parametrize(
@@ -155,7 +158,7 @@ def test_a_bin_that_nothing_falls_into_has_no_batches():
 )
 def test_times_that_cannot_be_used_are_named(times, message):
     with pytest.raises(InputError, match=message):
-        maxima.distribution_max_s(times, 8)
+        longest_s(times, 8)
 
 
 @pytest.mark.parametrize(
@@ -173,5 +176,5 @@ def test_a_confusion_matrix_that_does_not_fit_is_named(confusion, message):
 
 
 def test_the_first_bad_row_of_a_sample_is_named():
-    with pytest.raises(InputError, match=r"sample_s, row 2: -3\.0"):
-        maxima.sample_max_s([1.0, 2.0, -3.0, -4.0], 2)
+    with pytest.raises(InputError, match=r"times, row 2: -3\.0"):
+        longest_s([1.0, 2.0, -3.0, -4.0], 2)

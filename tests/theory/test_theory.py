@@ -24,7 +24,7 @@ def test_numbers_of_any_kind_give_plain_floats():
             queues.full_batch_latency_s(number, 1, np.int64(4)),
             queues.greedy_batch_latency_s(number, 1, 4.0),
             bins.multi_bin_latency_s(number, number, 1, 4, 2),
-            maxima.sample_max_s([1, 2], 2),
+            maxima.binned_batch_s([1, 2], (), 2),
         ):
             assert type(value) is float
 
@@ -40,20 +40,17 @@ GOOD = {
     "greedy_batch_latency_s": {"rate_rps": 0.5, "batch_mean_s": 1.0, "batch_size": 4},
     "uniform_max_s": PAPER,
     "exponential_max_s": {"mean_s": 1.0, "batch_size": 4},
-    "sample_max_s": {"sample_s": [1.0, 2.0], "batch_size": 4},
     "multi_bin_batch_s": {**PAPER, "k_bins": 2},
     "multi_bin_throughput_rps": {**PAPER, "k_bins": 2},
     "multi_bin_throughput_limit_rps": PAPER,
     "bins_needed": {**PAPER, "shortfall_rps": 1.0},
     "exponential_edges_s": {"mean_s": 1.0, "k_bins": 2, "batch_size": 4},
     "exponential_bound_s": {"mean_s": 1.0, "edges_s": [1.0], "batch_size": 4},
-    "distribution_max_s": {"times": EXPONENTIAL, "batch_size": 4},
     "bin_shares": {"times": EXPONENTIAL, **BINS},
     "bin_max_s": {"times": EXPONENTIAL, "batch_size": 4, **BINS},
     "binned_batch_s": {"times": EXPONENTIAL, "batch_size": 4, **BINS},
     "binned_throughput_rps": {"times": [1.0, 2.0], "batch_size": 4, **BINS},
     "batch_chain": {"rate_rps": 0.5, "batch_s": lambda size: 1.0, "least": 1, "most": 4},
-    "take_all_bounds_s": {"rate_rps": 0.5, "per_request_s": 0.1, "fixed_s": 1.0},
     "processor_sharing_latency_s": {
         **{"rate_rps": 0.5, "mean_tokens": 2.0, "fixed_s": 0.5, "per_request_s": 0.1, "most": 4}
     },

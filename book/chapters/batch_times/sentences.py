@@ -37,7 +37,7 @@ def calibration_answer(measured: Measurements, card: Card) -> str:
     >>> from simlib.latency import measurements
     >>> forms = pd.DataFrame({"form": ["affine", "phase5"], "cv_mape": [0.2, 0.05]})
     >>> card = Card("mine", {"form": "phase5"}, forms, pd.DataFrame(), pd.DataFrame())
-    >>> said = calibration_answer(measurements.parse(measurements.template(), "template"), card)
+    >>> said = calibration_answer(measurements.parse(measurements.TEMPLATE, "template"), card)
     >>> "8 sequences take 1.4 times as long as 1" in said and "phase5 is off by 5.0 %" in said
     True
     """

@@ -138,7 +138,7 @@ def _intervals(
     """From a first cell on, by the cell after the last: share times least cost a request, and its batch size."""
     values, place = np.unique(lengths, return_inverse=True)
     sizes = SIZES[max_batch >= SIZES]
-    times_s, _ = joint_bins.batch_times(latency, values, sizes, 0.0)
+    times_s, _ = joint_bins.times_of(latency, values, sizes, 0.0)
     fits = np.array([np.searchsorted(column, allowance_s, side="right") for column in times_s.T])
     rises_s = np.diff(times_s, axis=0)
     table = np.zeros((len(edges) + 1, len(values)))
@@ -249,7 +249,7 @@ def _judged(
         mine, size = bin_of == i, int(plan.sizes[i])
         counts = half.counts[:, mine]
         values, place = np.unique(half.unseen[mine], return_inverse=True)
-        times_s = joint_bins.batch_times(latency, values, np.array([size]), 0.0)[0][place, 0]
+        times_s = joint_bins.times_of(latency, values, np.array([size]), 0.0)[0][place, 0]
         share = counts.sum(axis=1) / half.counts.sum(axis=1)
         work_s = work_s + share * held_out.expected_of_longest(times_s, counts, size, replace) / size
         over = (times_s > deadline_s).astype(float)

@@ -25,7 +25,7 @@ def test_the_longest_of_a_batch_is_the_mean_over_all_batches(size):
     found = expected_of_longest(lengths, np.ones((1, 5), int), size)
     assert found == pytest.approx([np.mean(batches)])
     again = expected_of_longest(lengths, np.ones((1, 5), int), size, replace=True)
-    assert again == pytest.approx([maxima.sample_max_s(lengths, size)])
+    assert again == pytest.approx(maxima.bin_max_s(lengths, (), size))
 
 
 def test_a_resample_counts_a_row_as_often_as_it_occurs():
