@@ -15,7 +15,7 @@ from typing import Any
 from book.kit.names import EXECUTION_NAMES, SCHEDULER_NAMES
 from simlib import levels, named
 from simlib.checks import InputError, check_choice, check_each, check_integer, check_number, check_type
-from simlib.latency.presets import PRESETS
+from simlib.latency import presets
 from simlib.named import EXECUTIONS, POLICIES
 from simlib.policies.plan import SELECTIONS
 from simlib.requests import predictors
@@ -278,12 +278,10 @@ def position_of(level: int, **settings: Any) -> Position:
 
 def controls() -> list[dict[str, Any]]:
     """The controls as the browser is given them."""
-    from simlib.latency import presets
-
     given = [asdict(control) for control in CONTROLS]
     for control in given:
         if control["name"] == "latency":
-            control["choices"] = dict.fromkeys((*PRESETS, *presets.names()), "")
+            control["choices"] = dict.fromkeys((*presets.PRESETS, *presets.names()), "")
     return given
 
 

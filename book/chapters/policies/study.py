@@ -33,6 +33,7 @@ from simlib.requests import azure, burstgpt, predictors, workload
 from simlib.requests.clients import with_clients
 from simlib.requests.table import RequestTable
 from simlib.runs.metrics import request_times, violations
+from simlib.runs.run import Run
 from simlib.simulation import simulate
 from simlib.stats import intervals
 from simlib.stats.estimates import as_row
@@ -40,8 +41,6 @@ from simlib.theory import preemption
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from simlib.runs.run import Run
 
 
 BATCHES, STEPS = "run_to_completion", "continuous"
