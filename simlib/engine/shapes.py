@@ -11,7 +11,8 @@ class Waiting(NamedTuple):
     """What a policy may look at: who waits in which queue.
 
     Queue q holds the requests ``order[head[q]:tail[q]]``, oldest first; ``tail[q] - head[q]`` wait. Once
-    ``tail[q] == end[q]`` no more will ever arrive in it. Columns are indexed by request; true output lengths are not
+    ``tail[q] == end[q]`` no more will ever arrive in it; of GPUs between which a router deals by what they have to do
+    that is known with the last arrival. Without predictions `predicted_output_tokens` is empty. Columns are indexed by request; true output lengths are not
     among them.
     """
 
@@ -22,6 +23,15 @@ class Waiting(NamedTuple):
     arrival_s: np.ndarray
     prompt_tokens: np.ndarray
     predicted_output_tokens: np.ndarray
+
+
+class Request(NamedTuple):
+    """What a policy's `key` may look at of a request; without predictions `predicted_output_tokens` is 0."""
+
+    index: int
+    arrival_s: float
+    prompt_tokens: int
+    predicted_output_tokens: int
 
 
 # A batch as the law and the policy's `learn` see it: one row of floats, by these columns. `given_s` is the largest

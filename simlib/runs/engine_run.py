@@ -15,12 +15,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from simlib.checks import InputError, check_probability
+from simlib.continuous import columns as at
 from simlib.continuous.control import DECIDED, KEPT, StepControl
-from simlib.continuous.serve import Served
+from simlib.continuous.serve import FIRST_COME, Served
 from simlib.continuous.serve import served as engine_served
-from simlib.continuous.state import GAP_BINS, GAP_LOW, LOGGED, NUMBERS, TIMES, StepRules
+from simlib.continuous.state import GAP_BINS, GAP_LOW, LOGGED, StepRules
 from simlib.latency.kernel_profile import ProfileLaw
 from simlib.latency.steps import StepLaw
+from simlib.policies import bins, orders
+from simlib.policies.plan import Order
 from simlib.runs.metrics import Times
 from simlib.runs.run import Run
 
@@ -35,6 +38,11 @@ ARRAYS = ("numbers", "totals_s", "gaps", "series", "control", "decisions")
 MOST_STEPS = 10_000_000  # of a GPU, that are logged
 
 
+def not_kept(*sees: Any) -> tuple[int, int]:
+    """Stands for the rule of a user's own policy in a run that was read from a file."""
+    raise InputError("run: a user's own policy is not in its file")
+
+
 @dataclass(frozen=True)
 class EngineRun(Run):
     """A finished run of continuous batching.
@@ -45,15 +53,15 @@ class EngineRun(Run):
         How long the steps took.
     rules : step_state.StepRules
         The engine's settings as the step loop reads them.
-    bin_of : ndarray of int
-        The bin of each request; empty without bins.
+    order : policies.plan.Order
+        Who was admitted next.
     control : step_control.StepControl, optional
         Each GPU's controller.
     """
 
     law: Any = None
     rules: StepRules | None = None
-    bin_of: np.ndarray | None = None
+    order: Order = FIRST_COME
     control: StepControl | None = None
 
     @property
@@ -99,13 +107,13 @@ class EngineRun(Run):
     @property
     def batch_size_mean(self) -> float:
         """Sequences that decode in a step that decodes, on average."""
-        steps = int(self.served.numbers[:, NUMBERS.index("step")].sum())
+        steps = int(self.served.numbers[:, at.STEP].sum())
         return self._total("sum_decodes") / steps if steps else 0.0
 
     @property
     def kv_peak_tokens(self) -> int:
         """Most tokens' worth of blocks that a GPU had given out at once."""
-        return int(self.served.numbers[:, NUMBERS.index("peak")].max()) * self.block_tokens
+        return int(self.served.numbers[:, at.PEAK].max()) * self.block_tokens
 
     def itl_s(self, share: float) -> float:
         """A quantile of the times between two tokens of a request, over all requests, seconds; `share` in [0, 1].
@@ -132,7 +140,9 @@ class EngineRun(Run):
         frame = self.table.frame()
         for name, values in self.times._asdict().items():
             frame[name] = values
-        return frame.assign(gpu=self.served.gpu, batch=-1, bin=self.bin_of if self.binned else -1)
+        return frame.assign(
+            gpu=self.served.gpu, batch=-1, bin=self.order.queues.of if self.binned and self.order.queues else -1
+        )
 
     @cached_property
     def kv(self) -> pd.DataFrame:
@@ -141,7 +151,7 @@ class EngineRun(Run):
 
         frames = []
         for gpu, (rows, numbers) in enumerate(zip(self.served.series, self.served.numbers, strict=True)):
-            rows = rows[: numbers[NUMBERS.index("sampled")]]
+            rows = rows[: numbers[at.SAMPLED]]
             frame = pd.DataFrame(rows, columns=["start_s", "running", "waiting", "kv_tokens"])
             frame.insert(1, "gpu", gpu)
             frames.append(frame)
@@ -206,19 +216,22 @@ class EngineRun(Run):
         Raises
         ------
         InputError
-            If a GPU made more than 10,000,000 steps.
+            If a GPU made more than 10,000,000 steps, or the run was read from a file and its policy is a user's own.
         """
         import pandas as pd
 
-        most = int(self.served.numbers[:, NUMBERS.index("steps")].max())
+        most = int(self.served.numbers[:, at.STEPS].max())
         if most > MOST_STEPS:
             raise InputError(f"run: {most} steps of a GPU (expected at most {MOST_STEPS} to be logged: a shorter run)")
-        served, frames = (
-            engine_served(self.table, self.law, self.gpus, self.rules, self.bin_of, self.backend, self.control, most),
-            [],
-        )
+        if self.order.decide is not_kept:
+            raise InputError(
+                f"run: policy {self.policy} is not in its file (expected the run itself, to log its steps)"
+            )
+        arguments = self.table, self.law, self.gpus, self.rules, self.order, self.backend, self.control, most
+        _, served, _ = engine_served(*arguments)
+        frames = []
         for gpu, (rows, numbers) in enumerate(zip(served.steps, served.numbers, strict=True)):
-            frame = pd.DataFrame(rows[: numbers[NUMBERS.index("stored")]], columns=LOGGED)
+            frame = pd.DataFrame(rows[: numbers[at.STORED]], columns=LOGGED)
             frame.insert(0, "gpu", gpu)
             frames.append(frame)
         frame = pd.concat(frames, ignore_index=True).rename(columns={"blocks": "kv_tokens"})
@@ -233,15 +246,20 @@ class EngineRun(Run):
             raise InputError(f"latency: {self.law!r:.80} (expected {' or '.join(LAWS)} for a run that is saved)")
         arrays = {name: getattr(self.served, name) for name in ARRAYS}
         arrays |= {f"law {part.name}": getattr(self.law, part.name) for part in fields(self.law)}
+        order, decide = self.order, self.order.decide
+        line_of = np.zeros(0, np.int64) if order.queues is None else order.queues.of
+        arrays |= {"order params": order.params, "order memory": order.memory}
         packed = io.BytesIO()
         np.savez_compressed(packed, **arrays)
         about = {
             "rules": self.rules._asdict(),
             "control": None if self.control is None else asdict(self.control),
             "law": type(self.law).__name__,
+            "order": decide and (decide.__name__ if getattr(orders, decide.__name__, None) is decide else ""),
+            "lines": self.rules.lines,
             "arrays": base64.b64encode(packed.getvalue()).decode("ascii"),
         }
-        return {name: getattr(self.served, name) for name in COLUMNS} | {"bin_of": self.bin_of}, about
+        return {name: getattr(self.served, name) for name in COLUMNS} | {"line_of": line_of}, about
 
     @staticmethod
     def _restored(columns: dict[str, pa.ChunkedArray], about: dict[str, Any]) -> dict[str, Any]:
@@ -251,20 +269,24 @@ class EngineRun(Run):
             parts = {part.name: arrays[f"law {part.name}"] for part in fields(kind)}
             law = kind(**{name: value if value.ndim else value.item() for name, value in parts.items()})
             kept = {name: arrays[name] for name in ARRAYS}
+            numbers = arrays["order params"], arrays["order memory"]
         times = {name: columns[name].to_numpy() for name in COLUMNS}
-        bin_of = columns["bin_of"].drop_null().to_numpy().astype(np.int32)
+        line_of = columns["line_of"].drop_null().to_numpy().astype(np.int64)
+        queues = bins.queues(line_of, about["lines"]) if len(line_of) else None
+        decide = about["order"] and getattr(orders, about["order"])
+        order = Order(queues, not_kept if decide == "" else decide, *numbers)
         no_log = np.zeros((about["gpus"], 0, len(LOGGED)))
         return {
             "served": Served(**times, **kept, steps=no_log),
             "first_token_after_s": np.zeros(0),
             "law": law,
             "rules": StepRules(**about["rules"]),
-            "bin_of": bin_of,
+            "order": order,
             "control": None if about["control"] is None else StepControl(**about["control"]),
         }
 
     def _total(self, name: str) -> int:
-        return int(self.served.numbers[:, NUMBERS.index(name)].sum())
+        return int(self.served.numbers[:, at.NUMBERS.index(name)].sum())
 
     def _times(self, name: str) -> np.ndarray:
-        return self.served.totals_s[:, TIMES.index(name)]
+        return self.served.totals_s[:, at.TIMES.index(name)]
