@@ -165,10 +165,9 @@ def _fitting(table: RequestTable, plan: Plan, engine: Continuous | None, oversiz
     fits = needed <= most
     if oversize == "error" and not fits.all():
         row = int(np.argmin(fits))
-        raise InputError(
-            f"prompt_tokens + output_tokens, row {row}: {table.prompt_tokens[row] + table.output_tokens[row]} (expected "
-            f'at most {what}; oversize="reject" rejects such requests and counts them)'
-        )
+        tokens = table.prompt_tokens[row] + table.output_tokens[row]
+        reject = 'oversize="reject" rejects such requests and counts them'
+        raise InputError(f"prompt_tokens + output_tokens, row {row}: {tokens} (expected at most {what}; {reject})")
     return None if fits.all() else np.flatnonzero(fits)
 
 
@@ -365,10 +364,8 @@ def _misbehaviour(ended: Ended, name: str, what: str) -> str:
         )
     if ended.outcome == batches.BAD_DECISION:
         answer = f"({ended.answer[0]}, {ended.answer[1]})"
-        return (
-            f"policy {name}: a decision out of range {now}: {answer} (expected a queue in 0..{ended.lines - 1} and a size, "
-            "below 0 only where requests of it wait)"
-        )
+        wanted = f"a queue in 0..{ended.lines - 1} and a size, below 0 only where requests of it wait"
+        return f"policy {name}: a decision out of range {now}: {answer} (expected {wanted})"
     return f"latency: a {what}'s time is negative or not finite {now} (expected seconds >= 0)"
 
 

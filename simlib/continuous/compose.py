@@ -174,8 +174,7 @@ def chunk(computed: int, tokens: int, shape: np.ndarray) -> None:
 def fitting(
     request: int, resumed: bool, gpu: int, budget: int, ask: Ask, state: State, rules: StepRules
 ) -> tuple[int, int, int]:
-    """What an admission computes now: from which token of the prompt, how many (-1: it does not fit), in how many blocks
-    that it finds again."""
+    """An admission: tokens that are computed already, and now (-1: it does not fit); blocks that are found again."""
     n = state.numbers[gpu]
     total = ask.prompt_tokens[request] + state.done[request]
     computed = ask.cached_tokens[request] if len(ask.cached_tokens) > 0 else 0

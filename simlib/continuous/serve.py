@@ -93,7 +93,7 @@ def served(
     control: StepControl | None = None,
     log_steps: int = 0,
 ) -> tuple[int, Served, Lines]:
-    """Serve all requests that a GPU's cache can hold: what came of it (`engine.batches`), times and totals, the lines."""
+    """Serve all requests that a GPU's cache can hold: the outcome (`engine.batches`), times and totals, the lines."""
     fits = needed_blocks(table, rules.bits, rules.share) <= rules.blocks
     keep = None if fits.all() or not fits.any() else np.flatnonzero(fits)
     kept = table if keep is None else table.rows(keep)
@@ -101,11 +101,10 @@ def served(
     rules = rules._replace(seats=min(rules.seats, len(kept)), share=int(rules.share and cached is not None))
     class_of = classes.assign(table, law, rules, gpus) if rules.routing == BY_CLASS else None
 
-    def own(column: np.ndarray | None) -> np.ndarray:
-        """A column that the table does not have, of those that are served."""
-        return (
-            np.zeros(0, np.int32) if column is None else column.astype(np.int32)[slice(None) if keep is None else keep]
-        )
+    def of_kept(column: np.ndarray | None) -> np.ndarray:
+        """A column that is none of the table's."""
+        whole = np.zeros(0, np.int32) if column is None else column.astype(np.int32)
+        return whole if keep is None or column is None else whole[keep]
 
     none = np.zeros(0, np.int64)
     ask = Ask(
@@ -115,9 +114,9 @@ def served(
         expected_tokens=kept.output_tokens if predicted is None else predicted,
         predicted_tokens=none if predicted is None else predicted,
         cached_tokens=none if cached is None else cached,
-        line_of=own(order.queues.of if rules.lines > 1 else None),
-        class_of=own(class_of),
-        client_of=own(order.client_of),
+        line_of=of_kept(order.queues.of if rules.lines > 1 else None),
+        class_of=of_kept(class_of),
+        client_of=of_kept(order.client_of),
     )
     state = _state(ask, rules, gpus, log_steps, control)
     lines = _lines(ask, rules, gpus, order)

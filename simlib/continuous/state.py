@@ -69,10 +69,10 @@ SHARED, IN_TURN, LEAST_TOKENS, LEAST_REQUESTS, BY_CLASS = range(5)
 class Lines(NamedTuple):
     """Who waits where, a row a GPU or one for all that share their lines, and what the policy's rule reads and keeps.
 
-    As in `shapes.Waiting`, line q of a row holds ``order[head[q]:tail[q]]``, oldest first. A line whose requests are not
-    known beforehand, because a router deals them out, has the room ``order[start[q]:room[q]]`` (`more_room`). `saved` is
-    the memory before the rule was asked, `given` the tokens of each client's requests that were admitted, `answer` the
-    rule's last one and `asked_s` when.
+    As in `shapes.Waiting`, line q of a row holds ``order[head[q]:tail[q]]``, oldest first. A line of which nobody knows
+    who will join it, because a router deals, has the room ``order[start[q]:room[q]]`` (`more_room`). `saved` is the
+    memory before the rule was asked, `given` the tokens of each client's requests that were admitted, `asked_s` when it
+    was asked last, `answer` what it said out of range, and `BAD_DECISION`.
     """
 
     head: np.ndarray
@@ -93,8 +93,8 @@ class Lines(NamedTuple):
 class State(NamedTuple):
     """Where the run stands: a row a GPU of whole numbers, times and notes; a row a request of times and links.
 
-    `precedes` and `follows` link those that run, by admission, and `follows` those that wait to be resumed. `heap` holds
-    ``decode step of the end << 32 | request``. `growth[gpu, r]` counts sequences that need a block at the decode
+    `precedes` and `follows` link those that run, by admission; `follows` links those that wait to be resumed. `heap`
+    holds ``decode step of the end << 32 | request``. `growth[gpu, r]` counts sequences that need a block at the decode
     steps r modulo a block. `gaps` is a histogram of the times between tokens; `real` and `bits` are one number, as a
     float and as its bits. `place` and `filled` are of sequences that lost their memory, where blocks are used again:
     see `kept`. `control`, `control_rules` and `decisions` are `control`'s. `progress` counts the requests that have

@@ -27,8 +27,7 @@ SIZE, MAX_PROMPT, SUM_PROMPT, MAX_OUTPUT, SUM_OUTPUT, MAX_TOTAL, SQUARES, BLOCKS
 
 
 class Job(NamedTuple):
-    """What is to be served: the table's lengths, the queue and (if a key is asked) the client of each request, the token
-    capacity of a GPU."""
+    """What is to be served: lengths, each request's queue and (where a key is asked) client, a GPU's token capacity."""
 
     prompt_tokens: np.ndarray
     output_tokens: np.ndarray
@@ -55,9 +54,9 @@ class Batches(NamedTuple):
 class State(NamedTuple):
     """Where the run stands: the clock, when each GPU ends (inf: idle), the batch that each one runs or ran last.
 
-    `note` is what the policy notes at the decision at hand, `answer` its last decision; `given` the tokens of each client's
-    requests that were taken, where a key is asked; `progress` counts the requests that have arrived and that were taken,
-    and the batches.
+    `note` is what the policy notes at the decision at hand, `answer` a decision out of range. `given` counts the tokens
+    of each client's requests that were taken, where a key is asked; `progress` counts the requests that have arrived and
+    that were taken, and the batches.
     """
 
     now_s: np.ndarray
@@ -121,10 +120,7 @@ def take(
 def bring_forward(
     queue: int, size: int, now_s: float, seen: Waiting, job: Job, state: State, key: Any, params: Any, memory: Any
 ) -> None:
-    """Let those with the least keys be the first of a queue, as many as will be taken, each chosen after the one before.
-
-    Of equal keys the oldest request's counts as the least.
-    """
+    """Let those with the least keys, of equal ones the oldest, be first in a queue: as many as will be taken."""
     tokens, head, order = 0, seen.head[queue], seen.order
     for first in range(head, min(head + size, seen.tail[queue])):
         best, least = first, math.inf

@@ -11,9 +11,9 @@ class Waiting(NamedTuple):
     """What a policy may look at: who waits in which queue.
 
     Queue q holds the requests ``order[head[q]:tail[q]]``, oldest first; ``tail[q] - head[q]`` wait. Once
-    ``tail[q] == end[q]`` no more will ever arrive in it; of GPUs between which a router deals by what they have to do
-    that is known with the last arrival. Without predictions `predicted_output_tokens` is empty. Columns are indexed by request; true output lengths are not
-    among them.
+    ``tail[q] == end[q]`` no more will ever arrive in it; where a router looks at what GPUs have to do, that is known
+    with the last arrival. Columns are indexed by request; without predictions `predicted_output_tokens` is empty. True
+    output lengths are not among them.
     """
 
     head: np.ndarray

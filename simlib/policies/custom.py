@@ -78,10 +78,10 @@ class Custom:
 
     Notes
     -----
-    Under continuous batching `decide` is asked while a GPU composes a step that has room and somebody waits. What is not
-    carried out was not said: if it waits, or the first that it names does not fit, `memory` is as before. An only queue
-    without `key` is not asked while its first does not fit; whoever has said that it waits is asked again once a request
-    has arrived or one has ended.
+    Under continuous batching `decide` is asked while a GPU composes a step that has room and somebody waits. What is
+    not carried out was not said: if it waits, or the first that it names does not fit, `memory` is as before. With an
+    only queue and no `key` it is not asked while the first does not fit; having said that it waits, it is asked again
+    once a request has arrived or one has ended.
 
     Examples
     --------

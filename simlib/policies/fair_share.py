@@ -68,9 +68,10 @@ class FairShare:
     def plan(self, table: RequestTable, gpus: int) -> Plan:
         """Prepare a run: a line a client."""
         queues = table.kept("clients", lambda: client_queues(table))
-        params, one = np.array([self.batch_size, self.output_weight], float), np.array([1, self.output_weight], float)
         counters = np.zeros((len(queues.end) + 1, 2))
-        return Plan(queues, fair, learn_nothing, params, counters, order=Order(queues, fair, one, counters))
+        batches = np.array([self.batch_size, self.output_weight, 0.0])
+        order = Order(queues, fair, np.array([1.0, self.output_weight, 1.0]), counters)
+        return Plan(queues, fair, learn_nothing, batches, counters, order=order)
 
 
 def client_queues(table: RequestTable) -> bins.Queues:

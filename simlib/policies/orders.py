@@ -1,8 +1,8 @@
 """Who is next: the orders in which waiting requests are taken.
 
-Kernels of the form ``order(now_s, gpu, waiting, params, memory, note) -> (queue, size)``: from which line, and how many.
-Both engines ask them while somebody waits: of a batch a policy's `decide` says the size, continuous batching admits
-request by request. FIFO within a line; ties go to the lower line, if nothing else is said.
+Kernels ``order(now_s, gpu, waiting, params, memory, note) -> (queue, size)``: from which line, and how many. Both
+engines ask them while somebody waits: of a batch a policy's `decide` says the size, continuous batching admits one by
+one. FIFO within a line; ties go to the lower line, if nothing else is said.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def shortest(
 
 
 COUNTER, SEEN = 0, 1  # columns of a client's row; the row behind the last one has the counter of whom was served last
-SIZE, OUTPUT_WEIGHT = 0, 1
+SIZE, OUTPUT_WEIGHT, BY_ARRIVAL = 0, 1, 2
 
 
 def fair(
@@ -79,10 +79,10 @@ def fair(
 ) -> tuple[int, int]:
     """Kernel, a line a client: lift who is back, serve the least counter of those that wait, and charge it.
 
-    `params` is size, weight of a token of output.
+    `params` is size, weight of a token of output, and whether those who came when nobody waited are lifted in turn.
     """
     clients = len(waiting.head)
-    level = least_counter(waiting, memory)
+    level = least_counter(waiting, params, memory)
     chosen = -1
     for client in range(clients):
         row, waits = memory[client], waiting.tail[client] > waiting.head[client]
@@ -103,11 +103,11 @@ def fair(
     return chosen, last - first
 
 
-def least_counter(waiting: Waiting, memory: np.ndarray) -> float:
+def least_counter(waiting: Waiting, params: np.ndarray, memory: np.ndarray) -> float:
     """Kernel: the least counter of those that waited before and still do.
 
-    If nobody does, then who came first came when nobody waited: it has at least what was served last, and the others,
-    who came while it waited, have at least what it has.
+    If nobody does, that of who was served last; in turn, who came first has at least that, and the others at least what
+    it has.
     """
     level, first, found = 0.0, len(waiting.order), False
     for client in range(len(waiting.head)):
@@ -116,7 +116,7 @@ def least_counter(waiting: Waiting, memory: np.ndarray) -> float:
             if memory[client, SEEN] > 0.0:
                 level = min(level, memory[client, COUNTER]) if found else memory[client, COUNTER]
                 found = True
-            elif not found and head < first:
+            elif not found and params[BY_ARRIVAL] > 0.0 and head < first:
                 first, level = head, memory[client, COUNTER]
     return level if found else max(level, memory[len(waiting.head), COUNTER])
 
