@@ -6,16 +6,18 @@ import numbers
 import operator
 import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from simlib.checks import MAX_GPUS, InputError, check_choice, check_integer
-from simlib.continuous.classes import assign
-from simlib.continuous.serve import backend_of, rules_of, served
+from simlib.continuous import loop
+from simlib.continuous import serve as steps
+from simlib.continuous.serve import rules_of
 from simlib.continuous.settings import Continuous
 from simlib.engine import batches, shapes
-from simlib.engine.compiled import is_compilable, is_own, is_worthwhile, one_at_a_time
+from simlib.engine.compiled import is_compilable, is_own, is_worthwhile
+from simlib.engine.stepped import stepped
 from simlib.latency import models
 from simlib.named import execution_of, latency_of, policy_of, step_law_of
 from simlib.policies import bins as policies_bins
@@ -94,7 +96,7 @@ def simulate(
     100
     """
     table = RequestTable.of(requests)
-    engine_settings = execution_of(execution)
+    engine = execution_of(execution)
     policy = policy_of(policy, execution)
     gpus = check_integer("gpus", gpus, 1, MAX_GPUS)
     check_choice("backend", backend, BACKENDS)
@@ -103,34 +105,36 @@ def simulate(
     if policy.needs_predictions and table.predicted_output_tokens is None:
         adds = 'simlib.predictors.predict(requests, simlib.predictors.Oracle(), family="mine") adds it'
         raise InputError(f"predicted_output_tokens: missing column (policy {policy.name} bins by it; {adds})")
-    if engine_settings:
-        return _simulate_continuous(table, policy, latency, gpus, engine_settings, deadline, oversize, backend)
-    model = latency_of(latency)
-    model.check(len(table))
+    law = latency_of(latency) if engine is None else step_law_of(latency)
+    if engine is None:
+        law.check(len(table))
     plan = policy.plan(table, gpus)
-    if str(getattr(policy, "bounds", "")).startswith("equal_mass"):
+    if (plan.decide if engine is None else plan.order) is None:
+        lacks = "forms no batches" if engine is None else "has no order of admission"
+        other = "continuous" if engine is None else "run_to_completion"
+        raise InputError(f"policy {policy.name}: {lacks} (expected another one, or execution {other!r})")
+    if engine is None and str(getattr(policy, "bounds", "")).startswith("equal_mass"):
         _report_ties(plan)
-    keep = _fitting(table, plan, oversize)
-    backend = _backend(backend, plan, model, policy.name)
-    if keep is not None and len(keep) == 0:
-        served = batches.nothing_served(len(table), len(plan.notes))
-    else:
-        served = _serve(table, plan, model, gpus, backend, keep, policy.name)
-        if table is not requests:  # a user's own numbers; what makes or reads tables knows its unit
-            _report_idleness(table.arrival_s, served.service_s)
-    model.report(table, served)
-    return BatchRun(
-        table=table,
-        served=served,
-        first_token_after_s=model.first_token_s(_shapes(served)),
-        gpus=gpus,
-        sla=deadline,
-        policy=policy.name,
-        notes=plan.notes,
-        edges=plan.edges,
-        backend=backend,
-        settings={"policy": repr(policy), "latency": repr(model), "execution": execution},
-    )
+    keep = _fitting(table, plan, engine, oversize)
+    backend = _backend(backend, plan, law, policy.name, engine)
+    found = _serve(table, plan, law, gpus, engine, backend, keep, policy.name)
+    about = {
+        "table": table,
+        "served": found,
+        "gpus": gpus,
+        "sla": deadline,
+        "policy": policy.name,
+        "edges": plan.edges,
+        "backend": backend,
+        "settings": {"policy": repr(policy), "latency": repr(law), "execution": repr(engine) if engine else execution},
+    }
+    if engine is not None:
+        rules = rules_of(engine, law, gpus, plan.order)
+        return EngineRun(law=law, rules=rules, order=plan.order, control=engine.control, **about)
+    if table is not requests:  # a user's own numbers; what makes or reads tables knows its unit
+        _report_idleness(table.arrival_s, found.service_s)
+    law.report(table, found)
+    return BatchRun(first_token_after_s=law.first_token_s(_shapes(found)), notes=plan.notes, **about)
 
 
 def _report_ties(plan: Plan) -> None:
@@ -149,34 +153,41 @@ def _report_idleness(arrival_s: np.ndarray, service_s: np.ndarray) -> None:
         warnings.warn(text, stacklevel=3)
 
 
-def _fitting(table: RequestTable, plan: Plan, oversize: str) -> np.ndarray | None:
+def _fitting(table: RequestTable, plan: Plan, engine: Continuous | None, oversize: str) -> np.ndarray | None:
     """Positions of the requests that fit a GPU's memory, or None if all do."""
-    if table.kept("largest", lambda: int(np.max(table.prompt_tokens + table.output_tokens))) <= plan.capacity_tokens:
-        return None
-    tokens = table.prompt_tokens + table.output_tokens
-    fits = tokens <= plan.capacity_tokens
-    if oversize == "error":
+    if engine is not None:
+        needed, most = engine.needed_blocks(table), engine.blocks
+        what = f"the KV budget, {engine.kv_tokens} tokens"
+    else:
+        most, what = plan.capacity_tokens, f"{plan.capacity_tokens:.0f}, the memory of a GPU"
+        if table.kept("largest", lambda: int(np.max(table.prompt_tokens + table.output_tokens))) <= most:
+            return None
+        needed = table.prompt_tokens + table.output_tokens
+    fits = needed <= most
+    if oversize == "error" and not fits.all():
         row = int(np.argmin(fits))
-        raise InputError(
-            f"prompt_tokens + output_tokens, row {row}: {tokens[row]} (expected at most {plan.capacity_tokens:.0f}, "
-            f'the memory of a GPU; oversize="reject" rejects such requests and counts them)'
-        )
-    return np.flatnonzero(fits)
+        tokens = table.prompt_tokens[row] + table.output_tokens[row]
+        reject = 'oversize="reject" rejects such requests and counts them'
+        raise InputError(f"prompt_tokens + output_tokens, row {row}: {tokens} (expected at most {what}; {reject})")
+    return None if fits.all() else np.flatnonzero(fits)
 
 
-def _backend(backend: str, plan: Plan, model: models.LatencyModel, name: str) -> str:
+def _backend(backend: str, plan: Plan, law: Any, name: str, engine: Continuous | None) -> str:
     if backend not in ("auto", "compiled"):
         return backend
     if backend == "auto" and not is_worthwhile(len(plan.queues.of)):
         return "interpreted"
-    kinds = batches.signatures()
+    kinds, rule, learn = (batches if engine is None else loop).signatures(), plan, plan.learn
+    if engine is not None:
+        rule, learn = plan.order, None
     parts = (
-        (f"policy {name}, decide", plan.decide, kinds.decide),
-        (f"policy {name}, learn", plan.learn, kinds.learn),
-        ("latency", model.law, kinds.law),
+        (f"policy {name}, decide", rule.decide, kinds.decide),
+        (f"policy {name}, key", rule.key, kinds.key),
+        (f"policy {name}, learn", learn, batches.signatures().learn),
+        ("latency", law.law, kinds.law),
     )
     for part, function, kind in parts:
-        possible, why = (True, "") if is_own(function) else is_compilable(function, kind)
+        possible, why = (True, "") if function is None or is_own(function) else is_compilable(function, kind)
         if not possible and backend == "compiled":
             raise InputError(f"backend: 'compiled' ({part} cannot be compiled: {why}; expected 'auto' or 'stepped')")
         if not possible:
@@ -196,7 +207,7 @@ def prepare(
         head=queues.start.copy(),
         tail=queues.start.copy(),
         end=queues.end,
-        order=queues.order,
+        order=queues.order if plan.key is None else queues.order.copy(),
         arrival_s=kept.arrival_s,
         prompt_tokens=kept.prompt_tokens,
         predicted_output_tokens=np.zeros(0, np.int64) if predicted is None else predicted,
@@ -206,54 +217,124 @@ def prepare(
         output_tokens=kept.output_tokens,
         given_s=given_s if keep is None or len(given_s) == 0 else given_s[keep],
         queue_of=queues.of,
+        client_of=np.zeros(0, np.int32)
+        if plan.client_of is None
+        else plan.client_of[slice(None) if keep is None else keep],
         capacity_tokens=np.array([min(plan.capacity_tokens, MOST_TOKENS)], dtype=np.int64),  # whole tokens: cut
     )
     return waiting, job
 
 
 def _serve(
-    table: RequestTable, plan: Any, model: Any, gpus: int, backend: str, keep: np.ndarray | None, name: str
-) -> batches.Batches:
+    table: RequestTable,
+    plan: Plan,
+    law: Any,
+    gpus: int,
+    engine: Continuous | None,
+    backend: str,
+    keep: np.ndarray | None,
+    name: str,
+) -> Any:
+    """Run the engine; whatever a policy does wrong is said with its name and the instant."""
+    serve = _serve_batches if engine is None else _serve_steps
+    try:
+        ended = serve(table, plan, law, gpus, engine, backend, keep, name)
+    except (InputError, MemoryError):
+        raise
+    except Exception:
+        if backend != "compiled":
+            raise
+        # Compiled code does not tell which of its functions failed, nor when: once more, and it does.
+        ended = serve(table, plan, law, gpus, engine, "stepped", keep, name)
+    if ended.outcome != batches.DONE:
+        raise InputError(_misbehaviour(ended, name, "batch" if engine is None else "step"))
+    return ended.served
+
+
+class Ended(NamedTuple):
+    """How a run ended: what came of it, how many lines a GPU sees and requests wait, the last instant and answer."""
+
+    outcome: int
+    served: Any
+    lines: int
+    waiting: int
+    now_s: float
+    answer: np.ndarray
+
+
+def _serve_batches(
+    table: RequestTable, plan: Plan, model: Any, gpus: int, _: None, backend: str, keep: np.ndarray | None, name: str
+) -> Ended:
+    if keep is not None and len(keep) == 0:
+        return Ended(batches.DONE, batches.nothing_served(len(table), len(plan.notes)), 0, 0, 0.0, np.zeros(2))
     waiting, job = prepare(table, plan, model, keep)
     law = model.law
     if backend != "compiled":
-        plan, law = plan._replace(decide=_answering(plan.decide, name)), _timing(law)
-    outcome, served, state = batches.serve(waiting, job, gpus, plan, law, model.params, _way(backend))
-    if outcome != batches.DONE:
-        raise InputError(_misbehaviour(outcome, name, waiting, state))
+        plan, law = _answering(plan, name), _timing(law)
+    outcome, served, state = batches.serve(waiting, job, gpus, plan, law, model.params, WAYS[backend])
     if keep is not None:
         batch_of = np.full(len(table), -1, dtype=np.int64)
         batch_of[keep] = served.batch_of
         served = served._replace(batch_of=batch_of)
-    return served
+    left = int(np.sum(waiting.tail - waiting.head))
+    return Ended(outcome, served, len(waiting.head), left, state.now_s[0], state.answer)
 
 
-@one_at_a_time
-def _way(backend: str) -> Callable[..., int]:
-    if backend == "stepped":
-        from simlib.engine.stepped import stepped  # imports numba
+def _serve_steps(
+    table: RequestTable, plan: Plan, law: Any, gpus: int, engine: Continuous, backend: str, _: Any, name: str
+) -> Ended:
+    order = plan.order if backend == "compiled" else _answering(plan.order, name)
+    outcome, served, lines = steps.served(
+        table, law, gpus, rules_of(engine, law, gpus, order), order, backend, engine.control
+    )
+    left = int(np.sum(lines.tail - lines.head))
+    return Ended(outcome, served, lines.head.shape[1], left, lines.asked_s[0], lines.answer)
 
-        return stepped
-    return batches.all_compiled if backend == "compiled" else batches.interpreted
+
+WAYS = {"compiled": batches.all_compiled, "stepped": stepped, "interpreted": batches.interpreted}
 
 
-def _answering(decide: Callable[..., Any], name: str) -> Callable[..., tuple[int, int]]:
-    """A policy's plain function that answers with two integers, as its compiled twin must, or is named."""
-    if is_own(decide):
-        return decide
+def _answering(plan: Any, name: str) -> Any:
+    """A policy's plain functions that answer as their compiled twins must, or are named."""
+    kernels = {part: getattr(plan, part, None) for part in ("decide", "key", "learn")}
+    guards = {part: _guarded(k, part, name) for part, k in kernels.items() if k is not None and not is_own(k)}
+    return plan._replace(**guards)
 
-    def answer(*sees: Any) -> tuple[int, int]:
-        given = decide(*sees)
+
+def _guarded(kernel: Callable[..., Any], part: str, name: str) -> Callable[..., Any]:
+    check = {"decide": _two_integers, "key": _number, "learn": _anything}[part]
+
+    def answer(now_s: float, *sees: Any) -> Any:
         try:
-            queue, size = given
-            queue, size = int(operator.index(queue)), int(operator.index(size))
-            if -(2**62) < size < 2**62 and -(2**62) < queue < 2**62:
-                return queue, size
+            given = kernel(now_s, *sees)
+        except Exception as problem:
+            what = f"{part} raised {type(problem).__name__}: {problem}"
+            raise InputError(f"policy {name}: {what}, at {now_s:.6g} s") from problem
+        try:
+            return check(given)
         except (TypeError, ValueError):
-            pass
-        raise InputError(f"policy {name}: decide answered {given!r} at {sees[0]:.6g} s (expected a queue and a size)")
+            wanted = "a number" if part == "key" else "a queue and a size, two integers"
+            raise InputError(f"policy {name}: {part} answered {given!r} at {now_s:.6g} s (expected {wanted})") from None
 
     return answer
+
+
+def _two_integers(given: Any) -> tuple[int, int]:
+    queue, size = given
+    queue, size = int(operator.index(queue)), int(operator.index(size))
+    if not (-(2**62) < size < 2**62 and -(2**62) < queue < 2**62):
+        raise ValueError
+    return queue, size
+
+
+def _number(given: Any) -> float:
+    if not isinstance(given, numbers.Real):
+        raise TypeError
+    return float(given)
+
+
+def _anything(given: Any) -> None:
+    """What `learn` returns is not looked at."""
 
 
 def _timing(law: Callable[..., Any]) -> Callable[..., float]:
@@ -270,74 +351,19 @@ def _timing(law: Callable[..., Any]) -> Callable[..., float]:
     return time_s
 
 
-def _misbehaviour(outcome: int, name: str, waiting: shapes.Waiting, state: batches.State) -> str:
-    now = f"at {state.now_s[0]:.6g} s"
-    left = int(np.sum(waiting.tail - waiting.head))
-    if outcome == batches.STUCK:
-        return f"policy {name}: {left} requests wait for ever {now} (every GPU is idle and no request will come)"
-    if outcome == batches.BAD_DECISION:
+def _misbehaviour(ended: Ended, name: str, what: str) -> str:
+    now = f"at {ended.now_s:.6g} s"
+    if ended.outcome == batches.STUCK:
         return (
-            f"policy {name}: a decision out of range {now} (expected a queue in 0..{len(waiting.head) - 1} and a size, "
-            "below 0 only where requests of it wait)"
+            f"policy {name}: {ended.waiting} requests wait for ever {now} (every GPU is idle and no request will come)"
         )
-    return f"latency: a batch's time is negative or not finite {now} (expected seconds >= 0)"
+    if ended.outcome == batches.BAD_DECISION:
+        answer = f"({ended.answer[0]}, {ended.answer[1]})"
+        wanted = f"a queue in 0..{ended.lines - 1} and a size, below 0 only where requests of it wait"
+        return f"policy {name}: a decision out of range {now}: {answer} (expected {wanted})"
+    return f"latency: a {what}'s time is negative or not finite {now} (expected seconds >= 0)"
 
 
 def _shapes(served: batches.Batches) -> np.ndarray:
     """Each batch's size and longest and summed prompt, in the first columns of `shapes.BATCH_COLUMNS`."""
     return np.column_stack([served.size, served.max_prompt_tokens, served.sum_prompt_tokens])
-
-
-def _order(policy: Any, table: RequestTable, gpus: int) -> tuple[int, np.ndarray, Any, dict[str, Any]]:
-    """The policy's bins, and what it says of an engine: how the next bin is chosen, how many sequences run."""
-    if getattr(policy, "batches_only", False):
-        raise InputError(f"policy {policy.name}: of batches that run to completion (expected one that an engine has)")
-    if hasattr(policy, "decide"):
-        raise InputError(f"policy {policy.name}: asks for batches (expected a policy whose order is that of its bins)")
-    order = getattr(policy, "step_rules", {})
-    if not policy.needs_predictions:
-        return 1, np.zeros(0, np.int32), None, order
-    plan = policy.plan(table, gpus)
-    return len(plan.queues.end), plan.queues.of.astype(np.int32), plan.edges, order
-
-
-def _simulate_continuous(
-    table: RequestTable,
-    policy: Any,
-    latency: Any,
-    gpus: int,
-    settings: Continuous,
-    sla: Any,
-    oversize: str,
-    backend: str,
-) -> EngineRun:
-    """`simulate` for continuous batching; arguments are checked there."""
-    law = step_law_of(latency)
-    bins, bin_of, edges, order = _order(policy, table, gpus)
-    needed = settings.needed_blocks(table)
-    if oversize == "error" and (needed > settings.blocks).any():
-        row = int(np.argmax(needed > settings.blocks))
-        tokens = table.prompt_tokens[row] + table.output_tokens[row]
-        raise InputError(
-            f"prompt_tokens + output_tokens, row {row}: {tokens} (expected at most the KV budget, "
-            f'{settings.kv_tokens} tokens; oversize="reject" rejects such requests and counts them)'
-        )
-    backend = backend_of(backend, law, len(table))
-    rules = rules_of(settings, law, gpus, bins, **order)
-    if settings.routing == "by_class":
-        class_of = assign(table, law, rules, gpus).astype(np.int32)
-        bin_of = class_of * bins + (bin_of if bins > 1 else 0)
-    return EngineRun(
-        table=table,
-        served=served(table, law, gpus, rules, bin_of, backend, settings.control),
-        gpus=gpus,
-        sla=sla,
-        policy=policy.name,
-        edges=edges,
-        backend=backend,
-        settings={"policy": repr(policy), "latency": repr(law), "execution": repr(settings)},
-        law=law,
-        rules=rules,
-        bin_of=bin_of,
-        control=settings.control,
-    )

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from simlib.checks import InputError, check_choice, check_integer, check_number
+from simlib.continuous import columns as at
 from simlib.continuous import state
 from simlib.continuous.serve import serve
 from simlib.continuous.settings import Continuous
@@ -267,7 +268,7 @@ def _times(origin_s: np.ndarray, first_s: np.ndarray, last_s: np.ndarray, table:
 
 def steps_of(served: Any) -> dict[str, np.ndarray]:
     """The logged steps of a replay by column, `state.LOGGED`; RuntimeError if there was no room for all."""
-    stored = served.numbers[0, state.STORED]
+    stored = served.numbers[0, at.STORED]
     if stored == served.steps.shape[1]:
         raise RuntimeError(f"steps of a replay: {stored} rows are full (expected room for all)")
     return dict(zip(state.LOGGED, served.steps[0, :stored].T, strict=True))

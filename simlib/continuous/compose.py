@@ -3,168 +3,164 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 
+from simlib.continuous import columns as at
 from simlib.continuous.state import (
-    ABANDONED,
-    CAP,
     CHUNKED,
-    COMPUTED,
-    DECODES,
     FIRST,
-    FREED,
-    FRESH,
-    LAST_BIN,
-    NEWEST,
-    NOW,
-    OFFSETS,
-    PARTIAL,
-    PENDING,
-    PREEMPTIONS,
-    RECOMPUTED,
     REQUEST_MASK,
-    REQUESTS,
-    RESUMED,
-    ROOM,
-    SEATS,
     SHARED,
-    STEP,
-    TOKENS,
-    USED,
     Ask,
+    Lines,
     State,
     StepRules,
     held,
     kept,
     leave,
     lent,
+    own,
     routed,
     take,
     unlink,
 )
-from simlib.engine.shapes import CHUNKS, CONTEXT, N_DECODES, PREFILL, PREFILL_CONTEXT, SQUARES
-from simlib.policies.orders import FAIR, LONGEST_BIN, NEXT_BIN, SHORTEST, aged_key_s
+from simlib.engine.batches import BAD_DECISION
+from simlib.engine.borrowed import borrowed
+from simlib.engine.shapes import CHUNKS, CONTEXT, N_DECODES, PREFILL, PREFILL_CONTEXT, SQUARES, Request, Waiting
 
 
 def preempt(request: int, gpu: int, now_s: float, ask: Ask, state: State, rules: StepRules) -> None:
     """Take the memory of the newest sequence; it waits at the head of its GPU's line, to be computed again."""
     n = state.numbers[gpu]
-    tokens = known = n[COMPUTED]
-    if request == n[PARTIAL]:
-        n[PARTIAL] = -1
+    tokens = known = n[at.COMPUTED]
+    if request == n[at.PARTIAL]:
+        n[at.PARTIAL] = -1
     else:
         heap, place = state.heap[gpu], 0
         while heap[place] & REQUEST_MASK != request:
             place += 1
         key = heap[place] >> 32
-        take(heap, n[DECODES], place)
-        state.done[request] = ask.output_tokens[request] - (key - n[STEP])
+        take(heap, n[at.DECODES], place)
+        state.done[request] = ask.output_tokens[request] - (key - n[at.STEP])
         tokens = known = ask.prompt_tokens[request] + state.done[request] - 1
-        if n[FRESH] == 0:  # it decodes in the step in flight, whose token is not known yet
+        if n[at.FRESH] == 0:  # it decodes in the step in flight, whose token is not known yet
             known -= rules.two
-        offset = tokens - n[STEP]
-        n[DECODES] -= 1
-        n[OFFSETS] -= offset
-        n[FRESH] = max(n[FRESH] - 1, 0)
+        offset = tokens - n[at.STEP]
+        n[at.DECODES] -= 1
+        n[at.OFFSETS] -= offset
+        n[at.FRESH] = max(n[at.FRESH] - 1, 0)
         if not rules.reserve:
             state.growth[gpu, -offset & ((1 << rules.bits) - 1)] -= 1
-        state.completion_s[request] = now_s + state.times[gpu, PENDING]  # its last token, until there is a later one
+        state.completion_s[request] = now_s + state.times[gpu, at.PENDING]  # its last token, until there is a later one
     blocks = held(request, tokens, ask, rules)
-    n[USED] -= blocks
-    n[FREED] += blocks
+    n[at.USED] -= blocks
+    n[at.FREED] += blocks
     if rules.reuse:
-        state.place[request] = n[FREED] + rules.blocks
+        state.place[request] = n[at.FREED] + rules.blocks
         state.filled[request] = max((known >> rules.bits) - lent(request, ask, rules), 0)
-    n[SEATS] -= 1
-    n[PREEMPTIONS] += 1
-    n[RECOMPUTED] += tokens
+    n[at.SEATS] -= 1
+    n[at.PREEMPTIONS] += 1
+    n[at.RECOMPUTED] += tokens
     unlink(request, n, state)
-    state.follows[request] = n[RESUMED]
-    n[RESUMED] = request
+    state.follows[request] = n[at.RESUMED]
+    n[at.RESUMED] = request
 
 
 def grow(gpu: int, now_s: float, ask: Ask, state: State, rules: StepRules) -> bool:
     """Take the blocks that the next decode step needs, from the newest sequences if none are left; whether so."""
     n, need, enough = state.numbers[gpu], state.growth[gpu], True
-    place = n[STEP] & ((1 << rules.bits) - 1)
-    while need[place] > rules.blocks - n[USED]:
+    place = n[at.STEP] & ((1 << rules.bits) - 1)
+    while need[place] > rules.blocks - n[at.USED]:
         enough = False
-        preempt(n[NEWEST], gpu, now_s, ask, state, rules)
-    n[USED] += need[place]
+        preempt(n[at.NEWEST], gpu, now_s, ask, state, rules)
+    n[at.USED] += need[place]
     return not enough
 
 
-def expire(line: int, gpu: int, now_s: float, ask: Ask, state: State, rules: StepRules) -> None:
+def expire(gpu: int, now_s: float, ask: Ask, lines: Lines, state: State, rules: StepRules) -> None:
     """Strike out who has waited for longer than a client does."""
-    while state.length[line] > 0 and now_s - ask.arrival_s[state.first[line]] > rules.timeout_s:
-        n = state.numbers[gpu]
-        request = state.first[line]
-        n[ABANDONED] += 1
+    n, row = state.numbers[gpu], own(gpu, rules)
+    for line in range(rules.lines):
+        while lines.head[row, line] < lines.tail[row, line]:
+            request = lines.order[lines.head[row, line]]
+            if now_s - ask.arrival_s[request] <= rules.timeout_s:
+                break
+            n[at.ABANDONED] += 1
+            drop(row, line, 1, ask, lines, state, rules)
+
+
+def drop(row: int, line: int, count: int, ask: Ask, lines: Lines, state: State, rules: StepRules) -> None:
+    """Let the oldest of a line go without service."""
+    for place in range(lines.head[row, line], lines.head[row, line] + count):
         if rules.routing != SHARED:
-            n[REQUESTS] -= 1
-            n[TOKENS] -= routed(request, ask)
-        leave(line, state)
+            state.numbers[row, at.REQUESTS] -= 1
+            state.numbers[row, at.TOKENS] -= routed(lines.order[place], ask)
+    leave(row, line, count, lines, state)
 
 
-def choose(gpu: int, now_s: float, ask: Ask, state: State, rules: StepRules) -> int:
-    """The line whose first request is next: -1 for those to be resumed, -2 for none."""
-    n = state.numbers[gpu]
-    if n[RESUMED] >= 0:
-        return -1
-    base = 0 if rules.routing == SHARED else gpu * rules.bins
-    best, bin, least = -2, state.numbers[0 if rules.routing == SHARED else gpu, LAST_BIN], math.inf
-    for _ in range(rules.bins):
-        bin = bin + 1 if bin + 1 < rules.bins else 0
-        line = base + bin
-        if rules.timeout_s < math.inf:
-            expire(line, gpu, now_s, ask, state, rules)
-        if state.length[line] == 0:
-            continue
-        if rules.selection == NEXT_BIN:
-            return line
-        if rules.selection == FAIR:
-            better = best < 0 or (state.counters[line], line) < (state.counters[best], best)
-        elif rules.selection == LONGEST_BIN:
-            better = best < 0 or (state.length[line], -line) > (state.length[best], -best)
-        elif rules.selection == SHORTEST:
-            head = state.first[line]
-            key = aged_key_s(ask.arrival_s[head], ask.expected_tokens[head], rules.seconds_per_token)
-            better = best < 0 or key < least or (key == least and head < state.first[best])
-            least = key if better else least
-        else:
-            better = best < 0 or state.first[line] < state.first[best]
-        if better:
-            best = line
+def consult(
+    gpu: int, now_s: float, ask: Ask, lines: Lines, state: State, rules: StepRules, decide: Callable
+) -> tuple[int, int]:
+    """Ask the policy's rule: from which line, and how many are admitted; 0: none now, below 0: so many are gone."""
+    n, row = state.numbers[gpu], own(gpu, rules)
+    memory, saved = lines.memory[row], lines.saved
+    if n[at.REFUSED] == state.numbers[row, at.EVENTS]:  # nothing has happened since it said so
+        return 0, 0
+    for i in range(len(saved)):
+        for j in range(saved.shape[1]):
+            saved[i, j] = memory[i, j]
+    for column in range(len(lines.note)):
+        lines.note[column] = 0.0
+    lines.asked_s[0] = now_s
+    head, tail, columns = lines.head[row], lines.tail[row], (ask.arrival_s, ask.prompt_tokens, ask.predicted_tokens)
+    seen = borrowed(Waiting(head, tail, lines.end[row], lines.order, *columns))
+    line, size = decide(now_s, gpu, seen, lines.params, memory, lines.note)
+    if line < 0 or line >= rules.lines or (size < 0 and tail[line] == head[line]):
+        lines.answer[0], lines.answer[1], lines.answer[2] = line, size, BAD_DECISION
+        return 0, 0
+    size = min(size, tail[line] - head[line])
+    if size == 0:
+        unsay(row, lines)
+        n[at.REFUSED] = state.numbers[row, at.EVENTS]
+    elif size < 0:
+        size = max(size, head[line] - tail[line])
+        drop(row, line, -size, ask, lines, state, rules)
+    return line, size
+
+
+def unsay(row: int, lines: Lines) -> None:
+    """A decision that nobody could follow never was: the rule remembers what it did before it was asked."""
+    memory, saved = lines.memory[row], lines.saved
+    for i in range(len(saved)):
+        for j in range(saved.shape[1]):
+            memory[i, j] = saved[i, j]
+
+
+def lowest(row: int, line: int, now_s: float, ask: Ask, lines: Lines, key: Callable) -> int:
+    """The place in a line of the request with the least key, of equal ones that of the oldest."""
+    best, least = lines.head[row, line], math.inf
+    for place in range(lines.head[row, line], lines.tail[row, line]):
+        request = lines.order[place]
+        predicted = ask.predicted_tokens[request] if len(ask.predicted_tokens) > 0 else 0
+        record = Request(request, ask.arrival_s[request], ask.prompt_tokens[request], predicted)
+        given = lines.given[row, ask.client_of[request]]
+        value = key(now_s, record, given, lines.params, lines.memory[row])
+        if value < least:
+            best, least = place, value
     return best
 
 
-def start(line: int, gpu: int, now_s: float, ask: Ask, state: State, rules: StepRules) -> int:
-    """Give the first request of a line a seat."""
+def start(request: int, gpu: int, state: State) -> None:
+    """Give a request a seat."""
     n = state.numbers[gpu]
-    if line < 0:
-        request = n[RESUMED]
-        n[RESUMED] = state.follows[request]
-    else:
-        request = state.first[line]
-        leave(line, state)
-        if rules.selection == FAIR:
-            state.counters[line] += ask.prompt_tokens[request] + rules.output_weight * ask.expected_tokens[request]
-            state.counters[len(state.counters) - 1] = state.counters[line]
-        if rules.routing == SHARED:
-            state.numbers[0, LAST_BIN] = line
-            n[REQUESTS] += 1
-        else:
-            n[LAST_BIN] = line - gpu * rules.bins
-        state.start_s[request] = now_s
-        state.gpu[request] = gpu
     state.follows[request] = -1
-    state.precedes[request] = n[NEWEST]
-    if n[NEWEST] >= 0:
-        state.follows[n[NEWEST]] = request
-    n[NEWEST] = request
-    n[SEATS] += 1
-    return request
+    state.precedes[request] = n[at.NEWEST]
+    if n[at.NEWEST] >= 0:
+        state.follows[n[at.NEWEST]] = request
+    n[at.NEWEST] = request
+    n[at.SEATS] += 1
 
 
 def chunk(computed: int, tokens: int, shape: np.ndarray) -> None:
@@ -175,78 +171,148 @@ def chunk(computed: int, tokens: int, shape: np.ndarray) -> None:
     shape[PREFILL_CONTEXT] += float(tokens) * computed
 
 
-def prefill(gpu: int, now_s: float, decodes: int, admit: bool, ask: Ask, state: State, rules: StepRules) -> int:
+def fitting(
+    request: int, resumed: bool, gpu: int, budget: int, ask: Ask, state: State, rules: StepRules
+) -> tuple[int, int, int]:
+    """An admission: tokens that are computed already, and now (-1: it does not fit); blocks that are found again."""
+    n = state.numbers[gpu]
+    total = ask.prompt_tokens[request] + state.done[request]
+    computed = ask.cached_tokens[request] if len(ask.cached_tokens) > 0 else 0
+    again = kept(request, gpu, state, rules) if resumed and rules.reuse else 0
+    if again > 0:
+        computed = max(computed, (again + lent(request, ask, rules)) << rules.bits)
+    tokens = total - computed
+    if tokens > budget:
+        if rules.prefill == CHUNKED:
+            tokens = budget
+        elif state.shape[CHUNKS] > 0.0:  # a prompt longer than the budget goes alone
+            return computed, -1, again
+    wanted = held(request, total if rules.whole else computed + tokens, ask, rules)
+    if n[at.SEATS] > 0:
+        wanted += rules.watermark
+    return computed, tokens if wanted <= rules.blocks - n[at.USED] else -1, again
+
+
+def admit(
+    row: int, line: int, place: int, gpu: int, now_s: float, ask: Ask, lines: Lines, state: State, rules: StepRules
+) -> None:
+    """Take a request out of its line."""
+    request, first = lines.order[place], lines.head[row, line]
+    for later in range(place, first, -1):  # those before it keep their order
+        lines.order[later] = lines.order[later - 1]
+    lines.order[first] = request
+    if rules.keyed:
+        predicted = ask.predicted_tokens[request] if len(ask.predicted_tokens) > 0 else 0
+        lines.given[row, ask.client_of[request]] += ask.prompt_tokens[request] + predicted
+    leave(row, line, 1, lines, state)
+    state.start_s[request] = now_s
+    state.gpu[request] = gpu
+    if rules.routing == SHARED:
+        state.numbers[gpu, at.REQUESTS] += 1
+
+
+def prefill(
+    gpu: int,
+    now_s: float,
+    decodes: int,
+    admits: bool,
+    ask: Ask,
+    lines: Lines,
+    state: State,
+    rules: StepRules,
+    decide: Callable[..., tuple[int, int]],
+    key: Callable[..., float],
+) -> int:
     """Fill the step with prompts: the one begun, then those that wait; how many are complete (`joined`)."""
     n, shape, complete = state.numbers[gpu], state.shape, 0
-    budget = n[ROOM] - decodes
-    if n[PARTIAL] >= 0 and budget > 0:
-        request, computed = n[PARTIAL], n[COMPUTED]
+    budget = n[at.ROOM] - decodes
+    if n[at.PARTIAL] >= 0 and budget > 0:
+        request, computed = n[at.PARTIAL], n[at.COMPUTED]
         total = ask.prompt_tokens[request] + state.done[request]
         tokens = min(total - computed, budget)
         more = held(request, computed + tokens, ask, rules) - held(request, computed, ask, rules)
-        if more > rules.blocks - n[USED]:
+        if more > rules.blocks - n[at.USED]:
             preempt(request, gpu, now_s, ask, state, rules)
             return complete
-        n[USED] += more
+        n[at.USED] += more
         chunk(computed, tokens, shape)
         budget -= tokens
-        n[COMPUTED] += tokens
-        if n[COMPUTED] == total:
-            n[PARTIAL] = -1
+        n[at.COMPUTED] += tokens
+        if n[at.COMPUTED] == total:
+            n[at.PARTIAL] = -1
             state.joined[complete] = request
             complete += 1
-    while admit and budget > 0 and n[SEATS] < n[CAP] and n[PARTIAL] < 0:
-        line = choose(gpu, now_s, ask, state, rules)
-        if line == -2:
-            break
-        request = n[RESUMED] if line < 0 else state.first[line]
-        total = ask.prompt_tokens[request] + state.done[request]
-        cached = ask.cached_tokens[request] if len(ask.cached_tokens) > 0 else 0
-        again = kept(request, gpu, state, rules) if line < 0 and rules.reuse else 0
-        computed = max(cached, (again + lent(request, ask, rules)) << rules.bits) if again > 0 else cached
-        tokens = total - computed
-        if tokens > budget:
-            if rules.prefill == CHUNKED:
-                tokens = budget
-            elif shape[CHUNKS] > 0.0:  # a prompt longer than the budget goes alone
+    row, line, place, left = own(gpu, rules), 0, 0, 0  # `left` of those that the rule's last answer admits
+    known = rules.lines == 1 and rules.keyed == 0  # who is first, so that one who does not fit is not asked about
+    while admits and budget > 0 and n[at.SEATS] < n[at.CAP] and n[at.PARTIAL] < 0:
+        request, asked = n[at.RESUMED], False
+        resumed = request >= 0
+        if not resumed:
+            if rules.timeout_s < math.inf:
+                expire(gpu, now_s, ask, lines, state, rules)
+            if state.numbers[row, at.WAITING] == 0:
                 break
-        take_now = held(request, computed + tokens, ask, rules)
-        wanted = held(request, total, ask, rules) if rules.whole else take_now
-        if n[SEATS] > 0:
-            wanted += rules.watermark
-        if wanted > rules.blocks - n[USED]:
+            if rules.asks and left == 0:
+                if known and fitting(lines.order[lines.head[row, 0]], False, gpu, budget, ask, state, rules)[1] < 0:
+                    break
+                line, left = consult(gpu, now_s, ask, lines, state, rules, decide)
+                if left < 0:
+                    left = 0
+                    continue
+                if left == 0:
+                    break
+                asked = True
+            place = lowest(row, line, now_s, ask, lines, key) if rules.keyed else lines.head[row, line]
+            request = lines.order[place]
+        computed, tokens, again = fitting(request, resumed, gpu, budget, ask, state, rules)
+        if tokens < 0:
+            if asked:
+                unsay(row, lines)
             break
-        start(line, gpu, now_s, ask, state, rules)
-        n[USED] += take_now
-        n[FREED] -= again  # they leave the middle of the line
-        n[RECOMPUTED] -= computed if line < 0 else 0
+        if resumed:
+            n[at.RESUMED] = state.follows[request]
+            n[at.FREED] -= again  # they leave the middle of the line
+            n[at.RECOMPUTED] -= computed
+        else:
+            admit(row, line, place, gpu, now_s, ask, lines, state, rules)
+            left -= rules.asks
+        start(request, gpu, state)
+        n[at.USED] += held(request, computed + tokens, ask, rules)
         chunk(computed, tokens, shape)
         budget -= tokens
-        if computed + tokens < total:
-            n[PARTIAL], n[COMPUTED] = request, computed + tokens
+        if computed + tokens < ask.prompt_tokens[request] + state.done[request]:
+            n[at.PARTIAL], n[at.COMPUTED] = request, computed + tokens
         else:
             state.joined[complete] = request
             complete += 1
     return complete
 
 
-def compose(gpu: int, ask: Ask, state: State, rules: StepRules) -> tuple[int, int, int]:
+def compose(
+    gpu: int,
+    ask: Ask,
+    lines: Lines,
+    state: State,
+    rules: StepRules,
+    decide: Callable[..., tuple[int, int]],
+    key: Callable[..., float],
+) -> tuple[int, int, int]:
     """Compose a GPU's next step in `shape`; how many decode in it, prompts end in it, lost their memory for it."""
-    n, shape, now_s = state.numbers[gpu], state.shape, state.times[gpu, NOW]
-    before = n[PREEMPTIONS]
+    n, shape, now_s = state.numbers[gpu], state.shape, state.times[gpu, at.NOW]
+    before = n[at.PREEMPTIONS]
     for column in range(len(shape)):
         shape[column] = 0.0
     preempted, first, decodes = False, rules.prefill == FIRST, 0
     if not first:
         preempted = grow(gpu, now_s, ask, state, rules)
-        decodes = n[DECODES]
-    joins = prefill(gpu, now_s, decodes, not preempted, ask, state, rules)
+        decodes = n[at.DECODES]
+    joins = prefill(gpu, now_s, decodes, not preempted, ask, lines, state, rules, decide, key)
     if first and shape[CHUNKS] == 0.0:
         grow(gpu, now_s, ask, state, rules)
-        decodes = n[DECODES]
+        decodes = n[at.DECODES]
     shape[N_DECODES] = decodes
-    shape[CONTEXT] = n[OFFSETS] + decodes * (n[STEP] + 1) if decodes > 0 else 0
-    return decodes, joins, n[PREEMPTIONS] - before
+    shape[CONTEXT] = n[at.OFFSETS] + decodes * (n[at.STEP] + 1) if decodes > 0 else 0
+    return decodes, joins, n[at.PREEMPTIONS] - before
 
 
 for _rare in (preempt, expire):

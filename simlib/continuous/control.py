@@ -15,23 +15,8 @@ from typing import Any
 import numpy as np
 
 from simlib.checks import InputError, check_choice, check_integer, check_number, check_probability
-from simlib.continuous.state import (
-    CAP,
-    DECODES,
-    NOW,
-    PARTIAL,
-    PENDING,
-    RESUMED,
-    ROOM,
-    SEATS,
-    SHARED,
-    STEP,
-    TICK,
-    USED,
-    Ask,
-    State,
-    StepRules,
-)
+from simlib.continuous import columns as at
+from simlib.continuous.state import Ask, State, StepRules, own
 from simlib.engine.shapes import CHUNKS, CONTEXT, LONGEST, N_DECODES, PREFILL, SHAPE
 from simlib.policies.batch_size import (
     B_LEAST,
@@ -375,35 +360,32 @@ def bound_by_memory(gpu: int, row: np.ndarray, settings: np.ndarray, state: Stat
     rule = settings[RULE]
     row[SEEN] = row[FINISHED]
     if rule == RELEASED:  # what those that run hold now; what has finished does not matter
-        row[SEEN], row[BLOCK_MEAN] = 1.0, max(n[USED] / n[SEATS], 1e-9)
+        row[SEEN], row[BLOCK_MEAN] = 1.0, max(n[at.USED] / n[at.SEATS], 1e-9)
         row[PROMPT_MEAN] = row[BLOCK_MEAN]
     if rule == ORIGINAL or row[SEEN] > 0.0:
         memory_bound(row, settings)
     if rule in (PRINTED, RELEASED):
-        row[B_MEM] = min(max(row[B_MEM], float(n[DECODES] if rule == PRINTED else n[SEATS])), settings[B_MOST])
+        row[B_MEM] = min(max(row[B_MEM], float(n[at.DECODES] if rule == PRINTED else n[at.SEATS])), settings[B_MOST])
 
 
 def tick(gpu: int, state: State, rules: StepRules) -> None:
     """Kernel: decide the GPU's cap on sequences, or its budget of tokens, until the next tick."""
     n, t, row = state.numbers[gpu], state.times[gpu], state.control[gpu]
     sla, memory = state.control_rules[0], state.control_rules[1]
-    n[TICK] = n[STEP] + int(sla[INTERVAL])
-    waiting = n[RESUMED] >= 0 or n[PARTIAL] >= 0
-    base = 0 if rules.routing == SHARED else gpu * rules.bins
-    for line in range(base, base + rules.bins):
-        waiting = waiting or state.length[line] > 0
+    n[at.TICK] = n[at.STEP] + int(sla[INTERVAL])
+    waiting = n[at.RESUMED] >= 0 or n[at.PARTIAL] >= 0 or state.numbers[own(gpu, rules), at.WAITING] > 0
     branch = 0
-    recent_steps(row, sla, 1 if rules.two and t[PENDING] > 0.0 and row[NEWEST_SEEN] > 0.0 else 0)
+    recent_steps(row, sla, 1 if rules.two and t[at.PENDING] > 0.0 and row[NEWEST_SEEN] > 0.0 else 0)
     recent_requests(row, sla)
     if sla[RULE] >= 0.0:
-        branch = sla_bound(row, sla, n[DECODES])
-    if memory[RULE] >= 0.0 and n[DECODES] > 0 and waiting:
+        branch = sla_bound(row, sla, n[at.DECODES])
+    if memory[RULE] >= 0.0 and n[at.DECODES] > 0 and waiting:
         bound_by_memory(gpu, row, memory, state)
     if sla[STEERS] == BUDGET:
-        n[CAP], n[ROOM] = int(row[B_MEM]), int(row[B_SLA])
+        n[at.CAP], n[at.ROOM] = int(row[B_MEM]), int(row[B_SLA])
     else:
-        n[CAP] = int(min(row[B_MEM], row[B_SLA]))
-    decide(n, t[NOW], row, branch, state.decisions[gpu])
+        n[at.CAP] = int(min(row[B_MEM], row[B_SLA]))
+    decide(n, t[at.NOW], row, branch, state.decisions[gpu])
 
 
 def decide(n: np.ndarray, now_s: float, row: np.ndarray, branch: int, decisions: np.ndarray) -> None:
@@ -423,9 +405,9 @@ def decide(n: np.ndarray, now_s: float, row: np.ndarray, branch: int, decisions:
         if ticks % int(row[STRIDE]) != 0:
             return
     kept_row = decisions[kept]
-    kept_row[0], kept_row[1], kept_row[2], kept_row[3] = now_s, min(n[CAP], n[ROOM]), row[B_MEM], row[B_SLA]
+    kept_row[0], kept_row[1], kept_row[2], kept_row[3] = now_s, min(n[at.CAP], n[at.ROOM]), row[B_MEM], row[B_SLA]
     kept_row[4], kept_row[5], kept_row[6], kept_row[7] = row[LOW], row[HIGH], row[TAU_MEAN], row[SIZE_MEAN]
-    kept_row[8], kept_row[9] = branch, n[SEATS]
+    kept_row[8], kept_row[9] = branch, n[at.SEATS]
     row[KEPT] += 1.0
 
 

@@ -8,35 +8,33 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from simlib.checks import InputError, check_integer
-from simlib.continuous import loop
+from simlib.continuous import classes, loop
+from simlib.continuous import columns as at
 from simlib.continuous.control import StepControl
 from simlib.continuous.settings import PREFILL, ROUTING, Continuous, needed_blocks
 from simlib.continuous.state import (
-    CAP,
-    DONE,
+    BY_CLASS,
     GAP_BINS,
     GAP_OCTAVES,
-    LAST_BIN,
+    IN_TURN,
     LOGGED,
-    NEWEST,
-    NOW,
-    NUMBERS,
-    PARTIAL,
-    RESUMED,
-    ROOM,
-    SAMPLE,
-    SAMPLE_GAP,
-    TIMES,
+    SHARED,
     Ask,
+    Lines,
     State,
     StepRules,
 )
+from simlib.continuous.stepped import stepped
 from simlib.engine import shapes
-from simlib.engine.compiled import compiled, is_compilable, is_worthwhile, until_done
-from simlib.policies import orders
+from simlib.engine.batches import DONE, no_key
+from simlib.engine.compiled import compiled, until_done
+from simlib.policies import bins
+from simlib.policies.plan import Order
 from simlib.requests.table import RequestTable
 
 SAMPLES = 1024  # at most, of each GPU's memory
+MORE_TO_COME = 2**62  # stands for the end of a line that a router deals to
+FIRST_COME = Order()
 
 
 def serve(
@@ -44,35 +42,19 @@ def serve(
 ) -> Served:
     """The step loop alone, first come, first served, for tables of which every request fits; it logs so many steps."""
     rules = rules_of(settings, law, gpus)
-    return served(table, law, gpus, rules, np.zeros(0, np.int32), backend, settings.control, log_steps)
+    outcome, found, _ = served(table, law, gpus, rules, FIRST_COME, backend, settings.control, log_steps)
+    if outcome != DONE:
+        raise InputError("latency: a step's time is negative or not finite (expected seconds >= 0)")
+    return found
 
 
-def backend_of(backend: str, law: Any, requests: int) -> str:
-    if backend == "stepped":
-        raise InputError("backend: 'stepped' (expected 'auto', 'compiled' or 'interpreted' for continuous batching)")
-    if backend == "interpreted" or (backend == "auto" and not is_worthwhile(requests)):
-        return "interpreted"
-    possible, why = is_compilable(law.law, loop.signatures().law)
-    if not possible and backend == "compiled":
-        raise InputError(f"backend: 'compiled' (the step law cannot be compiled: {why}; expected 'auto')")
-    return "compiled" if possible else "interpreted"
-
-
-def rules_of(
-    settings: Continuous,
-    law: Any,
-    gpus: int,
-    bins: int = 1,
-    selection: int = orders.OLDEST_BIN,
-    seats: int | None = None,
-    seconds_per_token: float = 0.0,
-    output_weight: float = 0.0,
-) -> StepRules:
+def rules_of(settings: Continuous, law: Any, gpus: int, order: Order = FIRST_COME) -> StepRules:
     """The settings as the loop reads them."""
     if settings.control is not None:
         settings.control.check(law, settings.max_seqs, settings.token_budget, settings.kv_tokens)
+    most = settings.max_seqs if order.at_once is None else order.at_once
     return StepRules(
-        seats=int(min(settings.max_seqs, settings.token_budget, settings.max_seqs if seats is None else seats)),
+        seats=int(min(settings.max_seqs, settings.token_budget, most)),
         blocks=settings.blocks,
         bits=settings.bits,
         watermark=int(settings.watermark * settings.blocks),
@@ -82,8 +64,9 @@ def rules_of(
         reserve=int(settings.reserve),
         whole=int(settings.whole_prompt or settings.reserve),
         routing=ROUTING.index(settings.routing if gpus > 1 else "round_robin"),
-        bins=bins,
-        selection=selection,
+        lines=1 if order.queues is None else len(order.queues.end),
+        asks=int(order.decide is not None),
+        keyed=int(order.key is not None),
         linear=int(law.linear),
         spread=int(law.spread),
         control=int(settings.control is not None),
@@ -91,8 +74,6 @@ def rules_of(
         reuse=int(settings.reuse),
         share=int(settings.share_cached),
         timeout_s=math.inf if settings.timeout_s is None else settings.timeout_s,
-        seconds_per_token=seconds_per_token,
-        output_weight=output_weight,
     )
 
 
@@ -107,42 +88,67 @@ def served(
     law: Any,
     gpus: int,
     rules: StepRules,
-    bin_of: np.ndarray,
+    order: Order,
     backend: str,
     control: StepControl | None = None,
     log_steps: int = 0,
-) -> Served:
-    """Serve all requests that a GPU's cache can hold."""
+) -> tuple[int, Served, Lines]:
+    """Serve all requests that a GPU's cache can hold: the outcome (`engine.batches`), times and totals, the lines."""
     fits = needed_blocks(table, rules.bits, rules.share) <= rules.blocks
-    keep = None if fits.all() else np.flatnonzero(fits)
-    kept = table if keep is None or len(keep) == 0 else table.rows(keep)
+    keep = None if fits.all() or not fits.any() else np.flatnonzero(fits)
+    kept = table if keep is None else table.rows(keep)
     predicted, cached = kept.predicted_output_tokens, kept.cached_prompt_tokens
     rules = rules._replace(seats=min(rules.seats, len(kept)), share=int(rules.share and cached is not None))
+    class_of = classes.assign(table, law, rules, gpus) if rules.routing == BY_CLASS else None
+
+    def of_kept(column: np.ndarray | None) -> np.ndarray:
+        """A column that is none of the table's."""
+        whole = np.zeros(0, np.int32) if column is None else column.astype(np.int32)
+        return whole if keep is None or column is None else whole[keep]
+
     none = np.zeros(0, np.int64)
     ask = Ask(
         arrival_s=kept.arrival_s,
         prompt_tokens=kept.prompt_tokens,
         output_tokens=kept.output_tokens,
         expected_tokens=kept.output_tokens if predicted is None else predicted,
+        predicted_tokens=none if predicted is None else predicted,
         cached_tokens=none if cached is None else cached,
-        bin_of=bin_of if keep is None or len(bin_of) == 0 else bin_of[keep],
+        line_of=of_kept(order.queues.of if rules.lines > 1 else None),
+        class_of=of_kept(class_of),
+        client_of=of_kept(order.client_of),
     )
     state = _state(ask, rules, gpus, log_steps, control)
-    run = loop.loop
-    kernel = law.law
-    if backend == "compiled":
-        kinds = loop.signatures()
-        run, kernel = compiled(run, kinds.loop), compiled(kernel, kinds.law)
-    if keep is None or len(keep) > 0:
-        outcome = until_done(run, ask, state, rules, kernel, law.params)
-        if outcome != DONE:
-            raise InputError("latency: a step's time is negative or not finite (expected seconds >= 0)")
+    lines = _lines(ask, rules, gpus, order)
+    outcome = WAYS[backend](ask, lines, state, rules, law, order) if fits.any() else DONE
     columns = (state.start_s, state.first_token_s, state.completion_s, state.gpu)
     if keep is not None:
         columns = tuple(_spread(column, keep, len(table)) for column in columns)
-    return Served(
-        *columns, state.numbers, state.times, state.gaps, state.series, state.steps, state.control, state.decisions
-    )
+    totals = (state.numbers, state.times, state.gaps, state.series, state.steps, state.control, state.decisions)
+    return outcome, Served(*columns, *totals), lines
+
+
+def interpreted(ask: Ask, lines: Lines, state: State, rules: StepRules, law: Any, order: Order) -> int:
+    """Run the loop as it stands, in plain Python."""
+    return until_done(loop.loop, ask, lines, state, rules, law.law, law.params, order.decide, order.key)
+
+
+def all_compiled(ask: Ask, lines: Lines, state: State, rules: StepRules, law: Any, order: Order) -> int:
+    """Run loop, law and rule compiled; the loop is so once, whatever it calls."""
+    kinds = loop.signatures()
+    rule = (compiled(order.decide or nobody, kinds.decide), compiled(order.key or no_key, kinds.key))
+    step = compiled(loop.loop, kinds.loop)
+    return until_done(step, ask, lines, state, rules, compiled(law.law, kinds.law), law.params, *rule)
+
+
+WAYS = {"compiled": all_compiled, "stepped": stepped, "interpreted": interpreted}
+
+
+def nobody(
+    now_s: float, gpu: int, waiting: shapes.Waiting, params: np.ndarray, memory: np.ndarray, note: np.ndarray
+) -> tuple[int, int]:
+    """Kernel where no rule is asked."""
+    return 0, 0
 
 
 def _spread(column: np.ndarray, keep: np.ndarray, rows: int) -> np.ndarray:
@@ -153,17 +159,17 @@ def _spread(column: np.ndarray, keep: np.ndarray, rows: int) -> np.ndarray:
 
 
 def _state(ask: Ask, rules: StepRules, gpus: int, log_steps: int, control: StepControl | None) -> State:
-    requests, lines = len(ask.arrival_s), rules.bins * gpus
-    numbers = np.zeros((gpus, len(NUMBERS)), np.int64)
-    for column in (PARTIAL, NEWEST, RESUMED, LAST_BIN):
+    requests = len(ask.arrival_s)
+    numbers = np.zeros((gpus, len(at.NUMBERS)), np.int64)
+    for column in (at.PARTIAL, at.NEWEST, at.RESUMED, at.REFUSED):
         numbers[:, column] = -1
-    numbers[:, CAP], numbers[:, ROOM] = rules.seats, rules.budget
+    numbers[:, at.CAP], numbers[:, at.ROOM] = rules.seats, rules.budget
     none = np.zeros((1, 1)), np.zeros((1, 1)), np.zeros((1, 1, 1))
     controllers = none if control is None else control.arrays(rules, gpus)
-    times = np.zeros((gpus, len(TIMES)))
-    times[:, NOW] = -math.inf
-    times[:, SAMPLE] = -math.inf
-    times[:, SAMPLE_GAP] = max((ask.arrival_s[-1] - ask.arrival_s[0]) / SAMPLES, 1e-3)
+    times = np.zeros((gpus, len(at.TIMES)))
+    times[:, at.NOW] = -math.inf
+    times[:, at.SAMPLE] = -math.inf
+    times[:, at.SAMPLE_GAP] = max((ask.arrival_s[-1] - ask.arrival_s[0]) / SAMPLES, 1e-3)
     real = np.zeros(1)
     return State(
         numbers=numbers,
@@ -177,9 +183,6 @@ def _state(ask: Ask, rules: StepRules, gpus: int, log_steps: int, control: StepC
         bits=real.view(np.int64),
         series=np.zeros((gpus, max(16, min(SAMPLES, 2**16 // gpus)), 4)),
         steps=np.zeros((gpus, log_steps, len(LOGGED))),
-        first=np.zeros(lines, np.int64),
-        last=np.zeros(lines, np.int64),
-        length=np.zeros(lines, np.int64),
         follows=np.empty(requests, np.int32),
         precedes=np.empty(requests, np.int32),
         done=np.zeros(requests, np.int32),
@@ -189,11 +192,44 @@ def _state(ask: Ask, rules: StepRules, gpus: int, log_steps: int, control: StepC
         start_s=np.full(requests, np.nan),
         first_token_s=np.full(requests, np.nan),
         completion_s=np.full(requests, np.nan),
-        counters=np.zeros(lines + 1),
         control=controllers[0],
         control_rules=controllers[1],
         decisions=controllers[2],
-        progress=np.zeros(1, np.int64),
+        progress=np.zeros(2, np.int64),
+    )
+
+
+def _lines(ask: Ask, rules: StepRules, gpus: int, order: Order) -> Lines:
+    """Nobody waits yet. Where a router looks at what GPUs have to do, nobody knows who will stand in which line."""
+    requests, rows = len(ask.arrival_s), 1 if rules.routing == SHARED else gpus
+    grid = rows, rules.lines
+    dealt = rows > 1 and rules.routing != IN_TURN
+    if dealt:
+        head, tail, end = np.zeros(grid, np.int64), np.zeros(grid, np.int64), np.full(grid, MORE_TO_COME)
+        start, room, places = np.zeros(grid, np.int64), np.zeros(grid, np.int64), np.empty(8 * requests, np.int64)
+    else:
+        queues = order.queues
+        if rows > 1 or queues is None or len(queues.of) != requests:
+            line_of = ask.line_of if len(ask.line_of) > 0 else np.zeros(requests, np.int64)
+            queues = bins.queues(np.arange(requests) % rows * rules.lines + line_of, rows * rules.lines)
+        head, tail, end = (column.reshape(grid).copy() for column in (queues.start, queues.start, queues.end))
+        start = room = np.zeros((0, 0), np.int64)
+        places = queues.order.copy() if rules.keyed else queues.order
+    memory = np.ascontiguousarray(order.memory, np.float64)
+    return Lines(
+        head=head,
+        tail=tail,
+        end=end,
+        order=places,
+        start=start,
+        room=room,
+        params=np.ascontiguousarray(order.params, np.float64),
+        memory=np.repeat(memory[None], rows, axis=0),
+        saved=memory.copy(),
+        note=np.zeros(order.notes),
+        given=np.zeros((rows, ask.client_of.max(initial=-1) + 1)),
+        answer=np.zeros(3, np.int64),
+        asked_s=np.zeros(1),
     )
 
 

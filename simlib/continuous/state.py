@@ -1,37 +1,42 @@
 """What the step loop of continuous batching works on: records of arrays, and the small kernels that keep them.
 
-A binary heap, a histogram of gaps, waiting lines and the list of those that run, as links between requests.
+A binary heap, a histogram of gaps, waiting lines, and the list of those that run as links between requests.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from simlib.continuous import columns as at
 from simlib.engine.shapes import SHAPE
-
-if TYPE_CHECKING:
-    from simlib.requests.table import RequestTable
+from simlib.requests.table import RequestTable
 
 
 class Ask(NamedTuple):
-    """What is asked: the table's columns, and the bin of each request.
+    """What is asked: the table's columns, and where each request stands.
 
-    `expected_tokens` are the outputs that a router reckons with; no `cached_tokens` and no `bin_of`: all are 0. Where
-    GPUs are dedicated to classes, `bin_of` is ``class * bins + bin``.
+    `expected_tokens` are the outputs that a router reckons with, the true ones without predictions; no
+    `predicted_tokens`, `cached_tokens`, `line_of`, `class_of` or `client_of`: all are 0.
     """
 
     arrival_s: np.ndarray
     prompt_tokens: np.ndarray
     output_tokens: np.ndarray
     expected_tokens: np.ndarray
+    predicted_tokens: np.ndarray
     cached_tokens: np.ndarray
-    bin_of: np.ndarray
+    line_of: np.ndarray
+    class_of: np.ndarray
+    client_of: np.ndarray
 
 
 class StepRules(NamedTuple):
-    """The settings of `settings.Continuous` as the loop reads them; memory in blocks of ``1 << bits`` tokens."""
+    """The settings of `settings.Continuous` as the loop reads them; memory in blocks of ``1 << bits`` tokens.
+
+    `lines` is how many a GPU has, or all GPUs together; `asks` and `keyed`: whether there is a rule to ask, and a key.
+    """
 
     seats: int
     blocks: int
@@ -43,8 +48,9 @@ class StepRules(NamedTuple):
     reserve: int
     whole: int
     routing: int
-    bins: int
-    selection: int
+    lines: int
+    asks: int
+    keyed: int
     linear: int
     spread: int
     control: int
@@ -52,23 +58,45 @@ class StepRules(NamedTuple):
     reuse: int
     share: int
     timeout_s: float
-    seconds_per_token: float = 0.0
-    output_weight: float = 0.0
 
 
 FIRST, MIXED, CHUNKED = range(3)
-SHARED, ROUND_ROBIN, LEAST_TOKENS, LEAST_REQUESTS, BY_CLASS = range(5)
+SHARED, IN_TURN, LEAST_TOKENS, LEAST_REQUESTS, BY_CLASS = range(5)
+
+
+class Lines(NamedTuple):
+    """Who waits where, a row a GPU or one for all that share their lines, and what the policy's rule reads and keeps.
+
+    As in `shapes.Waiting`, line q of a row holds ``order[head[q]:tail[q]]``, oldest first. A line of which nobody knows
+    who will join it, because a router deals, has the room ``order[start[q]:room[q]]`` (`more_room`). `saved` is the
+    memory before the rule was asked, `given` the tokens of each client's requests that were admitted, `asked_s` when it
+    was asked last, `answer` what it said out of range, and `BAD_DECISION`.
+    """
+
+    head: np.ndarray
+    tail: np.ndarray
+    end: np.ndarray
+    order: np.ndarray
+    start: np.ndarray
+    room: np.ndarray
+    params: np.ndarray
+    memory: np.ndarray
+    saved: np.ndarray
+    note: np.ndarray
+    given: np.ndarray
+    answer: np.ndarray
+    asked_s: np.ndarray
 
 
 class State(NamedTuple):
     """Where the run stands: a row a GPU of whole numbers, times and notes; a row a request of times and links.
 
-    `follows` links the requests of a waiting list and, with `precedes`, those that run, by admission. `heap` holds
-    ``decode step of the end << 32 | request``. `growth[gpu, r]` counts sequences that need a block at the decode
+    `precedes` and `follows` link those that run, by admission; `follows` links those that wait to be resumed. `heap`
+    holds ``decode step of the end << 32 | request``. `growth[gpu, r]` counts sequences that need a block at the decode
     steps r modulo a block. `gaps` is a histogram of the times between tokens; `real` and `bits` are one number, as a
     float and as its bits. `place` and `filled` are of sequences that lost their memory, where blocks are used again:
-    see `kept`. `counters` has the tokens that each waiting list was given, where shares are fair; the next
-    three are `control`'s. `progress` counts the requests that have arrived.
+    see `kept`. `control`, `control_rules` and `decisions` are `control`'s. `progress` counts the requests that have
+    arrived, and the places of `Lines.order` that are given out.
     """
 
     numbers: np.ndarray
@@ -82,9 +110,6 @@ class State(NamedTuple):
     bits: np.ndarray
     series: np.ndarray
     steps: np.ndarray
-    first: np.ndarray
-    last: np.ndarray
-    length: np.ndarray
     follows: np.ndarray
     precedes: np.ndarray
     done: np.ndarray
@@ -94,87 +119,13 @@ class State(NamedTuple):
     start_s: np.ndarray
     first_token_s: np.ndarray
     completion_s: np.ndarray
-    counters: np.ndarray
     control: np.ndarray
     control_rules: np.ndarray
     decisions: np.ndarray
     progress: np.ndarray
 
 
-NUMBERS = (
-    "decodes",
-    "offsets",
-    "step",
-    "seats",
-    "used",
-    "partial",
-    "computed",
-    "newest",
-    "resumed",
-    "due_seats",
-    "due_blocks",
-    "due_tokens",
-    "later_seats",
-    "later_blocks",
-    "later_tokens",
-    "requests",
-    "tokens",
-    "last_bin",
-    "fresh",
-    "active",
-    "sampled",
-    "stored",
-    "steps",
-    "sum_decodes",
-    "sum_prefill",
-    "sum_context",
-    "preemptions",
-    "recomputed",
-    "peak",
-    "abandoned",
-    "cap",
-    "room",
-    "tick",
-    "freed",
-)
-(
-    DECODES,
-    OFFSETS,
-    STEP,
-    SEATS,
-    USED,
-    PARTIAL,
-    COMPUTED,
-    NEWEST,
-    RESUMED,
-    DUE_SEATS,
-    DUE_BLOCKS,
-    DUE_TOKENS,
-    LATER_SEATS,
-    LATER_BLOCKS,
-    LATER_TOKENS,
-    REQUESTS,
-    TOKENS,
-    LAST_BIN,
-    FRESH,
-    ACTIVE,
-    SAMPLED,
-    STORED,
-    STEPS,
-    SUM_DECODES,
-    SUM_PREFILL,
-    SUM_CONTEXT,
-    PREEMPTIONS,
-    RECOMPUTED,
-    PEAK,
-    ABANDONED,
-    CAP,
-    ROOM,
-    TICK,
-    FREED,
-) = range(len(NUMBERS))
-TIMES = ("now_s", "pending_s", "since_s", "busy_s", "seat_s", "spread_tokens", "sample_s", "sample_gap_s")
-NOW, PENDING, SINCE, BUSY, SEAT_TIME, SPREAD, SAMPLE, SAMPLE_GAP = range(len(TIMES))
+ARRIVED, POOL = range(2)
 LOGGED = ("start_s", "time_s", "steps", "blocks", "seats", *SHAPE)  # the shape of the first one of a row's steps
 
 REQUEST_MASK = (1 << 32) - 1
@@ -182,7 +133,6 @@ GAP_BITS, GAP_LOW, GAP_OCTAVES = 9, -20, 32
 GAP_BINS = 1 << GAP_BITS  # an octave, from 2 ** (GAP_LOW - 1) s
 GAP_SHIFT = 52 - GAP_BITS  # a float: sign, 11 bits of exponent, 52 of fraction
 GAP_FIRST = (1022 + GAP_LOW) << GAP_BITS
-DONE, BAD_TIME = range(2)
 
 
 def blocks_of(tokens: int, bits: int) -> int:
@@ -218,10 +168,10 @@ def kept(request: int, gpu: int, state: State, rules: StepRules) -> int:
     """Blocks of its own, from the first, in which a sequence that lost its memory still finds what it wrote.
 
     Free blocks are given out in the order in which they became free, a sequence's last block first. `FREED` counts
-    those that ever did, so that ``FREED + USED`` is how far the giving out has come; its blocks end at `place`.
+    those that ever did, so that ``at.FREED + at.USED`` is how far the giving out has come; its blocks end at `place`.
     """
     n = state.numbers[gpu]
-    return min(max(state.place[request] - n[FREED] - n[USED], 0), state.filled[request])
+    return min(max(state.place[request] - n[at.FREED] - n[at.USED], 0), state.filled[request])
 
 
 def push(heap: np.ndarray, size: int, value: int) -> None:
@@ -288,45 +238,66 @@ def unlink(request: int, n: np.ndarray, state: State) -> None:
     if after >= 0:
         state.precedes[after] = before
     else:
-        n[NEWEST] = before
+        n[at.NEWEST] = before
 
 
-def append(line: int, request: int, state: State) -> None:
-    """Let a request join the end of a waiting list."""
-    state.follows[request] = -1
-    if state.length[line] == 0:
-        state.first[line] = request
-    else:
-        state.follows[state.last[line]] = request
-    state.last[line] = request
-    state.length[line] += 1
+def own(gpu: int, rules: StepRules) -> int:
+    """The row of `Lines` that a GPU takes from, and of the GPU that counts who waits there."""
+    return 0 if rules.routing == SHARED else gpu
 
 
-def lift(line: int, base: int, bins: int, state: State) -> None:
-    """A client of whom nobody waits is back: no counter below the least of those that wait, or who was served last."""
-    level, found = state.counters[len(state.counters) - 1], False
-    for other in range(base, base + bins):
-        if state.length[other] > 0:
-            level = min(level, state.counters[other]) if found else state.counters[other]
-            found = True
-    state.counters[line] = max(state.counters[line], level)
+def join(row: int, line: int, request: int, lines: Lines, state: State) -> None:
+    """Let a request join the end of a line."""
+    if len(lines.room) > 0:  # it may be any request
+        if lines.tail[row, line] == lines.room[row, line]:
+            more_room(row, line, lines.head, lines.tail, lines.order, lines.start, lines.room, state.progress)
+        lines.order[lines.tail[row, line]] = request
+    lines.tail[row, line] += 1
+    state.numbers[row, at.WAITING] += 1
+    state.numbers[row, at.EVENTS] += 1
 
 
-def leave(line: int, state: State) -> None:
-    """Take the first request of a waiting list away."""
-    state.first[line] = state.follows[state.first[line]]
-    state.length[line] -= 1
+def more_room(
+    row: int,
+    line: int,
+    head: np.ndarray,
+    tail: np.ndarray,
+    order: np.ndarray,
+    start: np.ndarray,
+    room: np.ndarray,
+    progress: np.ndarray,
+) -> None:
+    """Move a line to the beginning of its room or, if it fills half of that, into a new one, twice as large.
+
+    A line of at most w has had rooms of less than 8 w places in all, and each place was paid for by an arrival.
+    """
+    first, waiting, places = head[row, line], tail[row, line] - head[row, line], room[row, line] - start[row, line]
+    if 2 * waiting >= places:
+        places = max(2 * places, 4)
+        start[row, line] = progress[POOL]
+        progress[POOL] += places
+    for place in range(waiting):
+        order[start[row, line] + place] = order[first + place]
+    head[row, line], tail[row, line] = start[row, line], start[row, line] + waiting
+    room[row, line] = start[row, line] + places
 
 
-def settle(n: np.ndarray) -> None:
-    """What has ended leaves its seat and its memory."""
-    n[SEATS] -= n[DUE_SEATS]
-    n[REQUESTS] -= n[DUE_SEATS]
-    n[USED] -= n[DUE_BLOCKS]
-    n[TOKENS] -= n[DUE_TOKENS]
-    n[FREED] += n[DUE_BLOCKS]
-    n[DUE_SEATS] = n[DUE_BLOCKS] = n[DUE_TOKENS] = 0
+def leave(row: int, line: int, count: int, lines: Lines, state: State) -> None:
+    """Take the first ones of a line away."""
+    lines.head[row, line] += count
+    state.numbers[row, at.WAITING] -= count
 
 
-for _rare_or_long in (push, take, spread_gaps, lift):  # copies would be compiled for minutes, and gain nothing
+def settle(n: np.ndarray, owner: np.ndarray) -> None:
+    """What has ended leaves its seat and its memory; an event to all that share its lines."""
+    owner[at.EVENTS] += n[at.DUE_SEATS]
+    n[at.SEATS] -= n[at.DUE_SEATS]
+    n[at.REQUESTS] -= n[at.DUE_SEATS]
+    n[at.USED] -= n[at.DUE_BLOCKS]
+    n[at.TOKENS] -= n[at.DUE_TOKENS]
+    n[at.FREED] += n[at.DUE_BLOCKS]
+    n[at.DUE_SEATS] = n[at.DUE_BLOCKS] = n[at.DUE_TOKENS] = 0
+
+
+for _rare_or_long in (push, take, spread_gaps, more_room):  # copies would be compiled for minutes, and gain nothing
     _rare_or_long.inlined = False

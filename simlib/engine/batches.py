@@ -20,7 +20,7 @@ import numpy as np
 
 from simlib.engine.borrowed import borrowed, pointer_to, uncounted
 from simlib.engine.compiled import MORE, bound, called, compiled, is_own, one_at_a_time, until_done
-from simlib.engine.shapes import BATCH_COLUMNS, BLOCK_BITS, BLOCK_TOKENS, Waiting
+from simlib.engine.shapes import BATCH_COLUMNS, BLOCK_BITS, BLOCK_TOKENS, Request, Waiting
 
 SIZE, MAX_PROMPT, SUM_PROMPT, MAX_OUTPUT, SUM_OUTPUT, MAX_TOTAL, SQUARES, BLOCKS, GIVEN, NUMBER, GPU, SERVICE = range(
     12
@@ -28,12 +28,13 @@ SIZE, MAX_PROMPT, SUM_PROMPT, MAX_OUTPUT, SUM_OUTPUT, MAX_TOTAL, SQUARES, BLOCKS
 
 
 class Job(NamedTuple):
-    """What is to be served: the table's lengths, the queue of each request, the token capacity of a GPU."""
+    """What is to be served: lengths, each request's queue and (where a key is asked) client, a GPU's token capacity."""
 
     prompt_tokens: np.ndarray
     output_tokens: np.ndarray
     given_s: np.ndarray
     queue_of: np.ndarray
+    client_of: np.ndarray
     capacity_tokens: np.ndarray
 
 
@@ -54,14 +55,17 @@ class Batches(NamedTuple):
 class State(NamedTuple):
     """Where the run stands: the clock, when each GPU ends (inf: idle), the batch that each one runs or ran last.
 
-    `note` is what the policy notes at the decision at hand; `progress` counts the requests that have arrived and that
-    were taken, and the batches.
+    `note` is what the policy notes at the decision at hand, `answer` a decision out of range. `given` counts the tokens
+    of each client's requests that were taken, where a key is asked; `progress` counts the requests that have arrived
+    and that were taken, and the batches.
     """
 
     now_s: np.ndarray
     end_s: np.ndarray
     running: np.ndarray
     note: np.ndarray
+    answer: np.ndarray
+    given: np.ndarray
     progress: np.ndarray
 
 
@@ -114,6 +118,36 @@ def take(
     return size
 
 
+def bring_forward(
+    queue: int, size: int, now_s: float, seen: Waiting, job: Job, state: State, key: Any, params: Any, memory: Any
+) -> None:
+    """Let those with the least keys, of equal ones the oldest, be first in a queue: as many as will be taken."""
+    tokens, head, order = 0, seen.head[queue], seen.order
+    for first in range(head, min(head + size, seen.tail[queue])):
+        best, least = first, math.inf
+        for place in range(first, seen.tail[queue]):
+            request = order[place]
+            predicted = seen.predicted_output_tokens[request] if len(seen.predicted_output_tokens) > 0 else 0
+            record = Request(request, seen.arrival_s[request], seen.prompt_tokens[request], predicted)
+            value = key(now_s, record, state.given[job.client_of[request]], params, memory)
+            if value < least:
+                best, least = place, value
+        request = order[best]
+        tokens += job.prompt_tokens[request] + job.output_tokens[request]
+        if tokens > job.capacity_tokens[0]:
+            return
+        for place in range(best, first, -1):  # those before it keep their order
+            order[place] = order[place - 1]
+        order[first] = request
+        predicted = seen.predicted_output_tokens[request] if len(seen.predicted_output_tokens) > 0 else 0
+        state.given[job.client_of[request]] += seen.prompt_tokens[request] + predicted
+
+
+def no_key(now_s: float, request: Request, given_to_client: float, params: np.ndarray, memory: np.ndarray) -> float:
+    """Kernel where none is asked."""
+    return 0.0
+
+
 def next_instant(end_s: np.ndarray, arrival_s: float) -> float:
     """When the next batch ends or, if a GPU is idle to notice, the next request arrives; inf for neither."""
     now_s, idle = math.inf, False
@@ -129,6 +163,7 @@ def loop(
     job: Job,
     batches: Batches,
     decide: Callable[..., tuple[int, int]],
+    key: Callable[..., float],
     learn: Callable[..., None],
     law: Callable[..., float],
     params: np.ndarray,
@@ -141,7 +176,7 @@ def loop(
     arrival_s, head, tail, order = seen.arrival_s, seen.head, seen.tail, seen.order
     end_s, running, note, progress = state.end_s, state.running, state.note, state.progress
     places = order.view(np.uint64)  # unsigned: no check, at every look-up, whether to count from the end
-    prompts, outputs, given_s, queue_of, capacity_tokens = job
+    prompts, outputs, given_s, queue_of, _, capacity_tokens = job
     start_s, service_s, sizes, gpus, queues, max_prompt, sum_prompt, notes, batch_of = batches
     arrived, taken, started = int(progress[ARRIVED]), int(progress[TAKEN]), int(progress[STARTED])
     pause = taken + WORK
@@ -163,6 +198,7 @@ def loop(
                     note[column] = 0.0
                 queue, size = decide(now_s, gpu, seen, params, memory, note)
                 if queue < 0 or queue >= len(head) or (size < 0 and tail[queue] == head[queue]):
+                    state.answer[0], state.answer[1] = queue, size
                     return BAD_DECISION
                 if size == 0 or tail[queue] == head[queue]:
                     break
@@ -173,6 +209,8 @@ def loop(
                     head[queue] = last
                     taken += last - first
                     continue
+                if len(state.given) > 0:
+                    bring_forward(queue, size, now_s, seen, job, state, key, params, memory)
                 batch = running[gpu]
                 batch[GPU] = gpu
                 size = take(
@@ -198,7 +236,10 @@ def loop(
             return MORE
 
 
+bring_forward.inlined = False
+
 decide: Any = None  # a policy's kernels and a law, bound to `loop_of` when it is compiled
+key: Any = None
 learn: Any = None
 law: Any = None
 
@@ -213,14 +254,14 @@ def loop_of(
     law_params: np.ndarray,
 ) -> int:
     """Kernel: the event loop with one policy and one law compiled into it, in two thirds of the time."""
-    return loop(state, waiting, job, batches, decide, learn, law, params, memory, law_params)
+    return loop(state, waiting, job, batches, decide, key, learn, law, params, memory, law_params)
 
 
 def interpreted(
     state: State, waiting: Waiting, job: Job, batches: Batches, plan: Any, law: Any, law_params: Any
 ) -> int:
     """Run the loop as it stands, in plain Python."""
-    kernels, numbers = (plan.decide, plan.learn, law), (plan.params, plan.memory, law_params)
+    kernels, numbers = (plan.decide, plan.key, plan.learn, law), (plan.params, plan.memory, law_params)
     return until_done(loop, state, waiting, job, batches, *kernels, *numbers)
 
 
@@ -230,11 +271,11 @@ def all_compiled(
     """Run the loop, the policy and the law compiled: the package's own into the loop, a user's beside it."""
     kinds, arrays = signatures(), (state, waiting, job, batches)
     numbers = (_floats(plan.params, 1), _floats(plan.memory, 2), _floats(law_params, 1))
-    if is_own(plan.decide) and is_own(plan.learn) and is_own(law):
-        whole = bound(loop_of, decide=plan.decide, learn=plan.learn, law=law)
-        return until_done(called(whole, kinds.loop_of), *arrays, *numbers)
-    kernels = (compiled(plan.decide, kinds.decide), compiled(plan.learn, kinds.learn), compiled(law, kinds.law))
-    return until_done(called(loop, kinds.loop), *arrays, *kernels, *numbers)
+    kernels = {"decide": plan.decide, "key": plan.key or no_key, "learn": plan.learn, "law": law}
+    if all(map(is_own, kernels.values())):
+        return until_done(called(bound(loop_of, **kernels), kinds.loop_of), *arrays, *numbers)
+    passed = (compiled(kernel, getattr(kinds, name)) for name, kernel in kernels.items())
+    return until_done(called(loop, kinds.loop), *arrays, *passed, *numbers)
 
 
 def _floats(numbers: np.ndarray, dimensions: int) -> np.ndarray:
@@ -254,7 +295,7 @@ def serve(
     Parameters
     ----------
     plan : policies.plan.Plan
-        `decide`, `learn`, `params`, `memory` and the names of the notes.
+        `decide`, `key`, `learn`, `params`, `memory` and the names of the notes.
     way : callable
         `interpreted`, `all_compiled` or `stepped.stepped`: everything in plain Python; everything compiled; the loop
         compiled, policy and law in plain Python.
@@ -268,12 +309,14 @@ def serve(
     state : State
         Where the run ended.
     """
-    requests = len(waiting.arrival_s)
+    requests, plan = len(waiting.arrival_s), plan._replace(memory=plan.memory.copy())
     state = State(
         now_s=np.full(1, -math.inf),
         end_s=np.full(gpus, math.inf),
         running=np.zeros((gpus, len(BATCH_COLUMNS))),
         note=np.zeros(len(plan.notes)),
+        answer=np.zeros(2, np.int64),
+        given=np.zeros(job.client_of.max(initial=-1) + 1),
         progress=np.zeros(3, np.int64),
     )
     batches = Batches(
@@ -308,18 +351,21 @@ def signatures() -> SimpleNamespace:
 
     ints, floats, table = types.int64[::1], types.float64[::1], types.float64[:, ::1]
     waiting = types.NamedTuple([ints] * 4 + [floats] + [ints] * 2, Waiting)
-    job = types.NamedTuple([ints, ints, floats, ints, ints], Job)
+    job = types.NamedTuple([ints, ints, floats, ints, types.int32[::1], ints], Job)
     batches = types.NamedTuple([floats, floats, ints, ints, ints, floats, floats, table, ints], Batches)
-    state = types.NamedTuple([floats, floats, table, floats, ints], State)
+    state = types.NamedTuple([floats, floats, table, floats, ints, floats, ints], State)
     decide = types.UniTuple(types.int64, 2)(types.float64, types.int64, pointer_to(waiting), floats, table, floats)
+    request = types.NamedTuple([types.int64, types.float64, types.int64, types.int64], Request)
+    key = types.float64(types.float64, request, types.float64, floats, table)
     learn = types.void(types.float64, types.int64, floats, floats, table)
     law = types.float64(floats, floats)
-    decides, learns, times = (types.FunctionType(s) for s in (decide, learn, law))
+    kernels = (types.FunctionType(s) for s in (decide, key, learn, law))
     arrays, numbers = (state, waiting, job, batches), (floats, table, floats)
     return SimpleNamespace(
         decide=decide,
+        key=key,
         learn=learn,
         law=law,
-        loop=types.int64(*arrays, decides, learns, times, *numbers),
+        loop=types.int64(*arrays, *kernels, *numbers),
         loop_of=types.int64(*arrays, *numbers),
     )

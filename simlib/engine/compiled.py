@@ -143,15 +143,29 @@ def _is_compilable(function: FunctionType, signature: _Held, surroundings: tuple
 
 @functools.lru_cache(maxsize=256)
 def _compiled(function: FunctionType, signature: _Held, surroundings: tuple) -> Callable[..., Any]:
-    twin = _twin(function, {})
-    if signature.value is not None:
-        twin.compile(signature.value)
+    twin, wanted = _twin(function, {}), signature.value
+    if wanted is not None:
+        twin.compile(wanted if is_own(function) else wanted.args)
+        if _answers(twin, wanted) != wanted.return_type:  # a user's function: see what it answers with
+            twin = _twin(function, {})
+            twin.compile(wanted)
         twin.disable_compile()
         # Passed to another kernel, a twin and its address are looked up in each call: dearer than serving ten requests.
-        result = twin.get_compile_result(signature.value)
+        result = twin.get_compile_result(wanted)
         result.library.get_pointer_to_function = functools.cache(result.library.get_pointer_to_function)
         twin.get_compile_result = lambda _: result
     return twin
+
+
+def _answers(twin: Any, wanted: Any) -> Any:
+    """The type that a twin returns; TypeError if numba would cut it to what is wanted, 1.5 to 1."""
+    from numba.core.registry import cpu_target
+    from numba.core.typeconv import Conversion
+
+    found = twin.overloads[wanted.args].signature.return_type
+    if cpu_target.typing_context.can_convert(found, wanted.return_type) == Conversion.unsafe:
+        raise TypeError(f"it answers with {found}, not with {wanted.return_type}")
+    return found
 
 
 def _twin(value: Any, made: dict[FunctionType, Any], within_ours: bool = False) -> Any:

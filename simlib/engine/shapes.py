@@ -11,8 +11,9 @@ class Waiting(NamedTuple):
     """What a policy may look at: who waits in which queue.
 
     Queue q holds the requests ``order[head[q]:tail[q]]``, oldest first; ``tail[q] - head[q]`` wait. Once
-    ``tail[q] == end[q]`` no more will ever arrive in it. Columns are indexed by request; true output lengths are not
-    among them.
+    ``tail[q] == end[q]`` no more will ever arrive in it; where a router looks at what GPUs have to do, that is known
+    with the last arrival. Columns are indexed by request; without predictions `predicted_output_tokens` is empty. True
+    output lengths are not among them.
     """
 
     head: np.ndarray
@@ -22,6 +23,15 @@ class Waiting(NamedTuple):
     arrival_s: np.ndarray
     prompt_tokens: np.ndarray
     predicted_output_tokens: np.ndarray
+
+
+class Request(NamedTuple):
+    """What a policy's `key` may look at of a request; without predictions `predicted_output_tokens` is 0."""
+
+    index: int
+    arrival_s: float
+    prompt_tokens: int
+    predicted_output_tokens: int
 
 
 # A batch as the law and the policy's `learn` see it: one row of floats, by these columns. `given_s` is the largest

@@ -169,7 +169,8 @@ def queues(queue_of: np.ndarray, count: int) -> Queues:
     """
     end = np.cumsum(np.bincount(queue_of, minlength=count))
     # numpy sorts short integers in linear time; one queue is in order as it is.
-    order = np.arange(len(queue_of)) if count == 1 else np.argsort(queue_of.astype(np.int16), kind="stable")
+    short = np.int16 if count <= 2**15 else np.int64
+    order = np.arange(len(queue_of)) if count == 1 else np.argsort(queue_of.astype(short), kind="stable")
     return Queues(np.ascontiguousarray(queue_of, np.int64), order, end - np.diff(end, prepend=0), end)
 
 

@@ -2,7 +2,8 @@
 
 A policy puts each request into a queue when the run is prepared, and answers one question of the engine: an idle GPU
 asks, which queue, and how many of its oldest requests (0: wait; -n: turn n away). FIFO means arrival order, always;
-ties are broken by table order. Policies differ in data (`Plan`) and in two kernels, `decide` and `learn`, alone.
+ties are broken by table order. Policies differ in data (`Plan`) and in kernels alone: `order` says which queue, for
+both engines (`orders`), `decide` adds the size of a batch, `learn` sees what became of it.
 """
 
 from __future__ import annotations
@@ -10,29 +11,32 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from simlib.checks import check_choice, check_integer, check_number, check_type
+from simlib.engine.compiled import bound
 from simlib.engine.shapes import Waiting
 from simlib.policies.batch_size import NOTES, PARAMS, Rules, observe, target
 from simlib.policies.bins import MAX_BINS, Queues
 from simlib.policies.optimal_bins import sizes_of
-from simlib.policies.orders import select
-from simlib.policies.plan import SELECTIONS, Plan, binned, check_bounds, one_queue
+from simlib.policies.orders import BY_NAME
+from simlib.policies.plan import SELECTIONS, Order, Plan, binned, check_bounds, one_queue
 from simlib.requests.table import RequestTable
 
-# After the batching rules' numbers: how the bin is chosen, and how many requests of each bin are looked at. In memory:
-# one row a controller, and in the last row the round robin's pointer.
-SELECTION, CANDIDATES = PARAMS, PARAMS + 1
+# After the batching rules' numbers: how many requests of each bin are looked at. In memory: one row a controller, and
+# the last row is the order's.
+CANDIDATES = PARAMS
+
+order: Any = None  # one of `orders`, bound to `decide_dynamic`
 
 
 def decide_dynamic(
     now_s: float, gpu: int, waiting: Waiting, params: np.ndarray, memory: np.ndarray, note: np.ndarray
 ) -> tuple[int, int]:
-    """Kernel of the dynamic policies: choose a bin, then as many as ``min(b_mem, b_sla)`` allows."""
-    queue = select(waiting, params[SELECTION], memory)
+    """Kernel of the dynamic policies: the bin that is next, then as many as ``min(b_mem, b_sla)`` allows."""
+    queue, _ = order(now_s, gpu, waiting, params, memory, note)
     size = target(memory[controller_of(gpu, memory)], params, note)
     return queue, min(size, int(params[CANDIDATES + queue]))
 
@@ -115,11 +119,6 @@ class MultiBinDynamic:
         if self.batch_sizes is not None:
             sizes_of(self.batch_sizes, self.k_bins, "batch_sizes")
 
-    @property
-    def step_rules(self) -> dict[str, int]:
-        """What continuous batching takes from it (`state.StepRules`): how the next bin is chosen."""
-        return {"selection": SELECTIONS.index(self.bin_select)}
-
     def plan(self, table: RequestTable, gpus: int) -> Plan:
         """Prepare a run: bins from the table's own predictions."""
         as_original = isinstance(self.bounds, str) and _rules(self.variant).variant == "original"
@@ -138,22 +137,24 @@ def _dynamic_plan(
     caps: tuple[int, ...] | None,
 ) -> Plan:
     rules = _rules(policy.variant)
-    params, memory = _at_start(rules, policy.d_sla, gpus, bin_select, len(queues.end), caps)
+    params, memory = _at_start(rules, policy.d_sla, gpus, len(queues.end), caps)
+    selects = BY_NAME[bin_select]
     return Plan(
         queues,
-        decide_dynamic,
+        bound(decide_dynamic, order=selects),
         learn_dynamic,
         params.copy(),
         memory.copy(),
         notes=NOTES,
         capacity_tokens=rules.memory.capacity_tokens,
         edges=edges,
+        order=Order(queues, selects) if len(queues.end) > 1 else Order(),
     )
 
 
 @functools.lru_cache(maxsize=256)
 def _at_start(
-    rules: Rules, d_sla: float, gpus: int, bin_select: str, bins: int, caps: tuple[int, ...] | None
+    rules: Rules, d_sla: float, gpus: int, bins: int, caps: tuple[int, ...] | None
 ) -> tuple[np.ndarray, np.ndarray]:
     """The kernels' numbers and their memory before the first decision; made once for the runs of a sweep."""
     candidates = rules.candidates if rules.variant == "original" else rules.b_max
@@ -161,7 +162,7 @@ def _at_start(
     memory = np.zeros(((1 if rules.pooled else gpus) + 1, len(controller)))
     memory[:-1] = controller
     looked_at = [candidates] * bins if caps is None else [min(candidates, cap) for cap in caps]
-    params = np.array([*rules.params(d_sla).tolist(), SELECTIONS.index(bin_select), *looked_at], np.float64)
+    params = np.array([*rules.params(d_sla).tolist(), *looked_at], np.float64)
     return params, memory
 
 

@@ -1,6 +1,6 @@
 """Early rejection: dynamic batches that do not serve whoever is late already.
 
-Beside `dynamic`, whose dynamic policies it extends. A request whose wait and expected service together exceed the
+A request whose wait and expected service together exceed the
 deadline is turned away: it would be late anyhow, and its time goes to those that can be in time. It counts as late.
 """
 
@@ -13,6 +13,7 @@ import numpy as np
 
 from simlib.checks import check_number
 from simlib.engine.batches import MAX_TOTAL, SERVICE
+from simlib.engine.compiled import bound
 from simlib.engine.shapes import Waiting
 from simlib.policies.batch_size import Rules
 from simlib.policies.dynamic import MultiBinDynamic, decide_dynamic, learn_dynamic
@@ -95,7 +96,6 @@ class EarlyRejection:
     name: ClassVar[str] = "early_rejection"
     work_conserving: ClassVar[bool] = True
     needs_predictions: ClassVar[bool] = True
-    batches_only: ClassVar[bool] = True  # an engine's clients leave by themselves: `settings.Continuous.timeout_s`
 
     def __post_init__(self) -> None:
         check_number("margin", self.margin, 0.0, 1e6)
@@ -109,4 +109,6 @@ class EarlyRejection:
         """Prepare a run."""
         plan = self._base().plan(table, gpus)
         params = np.append(plan.params, [self.d_sla, self.margin, self.company])
-        return plan._replace(decide=decide_early, learn=learn_early, params=params)
+        decide = bound(decide_early, decide_dynamic=plan.decide)
+        # No order: under continuous batching clients leave by themselves, `settings.Continuous.timeout_s`.
+        return plan._replace(decide=decide, learn=learn_early, params=params, order=None)

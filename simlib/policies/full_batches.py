@@ -12,8 +12,8 @@ from simlib.checks import check_integer
 from simlib.engine.shapes import Waiting
 from simlib.policies import bins
 from simlib.policies.optimal_bins import sizes_of
-from simlib.policies.orders import OLDEST, select
-from simlib.policies.plan import Plan, binned, check_bounds, learn_nothing
+from simlib.policies.orders import oldest_head
+from simlib.policies.plan import Order, Plan, binned, check_bounds, learn_nothing
 from simlib.requests.table import RequestTable
 
 
@@ -31,7 +31,7 @@ def decide_fixed(
             if best < 0 or last < best_last:
                 best, best_last = queue, last
     if best < 0 and open_queues == 0:
-        best = select(waiting, float(OLDEST), memory)
+        best, _ = oldest_head(now_s, gpu, waiting, params, memory, note)
     return (best, int(params[best])) if best >= 0 else (0, 0)
 
 
@@ -70,4 +70,5 @@ class MultiBinFixed:
         sizes = sizes_of(self.batch_size, self.k_bins)
         edges, queues = binned(table, self.bounds, self.k_bins, sizes)
         params = np.array(sizes, dtype=np.float64)
-        return Plan(queues, decide_fixed, learn_nothing, params, np.zeros((1, 1)), edges=edges)
+        order = Order(queues, oldest_head) if self.k_bins > 1 else Order()
+        return Plan(queues, decide_fixed, learn_nothing, params, np.zeros((1, 1)), edges=edges, order=order)

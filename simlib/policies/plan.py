@@ -1,4 +1,4 @@
-"""What a policy is: data (`Plan`) and two kernels, `decide` and `learn`; the checks that all policies share."""
+"""What a policy is: data and kernels (`Plan`, `Order`); the checks that all policies share."""
 
 from __future__ import annotations
 
@@ -10,9 +10,41 @@ import numpy as np
 
 from simlib.checks import InputError, check_choice
 from simlib.policies import bins
+from simlib.policies.orders import BY_NAME
 from simlib.requests.table import RequestTable
 
-SELECTIONS = ("round_robin", "longest_queue", "oldest_head")
+SELECTIONS = tuple(BY_NAME)
+
+
+class Order(NamedTuple):
+    """What continuous batching asks of a policy: who is admitted next.
+
+    Parameters
+    ----------
+    queues : bins.Queues, optional
+        In which line each request will stand; without, all in one.
+    decide : callable, optional
+        As in `Plan`; without, an only line is served in its order, and nobody is asked.
+    params, memory : ndarray of float
+        As in `Plan`. GPUs that do not share their lines have a memory each.
+    key : callable, optional
+        As in `Plan`.
+    client_of : ndarray of int32, optional
+        With a key, the client of each request.
+    at_once : int, optional
+        Sequences that run at once on a GPU, at most.
+    notes : int
+        Columns of `note`, which nobody keeps.
+    """
+
+    queues: bins.Queues | None = None
+    decide: Callable[..., tuple[int, int]] | None = None
+    params: np.ndarray = np.zeros(1)
+    memory: np.ndarray = np.zeros((1, 1))
+    key: Callable[..., float] | None = None
+    client_of: np.ndarray | None = None
+    at_once: int | None = None
+    notes: int = 0
 
 
 class Plan(NamedTuple):
@@ -22,8 +54,9 @@ class Plan(NamedTuple):
     ----------
     queues : bins.Queues
         In which queue each request will stand.
-    decide : callable
-        ``decide(now_s, gpu, waiting, params, memory, note) -> (queue, size)``; 0 waits, -n turns n away.
+    decide : callable or None
+        ``decide(now_s, gpu, waiting, params, memory, note) -> (queue, size)``; 0 waits, -n turns n away. None: it forms
+        no batches.
     learn : callable
         ``learn(now_s, gpu, batch, params, memory)``, called when a batch has finished.
     params : ndarray of float, shape (any,)
@@ -35,16 +68,25 @@ class Plan(NamedTuple):
         Tokens that a batch may hold, infinite for policies that ignore memory.
     edges : ndarray or None
         Inner edges of the bins, tokens.
+    order : Order, optional
+        What continuous batching takes from it; without, it has none to give.
+    key : callable, optional
+        ``key(now_s, request, given_to_client, params, memory) -> float`` orders within a queue, lowest first.
+    client_of : ndarray of int32, optional
+        With a key, the client of each request.
     """
 
     queues: bins.Queues
-    decide: Callable[..., tuple[int, int]]
+    decide: Callable[..., tuple[int, int]] | None
     learn: Callable[..., None]
     params: np.ndarray
     memory: np.ndarray
     notes: tuple[str, ...] = ()
     capacity_tokens: float = np.inf
     edges: np.ndarray | None = None
+    order: Order | None = None
+    key: Callable[..., float] | None = None
+    client_of: np.ndarray | None = None
 
 
 def learn_nothing(now_s: float, gpu: int, batch: np.ndarray, params: np.ndarray, memory: np.ndarray) -> None:
@@ -59,6 +101,7 @@ def short_name(scheduler: str) -> str:
 
 DECIDE_SEES = ("now_s", "gpu", "waiting", "params", "memory", "note")
 LEARN_SEES = ("now_s", "gpu", "batch", "params", "memory")
+KEY_SEES = ("now_s", "request", "given_to_client", "params", "memory")
 
 
 def check_kernel(name: str, kernel: Any, sees: tuple[str, ...]) -> None:

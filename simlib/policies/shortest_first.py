@@ -15,26 +15,11 @@ from typing import ClassVar
 import numpy as np
 
 from simlib.checks import check_integer, check_number
-from simlib.engine.shapes import Waiting
-from simlib.policies import bins, orders
+from simlib.policies import bins
 from simlib.policies.batch_size import MAX_BATCH
-from simlib.policies.orders import aged_key_s
-from simlib.policies.plan import Plan, learn_nothing
+from simlib.policies.orders import shortest
+from simlib.policies.plan import Order, Plan, learn_nothing
 from simlib.requests.table import RequestTable
-
-
-def decide_shortest(
-    now_s: float, gpu: int, waiting: Waiting, params: np.ndarray, memory: np.ndarray, note: np.ndarray
-) -> tuple[int, int]:
-    """Kernel of `ShortestPredictedFirst`: the line whose head has the least key, of equal ones that who came first."""
-    best, best_head, best_key = 0, -1, math.inf
-    for queue in range(len(waiting.head)):
-        if waiting.tail[queue] > waiting.head[queue]:
-            head = waiting.order[waiting.head[queue]]
-            key = aged_key_s(waiting.arrival_s[head], waiting.predicted_output_tokens[head], params[1])
-            if best_head < 0 or key < best_key or (key == best_key and head < best_head):
-                best, best_head, best_key = queue, head, key
-    return best, int(params[0])
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,16 +73,12 @@ class ShortestPredictedFirst:
         """Seconds of waiting that outweigh a token, infinite without ageing."""
         return math.inf if self.ignores_waiting else float(self.seconds_per_token)
 
-    @property
-    def step_rules(self) -> dict[str, float]:
-        """What continuous batching takes from it (`state.StepRules`): the order of admission."""
-        return {"selection": orders.SHORTEST, "seconds_per_token": self.weight_s}
-
     def plan(self, table: RequestTable, gpus: int) -> Plan:
         """Prepare a run: a line for each predicted length, or equally filled ones if these are too many."""
         edges, queues = table.kept(("shortest first", self.k_bins), lambda: _lines(table, self.k_bins))
-        params = np.array([self.batch_size, self.weight_s], dtype=np.float64)
-        return Plan(queues, decide_shortest, learn_nothing, params, np.zeros((1, 1)), edges=edges)
+        params, one = np.array([self.batch_size, self.weight_s], float), np.array([1, self.weight_s], float)
+        order = Order(queues, shortest, one) if len(queues.end) > 1 else Order()
+        return Plan(queues, shortest, learn_nothing, params, np.zeros((1, 1)), edges=edges, order=order)
 
 
 def _lines(table: RequestTable, k_bins: int) -> tuple[np.ndarray, bins.Queues]:

@@ -3,32 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
-from simlib.checks import InputError, check_integer
+from simlib.checks import check_integer
 from simlib.engine.shapes import Waiting
 from simlib.policies.batch_size import MAX_BATCH
-from simlib.policies.plan import Plan, learn_nothing, one_queue
+from simlib.policies.plan import Order, Plan, learn_nothing, one_queue
 from simlib.requests.table import RequestTable
 
 
 class FirstCome:
-    """Policy ``fcfs``, which only an engine has: in order of arrival, as many at once as its own cap allows."""
+    """Policy ``fcfs``: in order of arrival; it forms no batches, and leaves it to an engine how many run at once."""
 
     name: ClassVar[str] = "fcfs"
     needs_predictions: ClassVar[bool] = False
 
-    def plan(self, table: RequestTable, gpus: int) -> Any:
-        """It forms no batches.
-
-        Raises
-        ------
-        InputError
-            Always.
-        """
-        raise InputError("policy: fcfs (expected a policy that forms batches, or execution 'continuous')")
+    def plan(self, table: RequestTable, gpus: int) -> Plan:
+        """Prepare a run."""
+        return Plan(one_queue(table), None, learn_nothing, np.zeros(1), np.zeros((1, 1)), order=Order())
 
     def __repr__(self) -> str:
         return "fcfs"
@@ -53,12 +47,8 @@ class StaticFIFO:
     def __post_init__(self) -> None:
         check_integer("batch_size", self.batch_size, 1, MAX_BATCH)
 
-    @property
-    def step_rules(self) -> dict[str, int]:
-        """What continuous batching takes from it (`state.StepRules`): how many sequences run at once."""
-        return {"seats": self.batch_size}
-
     def plan(self, table: RequestTable, gpus: int) -> Plan:
         """Prepare a run."""
         params = np.array([self.batch_size], dtype=np.float64)
-        return Plan(one_queue(table), decide_static, learn_nothing, params, np.zeros((1, 1)))
+        order = Order(at_once=self.batch_size)
+        return Plan(one_queue(table), decide_static, learn_nothing, params, np.zeros((1, 1)), order=order)

@@ -12,11 +12,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from simlib.checks import InputError, check_probability
+from simlib.continuous import columns as at
 from simlib.continuous.control import DECIDED, KEPT, StepControl
 from simlib.continuous.serve import Served, served
-from simlib.continuous.state import GAP_BINS, GAP_LOW, LOGGED, NUMBERS, TIMES, StepRules
+from simlib.continuous.state import GAP_BINS, GAP_LOW, LOGGED, StepRules
 from simlib.latency.kernel_profile import ProfileLaw
 from simlib.latency.steps import StepLaw
+from simlib.policies import bins, orders
+from simlib.policies.plan import Order
 from simlib.runs.metrics import Times
 from simlib.runs.run import Run
 
@@ -33,6 +36,11 @@ KINDS = ("decode", "prefill", "mixed")  # of steps
 MOST_STEPS = 10_000_000  # of a GPU, that are logged
 
 
+def not_kept(*sees: Any) -> tuple[int, int]:
+    """Stands for the rule of a user's own policy in a run that was read from a file."""
+    raise InputError("run: a user's own policy is not in its file")
+
+
 @dataclass(frozen=True, kw_only=True)
 class EngineRun(Run):
     """A finished run of continuous batching.
@@ -45,15 +53,15 @@ class EngineRun(Run):
         How long the steps took.
     rules : continuous.state.StepRules
         The engine's settings as the step loop reads them.
-    bin_of : ndarray of int
-        The bin of each request; empty without bins.
+    order : policies.plan.Order
+        Who was admitted next.
     control : continuous.control.StepControl, optional
         Each GPU's controller.
     """
 
     law: Any
     rules: StepRules
-    bin_of: np.ndarray
+    order: Order
     control: StepControl | None = None
 
     @property
@@ -79,7 +87,8 @@ class EngineRun(Run):
     @property
     def places(self) -> dict[str, Any]:
         """Each request's ``gpu, batch, bin``, -1 where it has none; an engine has no batches."""
-        return {"gpu": self.served.gpu, "batch": -1, "bin": -1 if self.edges is None else self.bin_of}
+        binned = self.edges is not None and self.order.queues is not None
+        return {"gpu": self.served.gpu, "batch": -1, "bin": self.order.queues.of if binned else -1}
 
     @property
     def rejected(self) -> int:
@@ -188,13 +197,18 @@ class EngineRun(Run):
         Raises
         ------
         InputError
-            If a GPU made more than 10,000,000 steps.
+            If a GPU made more than 10,000,000 steps, or the run was read from a file and its policy is a user's own.
         """
         most = int(self._numbers("steps").max())
         if most > MOST_STEPS:
             raise InputError(f"run: {most} steps of a GPU (expected at most {MOST_STEPS} to be logged: a shorter run)")
-        again = served(self.table, self.law, self.gpus, self.rules, self.bin_of, self.backend, self.control, most)
-        stored = again.numbers[:, NUMBERS.index("stored")]
+        if self.order.decide is not_kept:
+            raise InputError(
+                f"run: policy {self.policy} is not in its file (expected the run itself, to log its steps)"
+            )
+        arguments = self.table, self.law, self.gpus, self.rules, self.order, self.backend, self.control, most
+        _, again, _ = served(*arguments)
+        stored = again.numbers[:, at.STORED]
         whole = [name for name in LOGGED if not name.endswith("_s") and name not in ("squares", "prefill_context")]
         frame = _under_each_other(again.steps, stored, LOGGED, whole)[["gpu", *LOGGED]]
         frame["blocks"] *= self.block_tokens
@@ -235,15 +249,19 @@ class EngineRun(Run):
             raise InputError(f"latency: {self.law!r:.80} (expected {' or '.join(LAWS)} for a run that is saved)")
         arrays = {name: getattr(self.served, name) for name in ARRAYS}
         arrays |= {f"law {part.name}": getattr(self.law, part.name) for part in fields(self.law)}
+        order, decide = self.order, self.order.decide
+        arrays |= {"order params": order.params, "order memory": order.memory}
+        line_of = np.zeros(0, np.int64) if order.queues is None else order.queues.of
         packed = io.BytesIO()
         np.savez_compressed(packed, **arrays)
         about = {
             "rules": self.rules._asdict(),
             "control": None if self.control is None else asdict(self.control),
             "law": type(self.law).__name__,
+            "order": decide and (decide.__name__ if getattr(orders, decide.__name__, None) is decide else ""),
             "arrays": base64.b64encode(packed.getvalue()).decode("ascii"),
         }
-        return {name: getattr(self.served, name) for name in COLUMNS} | {"bin_of": self.bin_of}, about
+        return {name: getattr(self.served, name) for name in COLUMNS} | {"line_of": line_of}, about
 
     @staticmethod
     def parts(columns: dict[str, pa.ChunkedArray], about: dict[str, Any]) -> dict[str, Any]:
@@ -254,25 +272,28 @@ class EngineRun(Run):
             parts = {part.name: arrays[f"law {part.name}"] for part in fields(kind)}
             law = kind(**{name: value if value.ndim else value.item() for name, value in parts.items()})
             kept = {name: arrays[name] for name in ARRAYS}
+            numbers = arrays["order params"], arrays["order memory"]
         times = {name: columns[name].to_numpy() for name in COLUMNS}
-        bin_of = columns["bin_of"].drop_null().to_numpy().astype(np.int32)
+        rules, line_of = StepRules(**about["rules"]), columns["line_of"].drop_null().to_numpy().astype(np.int64)
+        queues = bins.queues(line_of, rules.lines) if len(line_of) else None
+        decide = about["order"] and getattr(orders, about["order"])
         no_log = np.zeros((about["gpus"], 0, len(LOGGED)))
         return {
             "served": Served(**times, **kept, steps=no_log),
             "law": law,
-            "rules": StepRules(**about["rules"]),
-            "bin_of": bin_of,
+            "rules": rules,
+            "order": Order(queues, not_kept if decide == "" else decide, *numbers),
             "control": None if about["control"] is None else StepControl(**about["control"]),
         }
 
     def _numbers(self, name: str) -> np.ndarray:
-        return self.served.numbers[:, NUMBERS.index(name)]
+        return self.served.numbers[:, at.NUMBERS.index(name)]
 
     def _total(self, name: str) -> int:
         return int(self._numbers(name).sum())
 
     def _times(self, name: str) -> np.ndarray:
-        return self.served.totals_s[:, TIMES.index(name)]
+        return self.served.totals_s[:, at.TIMES.index(name)]
 
 
 def _under_each_other(

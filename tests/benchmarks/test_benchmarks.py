@@ -9,7 +9,8 @@ import pytest
 import simlib
 from benchmarks import continuous, laws, peers, speed, timing
 from simlib import datasets
-from simlib.continuous import serve, state
+from simlib.continuous import columns as at
+from simlib.continuous import serve
 
 COMPILER = shutil.which("cc") or shutil.which("gcc")
 
@@ -87,7 +88,7 @@ def test_the_rivals_of_the_step_loop_end_when_it_does(name):
 def test_the_small_cache_of_the_benchmark_preempts():
     table = continuous.table_of(2000, 14.0)
     served = serve.serve(table, continuous.LAW, continuous.FULL)
-    assert served.numbers[:, state.PREEMPTIONS].sum() > 500
+    assert served.numbers[:, at.PREEMPTIONS].sum() > 500
 
 
 @pytest.mark.filterwarnings("ignore:latency")

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from step_cases import LAWS, ROUTING, cases, longest_tokens
 
 import simlib
+from simlib.continuous import columns as at
 from simlib.continuous import loop as continuous_loop
 from simlib.continuous import serve as continuous_serve
 from simlib.continuous import state
@@ -34,17 +35,17 @@ def test_the_step_loop_agrees_with_the_token_by_token_loop(case):
     for column in ("start_s", "first_token_s", "completion_s"):
         np.testing.assert_allclose(getattr(fast, column), getattr(plain, column), rtol=1e-9, err_msg=column)
     names = (
-        state.STEPS,
-        state.SUM_DECODES,
-        state.SUM_PREFILL,
-        state.SUM_CONTEXT,
-        state.PREEMPTIONS,
+        at.STEPS,
+        at.SUM_DECODES,
+        at.SUM_PREFILL,
+        at.SUM_CONTEXT,
+        at.PREEMPTIONS,
     )
     expected = [plain.steps, plain.decodes, plain.prefill, plain.context, plain.preemptions]
     assert [total(fast, name) for name in names] == expected
-    assert fast.numbers[:, state.PEAK].max() == plain.peak
-    np.testing.assert_allclose(fast.totals_s[:, state.SEAT_TIME].sum(), plain.seat_s, rtol=1e-9)
-    np.testing.assert_allclose(fast.totals_s[:, state.BUSY].sum(), plain.busy_s, rtol=1e-9)
+    assert fast.numbers[:, at.PEAK].max() == plain.peak
+    np.testing.assert_allclose(fast.totals_s[:, at.SEAT_TIME].sum(), plain.seat_s, rtol=1e-9)
+    np.testing.assert_allclose(fast.totals_s[:, at.BUSY].sum(), plain.busy_s, rtol=1e-9)
     assert fast.gaps.sum() == len(plain.gaps_s)
     if len(plain.gaps_s) and plain.gaps_s.min() > 0:  # the histogram has the twin's gaps, to a bin
         places = [state.GAP_BINS * (math.frexp(g)[1] - state.GAP_LOW) for g in plain.gaps_s]
@@ -79,7 +80,7 @@ def test_blocks_that_are_used_again_are_those_of_the_block_by_block_loop(case):
     fast, plain = serve(table, LAWS[0], engine, 1, "interpreted"), plain_blocks.serve(table, LAWS[0], engine)
     for column in ("start_s", "first_token_s", "completion_s"):
         np.testing.assert_allclose(getattr(fast, column), getattr(plain, column), rtol=1e-9, err_msg=column)
-    names = (state.STEPS, state.SUM_PREFILL, state.PREEMPTIONS)
+    names = (at.STEPS, at.SUM_PREFILL, at.PREEMPTIONS)
     assert [total(fast, name) for name in names] == [plain.steps, plain.prefill, plain.preemptions]
 
 
@@ -92,8 +93,8 @@ def test_a_sequence_finds_again_what_nobody_was_given(reuse, again):
     """
     table = simlib.RequestTable([0.0, 0.0], [2, 2], [4, 6])
     served = serve(table, simlib.StepLaw(1.0), Continuous(8, 8, 1, 16, reuse=reuse), 1, "interpreted")
-    assert total(served, state.PREEMPTIONS) == 1
-    assert total(served, state.SUM_PREFILL) == 2 + 2 + again
+    assert total(served, at.PREEMPTIONS) == 1
+    assert total(served, at.SUM_PREFILL) == 2 + 2 + again
     assert served.completion_s.tolist() == [4.0, 7.0]
 
 
@@ -114,19 +115,19 @@ def test_no_run_breaks_what_must_hold(case, reuse):
     # prompt, one more with each prompt computed again.
     outputs = table.output_tokens[done]
     resumed = run.preemptions
-    assert total(served, state.SUM_DECODES) <= np.maximum(outputs - 1, 0).sum()
-    assert total(served, state.SUM_DECODES) >= np.maximum(outputs - 1, 0).sum() - resumed
+    assert total(served, at.SUM_DECODES) <= np.maximum(outputs - 1, 0).sum()
+    assert total(served, at.SUM_DECODES) >= np.maximum(outputs - 1, 0).sum() - resumed
     cached = 0 if table.cached_prompt_tokens is None else table.cached_prompt_tokens[done]
     prefill = int((table.prompt_tokens[done] - cached).sum())
-    computed = total(served, state.SUM_PREFILL) + total(served, state.SUM_DECODES)
-    assert computed == prefill + int(np.maximum(outputs - 1, 0).sum()) + total(served, state.RECOMPUTED)
-    assert total(served, state.SUM_PREFILL) >= prefill
+    computed = total(served, at.SUM_PREFILL) + total(served, at.SUM_DECODES)
+    assert computed == prefill + int(np.maximum(outputs - 1, 0).sum()) + total(served, at.RECOMPUTED)
+    assert total(served, at.SUM_PREFILL) >= prefill
     assert served.gaps.sum() == np.maximum(outputs - 1, 0).sum()
     if resumed == 0:
-        assert total(served, state.SUM_PREFILL) == prefill
+        assert total(served, at.SUM_PREFILL) == prefill
         # Little's law on the running set: seats in time are residences.
         residence_s = (times.completion_s - times.start_s)[done].sum()
-        np.testing.assert_allclose(served.totals_s[:, state.SEAT_TIME].sum(), residence_s, rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose(served.totals_s[:, at.SEAT_TIME].sum(), residence_s, rtol=1e-9, atol=1e-12)
     sides = run.identity
     np.testing.assert_allclose(sides["busy_s"], sides["from_totals_s"], rtol=1e-9)
 
@@ -143,7 +144,7 @@ def test_one_gpu_works_whenever_somebody_is_there(case):
     for start_s, end_s in zip(table.arrival_s, np.maximum.accumulate(served.completion_s), strict=True):
         busy_s += max(0.0, end_s - max(start_s, reach_s))
         reach_s = max(reach_s, end_s)
-    np.testing.assert_allclose(served.totals_s[0, state.BUSY], busy_s, rtol=1e-9)
+    np.testing.assert_allclose(served.totals_s[0, at.BUSY], busy_s, rtol=1e-9)
 
 
 def random_table(seed, rows, rate_rps, prompts=200, mean_output=170):

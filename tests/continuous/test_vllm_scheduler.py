@@ -6,9 +6,10 @@ import json
 import numpy as np
 import pytest
 
+from simlib.continuous.columns import NUMBERS
 from simlib.continuous.serve import serve
 from simlib.continuous.settings import Continuous
-from simlib.continuous.state import LOGGED, NUMBERS
+from simlib.continuous.state import LOGGED
 from simlib.latency.steps import StepLaw
 from simlib.requests.table import RequestTable
 

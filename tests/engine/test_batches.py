@@ -478,7 +478,7 @@ def takes_one(now_s, gpu, waiting, params, memory, note):
 
 
 @pytest.mark.parametrize("part", ["decide", "learn", "latency"])
-def test_an_error_in_a_stepped_function_reaches_the_caller_unchanged(part):
+def test_an_error_in_a_stepped_function_reaches_the_caller_and_ends_the_run(part):
     error, calls = OwnError("the third call"), []
 
     def third_call_fails(*arguments):
@@ -491,9 +491,13 @@ def test_an_error_in_a_stepped_function_reaches_the_caller_unchanged(part):
     if part != "latency":
         policy = simlib.Custom("fails", **{"decide": takes_one, part: third_call_fails})
     latency = third_call_fails if part == "latency" else "original-synthetic"
-    with pytest.raises(OwnError) as caught:
+    with pytest.raises(OwnError if part == "latency" else simlib.InputError) as caught:
         simlib.simulate(requests_at(0, 1, 2, 3, 4), policy, latency)
-    assert caught.value is error
+    if part == "latency":
+        assert caught.value is error
+    else:
+        assert caught.value.__cause__ is error
+        assert f"policy fails: {part} raised OwnError: the third call, at 2" in str(caught.value)
     assert len(calls) == 3  # nothing of the user's runs after the error
     assert simlib.simulate(requests_at(0, 1), simlib.Custom("one", takes_one), backend="stepped").served.size.sum() == 2
 

@@ -104,7 +104,7 @@ def test_served_requests_keep_the_order_of_arrival_in_a_queue():
         (lambda: EarlyRejection(variant="other"), "variant: 'other'"),
         (
             lambda: simlib.simulate(requests_of([0], [1]), EarlyRejection(), execution=Continuous()),
-            "policy early_rejection: of batches that run to completion",
+            "policy early_rejection: has no order of admission",
         ),
         (
             lambda: simlib.simulate(simlib.RequestTable([0.0], [1], [1]), EarlyRejection()),
