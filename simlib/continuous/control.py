@@ -18,39 +18,11 @@ from simlib.checks import InputError, check_choice, check_integer, check_number,
 from simlib.continuous import columns as at
 from simlib.continuous.state import Ask, State, StepRules, own
 from simlib.engine.shapes import CHUNKS, CONTEXT, LONGEST, N_DECODES, PREFILL, SHAPE
-from simlib.policies.batch_size import (
-    B_LEAST,
-    B_MEM,
-    B_MOST,
-    BLOCK_MEAN,
-    CAPACITY,
-    DEADLINE,
-    DELTA,
-    EPSILON,
-    HIGH,
-    LOW,
-    MAX_BATCH,
-    ORIGINAL,
-    OUTPUT_MEAN,
-    PARAMS,
-    PATCH_BLOCKS,
-    PLANNED,
-    PRINTED,
-    PROMPT_MEAN,
-    RELEASED,
-    SEEN,
-    SIZE_MEAN,
-    SQUARE_MEAN,
-    TAU_MEAN,
-    VARIANTS,
-    Rules,
-    memory_bound,
-    sla_original,
-    sla_paper,
-)
+from simlib.policies import batch_size as of
+from simlib.policies.batch_size import Rules, memory_bound, sla_original, sla_paper
 
 SLA_RULES = ("original", "paper", "printed", "regression", "aimd")
-MEMORY_RULES = VARIANTS
+MEMORY_RULES = of.VARIANTS
 FEEDBACK = ("decode", "step", "service", "latency")
 STEERED = ("seats", "budget")
 DECIDED = ("start_s", "cap", "b_mem", "b_sla", "b_low", "b_high", "tau_mean_s", "size_mean", "branch", "running")
@@ -135,15 +107,15 @@ class StepControl:
             raise InputError(
                 f"feedback: {self.feedback!r} (expected 'step' or 'decode': the regression is of step times)"
             )
-        check_integer("interval_steps", self.interval_steps, 1, MAX_BATCH)
+        check_integer("interval_steps", self.interval_steps, 1, of.MAX_BATCH)
         check_integer("window_steps", self.window_steps, 1, LONGEST_WINDOW)
         check_integer("window_requests", self.window_requests, 1, LONGEST_WINDOW)
-        check_integer("b_min", self.b_min, 1, MAX_BATCH)
+        check_integer("b_min", self.b_min, 1, of.MAX_BATCH)
         if self.b_max is not None:
-            check_integer("b_max", self.b_max, self.b_min, MAX_BATCH)
+            check_integer("b_max", self.b_max, self.b_min, of.MAX_BATCH)
         if self.b_start is not None:
-            check_integer("b_start", self.b_start, self.b_min, MAX_BATCH if self.b_max is None else self.b_max)
-        self._rules("paper", MAX_BATCH)  # its checks
+            check_integer("b_start", self.b_start, self.b_min, of.MAX_BATCH if self.b_max is None else self.b_max)
+        self._rules("paper", of.MAX_BATCH)  # its checks
         check_number("backoff", self.backoff, 0.0, 1.0, open_low=True, open_high=True)
         check_number("confidence", self.confidence, 0.0)
         check_probability("exploration", self.exploration)
@@ -180,26 +152,29 @@ class StepControl:
         settings = np.zeros((2, SETTINGS))
         both = ((self.sla, SLA_RULES, (least, most)), (self.memory, MEMORY_RULES, bounds))
         for row, (rule, known, bound) in enumerate(both):
-            variant = rule if rule in VARIANTS else "paper"
-            settings[row, :PARAMS] = self._rules(variant, MAX_BATCH).params(self.target_s)
-            settings[row, B_LEAST], settings[row, B_MOST] = bound
+            variant = rule if rule in of.VARIANTS else "paper"
+            settings[row, : of.PARAMS] = self._rules(variant, of.MAX_BATCH).params(self.target_s)
+            settings[row, of.B_LEAST], settings[row, of.B_MOST] = bound
             settings[row, RULE] = -1 if rule is None else known.index(rule)
         tokens = float(rules.blocks << rules.bits)
-        settings[:, CAPACITY], settings[:, PLANNED] = tokens, tokens * (1.0 - self.buffer_share)
-        settings[:, PATCH_BLOCKS] = rules.blocks * self.memory_factor
+        settings[:, of.CAPACITY], settings[:, of.PLANNED] = tokens, tokens * (1.0 - self.buffer_share)
+        settings[:, of.PATCH_BLOCKS] = rules.blocks * self.memory_factor
         settings[0, RULE + 1 :] = (
             *(STEERED.index(self.steers), FEEDBACK.index(self.feedback), self.interval_steps),
             *(self.window_steps, self.window_requests, self.backoff, self.confidence, self.exploration),
         )
         control = np.zeros((gpus, FIRST_STEP + STEP_ROW * (self.window_steps + 1) + REQUEST_ROW * self.window_requests))
-        control[:, LOW], control[:, HIGH] = least, most
-        control[:, B_MEM], control[:, B_SLA], control[:, STRIDE] = bounds[1], start if self.sla else most, 1.0
-        control[:, PROMPT_MEAN], control[:, OUTPUT_MEAN] = Rules().initial_prompt_tokens, Rules().initial_output_tokens
+        control[:, of.LOW], control[:, of.HIGH] = least, most
+        control[:, of.B_MEM], control[:, B_SLA], control[:, STRIDE] = bounds[1], start if self.sla else most, 1.0
+        control[:, of.PROMPT_MEAN], control[:, of.OUTPUT_MEAN] = (
+            Rules().initial_prompt_tokens,
+            Rules().initial_output_tokens,
+        )
         return control, settings, np.zeros((gpus, DECISIONS, len(DECIDED)))
 
 
 # The rules' numbers: batching's, then these; the rule of the memory's row, all of them of the target's.
-RULE = PARAMS
+RULE = of.PARAMS
 STEERS, SIGNAL, INTERVAL, WINDOW, REQUESTS_SEEN, BACKOFF, CONFIDENCE, EXPLORATION = range(RULE + 1, RULE + 9)
 SETTINGS = RULE + 9
 SLA_ORIGINAL, SLA_PAPER, SLA_PRINTED, SLA_REGRESSION, SLA_AIMD = range(len(SLA_RULES))
@@ -266,10 +241,10 @@ def recent_steps(row: np.ndarray, settings: np.ndarray, skip: int) -> None:
         if second == 0:
             count = float(window - left)
             if count == 0.0:
-                row[SEEN] = 0.0
+                row[of.SEEN] = 0.0
                 return
             mean_s, mean_size = sum_s / count, sum_size / count
-    row[SEEN], row[TAU_MEAN], row[SIZE_MEAN], row[SPREAD] = count, mean_s, mean_size, math.sqrt(xx / count)
+    row[of.SEEN], row[of.TAU_MEAN], row[of.SIZE_MEAN], row[SPREAD] = count, mean_s, mean_size, math.sqrt(xx / count)
     row[SLOPE], row[SLOPE_ERROR], row[MEAN_ERROR] = 0.0, math.inf, 0.0
     if count > 2.0 and xx > 0.0:
         row[SLOPE] = xy / xx
@@ -290,11 +265,15 @@ def recent_requests(row: np.ndarray, settings: np.ndarray) -> None:
         service_s += row[slot + 2]
         latency_s += row[slot + 3]
     if stored > 0:
-        row[PROMPT_MEAN], row[OUTPUT_MEAN], row[SQUARE_MEAN] = prompt / stored, output / stored, squares / stored
+        row[of.PROMPT_MEAN], row[of.OUTPUT_MEAN], row[of.SQUARE_MEAN] = (
+            prompt / stored,
+            output / stored,
+            squares / stored,
+        )
     if settings[SIGNAL] >= SERVICE:
-        row[SEEN] = min(row[SEEN], float(stored))
+        row[of.SEEN] = min(row[of.SEEN], float(stored))
         if stored > 0:
-            row[TAU_MEAN] = (service_s if settings[SIGNAL] == SERVICE else latency_s) / stored
+            row[of.TAU_MEAN] = (service_s if settings[SIGNAL] == SERVICE else latency_s) / stored
 
 
 def regression_rule(row: np.ndarray, settings: np.ndarray) -> int:
@@ -304,7 +283,7 @@ def regression_rule(row: np.ndarray, settings: np.ndarray) -> int:
     by z of its errors, and at most tau_mean / b_mean, that of a line through the origin: fixed times are not negative.
     Where that is all that is known, one more than ran is tried, or a cap of one would stay: 2 a > D is no rare step.
     """
-    mean_s, size = row[TAU_MEAN], row[SIZE_MEAN]
+    mean_s, size = row[of.TAU_MEAN], row[of.SIZE_MEAN]
     if size <= 0.0 or mean_s <= 0.0:
         return 0
     steepest = mean_s / size
@@ -312,33 +291,33 @@ def regression_rule(row: np.ndarray, settings: np.ndarray) -> int:
     if row[SLOPE_ERROR] < math.inf:
         slope = min(max(row[SLOPE], 0.0) + settings[CONFIDENCE] * row[SLOPE_ERROR], steepest)
         slope = steepest if slope <= 0.0 else slope
-    goal = size + (settings[DEADLINE] - mean_s - settings[CONFIDENCE] * row[MEAN_ERROR]) / slope
+    goal = size + (settings[of.DEADLINE] - mean_s - settings[CONFIDENCE] * row[MEAN_ERROR]) / slope
     if slope == steepest and goal > size:
         goal = max(goal, size + 1.0)
     elif row[SPREAD] < settings[EXPLORATION] * goal:
         goal -= settings[EXPLORATION] * goal
-    goal = min(max(goal, settings[B_LEAST]), settings[B_MOST])
+    goal = min(max(goal, settings[of.B_LEAST]), settings[of.B_MOST])
     row[B_SLA] = math.floor(goal + 1e-6)  # a whole number but for rounding is one
-    row[LOW] = row[HIGH] = row[B_SLA]
-    return 1 if mean_s > settings[DEADLINE] else 2
+    row[of.LOW] = row[of.HIGH] = row[B_SLA]
+    return 1 if mean_s > settings[of.DEADLINE] else 2
 
 
 def aimd_rule(row: np.ndarray, settings: np.ndarray) -> int:
     """Kernel: add while fast enough, multiply when too slow; returns the branch (`batch_size.BRANCHES`)."""
     branch = 3
-    if row[TAU_MEAN] > settings[DEADLINE] + settings[EPSILON]:
+    if row[of.TAU_MEAN] > settings[of.DEADLINE] + settings[of.EPSILON]:
         row[B_SLA] = math.floor(settings[BACKOFF] * row[B_SLA])
         branch = 1
-    elif row[TAU_MEAN] < settings[DEADLINE] - settings[EPSILON]:
-        row[B_SLA] += settings[DELTA]
+    elif row[of.TAU_MEAN] < settings[of.DEADLINE] - settings[of.EPSILON]:
+        row[B_SLA] += settings[of.DELTA]
         branch = 2
-    row[LOW] = row[HIGH] = row[B_SLA]
+    row[of.LOW] = row[of.HIGH] = row[B_SLA]
     return branch
 
 
 def sla_bound(row: np.ndarray, settings: np.ndarray, decodes: int) -> int:
     """Kernel: bring b_sla up to date, within [b_min, b_max]; returns the branch."""
-    if row[SEEN] == 0.0:
+    if row[of.SEEN] == 0.0:
         return 0
     rule = settings[RULE]
     if rule == SLA_REGRESSION:
@@ -347,10 +326,10 @@ def sla_bound(row: np.ndarray, settings: np.ndarray, decodes: int) -> int:
         branch = aimd_rule(row, settings)
     else:
         branch = sla_original(row, settings) if rule == SLA_ORIGINAL else sla_paper(row, settings)
-        row[B_SLA] = math.floor((row[LOW] + row[HIGH]) / 2.0)
+        row[B_SLA] = math.floor((row[of.LOW] + row[of.HIGH]) / 2.0)
         if rule == SLA_PRINTED:  # elsewhere a cap below those that run bars admissions, and ends nobody
             row[B_SLA] = max(row[B_SLA], float(decodes))
-    row[B_SLA] = min(max(row[B_SLA], settings[B_LEAST]), settings[B_MOST])
+    row[B_SLA] = min(max(row[B_SLA], settings[of.B_LEAST]), settings[of.B_MOST])
     return branch
 
 
@@ -358,14 +337,16 @@ def bound_by_memory(gpu: int, row: np.ndarray, settings: np.ndarray, state: Stat
     """Kernel: bring b_mem up to date; only called while some decode and others wait."""
     n = state.numbers[gpu]
     rule = settings[RULE]
-    row[SEEN] = row[FINISHED]
-    if rule == RELEASED:  # what those that run hold now; what has finished does not matter
-        row[SEEN], row[BLOCK_MEAN] = 1.0, max(n[at.USED] / n[at.SEATS], 1e-9)
-        row[PROMPT_MEAN] = row[BLOCK_MEAN]
-    if rule == ORIGINAL or row[SEEN] > 0.0:
+    row[of.SEEN] = row[FINISHED]
+    if rule == of.RELEASED:  # what those that run hold now; what has finished does not matter
+        row[of.SEEN], row[of.BLOCK_MEAN] = 1.0, max(n[at.USED] / n[at.SEATS], 1e-9)
+        row[of.PROMPT_MEAN] = row[of.BLOCK_MEAN]
+    if rule == of.ORIGINAL or row[of.SEEN] > 0.0:
         memory_bound(row, settings)
-    if rule in (PRINTED, RELEASED):
-        row[B_MEM] = min(max(row[B_MEM], float(n[at.DECODES] if rule == PRINTED else n[at.SEATS])), settings[B_MOST])
+    if rule in (of.PRINTED, of.RELEASED):
+        row[of.B_MEM] = min(
+            max(row[of.B_MEM], float(n[at.DECODES] if rule == of.PRINTED else n[at.SEATS])), settings[of.B_MOST]
+        )
 
 
 def tick(gpu: int, state: State, rules: StepRules) -> None:
@@ -382,9 +363,9 @@ def tick(gpu: int, state: State, rules: StepRules) -> None:
     if memory[RULE] >= 0.0 and n[at.DECODES] > 0 and waiting:
         bound_by_memory(gpu, row, memory, state)
     if sla[STEERS] == BUDGET:
-        n[at.CAP], n[at.ROOM] = int(row[B_MEM]), int(row[B_SLA])
+        n[at.CAP], n[at.ROOM] = int(row[of.B_MEM]), int(row[B_SLA])
     else:
-        n[at.CAP] = int(min(row[B_MEM], row[B_SLA]))
+        n[at.CAP] = int(min(row[of.B_MEM], row[B_SLA]))
     decide(n, t[at.NOW], row, branch, state.decisions[gpu])
 
 
@@ -405,8 +386,8 @@ def decide(n: np.ndarray, now_s: float, row: np.ndarray, branch: int, decisions:
         if ticks % int(row[STRIDE]) != 0:
             return
     kept_row = decisions[kept]
-    kept_row[0], kept_row[1], kept_row[2], kept_row[3] = now_s, min(n[at.CAP], n[at.ROOM]), row[B_MEM], row[B_SLA]
-    kept_row[4], kept_row[5], kept_row[6], kept_row[7] = row[LOW], row[HIGH], row[TAU_MEAN], row[SIZE_MEAN]
+    kept_row[0], kept_row[1], kept_row[2], kept_row[3] = now_s, min(n[at.CAP], n[at.ROOM]), row[of.B_MEM], row[B_SLA]
+    kept_row[4], kept_row[5], kept_row[6], kept_row[7] = row[of.LOW], row[of.HIGH], row[of.TAU_MEAN], row[of.SIZE_MEAN]
     kept_row[8], kept_row[9] = branch, n[at.SEATS]
     row[KEPT] += 1.0
 

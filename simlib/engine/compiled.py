@@ -21,7 +21,7 @@ import uuid
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from types import CellType, FunctionType
+from types import CellType, FunctionType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -260,7 +260,7 @@ def _names(code: Any) -> set[str]:
 @functools.cache
 def _source(function: FunctionType) -> str:
     """A digest of the text of all kernels that a kernel reaches, and of the constants that they read."""
-    reached, left, held = {function}, [function], set()
+    reached, left, held, read = {function}, [function], set(), {borrowed}  # its types are in signatures
     while left:
         for name, value in _globals(left.pop()):
             if isinstance(value, FunctionType):
@@ -269,7 +269,9 @@ def _source(function: FunctionType) -> str:
                 reached.add(value)
             elif isinstance(value, int | float | str | tuple):
                 held.add(f"{name}={value!r}")
-    files = sorted({inspect.getfile(kernel) for kernel in (*reached, borrowed)})  # its types are in signatures
+            elif isinstance(value, ModuleType) and value.__name__.startswith("simlib."):
+                read.add(value)
+    files = sorted({inspect.getfile(source) for source in (*reached, *read)})
     held.update(kernel.__qualname__ for kernel in reached)
     digest = hashlib.sha256("\n".join(sorted(held)).encode())
     for file in files:

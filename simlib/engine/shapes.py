@@ -38,18 +38,8 @@ class Request(NamedTuple):
 # time given for a member (`models.GivenTimes`), `number` counts batches by start, `square_tokens` sums the squares
 # of prompt and output, `kv_blocks` counts blocks of 16 tokens.
 BATCH_COLUMNS = (
-    "size",
-    "max_prompt_tokens",
-    "sum_prompt_tokens",
-    "max_output_tokens",
-    "sum_output_tokens",
-    "max_total_tokens",
-    "square_tokens",
-    "kv_blocks",
-    "given_s",
-    "number",
-    "gpu",
-    "service_s",
+    *("size", "max_prompt_tokens", "sum_prompt_tokens", "max_output_tokens", "sum_output_tokens", "max_total_tokens"),
+    *("square_tokens", "kv_blocks", "given_s", "number", "gpu", "service_s"),
 )
 BLOCK_BITS = 4
 BLOCK_TOKENS = 1 << BLOCK_BITS

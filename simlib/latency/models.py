@@ -15,18 +15,8 @@ from typing import Any
 import numpy as np
 
 from simlib.checks import InputError, check_number
-from simlib.engine.batches import (
-    GIVEN,
-    MAX_OUTPUT,
-    MAX_PROMPT,
-    MAX_TOTAL,
-    NUMBER,
-    SIZE,
-    SUM_OUTPUT,
-    SUM_PROMPT,
-    Batches,
-    signatures,
-)
+from simlib.engine import batches as at
+from simlib.engine.batches import Batches, signatures
 from simlib.engine.compiled import compiled, is_compilable, is_worthwhile, one_at_a_time
 from simlib.latency.steps import StepLaw
 from simlib.requests.table import RequestTable
@@ -37,19 +27,19 @@ SHAPE = ("size", "max_prompt_tokens", "sum_prompt_tokens", "max_output_tokens", 
 
 def affine_law(batch: np.ndarray, params: np.ndarray) -> float:
     """Kernel of `Affine`; `params` is (alpha, beta, gamma, floor)."""
-    size = batch[SIZE]
-    service_s = params[0] + params[1] * batch[MAX_TOTAL] * (1.0 + params[2] * (size - 1.0) / size)
+    size = batch[at.SIZE]
+    service_s = params[0] + params[1] * batch[at.MAX_TOTAL] * (1.0 + params[2] * (size - 1.0) / size)
     return max(params[3], service_s)
 
 
 def given_law(batch: np.ndarray, params: np.ndarray) -> float:
     """Kernel of `GivenTimes`: the largest time given for a member."""
-    return batch[GIVEN]
+    return batch[at.GIVEN]
 
 
 def given_batch_law(batch: np.ndarray, params: np.ndarray) -> float:
     """Kernel of `GivenBatchTimes`: the time given for the batch's number."""
-    return params[int(batch[NUMBER])]
+    return params[int(batch[at.NUMBER])]
 
 
 def each_time(law: Callable[..., float], batches: np.ndarray, params: np.ndarray, times_s: np.ndarray) -> None:
@@ -98,17 +88,17 @@ class LatencyModel:
         each, params, times_s = _each(self.law, len(shape)), self.params, np.empty(len(shape))
         for start in range(0, len(shape), PIECE):
             whole = shape[start : start + PIECE]
-            cut = np.zeros((len(whole), SUM_OUTPUT + 2))
+            cut = np.zeros((len(whole), at.SUM_OUTPUT + 2))
             cut[:, : whole.shape[1]] = whole
-            cut[:, MAX_OUTPUT] = 1.0
-            cut[:, SUM_OUTPUT] = whole[:, SIZE]
-            cut[:, MAX_TOTAL] = whole[:, MAX_PROMPT] + 1.0
+            cut[:, at.MAX_OUTPUT] = 1.0
+            cut[:, at.SUM_OUTPUT] = whole[:, at.SIZE]
+            cut[:, at.MAX_TOTAL] = whole[:, at.MAX_PROMPT] + 1.0
             each(cut, params, times_s[start : start + PIECE])
         if not (times_s >= 0.0).all():
             batch = int(np.argmin(times_s >= 0.0))
             raise InputError(
-                f"latency: {times_s[batch]:g} s to the first token of batch {batch}, of size {shape[batch, SIZE]:.0f} "
-                "(expected seconds >= 0 for the same batch with one output token each)"
+                f"latency: {times_s[batch]:g} s to the first token of batch {batch}, of size "
+                f"{shape[batch, at.SIZE]:.0f} (expected seconds >= 0 for the same batch with one output token each)"
             )
         return times_s
 
@@ -148,7 +138,7 @@ class OfLongestTotal(LatencyModel):
         return self._time_s(size, max_total_tokens)[()]
 
     def first_token_s(self, shape: np.ndarray) -> np.ndarray:
-        return self._time_s(shape[:, SIZE], shape[:, MAX_PROMPT] + 1.0)
+        return self._time_s(shape[:, at.SIZE], shape[:, at.MAX_PROMPT] + 1.0)
 
     def _time_s(self, size: np.ndarray, max_total_tokens: np.ndarray) -> np.ndarray:
         """T(b, L) of arrays that are in range: a run's own."""
@@ -283,9 +273,7 @@ class Function(LatencyModel):
 
 def _shape_law(function: Callable[..., float]) -> Callable[[np.ndarray, np.ndarray], float]:
     def law(batch: np.ndarray, params: np.ndarray) -> float:
-        return function(
-            batch[SIZE], batch[MAX_PROMPT], batch[SUM_PROMPT], batch[MAX_OUTPUT], batch[SUM_OUTPUT], batch[MAX_TOTAL]
-        )
+        return function(batch[0], batch[1], batch[2], batch[3], batch[4], batch[5])  # as `SHAPE` has them
 
     return law
 

@@ -23,26 +23,10 @@ if TYPE_CHECKING:
 
 
 SUMMARY_KEYS = (
-    "requests",
-    "sla_violation_share",
-    "goodput_rps",
-    "latency_mean_s",
-    "latency_p50_s",
-    "latency_p95_s",
-    "latency_p99_s",
-    "queueing_mean_s",
-    "service_mean_s",
-    "ttft_mean_s",
-    "ttft_p99_s",
-    "tpot_mean_s",
-    "tpot_p99_s",
-    "itl_p99_s",
-    "throughput_rps",
-    "output_tokens_per_s",
-    "gpu_utilization",
-    "batch_size_mean",
-    "makespan_s",
-    "stability",
+    *("requests", "sla_violation_share", "goodput_rps"),
+    *("latency_mean_s", "latency_p50_s", "latency_p95_s", "latency_p99_s", "queueing_mean_s", "service_mean_s"),
+    *("ttft_mean_s", "ttft_p99_s", "tpot_mean_s", "tpot_p99_s", "itl_p99_s"),
+    *("throughput_rps", "output_tokens_per_s", "gpu_utilization", "batch_size_mean", "makespan_s", "stability"),
 )
 
 
