@@ -352,7 +352,9 @@ def test_policies_and_laws_compiled_by_eight_threads_serve_right_and_so_does_wha
 )
 def test_a_compiled_run_hears_ctrl_c(latency_name, execution):
     code = f"""
+import signal
 import simlib
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in a shell's background has it ignored
 many = simlib.workload.original(1_000_000, seed=1)
 for table, gpus in ((many.head(100), 2), (many, 4096)):
     print("serving", gpus, flush=True)
