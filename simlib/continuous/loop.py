@@ -45,7 +45,7 @@ from simlib.continuous.state import (
 )
 from simlib.engine import batches
 from simlib.engine.batches import BAD_DECISION, BAD_TIME, DONE, STUCK
-from simlib.engine.borrowed import borrowed, uncounted
+from simlib.engine.borrowed import borrowed
 from simlib.engine.compiled import MORE, one_at_a_time
 from simlib.engine.shapes import CHUNKS, CONTEXT, CONTEXT_SLOPE, LONGEST, PREFILL
 from simlib.latency.steps import linear_law
@@ -376,7 +376,7 @@ def loop(
     Returns `DONE`, `MORE` to go on, `BAD_TIME` if a step's time is negative or not finite, `BAD_DECISION` if the rule
     asks for what is not there, `STUCK` if it lets somebody wait for ever.
     """
-    ask, lines, state, law_params = uncounted(ask), borrowed(lines), uncounted(state), uncounted(law_params)
+    ask, lines, state = borrowed(ask), borrowed(lines), borrowed(state)
     arrival_s, gpus, arrived = ask.arrival_s, len(state.numbers), int(state.progress[ARRIVED])
     each, left = gpus + rules.lines + (1 << rules.bits) + COMPOSED, WORK
     while left > 0:

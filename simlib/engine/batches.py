@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from simlib.engine.borrowed import borrowed, pointer_to, uncounted
+from simlib.engine.borrowed import borrowed, pointer_to
 from simlib.engine.compiled import MORE, bound, called, compiled, is_own, one_at_a_time, until_done
 from simlib.engine.shapes import BATCH_COLUMNS, BLOCK_BITS, BLOCK_TOKENS, Request, Waiting
 
@@ -171,8 +171,7 @@ def loop(
     law_params: np.ndarray,
 ) -> int:
     """The event loop: learn, let arrive, ask, take, time, start. `DONE`, `MORE` to go on, or what went wrong."""
-    state, seen, job, batches = uncounted(state), borrowed(waiting), uncounted(job), uncounted(batches)
-    params, memory, law_params = uncounted(params), uncounted(memory), uncounted(law_params)
+    seen = borrowed(waiting)
     arrival_s, head, tail, order = seen.arrival_s, seen.head, seen.tail, seen.order
     end_s, running, note, progress = state.end_s, state.running, state.note, state.progress
     places = order.view(np.uint64)  # unsigned: no check, at every look-up, whether to count from the end

@@ -1,8 +1,8 @@
-"""Arrays handed to compiled kernels as cheaply as in C: without reference counts, or behind one pointer.
+"""Arrays handed to compiled kernels as cheaply as in C: a record of them behind one pointer.
 
-Numba passes a named tuple of arrays field by field, seven words an array, and counts references to each; both cost a
-kernel of a few lines more than its arithmetic. Whoever calls a kernel holds the arrays for longer than it runs. In
-plain Python both functions do nothing; `twins` are what they become in a compiled kernel.
+Numba passes a named tuple of arrays field by field, seven words an array, in each call; that costs a kernel of a few
+lines more than its arithmetic, and the compiler more than all else. In plain Python `borrowed` does nothing; `twins`
+has what it becomes in a compiled kernel.
 """
 
 from __future__ import annotations
@@ -10,11 +10,6 @@ from __future__ import annotations
 import functools
 from types import SimpleNamespace
 from typing import Any
-
-
-def uncounted(value: Any) -> Any:
-    """The same array, or tuple of arrays; in a compiled kernel without a reference count."""
-    return value
 
 
 def borrowed(value: Any) -> Any:
@@ -29,10 +24,10 @@ def pointer_to(record: Any) -> Any:
 
 @functools.cache
 def twins() -> SimpleNamespace:
-    """Numba's intrinsics of the two names, and `Borrowed`, the type of a pointer; made once a process."""
+    """Numba's intrinsic `borrowed`, and `Borrowed`, the type of a pointer; made once a process."""
     from numba.core import cgutils, types
     from numba.core.datamodel import models
-    from numba.core.imputils import impl_ret_borrowed, lower_getattr_generic
+    from numba.core.imputils import lower_getattr_generic
     from numba.core.typing.templates import AttributeTemplate, infer_getattr
     from numba.extending import intrinsic, register_model
 
@@ -67,31 +62,35 @@ def twins() -> SimpleNamespace:
     def read_field(context: Any, builder: Any, kind: Borrowed, value: Any, name: str) -> Any:
         """Load one field from the caller's frame."""
         place = kind.record.fields.index(name)
-        field = builder.load(cgutils.gep_inbounds(builder, value, 0, place))
-        return impl_ret_borrowed(context, builder, kind.record.types[place], field)
+        return read(context, builder, kind.record.types[place], cgutils.gep_inbounds(builder, value, 0, place))
 
-    def without_owner(context: Any, builder: Any, kind: Any, value: Any) -> Any:
-        """The arrays' own fields with no owner to count for."""
-        if isinstance(kind, types.Array):
-            array = context.make_array(kind)(context, builder, value)
-            array.meminfo = cgutils.get_null_value(array.meminfo.type)
-            array.parent = cgutils.get_null_value(array.parent.type)
-            return array._getvalue()
-        parts = zip(kind, cgutils.unpack_tuple(builder, value, len(kind)), strict=True)
-        return context.make_tuple(builder, kind, [without_owner(context, builder, *part) for part in parts])
+    def read(context: Any, builder: Any, kind: Any, address: Any) -> Any:
+        """An array, word by word and without an owner to count for, or a number."""
+        if not isinstance(kind, types.Array):
+            return unchanging(builder, address)
+        make = context.make_array(kind)
+        array, there = make(context, builder), make(context, builder, ref=address)
+        for owner in ("meminfo", "parent"):
+            setattr(array, owner, cgutils.get_null_value(getattr(array, owner).type))
+        for word in ("nitems", "itemsize", "data"):
+            setattr(array, word, unchanging(builder, there._get_ptr_by_name(word)))
+        for words in ("shape", "strides"):
+            first = there._get_ptr_by_name(words)
+            axes = [cgutils.gep_inbounds(builder, first, 0, axis) for axis in range(kind.ndim)]
+            setattr(array, words, cgutils.pack_array(builder, [unchanging(builder, axis) for axis in axes]))
+        return array._getvalue()
 
-    @intrinsic
-    def uncounted(typing_context: Any, value: Any) -> Any:
-        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            return without_owner(context, builder, signature.args[0], arguments[0])
-
-        return value(value), generate
+    def unchanging(builder: Any, address: Any) -> Any:
+        """A word of the record: nobody writes there, so that the compiler may read it once for all of a kernel."""
+        word = builder.load(address)
+        word.set_metadata("invariant.load", builder.module.add_metadata([]))
+        return word
 
     @intrinsic
     def borrowed(typing_context: Any, value: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            return cgutils.alloca_once_value(builder, without_owner(context, builder, signature.args[0], arguments[0]))
+            return cgutils.alloca_once_value(builder, arguments[0])
 
         return Borrowed(value)(value), generate
 
-    return SimpleNamespace(Borrowed=Borrowed, uncounted=uncounted, borrowed=borrowed)
+    return SimpleNamespace(Borrowed=Borrowed, borrowed=borrowed)

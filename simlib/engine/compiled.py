@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-from simlib.engine.borrowed import borrowed, twins, uncounted
+from simlib.engine.borrowed import borrowed, twins
 
 WORTHWHILE = 20_000  # requests
 MORE = -1  # a loop's answer that it has come back before its end
@@ -172,8 +172,8 @@ def _twin(value: Any, made: dict[FunctionType, Any], within_ours: bool = False) 
     """The dispatcher of a plain function, linked to those of what it calls (itself included); else the value."""
     if not isinstance(value, FunctionType):
         return value
-    if value in (uncounted, borrowed):
-        return getattr(twins(), value.__name__)
+    if value is borrowed:
+        return twins().borrowed
     if value in made:
         return made[value]
     import numba
@@ -188,6 +188,8 @@ def _twin(value: Any, made: dict[FunctionType, Any], within_ours: bool = False) 
     inlined = bool(made) and getattr(value, "inlined", True)
     kept = ours and not within_ours  # on disk a kernel has in itself whatever it calls
     options = {"nogil": True, "boundscheck": not ours, "forceinline": inlined}
+    if ours:  # they make no array, and whoever calls one holds those that it is handed: none is counted
+        options["_nrt"] = False
     if made:
         options |= {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
     within = bool(made)
