@@ -1,6 +1,7 @@
 """What every notebook does first and last: check its parameters, keep its tables and figures, say what made them.
 
-A notebook calls `begin` in its first code cell after the parameters; numbers reach the prose with `Page.glue`.
+A notebook calls `begin` in its first code cell after the parameters. Its answer is written by hand in a cell tagged
+``answer`` that reads the page's tables: numbers reach it by name, and `Page.holds` guards what it asserts.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import ast
 import difflib
 import hashlib
 import platform
+import re
 import subprocess
 import tempfile
 import time
@@ -93,6 +95,7 @@ class Page:
     name: str
     parameters: Mapping[str, Any]
     started_s: float = field(default_factory=time.perf_counter)
+    claims: dict[str, bool] = field(default_factory=dict)
 
     @property
     def results(self) -> Path:
@@ -106,6 +109,12 @@ class Page:
         frame.to_csv(aside, index=False)
         aside.replace(self.results / f"{name}.csv")
 
+    def written(self, name: str) -> pd.DataFrame:
+        """The table that `table` has written, as it reads."""
+        import pandas as pd
+
+        return pd.read_csv(self.results / f"{name}.csv")
+
     def figure(self, name: str, figure: Figure) -> None:
         """Write ``NAME.svg`` and ``NAME.png`` into the figures folder."""
         from book.kit.style import save
@@ -118,6 +127,55 @@ class Page:
 
         for name, value in values.items():
             glue(name, value.item() if hasattr(value, "item") else value, display=False)
+
+    def holds(self, sentence: str, *conditions: bool) -> None:
+        """Guard a sentence of the prose: it is claimed while all conditions are true.
+
+        In the book's build a sentence that is not claimed is an error. A notebook that is run with other parameters,
+        or in which too few replications establish nothing, says so in its answer.
+
+        Raises
+        ------
+        InputError
+            If there is no condition, or one is not a truth value.
+        """
+        import numpy as np
+
+        where = f"{self.name}, holds({sentence!r})"
+        if not conditions:
+            raise InputError(f"{where}: no condition (expected at least one comparison)")
+        for condition in conditions:
+            if not isinstance(condition, bool | np.bool_):
+                raise InputError(f"{where}: {condition!r} is no truth value (expected a comparison's result)")
+        self.claims[sentence] = all(map(bool, conditions))
+
+    def answer(self, text: str, **numbers: str | float) -> Markdown:
+        """The page's answer, with its numbers in place of their names in braces.
+
+        Parameters
+        ----------
+        text : str
+            Whole sentences. The first one is guarded by `holds`, as is every other one that compares.
+        **numbers : str or float
+            Rounded as a person would; each is used.
+
+        Raises
+        ------
+        InputError
+            If the first sentence is not guarded, or a number is not used.
+        """
+        from IPython.display import Markdown
+
+        where, text = f"{self.name}, answer", " ".join(text.split())
+        if unused := sorted(set(numbers) - set(re.findall(r"{(\w+)", text))):
+            raise InputError(f"{where}: {', '.join(unused)}: in no sentence (expected each number in one)")
+        if not any(text.startswith(sentence) for sentence in self.claims):
+            raise InputError(f"{where}: nothing holds its first sentence (expected page.holds({text[:40]!r}…, …))")
+        shown = f"**Answer.** {text.format(**numbers)}"
+        if fallen := [sentence for sentence, claimed in self.claims.items() if not claimed]:
+            told = "\n".join(f"- {sentence}" for sentence in fallen)
+            shown += f"\n\n**At these parameters this is not claimed** (the tables below say what was found):\n\n{told}"
+        return Markdown(shown, metadata={"not_claimed": fallen})
 
     def footer(self, *data: Path) -> Markdown:
         """What made this page: parameters, versions, commit, data checksums, run time."""

@@ -35,7 +35,7 @@ def execute(project: Project, studies: Mapping[str, Study], name: str, run=None)
     Raises
     ------
     StudyError
-        If the notebook fails, has no such parameter, or does not write exactly what is declared.
+        If the notebook fails, has no such parameter, does not write exactly what is declared, or says what does not hold.
     """
     study, scratch = studies[name], project.build / "run" / name
     shutil.rmtree(scratch, ignore_errors=True)
@@ -81,12 +81,21 @@ def run_notebook(project: Project, study: Study, parameters: dict[str, Any]) -> 
         kept = project.seen_from_root(page)
         raise StudyError(f"{error.ename}: {error.evalue} (cell {error.exec_count}; executed copy: {kept})") from None
     executed = nbformat.read(page, as_version=4)
+    if not project.quick and (fallen := not_claimed(executed)):
+        raise StudyError(f"{where}: this does not hold: {' '.join(fallen)}")
     _prepare_page(executed, study.title)
     nbformat.write(executed, page)
 
 
+def not_claimed(notebook: Any) -> list[str]:
+    """The sentences of an executed notebook whose conditions are not met (`Page.holds`)."""
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", ())]
+    said = [output.get("metadata", {}).get("text/markdown", {}) for output in outputs]
+    return [sentence for one in said for sentence in one.get("not_claimed", ())]
+
+
 def _prepare_page(notebook: Any, title: str) -> None:
-    """Take from an executed copy what a page cannot use: widgets without a kernel, the build's own folders."""
+    """Put the answer behind the question; take out what a page cannot use: widgets, the build's own folders."""
     notebook.metadata.pop("widgets", None)
     for cell in notebook.cells:
         if "outputs" in cell:
@@ -96,6 +105,8 @@ def _prepare_page(notebook: Any, title: str) -> None:
         if "injected-parameters" in cell.metadata.get("tags", []):
             cell.source = "\n".join(line for line in cell.source.splitlines() if not line.startswith(FOLDERS))
     shown = [cell for cell in notebook.cells if cell.source.strip() not in ("", "# Parameters")]
+    answers = [cell for cell in shown if "answer" in cell.metadata.get("tags", [])]
+    shown[1:] = [*answers, *(cell for cell in shown[1:] if cell not in answers)]  # computed late, read first
     notebook.cells = shown
     if title:
         first, _, rest = shown[0].source.partition("\n")
