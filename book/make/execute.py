@@ -35,7 +35,7 @@ def execute(project: Project, studies: Mapping[str, Study], name: str, run=None)
     Raises
     ------
     StudyError
-        If the notebook fails, has no such parameter, does not write exactly what is declared, or says what does not hold.
+        If the notebook fails, has no such parameter, does not write what is declared, or says what does not hold.
     """
     study, scratch = studies[name], project.build / "run" / name
     shutil.rmtree(scratch, ignore_errors=True)
