@@ -15,6 +15,16 @@ if TYPE_CHECKING:
     from pandas.io.formats.style import Styler
 
 
+def statement_numbers(statements: pd.DataFrame) -> dict[str, int]:
+    """How many statements a document makes, how many of them are no claims, and how many claims the others make."""
+    silent = statements["no_claim"] != ""
+    return {
+        "statements": statements["statement"].nunique(),
+        "no_claims": statements.loc[silent, "statement"].nunique(),
+        "original": statements.loc[~silent, "claim"].nunique(),
+    }
+
+
 def show_verdicts(table: pd.DataFrame) -> Styler:
     """How many claims of each section got which verdict."""
     counts = pd.crosstab(table["section"], table["verdict"]).loc[list(dict.fromkeys(table["section"]))]

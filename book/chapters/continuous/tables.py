@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from book.chapters.continuous.executions import PAIRS, POINT
+from book.chapters.continuous.executions import BATCHES, PAIRS, POINT, STEPS, SYSTEM
 from book.chapters.continuous.gains import PARTS
 from book.kit.names import TRAFFIC_NAMES, system
 from book.kit.tables import established, with_limits
@@ -75,6 +75,19 @@ def rows_of(differences: pd.DataFrame, a: tuple[str, str], b: tuple[str, str]) -
     return differences[chosen]
 
 
+def quoted(table: pd.DataFrame) -> dict[str, str]:
+    """Means that the prose quotes, at the lowest rate and at the highest that static batches bear."""
+    static = table[(table["execution"] == BATCHES) & (table["scheduler"] == "static_fifo") & table["mean"].notna()]
+    texts = {}
+    for word, load in (("idle", static["load"].min()), ("busy", static["load"].max())):
+        own = table[table["load"] == load].set_index([*SYSTEM, "metric"])["mean"]
+        texts[f"{word}_rate"] = f"{static.loc[static['load'] == load, 'rate_rps'].iloc[0]:.2f}"
+        for execution, short in ((BATCHES, "static"), (STEPS, "places")):
+            for metric, (_, shown) in SHOWN.items():
+                texts[f"{word}_{short}_{metric.rsplit('_', 1)[0]}"] = shown(own[execution, "static_fifo", metric])
+    return texts
+
+
 POLICY_NAMES = {
     "fcfs": "first come",
     "routed": "first come, a line a GPU",
@@ -95,14 +108,19 @@ METRIC_NAMES = {"ttft_mean_s": "mean time to first token", "latency_mean_s": "me
 
 
 def show_gains(gains: pd.DataFrame) -> Styler:
-    """Ratios of capacity with intervals and verdicts: a row a policy and correlation, a column a kind of traffic."""
+    """Ratios of capacity with intervals and verdicts: a row a policy and correlation, a column a kind of traffic.
+
+    A double dagger marks a capacity above the rate that the policy's GPUs can serve for long.
+    """
     rows = gains[gains["policy"] != "fcfs"]
     shown = pd.DataFrame(
         {
             "policy": rows["policy"].map(POLICY_NAMES),
             "rank correlation": ["" if math.isnan(rank) else f"{rank:g}" for rank in rows["rank_correlation"]],
             "traffic": rows["traffic"].map(TRAFFIC_NAMES),
-            "ratio": [f"{ratio(row)}, {row.verdict}" for row in rows.itertuples()],
+            "ratio": [
+                f"{ratio(row)}, {row.verdict}{' ‡' if row.share_of_limit > 1 else ''}" for row in rows.itertuples()
+            ],
         }
     )
     wide = shown.pivot_table(
@@ -165,6 +183,24 @@ def show_delays(ratios: pd.DataFrame) -> Styler:
         index=["of", "load", "policy"], columns="traffic", values="ratio", aggfunc="first", sort=False
     )
     return wide.reset_index().style.hide(axis="index")
+
+
+def memory_of_the_longest(tails: pd.DataFrame) -> dict[str, str]:
+    """What share of the memory the longest requests hold over their time, by traffic."""
+    return {f"memory_{row.traffic}": percent(row.memory_share, 0) for row in tails.itertuples()}
+
+
+def crossings(found: pd.DataFrame) -> dict[str, str]:
+    """The padding from which dedicated GPUs carry more under Poisson traffic, where places or memory are scarce."""
+    own = found[found["traffic"] == "poisson"]
+    return {f"crossing_{'memory' if row.memory else 'places'}": _crossing(row) for row in own.itertuples()}
+
+
+def _crossing(row: Any) -> str:
+    if math.isinf(row.padding):
+        return "no padding up to 1"
+    high = "beyond 1" if math.isinf(row.high) else f"{row.high:.2f}"
+    return f"{row.padding:.2f} (95 % interval {row.low:.2f} to {high})"
 
 
 def _engine(row: Any) -> str:

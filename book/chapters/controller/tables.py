@@ -14,20 +14,6 @@ if TYPE_CHECKING:
     from pandas.io.formats.style import Styler
 
 
-def controller_answer(branches: pd.DataFrame, equal: Mapping[int, float], clearing: pd.DataFrame) -> str:
-    """Whether the feedback acts at the document's deadline, and what the collapse costs."""
-    texts = equal_numbers(equal, int(branches["replications"].max()))
-    always = ", ".join(f"{texts[f'equal_{level}']} at level {level}" for level in equal)
-    numbers = collapse_numbers(clearing)
-    return (
-        f"No: with the document's deadline, dynamic batching equals a static batch of 64 request by request "
-        f"(share of replications: {always}). After a spell of long requests (one run, made by hand) its window "
-        f"collapses: a burst that static batches of 8 clear in {numbers['static_s']} then takes {numbers['dynamic_s']}."
-        if min(equal.values()) > 0.5
-        else f"Dynamic batching equals a static batch of 64 request by request in part of the replications ({always})."
-    )
-
-
 def equal_numbers(equal: Mapping[int, float], replications: int) -> dict[str, str]:
     """Shares of replications in which two schedulers are the same, by level, with Wilson's interval, as texts."""
     found = {level: wilson_interval(round(share * replications), replications) for level, share in equal.items()}

@@ -162,6 +162,14 @@ def place_of(
     return Place(execution, traffic, capacity_rps, d_sla, policies, model, gpus)
 
 
+def scales(places: Iterable[Place]) -> pd.DataFrame:
+    """What load 1 is at each place, and the deadline: ``execution, traffic, capacity_rps, d_sla``."""
+    import pandas as pd
+
+    names = ("execution", "traffic", "capacity_rps", "d_sla")
+    return pd.DataFrame([{name: getattr(place, name) for name in names} for place in places])
+
+
 def at_rate(table: RequestTable, rate_rps: float) -> RequestTable:
     """The same requests at a mean rate."""
     return table.at_rate(rate_rps * float(table.arrival_s[-1] - table.arrival_s[0]) / (len(table) - 1))

@@ -79,6 +79,20 @@ def show_who_pays(table: pd.DataFrame, load: float) -> Styler:
     return wide[list(parts)].rename(columns=parts).rename_axis(columns=None).reset_index().style.hide(axis="index")
 
 
+def show_floor(table: pd.DataFrame) -> Styler:
+    """Mean latency as a multiple of the floor, from the least place to the most: first come, and each place's best."""
+    rows = table[(table["metric"] == "over_floor") & (table["predictor"] == MAIN) & table["value"].notna()]
+    shown = []
+    for execution, base in BASELINES.items():
+        own = rows[rows["execution"] == execution]
+        first = own.loc[own["policy"] == base, "value"]
+        best = own.groupby(["traffic", "load"], sort=False)["value"].min()
+        ranges = [f"{values.min():.1f} to {values.max():.1f}" for values in (first, best)]
+        columns = ("execution", "first come, first served", "best policy of each place")
+        shown.append(dict(zip(columns, (SHORT_EXECUTION_NAMES[execution], *ranges), strict=True)))
+    return pd.DataFrame(shown).style.hide(axis="index")
+
+
 def _compared(table: pd.DataFrame, metric: str) -> pd.DataFrame:
     rows = table[(table["metric"] == metric) & (table["predictor"] == MAIN)]
     return rows[rows["policy"] != rows["execution"].map(BASELINES)]

@@ -58,6 +58,24 @@ def show_coverage(table: pd.DataFrame) -> Styler:
     return wide.fillna("–").reset_index().rename_axis(columns=None).style.hide(axis="index")
 
 
+def coverage_numbers(table: pd.DataFrame) -> dict[str, float]:
+    """The queues' memories, in requests, and the shortest runs with which methods are recommended, in memories."""
+    alone = table[(table["queue"] == "mm1") & (table["study"] == "steady_state")]
+    memory = (alone["requests"] / alone["memories"]).groupby(alone["rho"]).first()
+    shortest = table[table["recommended"]].groupby(["quantity", "method"])["memories"].min()
+    return {
+        "experiments": int(table["experiments"].max()),
+        "load_low": memory.index.min(),
+        "load_high": memory.index.max(),
+        "memory_low": round(memory.iloc[0]),
+        "memory_high": round(memory.iloc[-1]),
+        "from_means": int(shortest["mean", "batch_means"]),
+        "from_p95": int(shortest["p95", "sectioning"]),
+        "from_p99": int(shortest["p99", "sectioning"]),
+        "from_replications": int(shortest["mean", "replications"]),
+    }
+
+
 def show_steady_state(found: Mapping[str, tuple[Estimate, Estimate, Verdict]]) -> Styler:
     """Mean and P99 of each system's long run, in seconds, and its verdict of two starts, with the load."""
     rows = [

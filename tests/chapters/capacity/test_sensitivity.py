@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 import simlib
-from book.chapters.capacity import figures, sensitivity, sentences, tables
+from book.chapters.capacity import figures, sensitivity
 from book.chapters.capacity.sensitivity import BLOCK, FACTORS
 from simlib.requests.arrivals import AllAtOnce
 from simlib.requests.lengths import Fixed, LogNormal
@@ -100,21 +100,6 @@ def test_effects_follow_the_function_and_cut_no_whole_number():
     gpus = rows[rows["factor"] == "gpus"].sort_values("middle")
     assert gpus["middle"].iloc[0] == 1 and gpus["value"].iloc[0] - gpus["value"].iloc[-1] == pytest.approx(1, abs=0.3)
     assert rows[rows["factor"] != ""].groupby("factor")["points"].sum().eq(2 * 256).all()
-
-
-def test_sentences_follow_the_tables():
-    runs = given(0.02 * unit("load") - 0.1 * unit("gpus") + 0.3)
-    indices, effects = sensitivity.indices(runs), sensitivity.effects(POINTS, runs)
-    text = sentences.drivers_answer(indices)
-    assert text.startswith("Late requests: multi-bin minus dynamic: GPUs (9") and "surely less" in text
-    text = sentences.directions_answer(effects)
-    assert "better with more of: GPUs" in text and "worse with more of: load" in text
-    assert "more late requests" in sentences.box_answer(effects)
-    fewer = sensitivity.effects(POINTS, given(-0.3 + 0.01 * unit("load")))
-    text = sentences.box_answer(fewer)
-    assert "fewer late requests" in text and "at 100 % of the points" in text
-    assert sentences.per_gpu_answer(effects).count("bins a GPU") == 2
-    assert len(tables.show_factors().data) == len(tables.show_indices(indices).data) == 8
 
 
 def test_figures_draw_every_factor():

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 import simlib
-from book.chapters.continuous import executions, figures, sentences, tables
+from book.chapters.continuous import executions, figures, tables
 from book.chapters.continuous.executions import BATCHES, METRICS, PAIRS, STEPS
 from simlib import named
 
@@ -133,13 +133,7 @@ def test_a_batchs_occupancy_by_hand():
 def test_the_page_reads_the_tables_and_quotes_no_mean_of_what_is_unstable(contest, runs):
     runs = labelled(runs, 1.5, (BATCHES, "static_fifo"), *["unstable"] * 3)
     table, differences = executions.table_of(runs), executions.differences(runs)
-    ratios = executions.ratios(executions.saturated(contest, 150, seed=1, replications=3))
-    text = sentences.executions_answer(ratios)
-    value = ratios.iloc[6]["value"]
-    assert f"{value:.2f} times" in text and "None" not in text and "nan" not in text
-    assert "requests/s" in sentences.changes(differences)
-    assert "late requests with bins against none" in sentences.bins_against_none(differences)
-    quoted = sentences.numbers(table)
+    quoted = tables.quoted(table)
     assert quoted["idle_rate"] == quoted["busy_rate"]  # static batches bear one of the two rates
     shown = tables.show_systems(table, (0.2, 1.5)).data
     assert (shown["E2E, P99"] == "unstable").sum() == 1 and "nan" not in shown.to_string()
@@ -154,10 +148,8 @@ def test_a_difference_that_is_not_established_is_marked():
     pair = {"execution_a": a[0], "scheduler_a": a[1], "execution_b": b[0], "scheduler_b": b[1]}
     frame = pd.DataFrame([{**row, **pair, "metric": metric, "p_holm": 0.2} for metric in METRICS])
     assert tables.show_differences(frame, (1.0,)).data.to_string().count("†") == 5
-    assert "not established" in sentences.changes(frame)
     sure = frame.assign(p_holm=0.01)
     assert "†" not in tables.show_differences(sure, (1.0,)).data.to_string()
-    assert "not established" not in sentences.changes(sure)
 
 
 @pytest.mark.parametrize(

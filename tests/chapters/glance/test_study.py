@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from book.chapters.glance import sentences, study, tables
+from book.chapters.glance import study, tables
 from book.chapters.glance.study import Source
 from simlib.checks import InputError
 
@@ -53,14 +53,6 @@ def test_every_source_has_results_in_the_committed_tables_and_every_one_its_inte
         found = study.collect(RESULTS, (source,))
         assert len(found) and found["statement"].is_unique, source
         assert ((found["ci_low"] <= found["value"]) & (found["value"] <= found["ci_high"])).all(), source
-
-
-def test_the_answer_counts_the_intervals_that_leave_out_no_difference():
-    rows = {"unit": ["points", "times", "times", "s"], "reference": [0.0, 1.0, 1.0, 1.0], "chapter": list("aabb")}
-    results = pd.DataFrame(rows | {"ci_low": [0.1, 0.9, 0.5, 2.0], "ci_high": [0.2, 1.1, 0.8, 3.0]})
-    said = sentences.answer(results, pd.DataFrame({"source": ["x", "y", "y"]}))
-    assert "4 results of 2 chapters and 3 claims of 2 documents" in said
-    assert "Of 3 comparisons" in said and "interval of 2 leaves out" in said
 
 
 def test_an_interval_and_its_reference_are_drawn_where_they_lie():

@@ -1,4 +1,4 @@
-"""Rankings at matched load: probabilities that sum to one, causes that add up, sentences that follow."""
+"""Rankings at matched load: probabilities that sum to one, causes that add up, tables that show them."""
 
 import numpy as np
 import pandas as pd
@@ -6,7 +6,7 @@ import pytest
 
 import simlib
 from book.chapters.batch_times import measured_levels
-from book.chapters.levels import figures, matched, sentences, tables
+from book.chapters.levels import figures, matched, tables
 from simlib import levels
 
 PLACES = matched.places(["h100-vllm-llama3-8b"])
@@ -85,18 +85,6 @@ def test_the_documents_levels_are_not_at_one_load():
     assert loads[2] < 0.2 and loads[4] < 0.2 and loads[1] > 1 and loads[3] > 1.5
 
 
-def test_sentences_follow_the_tables():
-    late = {"static_fifo": [0.5, 0.6] * 5, "dynamic_no_bins": [0.3, 0.2] * 5}
-    better = given(late | {"multi_bin_dynamic": [0.1, 0.12] * 5}, waiting=(0.2, 0.3), service=(1.0, 0.5))
-    worse = given(late | {"multi_bin_dynamic": [0.7, 0.8] * 5}, waiting=(0.2, 0.3), service=(1.0, 0.5))
-    for runs, word, agree in ((better, "fewer late requests in 1, more in 0", 1), (worse, "in 0, more in 1", 0)):
-        differences = matched.differences(runs)
-        text = sentences.matched_answer(matched.rankings(runs), differences)
-        assert text.startswith("Yes: of 1 places") and word in text
-        text = sentences.causes_answer(differences, matched.causes(runs))
-        assert f"in {agree} of 1." in text and "more in 1 (up to +100.0 %)" in text
-
-
 def test_the_page_shows_them(runs):
     rankings, differences = matched.rankings(runs), matched.differences(runs)
     tables.show_causes(matched.causes(runs)).to_html()
@@ -105,7 +93,6 @@ def test_the_page_shows_them(runs):
     assert set(zip(shown["requests"], shown["batch times"], strict=True)) == kinds
     assert tables.show_matched_rankings(rankings).data.count("<details>") == 2
     loads = matched.documented_loads()
-    assert "(level 3)" in sentences.loads_answer(loads)
     assert len(tables.show_loads(loads).data) == 4
     figure = figures.best(rankings)
     widths = np.array([[bar.get_width() for bar in axis.patches] for axis in figure.axes])

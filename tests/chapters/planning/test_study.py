@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 import pytest
 
 import simlib
-from book.chapters.planning import sentences, study, tables
+from book.chapters.planning import study, tables
 from simlib import InputError, StepLaw
 from simlib.planning import demand, figure, fleet
 from simlib.planning.planner import Planner
@@ -24,7 +23,6 @@ def test_a_plan_loses_little_and_never_gains_on_the_best_of_its_size():
     assert (row["configurations"], row["draws"]) == (4, 4)
     assert 0 <= row["lost_share"] <= 0.05
     assert row["chosen_load"] <= row["best_load"]
-    assert "1 plans 1 lose" in sentences.regret_answer(table)
     assert "chat" in tables.show_regret(table).to_html()
     plan = planner.plan()
     told = tables.table_of(plan)
@@ -35,13 +33,6 @@ def test_a_plan_loses_little_and_never_gains_on_the_best_of_its_size():
     assert len(figure.by_load(curve).axes) == 1
     with pytest.raises(InputError, match="draws"):
         study.regret({"chat": (planner, asked)}, draws=1)
-
-
-def test_a_loss_beyond_the_limit_is_told():
-    rows = pd.DataFrame({"demand": ["a", "b"], "lost_share": [0.01, 0.2], "ci_low": [0.0, 0.1], "ci_high": [0.02, 0.3]})
-    text = sentences.regret_answer(rows)
-    assert "Of 2 plans 1 lose at most 5%" in text
-    assert "b: 20" in text
 
 
 def test_halves_share_no_request():

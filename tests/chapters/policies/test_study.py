@@ -1,4 +1,4 @@
-"""The comparison of policies: what load and deadline are, differences in pairs, sentences that follow the rows."""
+"""The comparison of policies: what load and deadline are, differences in pairs, what the page shows."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 import simlib
-from book.chapters.policies import figures, sentences, study, tables
+from book.chapters.policies import figures, study, tables
 from book.chapters.policies.study import BASELINES, METRICS, POINT
 from simlib.stats import intervals
 
@@ -105,46 +105,11 @@ def test_differences_are_of_pairs_and_holms_of_one_metric(runs):
     assert table[table["policy"].isin(BASELINES.values())]["difference"].isna().all()
 
 
-def test_advice_follows_the_rows():
-    table = given(LATE)
-    text = sentences.advice(table, "run_to_completion")
-    assert "use multi_bin_dynamic: fewer late requests than under dynamic_no_bins in 9 of 9 places, more in 0" in text
-    assert "(−20.0 points on average)" in text and "static_fifo fewer in 0, more in 9" in text
-    assert "keep first come, first served (fcfs)" in sentences.advice(table, "continuous")
-    worse = LATE | {"run_to_completion": LATE["run_to_completion"] | {"multi_bin_dynamic": 0.4}}
-    assert "use optimal_bins" in sentences.advice(given(worse), "run_to_completion")
-
-
-def test_a_policy_that_wins_in_few_places_is_not_advised_and_overload_is_told_apart():
-    calm, full = given(LATE), given(LATE | {"continuous": {"fcfs": 0.4, "multi_bin_dynamic": 0.3}})
-    full = full[full["load"] == 0.95].assign(load=1.2)
-    text = sentences.overload_answer(pd.concat([calm, full]))
-    assert "with continuous batching multi_bin_dynamic (in 3 of 3; −10.0 points on average)" in text
-    assert "keep first come, first served" in sentences.advice(
-        pd.concat([calm, full[full["traffic"] == "poisson"]]), "continuous"
-    )
-    assert "with continuous batching none" in sentences.overload_answer(calm.assign(load=1.5))
-
-
-def test_other_sentences_follow_the_rows():
-    table = given(LATE)
-    text = sentences.fairness_answer(table)
-    assert text.count("all together fewer in 0 and more in 9") == 2
-    text = sentences.rejection_answer(table)
-    assert (
-        "early_rejection (batches) has fewer late requests in 9 of 9" in text and "in 0 of 9 places, more in 9" in text
-    )
-    assert "0.3 to 0.3 times" in sentences.floor_answer(table)
-    assert "multi_bin_dynamic with batches" in sentences.predictor_answer(table)
-    assert "spares the short third in 9 of 9" in sentences.who_pays_answer(table)
-    short = table["metric"] == "late_long"
-    paid = table.assign(difference=table["difference"].where(~short, 0.1))
-    assert "more among the long third in 9" in sentences.who_pays_answer(paid)
-
-
 def test_the_page_shows_them(places, runs):
     table = study.table_of(runs)
     assert len(tables.show_places(places).data) == 2
+    assert study.scales(places)["d_sla"].tolist() == [place.d_sla for place in places]
+    assert "0.3 to 0.3" in tables.show_floor(given(LATE)).data.iloc[0].tolist()
     assert len(tables.show_late(table).data) == sum(len(place.policies) for place in places)
     assert len(tables.show_who_pays(table, 1.2).data) == sum(len(place.policies) - 1 for place in places)
     figure = figures.differences(given(LATE))

@@ -3,7 +3,7 @@
 import pytest
 
 import simlib
-from book.chapters.sla_paper import figures, sentences, tables
+from book.chapters.sla_paper import figures, tables
 from book.chapters.sla_paper.capacity import (
     PRINTED_CAPACITY_GAINS,
     PRINTED_THROUGHPUT_GAINS,
@@ -28,7 +28,6 @@ def test_a_small_cap_carries_what_the_fluid_limit_says_and_the_rule_more(table):
     assert rows.loc["static 32", "capacity_rps"] == pytest.approx(rows.loc["static 32", "expected_rps"], rel=0.15)
     assert rows.loc["static 32", "gain"] > 1.5 and rows.loc["paper", "gain"] == 1.0
     assert 0.95 < rows.loc["static 256", "gain"] < rows.loc["static 32", "gain"]
-    assert "over static 32" in sentences.capacity_answer(table)
     assert "paper" in tables.show_capacities(table).to_html()
     assert len(figures.capacity_gains(table, {"a": 1.2}).axes[0].lines) >= 3
 
@@ -60,7 +59,4 @@ def test_prompts_within_the_steps_cost_capacity_and_longer_runs_do_not():
         capacity = rows.loc[(setting, "static 32"), "capacity_rps"]
         assert 0.7 * expected_rps(32, output) < capacity < expected_rps(32, output)
     assert table["doubled"].between(0.9, 1.1).all()
-    said = sentences.table_2_answer(table, PRINTED_CAPACITY_GAINS)
-    assert said.count("printed") == 3 and "1.22" in said
-    assert "differ by" in sentences.doubled_answer(table)
     assert "PD fusion" in tables.show_table_2(table).to_html()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import simlib
-from book.chapters.sla_paper import figures, rules, sentences
+from book.chapters.sla_paper import figures, rules
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +23,6 @@ def test_equation_12_keeps_its_promise_for_normal_sums_and_estimates_break_it(ov
     rows = overflow[(overflow["lengths"] == "normal_like") & (overflow["epsilon_m"] == 0.05)].set_index("requests_seen")
     assert rows.loc[0, "overflow_share"] < 0.07
     assert rows.loc[64, "overflow_share"] > rows.loc[0, "overflow_share"]
-    assert "5 %" in sentences.overflow_answer(overflow)
 
 
 def test_end_to_end_feedback_falls_to_its_floor_and_step_feedback_never_falls(regimes):
@@ -42,21 +41,18 @@ def test_an_equal_workload_is_evicted_in_cycles_and_the_released_patch_evicts_le
     kept = rules.memory_run("equal", None, 800).kv["kv_share"].to_numpy()
     cycles = np.count_nonzero((kept[1:] < 0.9) & (kept[:-1] >= 0.9))
     assert cycles >= 3
-    assert "preemptions" in sentences.memory_answer(table)
 
 
 def test_the_regression_settles_sooner_and_nearer_than_the_papers_rule():
     table = rules.settling(("paper", "regression"), starts=(256,), windows=(16,), intervals=(16,), replications=2)
     steps, distance = (table.set_index("sla_rule")[name] for name in ("steps", "distance"))
     assert steps["regression"] < steps["paper"] and distance["regression"] < distance["paper"]
-    assert "regression needs" in sentences.settling_answer(table)
 
 
 def test_no_rule_beats_the_static_cap_without_slower_steps():
     table = rules.against_hindsight(("regression",), (16,), requests=1500, replications=2)
     ratio = table.set_index("sla_rule")["throughput_ratio"]
     assert ratio["static"] == 1 and ratio["regression"] < 1.0
-    assert "static cap" in sentences.hindsight_answer(table)
 
 
 def test_figures_show_every_row(overflow, regimes):

@@ -5,7 +5,7 @@ import pytest
 from replayed import ENGINE, LOG, made_log
 
 import simlib
-from book.chapters.trust import replayed_log, sentences
+from book.chapters.trust import replayed_log
 from simlib.calibration import replay
 from simlib.continuous.serve import serve
 from simlib.continuous.settings import Continuous
@@ -79,5 +79,5 @@ def test_the_chapters_tables_are_quoted_by_name(data_dir):
     assert len(table) == 45 and len(parts) == 9 and len(drawn) == 12
     spans = parts.groupby("step_model")[["engine_s", "simulated_s"]].sum()
     assert spans["engine_s"].nunique() == 1  # the whole log, whoever replays it
-    texts = sentences.numbers(*tables)
+    texts = replayed_log.quoted(*tables)
     assert texts["profile_ttft_mean"] == "+0.9 %" and texts["affine_from_log_full_s"].endswith(" s")

@@ -1,9 +1,9 @@
-"""Sentences and tables about coverage follow the numbers."""
+"""Tables about coverage follow the numbers."""
 
 import pandas as pd
 import pytest
 
-from book.chapters.trust import sentences, tables
+from book.chapters.trust import tables
 from simlib.runs.stability import Verdict
 from simlib.stats.intervals import Estimate
 
@@ -32,19 +32,8 @@ def table() -> pd.DataFrame:
     return pd.DataFrame(rows).assign(ci_low=0.0, ci_high=1.0)
 
 
-def test_the_answer_says_what_is_kept_and_what_is_not(table):
-    said = sentences.coverage_answer(table)
-    assert "Of 5 cases in which a method is recommended, 5 cover" in said
-    assert "(94.0 to 95.1 %)" in said and "8.0 to 21.0 %" in said and "33.0 to 33.0 %" in said
-    table.loc[:1, "coverage"] = [0.90, 0.925]
-    table = table.assign(ci_low=table["coverage"] - 0.01, ci_high=table["coverage"] + 0.01)
-    said = sentences.coverage_answer(table)
-    assert "recommended, 3 cover" in said
-    assert "of the others 1 have intervals that reach" in said
-
-
 def test_the_numbers_are_the_shortest_recommended_runs(table):
-    numbers = sentences.coverage_numbers(table)
+    numbers = tables.coverage_numbers(table)
     shortest = {key: value for key, value in numbers.items() if key.startswith("from_")}
     assert shortest == {"from_means": 1000, "from_p95": 1000, "from_p99": 3000, "from_replications": 500}
     assert (numbers["memory_low"], numbers["load_low"], numbers["load_high"]) == (10, 0.5, 0.9)
