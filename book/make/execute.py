@@ -6,6 +6,7 @@ declares to write. Its executed copy is kept whether it succeeds or fails.
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -83,6 +84,12 @@ def run_notebook(project: Project, study: Study, parameters: dict[str, Any]) -> 
     executed = nbformat.read(page, as_version=4)
     if not project.quick and (fallen := not_claimed(executed)):
         raise StudyError(f"{where}: this does not hold: {' '.join(fallen)}")
+    said = [out.text for cell in executed.cells for out in cell.get("outputs", ()) if out.get("name") == "stderr"]
+    if said and not project.quick:
+        raise StudyError(f"{where}: its page would show a warning: {said[0].splitlines()[0]}")
+    for cell, name in glued(executed):
+        if not is_read(name, study.name, executed, project):
+            raise StudyError(f"{where}, cell {cell}: {name} is glued, and no prose uses it")
     _prepare_page(executed, study.title)
     nbformat.write(executed, page)
 
@@ -92,6 +99,22 @@ def not_claimed(notebook: Any) -> list[str]:
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", ())]
     said = [output.get("metadata", {}).get("text/markdown", {}) for output in outputs]
     return [sentence for one in said for sentence in one.get("not_claimed", ())]
+
+
+def glued(notebook: Any) -> list[tuple[int, str]]:
+    """The numbers that an executed notebook's cells hand to the prose (`Page.glue`), with their cells."""
+    outputs = [(cell.execution_count, output) for cell in notebook.cells for output in cell.get("outputs", ())]
+    names = [(cell, output.get("metadata", {}).get("scrapbook", {}).get("name")) for cell, output in outputs]
+    return [(cell, name) for cell, name in names if name]
+
+
+def is_read(name: str, study: str, notebook: Any, project: Project) -> bool:
+    """Whether a page's own prose uses a glued number, or another page's."""
+    own = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    if re.search(rf"`{name}[:`]", own):
+        return True
+    others = [*(project.root / "book").glob("*.md"), *(project.root / "notebooks").glob("*.ipynb")]
+    return any(re.search(rf"{study}\.ipynb::{name}[:`]", path.read_text()) for path in others)
 
 
 def _prepare_page(notebook: Any, title: str) -> None:

@@ -337,3 +337,22 @@ def test_a_condition_is_a_truth_value(condition):
 def test_a_guard_without_a_condition_is_refused():
     with pytest.raises(InputError, match="no condition"):
         Page("page", {}).holds("Bins need GPUs.")
+
+
+@pytest.mark.parametrize("notebook", sorted((ROOT / "notebooks").glob("*.ipynb")), ids=lambda path: path.stem)
+def test_an_answer_leaves_later_cells_their_names(notebook):
+    cells = nbformat.read(notebook, as_version=4).cells
+    (place, answer), *_ = [
+        *((i, cell) for i, cell in enumerate(cells) if "answer" in cell.metadata.get("tags", [])),
+        (len(cells), None),
+    ]
+    own = names(answer.source, ast.Store) if answer else set()
+    own -= set(re.findall(r"^(\w+) = page\.written\(", answer.source if answer else "", re.MULTILINE))  # the same table
+    later = [cell.source for cell in cells[place + 1 :] if cell.cell_type == "code"]
+    assert own & set().union(*(names(source, ast.Load) - names(source, ast.Store) for source in later)) == set()
+
+
+def names(source: str, context: type) -> set[str]:
+    """The names that some source sets, or reads."""
+    found = (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Name))
+    return {node.id for node in found if isinstance(node.ctx, context)}

@@ -78,13 +78,15 @@ def rows_of(differences: pd.DataFrame, a: tuple[str, str], b: tuple[str, str]) -
 def quoted(table: pd.DataFrame) -> dict[str, str]:
     """Means that the prose quotes, at the lowest rate and at the highest that static batches bear."""
     static = table[(table["execution"] == BATCHES) & (table["scheduler"] == "static_fifo") & table["mean"].notna()]
+    busy = ("ttft_p99_s", "tpot_mean_s", "latency_p99_s", "sla_violation_share")
     texts = {}
-    for word, load in (("idle", static["load"].min()), ("busy", static["load"].max())):
+    for word, load, metrics in (("idle", static["load"].min(), busy[:1]), ("busy", static["load"].max(), busy)):
         own = table[table["load"] == load].set_index([*SYSTEM, "metric"])["mean"]
         texts[f"{word}_rate"] = f"{static.loc[static['load'] == load, 'rate_rps'].iloc[0]:.2f}"
         for execution, short in ((BATCHES, "static"), (STEPS, "places")):
-            for metric, (_, shown) in SHOWN.items():
-                texts[f"{word}_{short}_{metric.rsplit('_', 1)[0]}"] = shown(own[execution, "static_fifo", metric])
+            for metric in metrics:
+                said = SHOWN[metric][1](own[execution, "static_fifo", metric])
+                texts[f"{word}_{short}_{metric.rsplit('_', 1)[0]}"] = said
     return texts
 
 

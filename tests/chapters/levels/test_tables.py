@@ -5,8 +5,6 @@ import pandas as pd
 from book.chapters.levels import tables
 from simlib import levels
 
-SAMPLE = "BurstGPT sample (400 rows)"
-
 
 def table(level=1, inside=True, trace="", source="synthetic") -> pd.DataFrame:
     rows = [
