@@ -145,8 +145,7 @@ class Page:
         if not conditions:
             raise InputError(f"{where}: no condition (expected at least one comparison)")
         for condition in conditions:
-            if not isinstance(condition, bool | np.bool_):
-                raise InputError(f"{where}: {condition!r} is no truth value (expected a comparison's result)")
+            check_type(f"{where}: a condition is no truth value", condition, (bool, np.bool_), "a comparison's result")
         self.claims[sentence] = all(map(bool, conditions))
 
     def answer(self, text: str, **numbers: str | float) -> Markdown:

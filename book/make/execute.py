@@ -82,39 +82,33 @@ def run_notebook(project: Project, study: Study, parameters: dict[str, Any]) -> 
         kept = project.seen_from_root(page)
         raise StudyError(f"{error.ename}: {error.evalue} (cell {error.exec_count}; executed copy: {kept})") from None
     executed = nbformat.read(page, as_version=4)
-    if not project.quick and (fallen := not_claimed(executed)):
-        raise StudyError(f"{where}: this does not hold: {' '.join(fallen)}")
-    said = [out.text for cell in executed.cells for out in cell.get("outputs", ()) if out.get("name") == "stderr"]
-    if said and not project.quick:
-        raise StudyError(f"{where}: its page would show a warning: {said[0].splitlines()[0]}")
-    for cell, name in glued(executed):
-        if not is_read(name, study.name, executed, project):
-            raise StudyError(f"{where}, cell {cell}: {name} is glued, and no prose uses it")
+    if fault := _fault(executed, study.name, project):
+        raise StudyError(f"{where}{fault}")
     _prepare_page(executed, study.title)
     nbformat.write(executed, page)
 
 
-def not_claimed(notebook: Any) -> list[str]:
-    """The sentences of an executed notebook whose conditions are not met (`Page.holds`)."""
-    outputs = [output for cell in notebook.cells for output in cell.get("outputs", ())]
-    said = [output.get("metadata", {}).get("text/markdown", {}) for output in outputs]
-    return [sentence for one in said for sentence in one.get("not_claimed", ())]
-
-
-def glued(notebook: Any) -> list[tuple[int, str]]:
-    """The numbers that an executed notebook's cells hand to the prose (`Page.glue`), with their cells."""
+def _fault(notebook: Any, name: str, project: Project) -> str:
+    """What an executed notebook's page would say that it must not, or leave unsaid; empty if nothing."""
     outputs = [(cell.execution_count, output) for cell in notebook.cells for output in cell.get("outputs", ())]
-    names = [(cell, output.get("metadata", {}).get("scrapbook", {}).get("name")) for cell, output in outputs]
-    return [(cell, name) for cell, name in names if name]
-
-
-def is_read(name: str, study: str, notebook: Any, project: Project) -> bool:
-    """Whether a page's own prose uses a glued number, or another page's."""
+    if not project.quick:  # a quick run establishes little
+        for _, output in outputs:
+            if fallen := output.get("metadata", {}).get("text/markdown", {}).get("not_claimed"):
+                return f": this does not hold: {' '.join(fallen)}"
+            if output.get("name") == "stderr":
+                return f": its page would show a warning: {output.text.splitlines()[0]}"
     own = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
-    if re.search(rf"`{name}[:`]", own):
-        return True
-    others = [*(project.root / "book").glob("*.md"), *(project.root / "notebooks").glob("*.ipynb")]
-    return any(re.search(rf"{study}\.ipynb::{name}[:`]", path.read_text()) for path in others)
+    for cell, output in outputs:
+        key = output.get("metadata", {}).get("scrapbook", {}).get("name")
+        if key and not re.search(rf"`{key}[:`]", own) and not _is_read_elsewhere(key, name, project):
+            return f", cell {cell}: {key} is glued, and no prose uses it"
+    return ""
+
+
+def _is_read_elsewhere(key: str, name: str, project: Project) -> bool:
+    """Whether another page uses a number that this one glues."""
+    pages = [*(project.root / "book").glob("*.md"), *(project.root / "notebooks").glob("*.ipynb")]
+    return any(re.search(rf"{name}\.ipynb::{key}[:`]", page.read_text()) for page in pages)
 
 
 def _prepare_page(notebook: Any, title: str) -> None:

@@ -5,6 +5,7 @@ with their arms swapped, without running a study.
 """
 
 import ast
+import operator
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -110,14 +111,19 @@ def reversed_in(column: str) -> Swap:
     return swap
 
 
-def negated(table: pd.DataFrame) -> pd.DataFrame:
-    """Take each difference the other way round."""
-    return table.assign(difference=-table["difference"], ci_low=-table["ci_high"], ci_high=-table["ci_low"])
+def turned(turn: Callable[[pd.Series], pd.Series], column: str, low: str = "ci_low", high: str = "ci_high") -> Swap:
+    """Take a comparison the other way round, so that the ends of its interval change places."""
+    ends = {column: column, low: high, high: low}
+    return lambda table: table.assign(**{end: turn(table[other]) for end, other in ends.items()})
 
 
-def inverted(table: pd.DataFrame) -> pd.DataFrame:
-    """Take each ratio the other way round."""
-    return table.assign(ratio=1 / table["ratio"], ci_low=1 / table["ci_high"], ci_high=1 / table["ci_low"])
+def inverse(ratio: pd.Series) -> pd.Series:
+    """The other arm over the one."""
+    return 1 / ratio
+
+
+negated, inverted = turned(operator.neg, "difference"), turned(inverse, "ratio")
+negated_pair = turned(operator.neg, "difference", "difference_ci_low", "difference_ci_high")
 
 
 def mirrored(table: pd.DataFrame) -> pd.DataFrame:
@@ -127,8 +133,7 @@ def mirrored(table: pd.DataFrame) -> pd.DataFrame:
 
 # What is compared in each answer, the other way round: every sentence that is held has to fall.
 SWAPPED: dict[str, dict[str, Swap]] = {
-    "workloads": {"workloads_lengths": exchanged("workload", "BurstGPT sample", "synthetic recipe")},
-    # helper A
+    # multi_bin, traffic_bins
     "bins_and_throughput": dict.fromkeys(("multi_bin_throughput", "multi_bin_long_run"), reversed_in("k"))
     | {
         "multi_bin_finite_run": lambda table: exchanged("counted", "with_flush", "warm_up_removed")(
@@ -144,14 +149,13 @@ SWAPPED: dict[str, dict[str, Swap]] = {
     },
     "multi_bin_claims": {"multi_bin_claims": exchanged("verdict", "reproduced", "not reproduced")},
     "traffic_bins": {
-        "joint_optimum": lambda table: table.assign(
-            ratio=1 / table["ratio"], ratio_low=1 / table["ratio_high"], ratio_high=1 / table["ratio_low"]
-        ),
+        "joint_optimum": turned(inverse, "ratio", "ratio_low", "ratio_high"),
         "joint_optimum_capacity": lambda table: exchanged("choice", "joint", "one_bin")(reversed_in("gpus")(table)),
         "bins_by_rate": reversed_in("rate_rps"),
         "traffic_bins": exchanged("predictor", "oracle", "rank 0.4"),
     },
-    # helper B
+    # workloads, trust, glance, planning, claims
+    "workloads": {"workloads_lengths": exchanged("workload", "BurstGPT sample", "synthetic recipe")},
     "population": {"population": lambda table: mirrored(table.assign(fits=~table["fits"]))},
     "speed": {"speed": lambda table: table.assign(measured=1 / table["measured"])},
     "coverage": {
@@ -173,11 +177,7 @@ SWAPPED: dict[str, dict[str, Swap]] = {
             ci_high=-table["ci_low"].where(table["unit"] == "points", -table["ci_high"]),
         )
     },
-    "plan_your_deployment": {
-        "plan": lambda table: table.assign(
-            k_bins=4, mean=1 / table["mean"], ci_low=1 / table["ci_high"], ci_high=1 / table["ci_low"]
-        )
-    },
+    "plan_your_deployment": {"plan": lambda table: turned(inverse, "mean")(table).assign(k_bins=4)},
     "claims": {
         "claims": lambda table: table.assign(
             verdict=table["verdict"].replace(
@@ -190,7 +190,7 @@ SWAPPED: dict[str, dict[str, Swap]] = {
             )
         )
     },
-    # helper C
+    # sla_paper, batch_times, controller
     "controller_stability": {
         "controller_stability": lambda table: table.assign(
             feedback=table["feedback"].replace({"step": "service", "service": "latency", "latency": "step"})
@@ -227,7 +227,7 @@ SWAPPED: dict[str, dict[str, Swap]] = {
         "controller_branches": exchanged("d_sla_s", 1.0, 0.5),
         "controller_collapse": lambda table: table.assign(clearing_s=1 / table["clearing_s"]),
     },
-    # helper D
+    # levels, capacity
     "matched_levels": {
         "matched_levels_differences": negated,
         "matched_levels_causes": columns("waiting_low", "service_low"),
@@ -257,48 +257,28 @@ SWAPPED: dict[str, dict[str, Swap]] = {
         "capacity": exchanged("verdict", "stable", "moves"),
         "capacity_ratios": inverted,
     },
-    "k_sensitivity": {
-        "k_sensitivity": lambda table: table.assign(
-            difference_ci_low=-table["difference_ci_high"], difference_ci_high=-table["difference_ci_low"]
-        )
-    },
+    "k_sensitivity": {"k_sensitivity": negated_pair},
     "sensitivity": {
         "sensitivity": exchanged("factor", "slack", "error"),
-        "sensitivity_effects": lambda table: table.assign(
-            value=-table["value"], ci_low=-table["ci_high"], ci_high=-table["ci_low"]
-        ),
+        "sensitivity_effects": turned(operator.neg, "value"),
     },
-    # helper E
+    # policies, continuous
     "which_scheduler": {
         "policies": lambda table: exchanged("policy", "multi_bin_dynamic", "shortest_predicted_first")(
-            table.assign(
-                difference=-table["difference"],
-                difference_ci_low=-table["difference_ci_high"],
-                difference_ci_high=-table["difference_ci_low"],
-            )
+            negated_pair(table)
         )
     },
     "executions": {
-        "executions_saturated": lambda table: table.assign(
-            value=1 / table["value"], ci_low=1 / table["ci_high"], ci_high=1 / table["ci_low"]
-        ),
+        "executions_saturated": turned(inverse, "value"),
         "executions_differences": negated,
     },
     "binning_continuous": {
         "binning_continuous": lambda table: inverted(exchanged("policy", "bins", "shortest")(table)),
-        "binning_continuous_saved": lambda table: table.assign(
-            share=-table["share"], ci_low=-table["ci_high"], ci_high=-table["ci_low"]
-        ),
+        "binning_continuous_saved": turned(operator.neg, "share"),
     }
     | dict.fromkeys(("binning_continuous_parts", "binning_continuous_padding", "binning_continuous_delays"), inverted),
     "own_scheduler": {
-        "own_scheduler": lambda table: exchanged("scheduler", "in_time", "dynamic_no_bins")(
-            table.assign(
-                difference=-table["difference"],
-                difference_ci_low=-table["difference_ci_high"],
-                difference_ci_high=-table["difference_ci_low"],
-            )
-        )
+        "own_scheduler": lambda table: exchanged("scheduler", "in_time", "dynamic_no_bins")(negated_pair(table))
     },
 }
 
@@ -342,13 +322,12 @@ def test_a_guard_without_a_condition_is_refused():
 @pytest.mark.parametrize("notebook", sorted((ROOT / "notebooks").glob("*.ipynb")), ids=lambda path: path.stem)
 def test_an_answer_leaves_later_cells_their_names(notebook):
     cells = nbformat.read(notebook, as_version=4).cells
-    (place, answer), *_ = [
-        *((i, cell) for i, cell in enumerate(cells) if "answer" in cell.metadata.get("tags", [])),
-        (len(cells), None),
-    ]
-    own = names(answer.source, ast.Store) if answer else set()
-    own -= set(re.findall(r"^(\w+) = page\.written\(", answer.source if answer else "", re.MULTILINE))  # the same table
-    later = [cell.source for cell in cells[place + 1 :] if cell.cell_type == "code"]
+    place = next((i for i, cell in enumerate(cells) if "answer" in cell.metadata.get("tags", [])), None)
+    if place is None:
+        return
+    answer, later = cells[place].source, [cell.source for cell in cells[place + 1 :] if cell.cell_type == "code"]
+    the_same_tables = set(re.findall(r"^(\w+) = page\.written\(", answer, re.MULTILINE))
+    own = names(answer, ast.Store) - the_same_tables
     assert own & set().union(*(names(source, ast.Load) - names(source, ast.Store) for source in later)) == set()
 
 
