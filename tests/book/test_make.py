@@ -221,6 +221,27 @@ def test_a_failing_notebook_is_named_with_its_error_and_its_copy_is_kept(tmp_pat
     assert "so far" in made.project.executed("one").read_text()
 
 
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        (
+            "from book.kit.page import Page\npage = Page('one', {})\npage.holds('Bins need GPUs.', False)\n"
+            "page.answer('Bins need GPUs.')",
+            "this does not hold: Bins need GPUs",
+        ),
+        ("import warnings\nwarnings.warn('few rows')", "its page would show a warning: .*few rows"),
+        ("from myst_nb import glue\nglue('late', 1, display=False)", "cell 3: late is glued, and no prose uses it"),
+    ],
+)
+def test_a_page_that_would_say_what_it_must_not_stops_the_build(tmp_path, monkeypatch, code, message):
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    made = Made(tmp_path)
+    made.write("notebooks/one.ipynb", notebook(code))
+    study = load(made.project)["one"]
+    with pytest.raises(execute.StudyError, match=message):
+        execute.run_notebook(made.project, study, {"SEED": 1})
+
+
 def test_a_kernel_that_does_not_come_up_is_started_once_more(tmp_path, monkeypatch):
     import papermill
 
