@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from book.explorer.views import OCTAVE
 from book.kit.names import SCHEDULER_NAMES
 from book.kit.style import COLORS, INK, MARKERS, PERCENT, SHARE_TICKS
+from simlib import levels
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -79,7 +80,7 @@ def bins(grid: pd.DataFrame, level: int, gpus: int, load: float) -> Figure:
         _shares(axis)
     axes[0][len(deadlines) // 2].set_xlabel("Bins K")
     axes[0][0].set_ylabel("Late requests (√ scale)")
-    styles = {name: {"color": COLORS[name], "ls": _dash(name)} for name in SCHEDULER_NAMES if name != "multi_bin_fixed"}
+    styles = {name: {"color": COLORS[name], "ls": _dash(name)} for name in levels.SCHEDULERS}
     handles = [plt.Line2D([], [], label=SCHEDULER_NAMES[name], lw=2, **style) for name, style in styles.items()]
     figure.legend(handles=handles, loc="outside upper center", ncols=3, fontsize=10, title="one panel a deadline D_SLA")
     return figure

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from simlib import levels
-from simlib.policies.plan import short_name
-
-SCHEDULER_NAMES = {name: short_name(name) for name in levels.SCHEDULERS}
-SCHEDULER_NAMES |= {"multi_bin_fixed": "multi-bin, full batches"}
+SCHEDULER_NAMES = {
+    "static_fifo": "static batches",
+    "dynamic_no_bins": "dynamic batching",
+    "multi_bin_dynamic": "bins",
+    "multi_bin_fixed": "bins, full batches",
+    "shortest_predicted_first": "shortest predicted first",
+    "fcfs": "first come, first served",
+}
 EXECUTION_NAMES = {"run_to_completion": "batches that run to completion", "continuous": "continuous batching"}
 SHORT_EXECUTION_NAMES = {"run_to_completion": "batches", "continuous": "steps"}
-ENGINE_NAMES = {"static_fifo": "continuous, static's places", "fcfs": "continuous, fcfs"}
-ENGINE_NAMES |= {"multi_bin_dynamic": "continuous, bins' order"}  # what the order of a scheduler is in an engine
+ENGINE_NAMES = {"static_fifo": "engine, static batches' places", "fcfs": "engine, first come, first served"}
+ENGINE_NAMES |= {"multi_bin_dynamic": "engine, bins in turn"}  # what the order of a scheduler is in an engine
 TRAFFIC_NAMES = {
     "poisson": "Poisson",
     "synthetic": "Poisson",
@@ -30,4 +33,5 @@ BIN_RULE_NAMES = {"equal_mass": "equal mass", "lemma_a1": "Lemma A.1", "optimal"
 
 def system(execution: str, scheduler: str) -> str:
     """A scheduler in an execution, as tables call it: by its own name, or as the order of an engine."""
-    return ENGINE_NAMES.get(scheduler, scheduler) if execution == "continuous" else scheduler
+    names = ENGINE_NAMES if execution == "continuous" else SCHEDULER_NAMES
+    return names.get(scheduler, scheduler)

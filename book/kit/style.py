@@ -60,7 +60,8 @@ def style() -> None:
             "axes.titlelocation": "left",
             "axes.titleweight": "bold",
             "legend.frameon": False,
-            "svg.fonttype": "path",
+            "svg.fonttype": "none",  # text is text: it can be searched, and read aloud
+            "font.sans-serif": ["DejaVu Sans", "Verdana", "sans-serif"],  # where the first is missing, one as wide
             "svg.hashsalt": "simlib",  # the same figure is the same file
             "savefig.dpi": 160,
             "figure.dpi": 110,

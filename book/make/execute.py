@@ -15,6 +15,8 @@ from typing import Any
 from book.make.studies import Project, Study
 
 FOLDERS = ("RESULTS_DIR", "FIGURES_DIR")
+FIRST = ("answer", "picture", "rests")  # what a page shows behind its question, in this order
+WORDS_PER_MINUTE = 220
 
 
 class StudyError(Exception):
@@ -84,7 +86,7 @@ def run_notebook(project: Project, study: Study, parameters: dict[str, Any]) -> 
     executed = nbformat.read(page, as_version=4)
     if fault := _fault(executed, study.name, project):
         raise StudyError(f"{where}{fault}")
-    _prepare_page(executed, study.title)
+    _prepare_page(executed, study)
     nbformat.write(executed, page)
 
 
@@ -111,23 +113,55 @@ def _is_read_elsewhere(key: str, name: str, project: Project) -> bool:
     return any(re.search(rf"{name}\.ipynb::{key}[:`]", page.read_text()) for page in pages)
 
 
-def _prepare_page(notebook: Any, title: str) -> None:
-    """Put the answer behind the question; take out what a page cannot use: widgets, the build's own folders."""
+def _prepare_page(notebook: Any, study: Study) -> None:
+    """Put what is read first at the head, say how to repeat it, and take out what a page cannot use.
+
+    Behind the question come the answer, the picture that shows it, and what both rest on, whenever they were computed.
+    A page cannot use widgets, nor the build's own folders.
+    """
     notebook.metadata.pop("widgets", None)
     for cell in notebook.cells:
         if "outputs" in cell:
             cell.outputs = [
                 out for out in cell.outputs if not any("widget-view" in kind for kind in out.get("data", {}))
             ]
-        if "injected-parameters" in cell.metadata.get("tags", []):
+        if "injected-parameters" in _tags(cell):
             cell.source = "\n".join(line for line in cell.source.splitlines() if not line.startswith(FOLDERS))
-    shown = [cell for cell in notebook.cells if cell.source.strip() not in ("", "# Parameters")]
-    answers = [cell for cell in shown if "answer" in cell.metadata.get("tags", [])]
-    shown[1:] = [*answers, *(cell for cell in shown[1:] if cell not in answers)]  # computed late, read first
-    notebook.cells = shown
-    if title:
-        first, _, rest = shown[0].source.partition("\n")
-        shown[0].source = f"# {title}\n{rest}" if first.startswith("# ") else f"# {title}\n\n{shown[0].source}"
+        if {"parameters", "injected-parameters"} & set(_tags(cell)):
+            cell.metadata["tags"] = [*_tags(cell), "hide-input"]
+    head, *shown = [cell for cell in notebook.cells if cell.source.strip() not in ("", "# Parameters")]
+    first = [cell for tag in FIRST for cell in shown if tag in _tags(cell)]
+    for cell in first:
+        if "rests" in _tags(cell):
+            cell.source += f"\n\n**To read** {_minutes(notebook)}. {_to_repeat(study)}"
+        elif cell.cell_type == "code":
+            cell.metadata["tags"] = [tag for tag in _tags(cell) if tag != "hide-input"] + ["remove-input"]
+    notebook.cells = [head, *first, *(cell for cell in shown if cell not in first)]
+    if study.title:
+        first_line, _, rest = head.source.partition("\n")
+        head.source = f"# {study.title}\n{rest if first_line.startswith('# ') else head.source}"
+
+
+def _tags(cell: Any) -> list[str]:
+    return cell.metadata.get("tags", [])
+
+
+def _minutes(notebook: Any) -> str:
+    """How long a page takes to read: its words, and a quarter of a minute for each picture."""
+    outputs = [output.get("data", {}) for cell in notebook.cells for output in cell.get("outputs", ())]
+    texts = [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
+    words = sum(len(text.split()) for text in [*texts, *(data.get("text/markdown", "") for data in outputs)])
+    minutes = max(1, round(words / WORDS_PER_MINUTE + sum("image/svg+xml" in data for data in outputs) / 4))
+    return f"{minutes} minute{'s' if minutes > 1 else ''}"
+
+
+def _to_repeat(study: Study) -> str:
+    """The page's notebook, and the command that executes it again."""
+    file = f"notebooks/{study.notebook or study.name}.ipynb"
+    given = f" -f notebooks/{study.parameters}" if study.parameters else ""
+    copied = "cp -r data/results out && " if study.needs else ""  # it reads the tables of others
+    command = f"{copied}papermill {file} out.ipynb{given} -p RESULTS_DIR out -p FIGURES_DIR out"
+    return f"**To repeat** {{download}}`the notebook <{study.name}.ipynb>`:\n\n```sh\n{command}\n```"
 
 
 def _collect(name: str, folder: Path, target: Path, declared: list[str], given: list[str] = ()) -> None:

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from book.kit.names import SCHEDULER_NAMES
 from book.kit.style import COLORS
-from simlib.policies.plan import short_name
 
 ROOT = Path(__file__).resolve().parents[2]
 SVG = "{http://www.w3.org/2000/svg}"
@@ -20,12 +20,12 @@ WITHOUT_UNIT = re.compile(
     r"\(.+\)|\d %|[Ss]hare|[Ll]ate requests|[Tt]imes |÷|/|over|residual|[Pp]robability|[Ee]rror|[Pp]lace in|Asked for"
     r"|Bins|GPUs|[Rr]equests|[Ss]equences|Batches|Cache in use|multiple|[Cc]orrelation"
 )
-POLICIES = {name: color.lower() for policy, color in COLORS.items() for name in (policy, short_name(policy))}
+POLICIES = {name: color.lower() for policy, color in COLORS.items() for name in (policy, SCHEDULER_NAMES[policy])}
 INKS = {"", "#222222", "#000000", "#262626", "#ffffff"}
 
 
 class Parsed:
-    """A figure as matplotlib writes it: the text of a group stands in a comment before its glyphs."""
+    """A figure as matplotlib writes it: text as text, mathematics as glyphs behind a comment that says it."""
 
     def __init__(self, path: Path) -> None:
         parser = ET.XMLParser(target=ET.TreeBuilder(insert_comments=True))
@@ -38,6 +38,8 @@ class Parsed:
             for place, child in enumerate(children):
                 if child.tag is ET.Comment and place + 1 < len(children):
                     yield (child.text or "").strip(), _colour(children[place + 1])
+                elif child.tag == f"{SVG}text" and not (place and children[place - 1].tag is ET.Comment):
+                    yield "".join(child.itertext()).strip(), _colour(child)
 
     def axes(self) -> list[ET.Element]:
         return [group for group in self.root.iter(f"{SVG}g") if group.get("id", "").startswith("axes_")]

@@ -271,6 +271,29 @@ def test_a_page_has_its_title_its_parameters_and_neither_folders_nor_widgets(tmp
     assert "widget" not in json.dumps([page.metadata, [cell.get("outputs") for cell in page.cells]])
 
 
+def test_a_page_opens_with_answer_picture_and_what_they_rest_on_whenever_they_were_computed(tmp_path):
+    made = Made(tmp_path)
+    made.write("notebooks/studies.yaml", "one: {}\nthree: {needs: [one], notebook: one}")
+    page = nbformat.reads(notebook("1 + 1"), as_version=4)
+    tagged = {"rests": new_markdown_cell("**In one line.** Wait."), "picture": new_code_cell("2 + 2")}
+    tagged["answer"] = new_code_cell("3 + 3")
+    for tag, cell in tagged.items():
+        cell.metadata["tags"] = [tag]
+        page.cells.append(cell)
+    made.write("notebooks/one.ipynb", nbformat.writes(page))
+    for name, copied in (("one", ""), ("three", "cp -r data/results out && ")):
+        execute.execute(made.project, load(made.project), name)
+        shown = nbformat.read(made.project.executed(name), as_version=4).cells
+        assert [cell.metadata.get("tags") for cell in shown[1:3]] == [
+            ["answer", "remove-input"],
+            ["picture", "remove-input"],
+        ]
+        assert shown[3].source.startswith("**In one line.** Wait.\n\n**To read** 1 minute.")
+        command = f"{copied}papermill notebooks/one.ipynb out.ipynb -p RESULTS_DIR out -p FIGURES_DIR out"
+        assert f"`the notebook <{name}.ipynb>`" in shown[3].source and command in shown[3].source.splitlines()
+        assert [cell.source for cell in shown[4:]][-1] == "1 + 1"
+
+
 def test_an_import_is_followed_wherever_it_stands():
     def used(code: str) -> set[str]:
         return {path.relative_to(ROOT).with_suffix("").as_posix() for path in imports.modules_of(code, ROOT)}

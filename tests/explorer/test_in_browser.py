@@ -266,7 +266,7 @@ def test_in_jupyter_a_move_shows_what_a_direct_call_gives(lab):
     expected = direct(0.8, 5)
     assert {name: shown_share(lab, name) for name in expected} == expected
     said = lab.locator(".explorer-summary").inner_text()
-    assert "D_SLA 0.8 s, K_BINS 5" in said and "95 % interval" in said and "multi-bin minus dynamic" in said
+    assert "D_SLA 0.8 s, K_BINS 5" in said and "95 % interval" in said and "bins minus dynamic batching" in said
 
 
 def test_in_jupyter_a_dragged_slider_ends_where_it_was_left(lab):

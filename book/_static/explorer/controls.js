@@ -199,7 +199,7 @@ const explorer = (() => {
       button("Copy as Python", copy),
       button("Save the table", () => save("explorer.csv", "text/csv", csvOf(view, state))),
       button("Save the figure", () => save("explorer.svg", "image/svg+xml", svgOf(root))));
-    root.append(box, wrong, remark, said, heard, views, numbers, notes, buttons, code);
+    root.append(box, wrong, remark, heard, views, said, numbers, notes, buttons, code);
     // In JupyterLab keys belong to what has the focus: arrows move the slider and not the cell, digits restart no kernel.
     root.querySelectorAll("input, select, button, summary, [tabindex]").forEach((one) => one.setAttribute("data-lm-suppress-shortcuts", "true"));
     for (const [name, value] of Object.entries(state)) inputs[name].put(value);
