@@ -6,12 +6,12 @@ declares to write. Its executed copy is kept whether it succeeds or fails.
 
 from __future__ import annotations
 
-import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from book.make import prose
 from book.make.studies import Project, Study
 
 FOLDERS = ("RESULTS_DIR", "FIGURES_DIR")
@@ -84,33 +84,10 @@ def run_notebook(project: Project, study: Study, parameters: dict[str, Any]) -> 
         kept = project.seen_from_root(page)
         raise StudyError(f"{error.ename}: {error.evalue} (cell {error.exec_count}; executed copy: {kept})") from None
     executed = nbformat.read(page, as_version=4)
-    if fault := _fault(executed, study.name, project):
+    if fault := prose.fault(executed, study.name, project, project.root / parameters["RESULTS_DIR"]):
         raise StudyError(f"{where}{fault}")
     _prepare_page(executed, study)
     nbformat.write(executed, page)
-
-
-def _fault(notebook: Any, name: str, project: Project) -> str:
-    """What an executed notebook's page would say that it must not, or leave unsaid; empty if nothing."""
-    outputs = [(cell.execution_count, output) for cell in notebook.cells for output in cell.get("outputs", ())]
-    if not project.quick:  # a quick run establishes little
-        for _, output in outputs:
-            if fallen := output.get("metadata", {}).get("text/markdown", {}).get("not_claimed"):
-                return f": this does not hold: {' '.join(fallen)}"
-            if output.get("name") == "stderr":
-                return f": its page would show a warning: {output.text.splitlines()[0]}"
-    own = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
-    for cell, output in outputs:
-        key = output.get("metadata", {}).get("scrapbook", {}).get("name")
-        if key and not re.search(rf"`{key}[:`]", own) and not _is_read_elsewhere(key, name, project):
-            return f", cell {cell}: {key} is glued, and no prose uses it"
-    return ""
-
-
-def _is_read_elsewhere(key: str, name: str, project: Project) -> bool:
-    """Whether another page uses a number that this one glues."""
-    pages = [*(project.root / "book").glob("*.md"), *(project.root / "notebooks").glob("*.ipynb")]
-    return any(re.search(rf"{name}\.ipynb::{key}[:`]", page.read_text()) for page in pages)
 
 
 def _prepare_page(notebook: Any, study: Study) -> None:

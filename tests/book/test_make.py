@@ -8,7 +8,7 @@ import pytest
 from browser import chromium as a_browser
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from book.make import execute, graph, imports, pdf, picture, tables
+from book.make import execute, graph, imports, pdf, picture, prose, tables
 from book.make.browser import chromium
 from book.make.studies import Project, load
 from simlib.checks import InputError
@@ -37,9 +37,8 @@ three: {needs: [one], tables: [sums]}
 def notebook(code: str, *, parameters: str = 'SEED = 1\nRESULTS_DIR = ""\nFIGURES_DIR = ""') -> str:
     first = new_code_cell(parameters, metadata={"tags": ["parameters"]})
     kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
-    return nbformat.writes(
-        new_notebook(cells=[new_markdown_cell("# A title"), first, new_code_cell(code)], metadata=kernel)
-    )
+    said = new_markdown_cell("# A title\n\nIt is 1.37.", id="said")
+    return nbformat.writes(new_notebook(cells=[said, first, new_code_cell(code)], metadata=kernel))
 
 
 class Made:
@@ -231,6 +230,10 @@ def test_a_failing_notebook_is_named_with_its_error_and_its_copy_is_kept(tmp_pat
         ),
         ("import warnings\nwarnings.warn('few rows')", "its page would show a warning: .*few rows"),
         ("from myst_nb import glue\nglue('late', 1, display=False)", "cell 3: late is glued, and no prose uses it"),
+        (
+            "import pathlib\npathlib.Path('results').mkdir()\npathlib.Path('results/rows.csv').write_text('a\\n1.374')",
+            "cell said: 1.37 is typed, and rows.csv has it",
+        ),
     ],
 )
 def test_a_page_that_would_say_what_it_must_not_stops_the_build(tmp_path, monkeypatch, code, message):
@@ -239,7 +242,21 @@ def test_a_page_that_would_say_what_it_must_not_stops_the_build(tmp_path, monkey
     made.write("notebooks/one.ipynb", notebook(code))
     study = load(made.project)["one"]
     with pytest.raises(execute.StudyError, match=message):
-        execute.run_notebook(made.project, study, {"SEED": 1})
+        execute.run_notebook(made.project, study, {"SEED": 1, "RESULTS_DIR": "results"})
+
+
+@pytest.mark.parametrize(
+    ("sentence", "found"),
+    [
+        ("Bins carry 1.37 times the load.", ["1.37"]),
+        ("It is 13.7 % of them, or 1,234 requests.", ["13.7", "1,234"]),
+        ("It is 1.4 times, 140, `1.37`, $1.37$, [here](x#1.37), 128 places, arXiv 2412.04504, 1.375.", []),
+    ],
+)
+def test_a_number_that_a_table_has_is_not_typed(tmp_path, sentence, found):
+    (tmp_path / "numbers.csv").write_text("name,ratio,share,requests\na,1.3741,0.13702,1234\nb,0.1374,0.4,128\n")
+    page = new_notebook(cells=[new_markdown_cell(sentence)])
+    assert [(number, file) for number, file, _ in prose.typed(page, tmp_path)] == [(n, "numbers.csv") for n in found]
 
 
 def test_a_kernel_that_does_not_come_up_is_started_once_more(tmp_path, monkeypatch):
@@ -265,7 +282,7 @@ def test_a_page_has_its_title_its_parameters_and_neither_folders_nor_widgets(tmp
     made.write("notebooks/two.ipynb", notebook("import ipywidgets\nipywidgets.IntSlider()"))
     execute.execute(made.project, load(made.project), "two")
     page = nbformat.read(made.project.executed("two"), as_version=4)
-    assert page.cells[0].source == "# Another title\n"
+    assert page.cells[0].source == "# Another title\n\nIt is 1.37."
     injected = next(cell for cell in page.cells if "injected-parameters" in cell.metadata.get("tags", []))
     assert injected.source == "# Parameters\nSEED = 2"
     assert "widget" not in json.dumps([page.metadata, [cell.get("outputs") for cell in page.cells]])
