@@ -21,11 +21,13 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-REPRODUCED, SIGN_ONLY, NOT_REPRODUCED = "reproduced", "reproduced in sign only", "not reproduced"
-CIRCULAR, ERRATUM, UNTESTABLE, UNTESTED = "circular", "erratum", "not testable here", "not yet tested here"
-VERDICTS = (REPRODUCED, SIGN_ONLY, NOT_REPRODUCED, CIRCULAR, ERRATUM, UNTESTABLE, UNTESTED)
+REPRODUCED, ALONE, SIGN_ONLY = "reproduced", "reproduced alone", "reproduced in sign only"
+NOT_REPRODUCED, CIRCULAR, ERRATUM = "not reproduced", "circular", "erratum"
+UNDECIDED, UNTESTABLE = "undecided", "not testable here"
+VERDICTS = (REPRODUCED, ALONE, SIGN_ONLY, NOT_REPRODUCED, CIRCULAR, ERRATUM, UNDECIDED, UNTESTABLE)  # ever worse
+UNTESTED = (UNDECIDED, UNTESTABLE)
 COLUMNS = (
-    *("source", "section", "claim", "kind", "claimed", "ours", "ci_low", "ci_high", "replications"),
+    *("source", "section", "claim", "part_of", "kind", "claimed", "ours", "ci_low", "ci_high", "replications"),
     *("verdict", "rule", "chapter"),
 )
 MARGIN = 0.05  # of an equivalence test, relative: a figure of another simulator or drawing that is so near is the same
@@ -43,6 +45,52 @@ class Finding(NamedTuple):
     replications: int = 0
 
 
+class Together(NamedTuple):
+    """How far several figures of one run lie from those of many, in standard deviations, and how probable that is."""
+
+    distance: float
+    p_value: float
+
+
+def together(claimed: Any, slack: Any, runs: Any) -> Together:
+    """Several figures that one run is said to have, against the same figures of many runs.
+
+    Mahalanobis's distance to the mean of the runs, by their covariance, of the point nearest to the claimed one that
+    rounds to it; its rank among the distances of the runs, each from all others, is the p-value. So nothing is assumed
+    of the figures' distribution. Both are NaN where the runs are too few, or one figure of them says another.
+
+    Parameters
+    ----------
+    claimed, slack : array_like of float, shape (figures,)
+    runs : array_like of float, shape (replications, figures)
+
+    Examples
+    --------
+    >>> x = np.linspace(-1.0, 1.0, 21)
+    >>> runs = np.column_stack([x, x + 0.1 * np.cos(40 * x)])  # either is between -1 and 1; both rise together
+    >>> [together(pair, [0.0, 0.0], runs).p_value < 0.05 for pair in ([0.5, 0.5], [0.5, -0.5])]
+    [False, True]
+    """
+    from scipy.optimize import lsq_linear
+
+    claimed, slack, runs = (np.asarray(values, float) for values in (claimed, slack, runs))
+
+    def away(others: np.ndarray, low: np.ndarray, high: np.ndarray) -> float:
+        root = np.linalg.inv(np.linalg.cholesky(np.cov(others.T)))  # what it maps the runs to has no covariance
+        nearest = lsq_linear(root, root @ others.mean(axis=0), (low, high)).x
+        return float(np.linalg.norm(root @ (nearest - others.mean(axis=0))))
+
+    least = 1e-9 * runs.std(axis=0)
+    if len(runs) < runs.shape[1] + 3:
+        return Together(math.nan, math.nan)
+    try:
+        distance = away(runs, claimed - slack - least, claimed + slack + least)
+        own = [away(np.delete(runs, n, axis=0), run - least, run + least) for n, run in enumerate(runs)]
+    except np.linalg.LinAlgError:
+        return Together(math.nan, math.nan)
+    return Together(distance, (1 + sum(one >= distance for one in own)) / (1 + len(runs)))
+
+
 @dataclass(frozen=True, slots=True)
 class OneRun:
     """A figure of one run, against the same figure of many: reproduced inside the central 95 % of them.
@@ -54,11 +102,14 @@ class OneRun:
         The figure of the run with the claimed one's seed; NaN where there is none.
     of : str
         What the runs are.
+    joint : Together, optional
+        Of this and the other figures of that run: where they are improbable together, each is reproduced alone at best.
     """
 
     runs: Any
     same_seed: float = math.nan
     of: str = "runs"
+    joint: Together | None = None
     kind: ClassVar[str] = "one run"
 
     def find(self, claimed: float, slack: float) -> Finding:
@@ -68,7 +119,12 @@ class OneRun:
         inside = low - slack <= claimed <= high + slack
         rule = f"percentile {intervals.percentile_of(claimed, self.runs):.3g} of {mean.replications} {self.of}"
         rule += "" if math.isnan(self.same_seed) else f"; its seed gives {self.same_seed:.4g}"
-        return Finding(REPRODUCED if inside else NOT_REPRODUCED, rule, *_limits(mean), mean.replications)
+        verdict = REPRODUCED if inside else NOT_REPRODUCED
+        if inside and self.joint and self.joint.p_value <= LEVEL:
+            verdict = ALONE
+            far = f"{self.joint.distance:.1f} standard deviations from the runs (p {p_value(self.joint.p_value)})"
+            rule += f"; with the other figures of its run {far}"
+        return Finding(verdict, rule, *_limits(mean), mean.replications)
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +241,7 @@ class Repeated:
         if self.ci_low - slack <= claimed <= self.ci_high + slack:
             if self.ci_high - self.ci_low <= 2 * margin:
                 return Finding(REPRODUCED, "equivalence: interval reaches the figure", *found)
-            return Finding(UNTESTED, "equivalence: interval reaches the figure, but is wider than ±5 %", *found)
+            return Finding(UNDECIDED, "equivalence: interval reaches the figure, but is wider than ±5 %", *found)
         away = 100 * abs(self.ours / claimed - 1) if claimed else math.inf
         apart = f"{away:.{0 if away >= 10 else 1}f} % apart"
         if claimed - margin <= self.ci_low and self.ci_high <= claimed + margin:
@@ -206,11 +262,13 @@ class Derived:
     kind: ClassVar[str] = "derived"
 
     def find(self, claimed: float, slack: float) -> Finding:
-        """Reproduced where both are the same to the digits that are printed or can be read."""
-        same = abs(self.ours - claimed) <= slack
-        verdict = REPRODUCED if same else ERRATUM if self.strict else NOT_REPRODUCED
-        rule = "equation: the same to the digits given" if same else "equation: another figure"
-        return Finding(verdict, rule, self.ours, self.ours, self.ours)
+        """Reproduced where both are the same to the digits that are printed, or as near as these can be read."""
+        near = abs(self.ours - claimed) <= slack
+        verdict = REPRODUCED if near else ERRATUM if self.strict else NOT_REPRODUCED
+        rule = f"within the figure's accuracy (±{slack:.2g})" if near else "another figure"
+        if near and round(self.ours, _decimals(claimed)) == claimed:
+            rule = "the same to the digits given"
+        return Finding(verdict, f"equation: {rule}", *[self.ours] * 3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,18 +307,6 @@ class Unfounded:
 
 
 @dataclass(frozen=True, slots=True)
-class Untested:
-    """A claim that a chapter will test, whose table is not there yet."""
-
-    table: str
-    kind: ClassVar[str] = "awaits a table"
-
-    def find(self, claimed: float, slack: float) -> Finding:
-        """No figure, only which table is missing."""
-        return Finding(UNTESTED, f"no table {self.table}.csv")
-
-
-@dataclass(frozen=True, slots=True)
 class Claim:
     """One claim of a document, and the evidence on it.
 
@@ -271,12 +317,14 @@ class Claim:
     claimed, slack : float
         The figure (NaN where a word claims, not a number), and how far it may lie from what was meant: half a unit of
         the last digit printed, or the accuracy to which it was read off a drawing.
-    evidence : OneRun, Change, Foremost, Equal, Repeated, Derived, Circular, Unfounded or Untested
+    evidence : OneRun, Change, Foremost, Equal, Repeated, Derived, Circular or Unfounded
     chapter : str
         The study whose page has the evidence.
     contradiction : str
         What the source's own printed figures give instead (as `contradiction` computes it); empty where they agree or
         say nothing. If not, the claim is an erratum, whatever we find.
+    part_of : str
+        The claim that this is one point of, as a formula has many; empty for a claim by itself.
     """
 
     source: str
@@ -287,6 +335,7 @@ class Claim:
     evidence: Any
     chapter: str = ""
     contradiction: str = ""
+    part_of: str = ""
 
     def __post_init__(self) -> None:
         check_number(f"slack of {self.claim!r}", self.slack, 0.0)
@@ -324,18 +373,57 @@ def contradiction(own: float, claimed: float, slack: float) -> str:
 
 
 def ledger(claims: Iterable[Claim]) -> pd.DataFrame:
-    """All claims with their verdicts, one row each: `COLUMNS`."""
+    """All claims with their verdicts, one row a claim or a point of one: `COLUMNS`."""
     import pandas as pd
 
     rows = []
     for claim in claims:
         found = judge(claim)
         rows.append(
-            {"source": claim.source, "section": claim.section, "claim": claim.claim, "kind": claim.evidence.kind}
-            | {"claimed": claim.claimed, **found._asdict()}
-            | {"chapter": "" if found.verdict in (UNTESTABLE, UNTESTED) else claim.chapter}
+            {"source": claim.source, "section": claim.section, "claim": claim.claim, "part_of": claim.part_of}
+            | {"kind": claim.evidence.kind, "claimed": claim.claimed, **found._asdict()}
+            | {"chapter": "" if found.verdict in UNTESTED else claim.chapter}
         )
     return pd.DataFrame(rows)[list(COLUMNS)]
+
+
+def by_claim(table: pd.DataFrame) -> pd.DataFrame:
+    """One row a claim, however many points it has: ``source, section, claim, points, held, verdict``.
+
+    A claim has the worst verdict of its points that could be tested; `held` of them are reproduced.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        Of `ledger`, or as it reads.
+
+    Examples
+    --------
+    >>> two = [Claim("paper", "4", f"c_{k}", float(k), 0.1, Derived(1.0), part_of="all c_k") for k in (1, 2)]
+    >>> by_claim(ledger(two))[["claim", "points", "held", "verdict"]].to_dict("list")
+    {'claim': ['all c_k'], 'points': [2], 'held': [1], 'verdict': ['erratum']}
+    """
+    import pandas as pd
+
+    rows = table.assign(part_of=table["part_of"].fillna(""))
+    rows = rows.assign(claim=rows["part_of"].where(rows["part_of"] != "", rows["claim"]))
+    found = []
+    for (source, section, claim), points in rows.groupby(["source", "section", "claim"], sort=False):
+        tested = points.loc[~points["verdict"].isin(UNTESTED), "verdict"]
+        worst = max(tested if len(tested) else points["verdict"], key=VERDICTS.index)
+        found.append((source, section, claim, len(points), int((points["verdict"] == REPRODUCED).sum()), worst))
+    return pd.DataFrame(found, columns=["source", "section", "claim", "points", "held", "verdict"])
+
+
+def _decimals(claimed: float) -> int:
+    """How many decimals a figure is given to, at least.
+
+    Examples
+    --------
+    >>> [_decimals(figure) for figure in (5.323, 100.0, 0.05)]
+    [3, 0, 2]
+    """
+    return len(f"{claimed:.12f}".rstrip("0").partition(".")[2])
 
 
 def _limits(mean: intervals.Interval) -> tuple[float, float, float]:

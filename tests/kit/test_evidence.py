@@ -16,12 +16,14 @@ from book.kit.evidence import (
     Foremost,
     OneRun,
     Repeated,
+    Together,
     Unfounded,
-    Untested,
+    by_claim,
     contradiction,
     judge,
     ledger,
     relative_change,
+    together,
 )
 from simlib.checks import InputError
 
@@ -30,8 +32,8 @@ PAIRS = {"a": RUNS * 0.5, "b": RUNS}  # each run's change is -50 %
 SPREAD = {"a": np.linspace(0.3, 0.7, 101), "b": np.ones(101)}  # changes from -70 to -30 %, central 95 %: -69 to -31
 
 
-def claim(evidence, claimed=10.0, slack=0.05, against=""):
-    return Claim("a paper", "1", "a figure", claimed, slack, evidence, "chapter", against)
+def claim(evidence, claimed=10.0, slack=0.05, against="", part_of=""):
+    return Claim("a paper", "1", "a figure", claimed, slack, evidence, "chapter", against, part_of)
 
 
 @pytest.mark.parametrize(
@@ -41,6 +43,9 @@ def claim(evidence, claimed=10.0, slack=0.05, against=""):
         (OneRun(RUNS), 97.57, "reproduced"),  # beyond the quantile by less than the slack
         (OneRun(RUNS), 97.60, "not reproduced"),
         (OneRun(RUNS), 3.4, "not reproduced"),
+        (OneRun(RUNS, joint=Together(9.2, 0.01)), 50.0, "reproduced alone"),
+        (OneRun(RUNS, joint=Together(9.2, 0.01)), 3.4, "not reproduced"),
+        (OneRun(RUNS, joint=Together(1.2, 0.5)), 50.0, "reproduced"),
         (Change(**SPREAD, p_holm=0.01), -0.5, "reproduced"),
         (Change(**SPREAD, p_holm=0.01), -0.9, "reproduced in sign only"),
         (Change(**SPREAD, p_holm=0.06), -0.5, "not reproduced"),
@@ -55,7 +60,7 @@ def claim(evidence, claimed=10.0, slack=0.05, against=""):
         (Repeated(10.0, 9.9, 10.1), 10.149, "reproduced"),  # reaches it by less than the figure's own accuracy
         (Repeated(10.2, 10.16, 10.3), 10.0, "reproduced"),  # within 5 %
         (Repeated(10.5, 10.4, 10.6), 10.0, "not reproduced"),
-        (Repeated(10.0, 9.0, 11.0), 10.0, "not yet tested here"),  # too wide to tell
+        (Repeated(10.0, 9.0, 11.0), 10.0, "undecided"),  # too wide to tell
         (Repeated(1.5, 1.4, 1.6, base=1.0), 1.2, "reproduced in sign only"),
         (Repeated(1.5, 0.9, 2.1, base=1.0), 3.2, "not reproduced"),  # that it is a gain is not established
         (Derived(10.04), 10.0, "reproduced"),
@@ -65,7 +70,6 @@ def claim(evidence, claimed=10.0, slack=0.05, against=""):
         (Circular(10.0, computed=False), 10.0, "reproduced"),
         (Circular(11.0, computed=False), 10.0, "not reproduced"),
         (Unfounded("needs a GPU"), 10.0, "not testable here"),
-        (Untested("later"), 10.0, "not yet tested here"),
     ],
 )
 def test_a_verdict_follows_the_rule(evidence, claimed, verdict):
@@ -94,10 +98,47 @@ def test_the_rule_says_what_it_went_by():
 
 
 def test_a_ledger_has_a_row_a_claim_and_no_chapter_for_what_is_not_tested():
-    table = ledger([claim(Derived(10.0)), claim(Derived(12.0)), claim(Untested("later"))])
+    table = ledger([claim(Derived(10.0)), claim(Derived(12.0)), claim(Unfounded("needs a GPU"))])
     assert tuple(table) == COLUMNS and set(table["verdict"]) <= set(VERDICTS)
-    assert table["verdict"].tolist() == ["reproduced", "erratum", "not yet tested here"]
+    assert table["verdict"].tolist() == ["reproduced", "erratum", "not testable here"]
     assert table["chapter"].tolist() == ["chapter", "chapter", ""]
+
+
+@pytest.mark.parametrize(
+    ("ours", "claimed", "slack", "said"),
+    [
+        (5.3234, 5.323, 0.01, "the same to the digits given"),
+        (5.3146, 5.323, 0.01, "within the figure's accuracy (±0.01)"),
+        (5.3146, 5.323, 0.005, "another figure"),
+        (9.4, 9.6, 0.1, "another figure"),
+        (100.0, 100.0, 0.0, "the same to the digits given"),
+    ],
+)
+def test_the_same_to_the_digits_given_is_said_only_where_it_is_so(ours, claimed, slack, said):
+    assert judge(claim(Derived(ours), claimed, slack)).rule == f"equation: {said}"
+
+
+def test_a_formula_is_one_claim_at_however_many_points():
+    points = [claim(Derived(ours), part_of="a formula") for ours in (10.0, 10.0, 12.0)]
+    untestable = [claim(Unfounded("needs a GPU"), part_of="a bar")] * 2 + [claim(Derived(10.0))]
+    mixed = [claim(Derived(10.0), part_of="both"), claim(Unfounded("needs a GPU"), part_of="both")]
+    found = by_claim(ledger([*points, *untestable, *mixed])).set_index("claim")
+    assert found["points"].tolist() == [3, 2, 1, 2] and found["held"].tolist() == [2, 0, 1, 1]
+    assert found["verdict"].tolist() == ["erratum", "not testable here", "reproduced", "reproduced"]
+
+
+def test_figures_of_one_run_are_judged_together_as_normal_theory_has_it():
+    # Correlated normals: the distance is Mahalanobis's, and the rank agrees with chi-square of two degrees.
+    runs = np.random.default_rng(3).multivariate_normal([0.0, 0.0], [[1.0, 0.95], [0.95, 1.0]], 400)
+    apart = np.array([1.0, -1.0])
+    direct = np.sqrt(apart @ np.linalg.inv(np.cov(runs.T)) @ (apart - 2 * runs.mean(axis=0)))
+    far, near = together(apart, [0.0, 0.0], runs), together([1.0, 1.0], [0.0, 0.0], runs)
+    assert far.distance == pytest.approx(direct, rel=0.05) and far.p_value == pytest.approx(1 / 401)
+    assert near.p_value == pytest.approx(np.exp(-(near.distance**2) / 2), abs=0.06)
+    few, alike = together(apart, [0.0, 0.0], runs[:4]), together(apart, [0.0, 0.0], runs[:, [0, 0]] * [1.0, 0.0])
+    assert np.isnan([*few, *alike]).all()
+    rounded = together(apart, [1.0, 1.0], runs)  # the digits leave room for a point that is nothing unusual
+    assert rounded.distance < 0.2 and rounded.p_value > 0.9
 
 
 @pytest.mark.parametrize(

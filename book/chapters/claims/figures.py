@@ -6,20 +6,23 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 
-from book.kit.evidence import VERDICTS
+from book.kit.evidence import VERDICTS, by_claim
 from book.kit.style import FAINT, INK
 
-COLORS = dict(zip(VERDICTS, ("#009E73", "#56B4E9", "#D55E00", "#CC79A7", "#E69F00", FAINT, "white"), strict=True))
-HATCHES = dict(zip(VERDICTS, ("", "//", "xx", "..", "\\\\", "", ""), strict=True))  # for eyes and prints without colour
+# For eyes and prints without colour, with hatches.
+FILLS = ("#009E73", "#F0E442", "#56B4E9", "#D55E00", "#CC79A7", "#E69F00", "none", FAINT)
+COLORS = dict(zip(VERDICTS, FILLS, strict=True))
+HATCHES = dict(zip(VERDICTS, ("", "--", "//", "xx", "..", "\\\\", "", ""), strict=True))
 
 
 def verdicts(table: pd.DataFrame) -> Figure:
-    """One bar a source, a part of it each verdict, with its number of claims.
+    """One bar a source, a part of it each verdict, with its number of claims, however many points each has.
 
     `table` is `evidence.ledger`'s. Shares of a source's claims, as the sources make different numbers of them.
     """
     sources = list(dict.fromkeys(table["source"]))
-    counts = pd.crosstab(table["source"], table["verdict"])
+    claims = by_claim(table)
+    counts = pd.crosstab(claims["source"], claims["verdict"])
     figure, axis = plt.subplots(figsize=(7.0, 1.6 + 0.7 * len(sources)))
     for place, source in enumerate(sources):
         left, total = 0.0, counts.loc[source].sum()

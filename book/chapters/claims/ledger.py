@@ -5,29 +5,25 @@ Reads the chapters' tables through `original`, `multi_bin.claims` and `sla_paper
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from book.chapters.claims import original
 from book.chapters.sla_paper import claims
 from book.kit.evidence import COLUMNS, ledger
-from simlib import datasets
 from simlib.checks import InputError
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-def table_of(results: Path, later: Iterable[Path] | None = None) -> pd.DataFrame:
-    """All claims: `evidence.COLUMNS`, one row a claim, source by source.
+def table_of(results: Path) -> pd.DataFrame:
+    """All claims: `evidence.COLUMNS`, one row a claim or a point of one, source by source.
 
     Parameters
     ----------
     results : Path
         The folder of the chapters' tables, ``multi_bin_claims.csv`` among them.
-    later : iterable of Path, optional
-        Where tables are also looked for that some claims await; by default those that the repository has.
 
     Raises
     ------
@@ -36,12 +32,11 @@ def table_of(results: Path, later: Iterable[Path] | None = None) -> pd.DataFrame
     """
     import pandas as pd
 
-    folders = [datasets.shipped("README.md").parent / "results"] if later is None else list(later)
     try:
         parts = [
             ledger(original.claims_of(results)),
             pd.read_csv(Path(results) / "multi_bin_claims.csv")[list(COLUMNS)],
-            ledger(claims.claims_of(results, *folders)),
+            ledger(claims.claims_of(results)),
         ]
     except FileNotFoundError as missing:
         expected = "the chapters' tables, as a copy of data/results holds them: RESULTS_DIR"

@@ -28,7 +28,9 @@ from book.kit.evidence import (
     Unfounded,
     contradiction,
     relative_change,
+    together,
 )
+from book.kit.names import SCHEDULER_NAMES
 from simlib import datasets, levels
 from simlib.calibration import public
 from simlib.latency import presets
@@ -91,6 +93,24 @@ def claims_of(results: Path) -> Iterator[Claim]:
         yield Claim(SOURCE, section, one.text, claimed, slack, one.evidence, one.chapter, against)
 
 
+def together_of(results: Path) -> pd.DataFrame:
+    """The figures of each documented run, one by one and together.
+
+    ``level, scheduler``; of each of `METRICS` the claimed figure and the mean of the runs; ``distance, p_value`` of
+    `evidence.together`; ``replications``.
+    """
+    import pandas as pd
+
+    found, rows = Chapters(results), []
+    for (level, name), joint in found.joint.items():
+        row: dict[str, Any] = {"level": level, "scheduler": name}
+        for metric, column in METRICS.items():
+            row[f"{metric}_claimed"] = found.own(level, column)[name]
+            row[metric] = found.values(level, name, column).mean()
+        rows.append(row | joint._asdict() | {"replications": found.replications(level)})
+    return pd.DataFrame(rows)
+
+
 class Chapters:
     """The chapters' tables, and the document's, as the claims look things up in them.
 
@@ -102,9 +122,17 @@ class Chapters:
 
         self.runs = {n: pd.read_csv(Path(results) / f"level_{n}_replications.csv") for n in levels.LEVELS}
         self.pairs = pd.read_csv(Path(results) / "levels_differences.csv")
-        self.rankings = pd.read_csv(Path(results) / "cross_level.csv")
+        self.rankings = pd.read_csv(Path(results) / "levels_rankings.csv")
         self.grid = pd.read_csv(Path(results) / "batch_times_evidence_fit.csv").set_index("grid").loc[GRID]
         self.printed = levels.claims().set_index(["level", "scheduler"])
+        said = statements_of().drop_duplicates("claim").set_index("claim")["slack"]
+        self.joint = {}  # of each level and scheduler: the figures of its run, taken together
+        for level in levels.LEVELS:
+            for name in levels.SCHEDULERS:
+                claimed = [self.own(level, metric)[name] for metric in METRICS.values()]
+                slack = [float(said[f"l{level}_{_short(name)}_{metric}"]) for metric in METRICS]
+                runs = np.column_stack([self.values(level, name, metric) for metric in METRICS.values()])
+                self.joint[level, name] = together(claimed, slack, runs)
 
     def values(self, level: int, scheduler: str, metric: str) -> np.ndarray:
         """Of each replication, shape (replications,)."""
@@ -114,10 +142,10 @@ class Chapters:
 
     def runs_of(self, level: int, scheduler: str, metric: str) -> OneRun:
         """The runs that a figure of the document is judged by; the first has its seed, where requests are synthetic."""
-        values = self.values(level, scheduler, metric)
+        values, joint = self.values(level, scheduler, metric), self.joint[level, scheduler]
         if levels.of(level).on_trace:
-            return OneRun(values, of="draws of the population")
-        return OneRun(values, float(values[0]))
+            return OneRun(values, of="draws of the population", joint=joint)
+        return OneRun(values, float(values[0]), joint=joint)
 
     def pair(self, level: int, a: str, b: str, metric: str = LATE) -> tuple[float, float, float, float]:
         """Difference of a to b, its limits, and its adjusted p."""
@@ -155,10 +183,10 @@ def _tested(found: Chapters) -> dict[str, Held]:
     for level in levels.LEVELS:
         tested |= _on_level(found, level)
     tested["l2_dynamic_static_late"] = _equal(found, 2, "relative difference of late requests, dynamic to static: none")
-    tested["l4_equal"] = _equal(found, 4, "dynamic_no_bins has about as many late requests as static_fifo")
+    tested["l4_equal"] = _equal(found, 4, "dynamic batching has about as many late requests as static batches")
     tested["all_time"] = Held("execution time of all levels, s: less than half a second", "", Unfounded(ELSEWHERE))
     change = found.change(2, MULTI, DYNAMIC, LATENCY, -1)
-    tested["l2_best_latency"] = Held("level 2: multi_bin_dynamic has the least mean latency", "level_2", change)
+    tested["l2_best_latency"] = Held("level 2: bins have the least mean latency", "level_2", change)
     stricter = "a deadline from arrival to completion is stricter than one on decode steps"
     tested["sla_stricter"] = Held(stricter, "", Unfounded(NO_LIMITS))
     quoted = "the SLA paper's gain of capacity, as the document quotes it"
@@ -172,18 +200,18 @@ def _on_level(found: Chapters, level: int) -> dict[str, Held]:
     for name in levels.SCHEDULERS:
         for metric, column in METRICS.items():
             runs = found.runs_of(level, name, column)
-            text = f"level {level}, {name}: {TEXTS[metric]}"
+            text = f"level {level}, {SCHEDULER_NAMES[name]}: {TEXTS[metric]}"
             own = found.own(level, column)[name]
             tested[f"l{level}_{_short(name)}_{metric}"] = Held(text, f"level_{level}", runs, own)
     for a, b in levels.PAIRS:
-        text = f"level {level}: late requests of {a}, relative to {b}"
+        text = f"level {level}: late requests with {SCHEDULER_NAMES[a]}, relative to {SCHEDULER_NAMES[b]}"
         one = Held(text, f"level_{level}", found.change(level, a, b, sign=-1))
         # The document gives no figure for the pair of the first and the last.
         own = math.nan if (a, b) == levels.PAIRS[1] else found.own_change(level, a, b)
         tested[f"l{level}_{_short(a)}_{_short(b)}_late"] = one._replace(own=own)
-    text = f"level {level}: multi_bin_dynamic has the fewest late requests of the three"
+    text = f"level {level}: bins have the fewest late requests of the three"
     best = Foremost(found.against_both(level), found.replications(level))
-    tested[f"l{level}_best"] = Held(text, "cross_level", best, against=_not_best(found, level))
+    tested[f"l{level}_best"] = Held(text, "levels", best, against=_not_best(found, level))
     return tested
 
 
@@ -196,7 +224,9 @@ def _not_best(found: Chapters, level: int) -> str:
     own = found.own(level)
     if all(own[MULTI] < own[name] for name in (STATIC, DYNAMIC)):
         return ""
-    return f"at level {level} they are " + ", ".join(f"{name} {share:g}" for name, share in own.items())
+    return f"at level {level} they are " + ", ".join(
+        f"{SCHEDULER_NAMES[name]} {share:g}" for name, share in own.items()
+    )
 
 
 def _equal(found: Chapters, level: int, text: str) -> Held:
@@ -219,31 +249,31 @@ def _across(found: Chapters) -> dict[str, Held]:
     common = rows.groupby("level")["ranking"].first()
     tested = {
         "wins": Held(
-            "at every level multi_bin_dynamic has the fewest late requests",
-            *("cross_level", Foremost(every, found.replications(1))),
+            "at every level bins have the fewest late requests",
+            *("levels", Foremost(every, found.replications(1))),
             against=lost,
         ),
         "distinct": Held(
             "levels at which all three schedulers differ in late requests (in most runs): all",
-            *("cross_level", Derived(sum(_differ(found, level) for level in levels.LEVELS), strict=False)),
+            *("levels", Derived(sum(_differ(found, level) for level in levels.LEVELS), strict=False)),
             against=next(iter(alike), ""),
             claimed=len(levels.LEVELS),
         ),
         "rankings": Held(
             "how many rankings of the schedulers the levels have (the most frequent of each): one",
-            *("cross_level", Derived(common.nunique(), strict=False)),
+            *("levels", Derived(common.nunique(), strict=False)),
             against=orders_text,
             claimed=1.0,
         ),
         "l1_utilization": Held(
-            "level 1: GPUs are busier under static_fifo than under the other two (share of time)",
+            "level 1: GPUs are busier with static batches than with the other two (share of time)",
             *("claims", _less_busy(found.replications(1))),
         ),
     }
     for name in levels.SCHEDULERS:
         change, low, high, runs = relative_change(found.values(3, name, LATENCY), found.values(1, name, LATENCY))
         grown = Repeated(1 + change, 1 + low, 1 + high, runs, base=1.0)
-        text = f"mean latency at level 3 over that at level 1, {name}: 3 to 4"
+        text = f"mean latency at level 3 over that at level 1, {SCHEDULER_NAMES[name]}: 3 to 4"
         own_ratio = found.own(3, LATENCY)[name] / found.own(1, LATENCY)[name]
         tested[f"slower_{_short(name)}"] = Held(text, "level_3", grown, own_ratio)
     return tested
@@ -275,7 +305,7 @@ def _holm_pairs(pairs: list[tuple[Any, Any]]) -> list[tuple[float, float, float,
 
 def _on_level_4(found: Chapters) -> dict[str, Held]:
     """What is said of level 4 as the one that counts."""
-    bursty = "bursty arrivals, several GPUs: late requests of multi_bin_dynamic, relative to dynamic_no_bins"
+    bursty = "bursty arrivals, several GPUs: late requests with bins, relative to dynamic batching"
     others = [(found.values(level, MULTI, LATE), found.values(4, MULTI, LATE)) for level in (1, 2, 3)]
     shares = {level: found.own(level)[MULTI] for level in levels.LEVELS}
     largest = max(shares, key=lambda level: shares[level])
@@ -284,8 +314,8 @@ def _on_level_4(found: Chapters) -> dict[str, Held]:
             bursty, "level_4", found.change(4, MULTI, DYNAMIC, sign=-1), found.own_change(4, MULTI, DYNAMIC)
         ),
         "l4_conservative": Held(
-            "level 4 is the most conservative: of the levels, multi_bin_dynamic has most late requests there",
-            *("cross_level", Foremost(_holm_pairs(others), found.replications(4))),
+            "level 4 is the most conservative: of the levels, bins have most late requests there",
+            *("levels", Foremost(_holm_pairs(others), found.replications(4))),
             against="" if largest == 4 else f"level {largest} has more, {shares[largest]:g}",
         ),
         "l4_realism": Held(
@@ -330,10 +360,11 @@ def _examples(found: Chapters) -> dict[str, Held]:
         for metric in ("throughput", "late"):
             printed = {name: float(statements[f"ex_{model}_{name}_{metric}"]) for name in ("static", "multi")}
             for name in printed:
-                text = f"example, {model} model, {name}: {TEXTS[metric]}"
+                said = {"static": "static batches", "multi": "bins"}[name]
+                text = f"example, {model} model, {said}: {TEXTS[metric]}"
                 tested[f"ex_{model}_{name}_{metric}"] = Held(text, "", Unfounded(UNSTATED))
             pair = f"{printed['multi']:g}/{printed['static']:g}"
-            text = f"example, {model} model: {TEXTS[metric]} of multi_bin_dynamic, relative to static_fifo ({pair})"
+            text = f"example, {model} model: {TEXTS[metric]} with bins, relative to static batches ({pair})"
             change = found.change(level, MULTI, STATIC, METRICS[metric])
             own = printed["multi"] / printed["static"] - 1
             tested[f"ex_{model}_{metric}"] = Held(text, f"level_{level}", change, own)
@@ -342,7 +373,7 @@ def _examples(found: Chapters) -> dict[str, Held]:
         against = contradiction(printed_changes[1] - printed_changes[0], 0.0, ALIKE)
         tested[f"ex_consistent_{metric}"] = Held(
             f"the relative change of {TEXTS[metric]} is the same under both models",
-            *("cross_level", _same_change(found, METRICS[metric])),
+            *("levels", _same_change(found, METRICS[metric])),
             against=against,
             claimed=0.0,
         )

@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from book.kit.evidence import VERDICTS
+from book.kit.evidence import UNTESTED, VERDICTS, by_claim
+from book.kit.names import SCHEDULER_NAMES
+from book.kit.tables import as_texts
+from simlib.text import p_value
 
 if TYPE_CHECKING:
     from IPython.display import HTML
@@ -25,29 +28,65 @@ def statement_numbers(statements: pd.DataFrame) -> dict[str, int]:
     }
 
 
-def show_verdicts(table: pd.DataFrame) -> Styler:
-    """How many claims of each section got which verdict."""
-    counts = pd.crosstab(table["section"], table["verdict"]).loc[list(dict.fromkeys(table["section"]))]
+def show_verdicts(table: pd.DataFrame, by: str = "section") -> Styler:
+    """How many claims of each section, or source, got which verdict, a claim of many points counted once."""
+    claims = by_claim(table)
+    counts = pd.crosstab(claims[by], claims["verdict"]).loc[list(dict.fromkeys(claims[by]))]
     counts = counts[[verdict for verdict in VERDICTS if verdict in counts]]
+    tested = counts.drop(columns=[verdict for verdict in UNTESTED if verdict in counts]).sum(axis=1)
+    counts.insert(0, "tested", tested)
     return counts.reset_index().rename_axis(columns=None).style.hide(axis="index")
+
+
+def show_together(table: pd.DataFrame) -> Styler:
+    """Each documented run's figures beside ours, and how far they are from our runs when taken together."""
+
+    def pair(metric: str, scale: float, digits: int) -> list[str]:
+        both = zip(table[f"{metric}_claimed"], table[metric], strict=True)
+        return [f"{scale * claimed:.{digits}f} / {scale * ours:.{digits}f}" for claimed, ours in both]
+
+    shown = pd.DataFrame(
+        {
+            "level": table["level"],
+            "scheduler": table["scheduler"].map(SCHEDULER_NAMES),
+            "late (%): claimed / ours": pair("late", 100, 1),
+            "mean latency (s)": pair("latency", 1, 2),
+            "throughput (1/s)": pair("throughput", 1, 1),
+            "distance (sd)": as_texts(table["distance"], "{:.1f}".format),
+            "p": table["p_value"].map(p_value),
+        }
+    )
+    return shown.style.hide(axis="index")
 
 
 def show_sections(table: pd.DataFrame) -> HTML:
     """Each claim with our figure, the verdict and its rule, to be unfolded section by section."""
     from IPython.display import HTML
 
-    return HTML(_ledger(_folded(name, len(rows), _rows(rows)) for name, rows in table.groupby("section", sort=False)))
+    claims = by_claim(table)["section"].value_counts()
+    return HTML(
+        _ledger(_folded(name, claims[name], _rows(rows)) for name, rows in table.groupby("section", sort=False))
+    )
 
 
 def show_ledger(table: pd.DataFrame) -> HTML:
-    """The whole ledger, to be unfolded source by source and in it verdict by verdict."""
+    """The whole ledger, to be unfolded source by source and in it verdict by verdict, points at their claim's."""
     from IPython.display import HTML
 
+    claims = by_claim(table)
+    whole = table["part_of"].fillna("").where(lambda one: one != "", table["claim"])
+    keys = ["source", "section", "whole"]
+    verdicts = claims.rename(columns={"claim": "whole", "verdict": "of_claim"})[[*keys, "of_claim"]]
+    rows = table.assign(whole=whole).merge(verdicts, on=keys)
     parts = []
-    for source, rows in table.groupby("source", sort=False):
-        by_verdict = ((verdict, rows[rows["verdict"] == verdict]) for verdict in VERDICTS)
-        inner = (_folded(verdict, len(some), _rows(some, False)) for verdict, some in by_verdict if len(some))
-        parts.append(_folded(f"<b>{source}</b>", len(rows), "".join(inner)))
+    for source, own in claims.groupby("source", sort=False):
+        counts = own["verdict"].value_counts()
+        inner = (
+            _folded(verdict, counts[verdict], _rows(rows[(rows["source"] == source) & (rows["of_claim"] == verdict)]))
+            for verdict in VERDICTS
+            if verdict in counts
+        )
+        parts.append(_folded(f"<b>{source}</b>", len(own), "".join(inner)))
     return HTML(_ledger(parts))
 
 
@@ -68,16 +107,16 @@ def _folded(name: str, count: int, inside: str) -> str:
     return f"<details><summary>{name}: {count} claim{'s' if count > 1 else ''}</summary>{inside}</details>"
 
 
-def _rows(table: pd.DataFrame, with_verdict: bool = True) -> str:
+def _rows(table: pd.DataFrame) -> str:
     """A table of few columns, which a phone can show: where a claim stands and what it was held against in small."""
     shown = [
         {
             "claim": _above(row.claim, _where(row.section)),
             "claimed": number(row.claimed),
             "ours (95 % interval)": found(row),
+            "verdict": row.verdict,
+            "rule": _above(row.rule, _chapter(row)),
         }
-        | ({"verdict": row.verdict} if with_verdict else {})
-        | {"rule": _above(row.rule, _chapter(row))}
         for row in table.fillna({"chapter": ""}).itertuples()
     ]
     return pd.DataFrame(shown).style.hide(axis="index").to_html()

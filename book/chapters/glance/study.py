@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from book.kit.names import BIN_RULE_NAMES, EXECUTION_NAMES, SCHEDULER_NAMES, TRAFFIC_NAMES
 from simlib.checks import InputError
 from simlib.levels import MULTI_DYNAMIC
 
@@ -17,11 +18,17 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-LATE = "late requests, multi-bin − dynamic"
+LATE = "late requests, bins − dynamic batching"
+# How names in tables are said; a name that is not here loses its underscores.
+WORDS = SCHEDULER_NAMES | EXECUTION_NAMES | TRAFFIC_NAMES | BIN_RULE_NAMES
+WORDS |= {"oracle": "perfect predictions", "mm1": "M/M/1", "batch_4": "batches of four", "original": "original's"}
+WORDS |= {"round_robin": "bins in turn", "oldest_head": "oldest bin first", "longest_queue": "longest bin first"}
+WORDS |= {"ttft": "time to first token", "tpot": "time between tokens", "e2e": "end to end"}
 # What a place in a series is called.
 AXES = {
+    "requests": "requests a run:",
     "rate_rps": "requests/s offered:", "p_e": "error", "k": "K =", "k_bins": "K =", "batch_size": "batches of",
-    "gpus": "GPUs:", "deadline_s": "deadline (s)", "rho": "utilisation",
+    "gpus": "GPUs:", "deadline_s": "deadline (s)", "rho": "utilisation", "rank_correlation": "rank correlation",
 }  # fmt: skip
 
 
@@ -66,12 +73,13 @@ RATIO = {"value": "ratio", "reference": 1.0}
 RATE = {"value": "throughput_rps", "unit": "requests/s", "reference": "theory_rps"}
 
 SOURCES = (
-    Source("levels_differences", "cross_level", "Level {level}, {requests_from} requests: " + LATE,
+    Source("levels_differences", "levels", "Level {level}, {requests_from} requests: " + LATE,
            where=f"metric == 'sla_violation_share' and {MULTI_DYNAMIC}", **DIFFERENCE),
     Source("matched_levels_differences", "matched_levels", "Level {level}'s requests, {latency}: " + LATE,
            where=MULTI_DYNAMIC, over="load", at=0.8, **DIFFERENCE),
-    Source("measured_levels_differences", "measured_levels", "Level {level}, {latency}: " + LATE,
-           where=MULTI_DYNAMIC, over="load", **DIFFERENCE),
+    Source("measured_levels_differences", "measured_levels",
+           "Level {level}, {latency}: late requests, best bins − best without",
+           where="scheduler_a == 'best_bins' and scheduler_b == 'best_without_bins'", over="load", **DIFFERENCE),
     Source("multi_bin_throughput", "bins_and_throughput", "Throughput, K = {k}", over="rate_rps", **RATE),
     Source("multi_bin_latency", "bins_and_latency", "Mean latency, K = {k} (mark: Lemma 5.1)", "latency_mean_s",
            unit="s", reference="lemma_s", over="rate_rps", at=6.0),
@@ -84,26 +92,29 @@ SOURCES = (
            "over_equal_mass", "over_low", "over_high", where="rule == 'optimal' and k_bins == 4 and refused != refused",
            reference=1.0, over="batch_size"),
     Source("joint_optimum_capacity", "traffic_bins",
-           "Capacity, joint optimum over equal mass, {source}, {predictor}, {deadline_s} s, {kind}",
+           "Capacity, 2 bins of own sizes over the best without, {source}, {predictor}, {deadline_s} s, {kind}",
            "ratio", "ratio_low", "ratio_high", where="choice == 'joint' and ratio == ratio", reference=1.0,
            over="gpus"),
     Source("capacity", "capacity", "Level {level}: capacity with 5 % late, {policy}", "capacity_rps",
            unit="requests/s"),
     Source("capacity_ratios", "capacity", "Level {level}: capacity, {policy} over {over}", **RATIO),
     Source("deadline_capacity_ratios", "deadline_capacity",
-           "Capacity, {scheduler}, K = {k_bins}, over no bins, {late_share:.0%} late, {execution}",
-           where="k_bins > 1 and execution == over_execution", over="gpus", **RATIO),
+           "Capacity, {scheduler}, K = {k_bins}, over the best without bins, {late_share:.0%} late",
+           where="k_bins > 1 and over == 'best'", over="gpus", **RATIO),
+    Source("deadline_capacity_ratios", "deadline_capacity",
+           "Capacity of an engine, bins in turn, K = {k_bins}, over first come, {late_share:.0%} late",
+           where="over == 'fcfs'", over="gpus", **RATIO),
     Source("k_sensitivity", "k_sensitivity", "Late requests, K bins − one, {latency}, {arrivals}, {bin_select}",
            "difference", "difference_ci_low", "difference_ci_high", "points", reference=0.0, over="k_bins", at=4),
     Source("executions_differences", "executions",
-           "Late requests, {scheduler_a} continuous − {scheduler_b} run to completion",
+           "Late requests, engine with {scheduler_a} − batches with {scheduler_b}",
            where="metric == 'sla_violation_share' and execution_a == 'continuous' and "
            "execution_b == 'run_to_completion'", over="load", at=0.9, **DIFFERENCE),
     Source("batch_size_fixed_points", "batch_size_rules", "Sequences running, rule {sla_rule} (mark: expected)",
            "running", unit="sequences", reference="expected_batch", over="deadline_s", at=0.06),
     Source("controller_stability", "controller_stability",
-           "Throughput over arrivals: {sla}, fed with {feedback}{changed}", "kept_up", where="start == 'empty'",
-           reference=1.0, over="load"),
+           "Load at which half of the runs collapse: {sla}, fed with {feedback}{changed}, from {start}",
+           "collapse_load", unit="of full load", reference=1.0, over="requests", at=4000),
     Source("sla_capacity", "sla_capacity", "Capacity, steered over {engine}, {outputs} outputs", "gain",
            "gain_ci_low", "gain_ci_high", where="engine.str.startswith('static')", reference=1.0),
     Source("sla_table_2", "sla_capacity", "Table II: capacity, steered over {engine}, {setting}, {outputs} outputs",
@@ -160,7 +171,7 @@ def _rows(results: Path, source: Source) -> list[dict]:
     table["changed"] = table["changed"].fillna("").map(lambda text: text and f", {text}") if "changed" in table else ""
     try:
         table = table.query(source.where) if source.where else table
-        said = [source.statement.format(**row) for row in table.to_dict("records")]
+        said = [source.statement.format(**_words(row)) for row in table.to_dict("records")]
         scale = 100.0 if source.unit in ("points", "%") else 1.0
         numbers = scale * table[[source.value, source.low, source.high]].astype(float)
     except (KeyError, pd.errors.UndefinedVariableError) as missing:
@@ -173,6 +184,14 @@ def _rows(results: Path, source: Source) -> list[dict]:
         numbers["reference"] = scale * source.reference
     known = numbers.dropna(subset=["value"])  # what a short run could not measure is no result
     return [_row(source, statement, rows) for statement, rows in known.groupby("statement", sort=False)]
+
+
+def _words(row: dict) -> dict:
+    """A row of a table as it is said."""
+    return {
+        name: WORDS.get(value, value.replace("_", " ")) if isinstance(value, str) else value
+        for name, value in row.items()
+    }
 
 
 def _row(source: Source, statement: str, rows: pd.DataFrame) -> dict:

@@ -7,42 +7,42 @@ from collections.abc import Mapping
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from book.chapters.trust.tables import METHODS, METRICS, STATISTICS, method_name
+from book.kit.names import SCHEDULER_NAMES
 from book.kit.style import COLORS, CYCLE, FAINT, INK, PERCENT, name_lines
 
-NAMES = {"ttft": "TTFT", "tpot": "TPOT", "e2e": "end to end"}
 MARKERS = {"mean": "o", "p50": "s", "p90": "^", "p99": "D"}
-LANE = 0.18
+PANELS = {"profile": "Kernel profile", "affine-from-log": "Law from the log's first half"}
 
 
 def errors(table: pd.DataFrame, drawn: pd.DataFrame) -> Figure:
-    """Signed errors of a replay (`replay.COLUMNS`): a panel a step model, a line a metric, a mark a statistic.
+    """Signed errors of a replay (`replay.COLUMNS`): a panel each for the profile and the law from the log.
 
-    The law from the log has its limits over the refits of `replayed_log` and, dotted, over those with
-    shared blocks.
+    The latter has its limits over the refits of `replayed_log` and, dotted, over those with shared blocks.
     """
-    import matplotlib.pyplot as plt
-
-    models = list(dict.fromkeys(table["step_model"]))
-    figure, axes = plt.subplots(
-        1, len(models), figsize=(3.2 * len(models), 2.4), sharex=True, sharey=True, squeeze=False
-    )
-    for axis, model in zip(axes[0], models, strict=True):
-        for lane, (statistic, marker) in enumerate(MARKERS.items()):
-            rows = table[(table["step_model"] == model) & (table["statistic"] == statistic)].set_index("metric")
-            places = [place + LANE * (lane - (len(MARKERS) - 1) / 2) for place in range(len(NAMES))]
-            (mark,) = axis.plot(rows["error_percent"].reindex(NAMES), places, marker, mfc="none", label=statistic)
-            if model == "affine-from-log":
-                limits = drawn[drawn["statistic"] == statistic].set_index("metric").reindex(NAMES)
-                axis.hlines(places, limits["ci_low"], limits["ci_high"], color=mark.get_color(), linewidth=1)
-                axis.hlines(places, limits["shared_low"], limits["shared_high"], color="0.5", lw=1, ls=":")
-        axis.axvline(0, color="black", linewidth=0.8)
-        axis.set_title(model)
+    figure, axes = plt.subplots(1, 2, figsize=(7.0, 4.2), sharex=True, sharey=True)
+    lines = [(metric, statistic) for metric in METRICS for statistic in MARKERS]
+    places = {line: place + 0.8 * list(METRICS).index(line[0]) for place, line in enumerate(lines)}
+    for axis, (model, title), color in zip(axes, PANELS.items(), CYCLE, strict=False):
+        rows = table[table["step_model"] == model].set_index(["metric", "statistic"])["error_percent"]
+        axis.axvline(0, color=INK, lw=0.8)
+        for line, place in places.items():
+            axis.plot(rows[line], place, MARKERS[line[1]], color=color, ms=6)
+        axis.set_title(title, fontsize=11, loc="center")
         axis.set_xlabel("Error (%)")
-    axes[0, 0].set_yticks(range(len(NAMES)), NAMES.values())
-    axes[0, 0].invert_yaxis()
-    axes[0, 0].legend(fontsize="small", loc="lower left")
+    for row in drawn.itertuples():
+        place = places[row.metric, row.statistic]
+        axes[1].hlines(place, row.ci_low, row.ci_high, color=CYCLE[1], lw=1.5)
+        axes[1].hlines(place + 0.3, row.shared_low, row.shared_high, color=INK, lw=1, ls=":")
+    told = drawn.set_index(["metric", "statistic"]).loc[("tpot", "p99")]
+    at = (told["shared_high"], places["tpot", "p99"] + 0.3)
+    axes[1].annotate("dotted: if prompts\nbegin alike", at, (-6, -8), textcoords="offset points", ha="right", va="top",
+                     fontsize=9)  # fmt: skip
+    axes[0].set_yticks(list(places.values()), [f"{METRICS[m]}, {STATISTICS[s]}" for m, s in lines], fontsize=9)
+    axes[0].invert_yaxis()
     return figure
 
 
@@ -50,24 +50,38 @@ DASHES = ("-", "--", ":", "-.")
 
 
 def growth(table: pd.DataFrame) -> Figure:
-    """CPU time against the number of requests, both logarithmic, one line a way (rows of `benchmarks`).
+    """CPU time of a request against how many there are, both logarithmic, one line a way (rows of `benchmarks`).
 
     A way whose name begins with a policy's has the policy's colour; ways of one colour differ in dash and marker.
     """
-    figure, axis = plt.subplots(figsize=(7.0, 4.6))
+    figure, axis = plt.subplots(figsize=(7.0, 4.2))
     used: list[str] = []
-    for (name, rows), free, marker in zip(table.groupby("engine", sort=False), CYCLE, "osD^v<>P", strict=False):
-        seconds = rows["requests"] * rows["ns_per_request"] / 1e9
-        color = COLORS.get(name.partition(",")[0], free)
+    for (way, rows), free, marker in zip(table.groupby("engine", sort=False), CYCLE, "osD^v<>P", strict=False):
+        color = COLORS.get(way.partition(",")[0], free)
         style = {"color": color, "marker": marker, "ls": DASHES[used.count(color) % len(DASHES)]}
-        axis.plot(rows["requests"], seconds, ms=6, lw=1.5, label=name, **style)
+        axis.plot(rows["requests"], rows["ns_per_request"], ms=6, lw=1.5, label=_way(way), **style)
         used.append(color)
     axis.set_xscale("log")
     axis.set_yscale("log")
-    axis.set_xlabel("Requests")
-    axis.set_ylabel("CPU time (s)")
+    low, high = table["ns_per_request"].min(), table["ns_per_request"].max()
+    ticks = [n * 10**power for power in (0, 1, 2, 3) for n in (1, 2, 3, 5, 7)]
+    shown = [tick for tick in ticks if low / 2 <= tick <= 2 * high]
+    axis.set_yticks(shown, [f"{tick:,}" for tick in shown])
+    axis.minorticks_off()
+    axis.set_ylim(0.8 * low, 1.25 * high)
+    axis.set_xlabel("Requests in a run")
+    axis.set_ylabel("CPU time of a request (ns)")
     name_lines(axis)
     return figure
+
+
+def _way(name: str) -> str:
+    """How a benchmark's way is called, by the names of its policy and of what is changed."""
+    policy, _, changed = name.removeprefix("continuous, ").partition(", ")
+    if changed == "K = 64":
+        return "64 bins"
+    said = {"light": "light load"}.get(changed, changed)
+    return ", ".join(filter(None, (SCHEDULER_NAMES.get(policy, policy), said)))
 
 
 PROMISED, BAND = 0.95, (0.93, 0.97)
@@ -77,45 +91,49 @@ LOAD_OFFSETS = 0.16
 
 
 def coverage(table: pd.DataFrame) -> Figure:
-    """Measured coverage by quantity and method, one mark a queue and load: filled where the method is recommended.
+    """Measured coverage by method, one mark a queue and load: what is recommended, and what people do instead.
 
     `table` is ``data/results/coverage.csv``, or rows of it.
     """
-    lines = table[["quantity", "method"]].drop_duplicates().sort_values(["quantity", "method"], ignore_index=True)
-    figure, axis = plt.subplots(figsize=(7.0, 0.8 + 0.36 * len(lines)))
+    table = table.dropna(subset=["coverage"])
+    named = table.assign(line=[method_name(row) for row in table.itertuples()])
+    panels = [named[named["recommended"]], named[~named["recommended"] & named["line"].isin(METHODS["instead"])]]
+    lines = [
+        [line for line in names if line in set(rows["line"])]
+        for rows, names in zip(panels, METHODS.values(), strict=True)
+    ]
+    heights = [len(names) + 0.6 for names in lines]
+    figure, axes = plt.subplots(2, 1, figsize=(7.0, 1.4 + 0.22 * sum(heights)), height_ratios=heights)
+    for axis, rows, names, color, low in zip(axes, panels, lines, (GOOD, POOR), (0.9, 0.0), strict=True):
+        _cover(axis, rows, names, color)
+        axis.set_xlim(low, 1.0)
+        axis.xaxis.set_major_formatter(PERCENT)
+    axes[0].set_title("Recommended", fontsize=11)
+    axes[1].set_title("Often done instead (mind the axis)", fontsize=11)
+    for axis in axes:
+        axis.set_xlabel("Intervals that contain the truth (promised: 95 %)", fontsize=10)
+        axis.tick_params(axis="x", labelsize=10)
+    return figure
+
+
+def _cover(axis: Axes, rows: pd.DataFrame, names: list[str], color: str) -> None:
+    """One line a method, its marks one above the other by load."""
     axis.axvspan(*BAND, color=FAINT, alpha=0.5, lw=0)
     axis.axvline(PROMISED, color=INK, lw=1)
-    loads = sorted(table["rho"].unique())
-    for place, line in lines.iterrows():
-        rows = table[(table["quantity"] == line["quantity"]) & (table["method"] == line["method"])]
-        for row in rows.dropna(subset=["coverage"]).itertuples():
-            height = place + LOAD_OFFSETS * (loads.index(row.rho) - (len(loads) - 1) / 2)
-            color = GOOD if row.recommended else POOR
-            axis.hlines(height, row.ci_low, row.ci_high, color=color, lw=1)
-            fill = color if row.recommended else "white"
-            axis.plot(row.coverage, height, QUEUE_MARKERS[row.queue], color=color, mfc=fill, ms=4)
-    axis.set_yticks(range(len(lines)), [f"{line.quantity}: {line.method}" for line in lines.itertuples()], fontsize=9)
-    axis.set_ylim(len(lines) - 0.4, -0.6)
-    axis.set_xlim(0, 1.01)
-    axis.xaxis.set_major_formatter(PERCENT)
-    axis.set_xlabel("Intervals that contain the truth (promised: 95 %)")
-    handles = [
-        plt.Line2D([], [], marker="o", ls="", color=GOOD, ms=5, label="recommended there"),
-        plt.Line2D([], [], marker="o", ls="", color=POOR, mfc="white", ms=5, label="not recommended there"),
-        *(
-            plt.Line2D([], [], marker=marker, ls="", color=INK, mfc="white", ms=5, label=name)
-            for name, marker in QUEUE_MARKERS.items()
-        ),
-    ]
-    figure.legend(handles=handles, loc="outside upper center", ncols=2, fontsize=10)
-    return figure
+    loads = sorted(rows["rho"].unique())
+    for row in rows.itertuples():
+        height = names.index(row.line) + LOAD_OFFSETS * (loads.index(row.rho) - (len(loads) - 1) / 2)
+        axis.hlines(height, row.ci_low, row.ci_high, color=color, lw=1)
+        axis.plot(row.coverage, height, QUEUE_MARKERS[row.queue], color=color, mfc="none", ms=4)
+    axis.set_yticks(range(len(names)), names, fontsize=9)
+    axis.set_ylim(len(names) - 0.5, -0.5)
 
 
 def warm_up(averages: Mapping[str, np.ndarray], cut: int, quantity: str) -> Figure:
     """Welch's moving average of each system (`steady.welch`) by request, and the common truncation point."""
     figure, axis = plt.subplots(figsize=(7.0, 3.4))
     for name, values in averages.items():
-        axis.plot(np.arange(len(values)), values, color=COLORS[name], lw=1.5, label=name)
+        axis.plot(np.arange(len(values)), values, color=COLORS[name], lw=1.5, label=SCHEDULER_NAMES[name])
     axis.axvline(cut, color=INK, lw=1, ls="--")
     axis.annotate(f"cut: {cut}", (cut, 1), (4, -12), xycoords=("data", "axes fraction"), textcoords="offset points")
     axis.set_ylim(bottom=0)

@@ -2,15 +2,69 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from typing import Any
 
 import pandas as pd
 from pandas.io.formats.style import Styler
 
+from book.kit.names import SCHEDULER_NAMES
 from book.kit.tables import as_texts
 from simlib.runs.stability import Verdict
 from simlib.stats.intervals import Estimate
-from simlib.text import percent
+from simlib.text import percent, seconds, signed
+
+METHODS = {  # of a coverage experiment, in the order in which they are shown; the others are in the table
+    "recommended": (
+        "mean: independent runs",
+        "mean: independent runs, until narrow enough",
+        "mean: batches of one long run",
+        "mean: cycles of one long run",
+        "P95: sections of one long run",
+        "P99: sections of one long run",
+        "share of 1 %: independent runs",
+        "share of 1 %: batches of one long run",
+        "share of 1 %: cycles of one long run",
+        "nothing late: rule of three over groups",
+    ),
+    "instead": (
+        "mean: batches, warm-up from the same run",
+        "mean: requests taken for independent",
+        "P99: mean of the batches' P99",
+        "P99: requests taken for independent",
+        "share of 1 %: requests taken for independent",
+        "nothing late: rule of three over requests",
+    ),
+}
+QUANTITIES = {"p95": "P95", "p99": "P99", "share 0.01": "share of 1 %", "share 0.05": "nothing late"}
+QUANTITIES |= {"share 0.0001": "nothing late"}
+WAYS = {
+    "replications": "independent runs",
+    "replications, bootstrap_t": "independent runs",
+    "replications, logit": "independent runs, logit",
+    "replications, t": "independent runs, Student's t",
+    "10 replications": "ten independent runs",
+    "sequential": "independent runs, until narrow enough",
+    "batch_means": "batches of one long run",
+    "batches, bootstrap_t": "batches of one long run",
+    "batches, logit": "batches of one long run, logit",
+    "batch_means, cut by the same run": "batches, warm-up from the same run",
+    "batch_quantiles": "mean of the batches' P99",
+    "regenerative": "cycles of one long run",
+    "cycles, bootstrap_t": "cycles of one long run",
+    "sectioning": "sections of one long run",
+    "independent requests": "requests taken for independent",
+    "order statistics": "requests taken for independent",
+    "rule of three": "rule of three over groups",
+    "rule of three, requests": "rule of three over requests",
+}
+QUEUES = {"mm1": "M/M/1", "batch_4": "batches of four"}
+
+
+def method_name(row: Any) -> str:
+    """A row of a coverage experiment in words: what the interval is of, and how it is made."""
+    return f"{QUANTITIES.get(row.quantity, row.quantity)}: {WAYS[row.method]}"
 
 
 def show_benchmarks(measured: pd.DataFrame) -> Styler:
@@ -18,14 +72,21 @@ def show_benchmarks(measured: pd.DataFrame) -> Styler:
     shown = pd.DataFrame(
         {
             "case": measured["case"],
-            "engine": measured["engine"],
+            "engine": measured["engine"].map(_plain),
             "requests": measured["requests"].map("{:,}".format),
             "ns a request": measured["ns_per_request"].map("{:,.0f}".format),
-            "against": measured["ratio_to"].fillna("–"),
+            "against": measured["ratio_to"].fillna("–").map(_plain),
             "ratio": as_texts(measured["ratio"], "{:.2f}".format),
         }
     )
     return shown.style.hide(axis="index")
+
+
+def _plain(text: str) -> str:
+    """A benchmark's words with the schedulers' names in place of those in tables."""
+    for name, said in SCHEDULER_NAMES.items():
+        text = re.sub(rf"\b{name}\b", said, text)
+    return text
 
 
 def show_goals(goals: pd.DataFrame) -> Styler:
@@ -33,7 +94,7 @@ def show_goals(goals: pd.DataFrame) -> Styler:
     signs = goals["at_most"].map({True: "≤", False: "≥"})
     shown = pd.DataFrame(
         {
-            "goal": goals["goal"],
+            "goal": goals["goal"].map(_plain),
             "measured": goals["measured"].map("{:,.3g}".format),
             "wanted": signs + " " + goals["limit"].map("{:,.3g}".format),
             "unit": goals["unit"],
@@ -47,13 +108,12 @@ def show_coverage(table: pd.DataFrame) -> Styler:
     """Coverage by quantity and method (rows), queue and load (columns); a star where the method is recommended."""
     rows = table.dropna(subset=["coverage"])
     said = rows.assign(
-        case=rows["queue"] + ", " + rows["rho"].map("{:g}".format),
+        case=rows["queue"].map(QUEUES) + ", " + rows["rho"].map("{:g}".format),
         text=rows["coverage"].map(percent) + rows["recommended"].map({True: " *", False: ""}),
     )
     # Two studies have a row of the same name: requests taken for independent, within replications and in one run.
-    lines = (
-        said["quantity"] + ": " + said["method"] + said["study"].map({"terminating": "", "steady_state": " (one run)"})
-    )
+    twice = said["method"].eq("independent requests") & said["study"].eq("terminating")
+    lines = [method_name(row) for row in said.itertuples()] + twice.map({True: " within runs", False: ""})
     wide = said.assign(interval=lines).pivot_table("text", "interval", "case", aggfunc="first", sort=False)
     return wide.fillna("–").reset_index().rename_axis(columns=None).style.hide(axis="index")
 
@@ -79,11 +139,62 @@ def coverage_numbers(table: pd.DataFrame) -> dict[str, float]:
 def show_steady_state(found: Mapping[str, tuple[Estimate, Estimate, Verdict]]) -> Styler:
     """Mean and P99 of each system's long run, in seconds, and its verdict of two starts, with the load."""
     rows = [
-        {"scheduler": name, "mean (s)": _estimate(mean), "P99 (s)": _estimate(p99), "load": _estimate(verdict.load)}
+        {
+            "scheduler": SCHEDULER_NAMES[name],
+            "mean (s)": _estimate(mean),
+            "P99 (s)": _estimate(p99),
+            "load": _estimate(verdict.load),
+        }
         | {"two starts": verdict.label.replace("_", " ")}
         for name, (mean, p99, verdict) in found.items()
     ]
     return pd.DataFrame(rows).style.hide(axis="index")
+
+
+METRICS = {"ttft": "first token", "tpot": "between tokens", "e2e": "end to end"}
+STATISTICS = {"mean": "mean", "p50": "median", "p90": "P90", "p99": "P99", "mape": "single requests"}
+PARTS = {"filling": "cache fills", "decoding": "decodes only", "full": "cache full"}
+
+
+def show_replay(table: pd.DataFrame, drawn: pd.DataFrame) -> Styler:
+    """Signed errors of a replay, in per cent: by the three models of a step; of single requests without a sign."""
+    off = table.pivot_table("error_percent", ["metric", "statistic"], "step_model", sort=False)
+    off = off.reindex([(metric, statistic) for metric in METRICS for statistic in STATISTICS])
+    limits = drawn.set_index(["metric", "statistic"])
+    engine_s = table[table["step_model"] == "profile"].set_index(["metric", "statistic"])["engine_s"]
+
+    def said(line: tuple[str, str], value: float) -> str:
+        return f"{value:.1f}" if line[1] == "mape" else signed(value, 1)
+
+    def span(line: tuple[str, str], column: str) -> str:
+        if line not in limits.index:
+            return "–"
+        return " to ".join(signed(limits.loc[line, f"{column}_{end}"], 1) for end in ("low", "high"))
+
+    rows = [
+        {
+            "of": f"{METRICS[line[0]]}, {STATISTICS[line[1]]}",
+            "engine": "–" if pd.isna(engine_s[line]) else seconds(engine_s[line]),
+            "profile": said(line, row["profile"]),
+            "affine": said(line, row["affine"]),
+            "from the log": said(line, row["affine-from-log"]),
+            "(95 % of refits)": span(line, "ci"),
+            "if prompts begin alike": span(line, "shared"),
+        }
+        for line, row in off.iterrows()
+    ]
+    return pd.DataFrame(rows).style.hide(axis="index")
+
+
+def show_spans(parts: pd.DataFrame) -> Styler:
+    """How much too long each part of the log is simulated, in per cent, by the three models of a step."""
+    wide = parts.pivot_table("error_percent", "span", "step_model", sort=False).map(lambda value: signed(value, 1))
+    engine_s = parts.groupby("span", sort=False)["engine_s"].first()
+    shown = pd.DataFrame({"part": engine_s.index.map(PARTS), "engine": [seconds(value, 1) for value in engine_s]})
+    names = {"profile": "profile", "affine": "affine", "affine-from-log": "from the log"}
+    for model, name in names.items():
+        shown[name] = wide[model].to_numpy()
+    return shown.style.hide(axis="index")
 
 
 def _estimate(found: Estimate) -> str:

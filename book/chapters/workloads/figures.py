@@ -10,6 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
+from book.chapters.workloads.tables import figure_name
 from book.kit.style import FAINT, INK, PERCENT
 
 
@@ -59,16 +60,16 @@ def burstiness(table: pd.DataFrame) -> Figure:
 def likeness(table: pd.DataFrame) -> Figure:
     """Where each real figure lies in the range of the draws, that range being one for all (`likeness.compared`)."""
     rows = table.reset_index(drop=True)
-    figure, axis = plt.subplots(figsize=(7.0, 0.6 + 0.24 * len(rows)))
+    figure, axis = plt.subplots(figsize=(7.0, 1.1 + 0.16 * len(rows)))
     width = (rows["high"] - rows["low"]).to_numpy()
     place = ((rows["real"] - rows["low"]) / width).clip(-0.75, 1.75)  # farther off is as bad
     height = len(rows) - 1 - np.arange(len(rows))
     axis.axvspan(0.0, 1.0, color="#E6E6E6", lw=0)
-    axis.scatter((rows["mean"] - rows["low"]) / width, height, marker="|", color=INK, s=60, label="mean of the draws")
+    axis.scatter((rows["mean"] - rows["low"]) / width, height, marker="|", color=INK, s=45, label="mean of the draws")
     for fits, color, marker, label in ((True, "#0072B2", "o", "real, fits"), (False, "#D55E00", "X", "does not fit")):
         chosen = rows["fits"] == fits
-        axis.scatter(place[chosen], height[chosen], color=color, marker=marker, s=45, label=label, zorder=3)
-    names = [f"{row.figure.removesuffix('_tokens').replace('_', ' ')}" for row in rows.itertuples()]
+        axis.scatter(place[chosen], height[chosen], color=color, marker=marker, s=36, label=label, zorder=3)
+    names = [figure_name(row).removesuffix(", tokens") for row in rows.itertuples()]
     axis.set_yticks(height, names, fontsize=9)
     axis.set_xticks([0.0, 1.0], ["2.5 %", "97.5 %"])
     axis.set_xlim(-0.85, 1.85)

@@ -72,10 +72,12 @@ def test_known_verdicts(table):
     verdicts = table.set_index("claim")["verdict"]
     assert verdicts["fit to the measurements, R²"] == "circular"
     assert verdicts["points of the measured grid"] == "erratum"
-    assert verdicts["at every level multi_bin_dynamic has the fewest late requests"] == "erratum"
-    assert verdicts["level 3: multi_bin_dynamic has the fewest late requests of the three"] == "reproduced"
-    assert verdicts["level 1: late requests of multi_bin_dynamic, relative to dynamic_no_bins"] == "not reproduced"
-    assert verdicts["level 3, dynamic_no_bins: share of late requests"] == "not reproduced"
+    assert verdicts["at every level bins have the fewest late requests"] == "erratum"
+    assert verdicts["level 3: bins have the fewest late requests of the three"] == "reproduced"
+    assert verdicts["level 1: late requests with bins, relative to dynamic batching"] == "not reproduced"
+    assert verdicts["level 3, dynamic batching: share of late requests"] == "not reproduced"
+    assert verdicts["level 4, static batches: mean latency, s"] == "not reproduced"
+    assert verdicts["level 4, static batches: share of late requests"] == "reproduced alone"
     assert verdicts["level 1: execution time, s"] == "not testable here"
 
 
@@ -91,9 +93,16 @@ def test_other_runs_give_another_verdict(tmp_path):
         rows.loc[rows["scheduler"] == "static_fifo", "sla_violation_share"] += 0.5
 
     verdicts = changed(tmp_path, "level_1_replications", late)
-    assert verdicts["level 1, static_fifo: share of late requests"] == "not reproduced"
+    assert verdicts["level 1, static batches: share of late requests"] == "not reproduced"
 
 
 def test_a_difference_that_is_not_established_reproduces_no_ranking(tmp_path):
     verdicts = changed(tmp_path, "levels_differences", lambda rows: rows.update({"p_holm": rows["p_holm"] * 0 + 0.06}))
-    assert verdicts["level 3: multi_bin_dynamic has the fewest late requests of the three"] == "not reproduced"
+    assert verdicts["level 3: bins have the fewest late requests of the three"] == "not reproduced"
+
+
+def test_what_a_run_printed_is_judged_together_level_by_level():
+    found = original.together_of(RESULTS)
+    assert found["replications"].eq(100).all() and len(found) == 12
+    # Level 4's pairs lie 8 to 10 standard deviations of a regression apart; the others' are nothing unusual.
+    assert (found.query("level == 4")["distance"] > 8).all() and (found.query("level < 4")["p_value"] > 0.1).all()

@@ -28,6 +28,12 @@ def test_a_series_is_one_result_at_the_place_that_is_asked_for_or_at_its_end(sha
     assert [point[:2] for point in found["series"][0]] == [(1.0, 50.0), (2.0, -25.0)]
 
 
+def test_names_in_tables_are_said_in_words(shares):
+    rows = pd.read_csv(shares / "shares.csv").assign(kind=["multi_bin_dynamic"] * 2 + ["a_new_rule"])
+    rows.to_csv(shares / "shares.csv", index=False)
+    assert study.collect(shares, (BY_K,))["statement"].tolist() == ["Late, bins, K = 2", "Late, a new rule, K = 1"]
+
+
 def test_what_could_not_be_measured_is_no_result_and_a_missing_interval_is_not_drawn(shares):
     table = pd.read_csv(shares / "shares.csv")
     table.loc[2, ["share", "ci_low", "ci_high"]] = [0.3, float("nan"), float("nan")]

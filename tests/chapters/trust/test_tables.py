@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 
 from book.chapters.trust import tables
+from simlib import datasets
 from simlib.runs.stability import Verdict
 from simlib.stats.intervals import Estimate
 
@@ -41,10 +42,19 @@ def test_the_numbers_are_the_shortest_recommended_runs(table):
 
 def test_the_table_stars_what_is_recommended_and_tells_the_studies_apart(table):
     shown = tables.show_coverage(table).data.set_index("interval")
-    assert shown.loc["mean: batch_means (one run)", "mm1, 0.5"] == "95.1 % *"
-    assert shown.loc["mean: replications", "mm1, 0.5"] == "95.0 % *"
-    assert shown.loc["mean: replications", "mm1, 0.9"] == "–"
-    assert shown.loc["p99: order statistics (one run)", "mm1, 0.9"] == "8.0 %"
+    assert shown.loc["mean: batches of one long run", "M/M/1, 0.5"] == "95.1 % *"
+    assert shown.loc["mean: independent runs", "M/M/1, 0.5"] == "95.0 % *"
+    assert shown.loc["mean: independent runs", "M/M/1, 0.9"] == "–"
+    assert shown.loc["P99: requests taken for independent", "M/M/1, 0.9"] == "8.0 %"
+
+
+def test_every_method_of_the_committed_experiments_has_a_name_of_its_own():
+    committed = pd.read_csv(datasets.committed("coverage")).dropna(subset=["coverage"])
+    named = committed.assign(line=[tables.method_name(row) for row in committed.itertuples()])
+    assert set(named.loc[named["recommended"], "line"]) == set(tables.METHODS["recommended"])
+    assert set(tables.METHODS["instead"]) <= set(named.loc[~named["recommended"], "line"])
+    twice = named[named["method"] != "independent requests"].duplicated(["line", "queue", "rho"])
+    assert not twice.any()
 
 
 def test_an_estimate_without_an_interval_shows_its_reason():
@@ -52,6 +62,25 @@ def test_an_estimate_without_an_interval_shows_its_reason():
     none = Estimate(9.0, None, None, "none", 20, "too short")
     verdict = Verdict("near_critical", Estimate(0.98, 0.9, 1.1, "windows", 20), "stable", "unclear")
     shown = tables.show_steady_state({"static_fifo": (good, none, verdict)}).data.iloc[0]
+    assert shown["scheduler"] == "static batches"
     assert shown["mean (s)"] == "1.500 (1.250 to 1.750)"
     assert shown["P99 (s)"] == "9.000 (no interval: too short)"
     assert (shown["two starts"], shown["load"]) == ("near critical", "0.980 (0.900 to 1.100)")
+
+
+def test_a_benchmark_is_told_by_the_schedulers_names():
+    row = {"case": "event loop", "requests": 10, "engine": "multi_bin_dynamic, K = 64", "ns_per_request": 5.0}
+    shown = tables.show_benchmarks(pd.DataFrame([row | {"ratio_to": "static_fifo", "ratio": 1.5}])).data.iloc[0]
+    assert (shown["engine"], shown["against"]) == ("bins, K = 64", "static batches")
+
+
+def test_the_replays_errors_stand_in_one_table_with_the_limits_of_the_law_from_the_log():
+    table, drawn, parts = (
+        pd.read_csv(datasets.committed(f"vllm_validation{part}")) for part in ("", "_refits", "_spans")
+    )
+    shown = tables.show_replay(table, drawn).data.set_index("of")
+    assert len(shown) == 15 and shown.loc["first token, mean", "profile"] == "+0.9"
+    assert shown.loc["first token, P90", "(95 % of refits)"] == "+5.6 to +7.9"
+    assert shown.loc["end to end, single requests", "engine"] == "–"
+    spans = tables.show_spans(parts).data.set_index("part")
+    assert spans.loc["decodes only"].tolist() == ["12.7 s", "−4.7", "−4.2", "−6.1"]
