@@ -30,6 +30,7 @@ from simlib.requests.azure import azure_like
 from simlib.requests.burstgpt import burstgpt_like
 from simlib.requests.streams import stream
 from simlib.requests.table import RequestTable
+from simlib.runs import metrics
 from simlib.runs.engine_run import EngineRun
 from simlib.simulation import simulate
 from simlib.stats.replications import replicate
@@ -317,6 +318,39 @@ def delays(
             for replication, row in found.iterrows():
                 means = {f"{m}_mean_s": row[f"{place} {m}"] for m in ("ttft", "latency")}
                 rows.append(known | {"replication": replication} | means)
+    return pd.DataFrame(rows)
+
+
+def late(roots: pd.DataFrame, requests: int, *, longest: float = 0.1, seed: int = 42) -> pd.DataFrame:
+    """Who is late at capacity: of first come and of shortest predicted first with perfect predictions.
+
+    Parameters
+    ----------
+    roots : pandas.DataFrame
+        As `capacities` gives them, of the same seed; each run is at its own root, with limited memory and no padding.
+    longest : float
+        Share of the requests, by output, that are called long, in (0, 1).
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``traffic, policy, replication, late_share, of_longest``: the last is the share of those that are late which
+        belongs to the longest.
+    """
+    import pandas as pd
+
+    check_number("longest", longest, 0.0, 1.0, open_low=True, open_high=True)
+    shared, rows = int(roots.groupby("policy")["replication"].nunique().min()), []
+    chosen = roots["memory"] & (roots["padding"] == 0.0) & ~(roots["rank_correlation"] < 1.0)
+    chosen &= roots["policy"].isin(("fcfs", "shortest")) & (roots["replication"] < shared)
+    for row in roots[chosen].itertuples():
+        search = _search(row.traffic, MEMORY, 1.0, (row.policy,), "ttft<=2", 0.05, requests)
+        table = search.table(seed + row.replication)
+        missed = metrics.violations(search.run(row.policy, table, row.capacity_rps))[search.scored]
+        long = (table.output_tokens > np.quantile(table.output_tokens, 1.0 - longest))[search.scored]
+        known = {"traffic": row.traffic, "policy": row.policy, "replication": row.replication}
+        of_longest = float((missed & long).sum() / max(missed.sum(), 1))
+        rows.append(known | {"late_share": float(missed.mean()), "of_longest": of_longest})
     return pd.DataFrame(rows)
 
 

@@ -1,8 +1,7 @@
-"""Figures of continuous batching: both executions by rate, what the GPUs did when, what binning gains."""
+"""Figures of continuous batching: an engine against batches, what the GPUs did when, what sorting gains."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 
 import matplotlib.pyplot as plt
@@ -10,66 +9,74 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
 
+from book.chapters.continuous.executions import AGAINST, BATCHES, BEST, STEPS, SYSTEM
 from book.chapters.continuous.gains import SAME
 from book.chapters.continuous.tables import PART_NAMES, POLICY_NAMES
-from book.kit.names import ENGINE_NAMES, TRAFFIC_NAMES
-from book.kit.style import COLORS, FAINT, INK, MARKERS, PERCENT, SHARE_TICKS
-from simlib.levels import SCHEDULERS
-from simlib.policies.plan import short_name
+from book.kit.names import SCHEDULER_NAMES, TRAFFIC_NAMES
+from book.kit.style import COLORS, FAINT, INK, MARKERS
 
-# First come, first served from one line: what dynamic batching without bins is among the schedulers.
-OWN_COLORS = COLORS | {"fcfs": COLORS["dynamic_no_bins"]}
-OWN_MARKERS = MARKERS | {"fcfs": MARKERS["dynamic_no_bins"]}
-LINES = {"run_to_completion": "-", "continuous": "--"}
-NAMES = {("run_to_completion", name): short_name(name) for name in SCHEDULERS}
-NAMES |= {("continuous", order): name for order, name in ENGINE_NAMES.items()}
-PANELS = {"sla_violation_share": "Late requests (√ scale)", "latency_p99_s": "End-to-end latency, P99 (s)"}
-WORK, KEPT = "#1D6FA5", "#F6C667"  # a dark and a light one, which grey print keeps apart
+# How systems are called where engine and batches stand beside each other.
+NAMES = {
+    (BATCHES, "static_fifo"): "static batches",
+    (STEPS, "static_fifo"): "engine, as many places",
+    (BATCHES, BEST): BEST,
+    (BATCHES, "dynamic_no_bins"): SCHEDULER_NAMES["dynamic_no_bins"],
+    (STEPS, "fcfs"): "engine",
+    (BATCHES, "multi_bin_dynamic"): SCHEDULER_NAMES["multi_bin_dynamic"],
+    (STEPS, "multi_bin_dynamic"): "engine, bins in turn",
+}
+WORK, KEPT = "#1D6FA5", "#F2A93B"  # a dark and a light one, which grey print keeps apart
+BATCHED = "#A9A9A9"
 
 
-def by_rate(table: pd.DataFrame) -> Figure:
-    """Late requests and P99 of latency by arrival rate (`executions.table_of`); a cross where it gets unstable."""
-    figure, axes = plt.subplots(1, 2, figsize=(8.5, 4.2))
-    for axis, (metric, label) in zip(axes, PANELS.items(), strict=True):
-        rows, failing = table[table["metric"] == metric], Counter()
-        for (execution, scheduler), name in NAMES.items():
-            own = rows[(rows["execution"] == execution) & (rows["scheduler"] == scheduler)].sort_values("rate_rps")
-            known, lost = own[own["mean"].notna()], own[own["mean"].isna()]
-            color = OWN_COLORS[scheduler]
-            bars = [known["mean"] - known["ci_low"], known["ci_high"] - known["mean"]]
-            style = {"color": color, "marker": OWN_MARKERS[scheduler], "ms": 5, "lw": 1.5, "capsize": 2}
-            face = color if execution == "run_to_completion" else "white"
-            style |= {"ls": LINES[execution], "mfc": face, "label": name}
-            axis.errorbar(known["rate_rps"], known["mean"], yerr=bars, **style)
-            if len(lost):  # above one another, where several fail at one rate
-                rate_rps = lost["rate_rps"].iloc[0]
-                at = {"transform": axis.get_xaxis_transform(), "clip_on": False}
-                axis.plot(rate_rps, 1.03 + 0.05 * failing[rate_rps], "x", color=color, ms=6, mew=2, **at)
-                failing[rate_rps] += 1
-        axis.set_xscale("log")
-        axis.xaxis.set_major_formatter(FuncFormatter(lambda rate, _: f"{rate:g}"))
-        axis.set_xlabel("Arrival rate (requests/s)")
-        axis.set_ylabel(label)
-    axes[0].set_yscale("function", functions=(lambda share: np.sign(share) * np.sqrt(np.abs(share)), np.square))
-    axes[0].set_yticks(SHARE_TICKS)
-    axes[0].yaxis.set_major_formatter(PERCENT)
-    axes[0].set_ylim(-0.0003, 1.03)
-    axes[1].set_yscale("log")
-    axes[1].yaxis.set_major_formatter(FuncFormatter(lambda time_s, _: f"{time_s:g}"))
-    axes[1].yaxis.set_minor_formatter(
-        FuncFormatter(lambda time_s, _: f"{time_s:g}" if f"{time_s:g}"[0] in "235" else "")
-    )
-    handles, labels = axes[0].get_legend_handles_labels()
-    handles.append(plt.Line2D([], [], marker="x", ls="", color=INK, mew=2, label="unstable from here on"))
-    figure.legend(handles, [*labels, "unstable from here on"], loc="outside lower center", ncols=3, fontsize=9)
+def engine_against_batches(rates: pd.DataFrame, table: pd.DataFrame, load: float) -> Figure:
+    """Each way of forming batches above its engine: what they serve with a backlog, and P99 of latency at one load.
+
+    Parameters
+    ----------
+    rates, table : pandas.DataFrame
+        As `executions.ratios` and `executions.table_of` give them.
+    load : float
+        At which the latencies are shown, of the table's.
+    """
+    p99 = table[(table["load"] == load) & (table["metric"] == "latency_p99_s")].set_index(SYSTEM)
+    served = rates[rates["execution_b"].isna() | (rates["execution_b"] == "")]
+    served = served.set_index(["execution_a", "scheduler_a"])[["value", "ci_low", "ci_high"]]
+    rate_rps = p99["rate_rps"].iloc[0]
+    figure, axes = plt.subplots(1, 2, figsize=(7.0, 4.4), sharey=True, width_ratios=(3, 2))
+    places, names = [], []
+    for pair, (engine, batches) in enumerate(AGAINST):
+        for row, (system, color) in enumerate(((batches, BATCHED), (engine, WORK))):
+            place = 2.6 * pair + row
+            places.append(place)
+            names.append(NAMES[system])
+            _bar(axes[0], place, served.loc[system], color)
+            _bar(axes[1], place, p99.loc[system, ["mean", "ci_low", "ci_high"]], color)
+        times = served.loc[engine, "value"] / served.loc[batches, "value"]
+        style = {"textcoords": "offset points", "va": "center", "fontsize": 11, "fontweight": "bold", "color": WORK}
+        axes[0].annotate(f"{times:.1f} times", (served.loc[engine, "ci_high"], places[-1]), (5, 0), **style)
+    axes[0].set_yticks(places, names, fontsize=10)
+    axes[0].set_ylim(places[-1] + 0.7, -0.7)
+    axes[0].set_xlim(0, 1.36 * served["value"].max())
+    axes[0].set_xlabel("Served with a backlog (requests/s)")
+    axes[1].set_xlabel(f"P99 of latency (s)\nat {rate_rps:.1f} requests/s")
+    for axis in axes:
+        axis.grid(axis="y", visible=False)
+        axis.tick_params(axis="y", length=0)
+        axis.xaxis.label.set_fontsize(10.5)
     return figure
+
+
+def _bar(axis: Axes, place: float, row: pd.Series, color: str) -> None:
+    """A bar with its interval."""
+    value, low, high = row
+    axis.barh(place, value, 0.9, color=color, xerr=[[value - low], [high - value]], ecolor=INK, capsize=2)
 
 
 def gantt(panels: Mapping[str, pd.DataFrame], until_s: float) -> Figure:
     """What each GPU did (`BatchRun.occupancy`), a panel a run, a row a GPU; the height is the number of requests."""
-    figure, axes = plt.subplots(len(panels), 1, figsize=(7.5, 0.6 + 1.7 * len(panels)), sharex=True, squeeze=False)
+    figure, axes = plt.subplots(len(panels), 1, figsize=(7.0, 0.6 + 1.7 * len(panels)), sharex=True, squeeze=False)
     tallest = max(frame["size"].max() for frame in panels.values())
     for axis, (title, frame) in zip(axes[:, 0], panels.items(), strict=True):
         gpus = sorted(frame["gpu"].unique())
@@ -122,7 +129,7 @@ CHANGES = {-0.1: "−10 %", 0.0: "0", 0.1: "+10 %"}
 def gains_by_rank(gains: pd.DataFrame) -> Figure:
     """Capacity over first come by rank correlation of the predictions: a panel a kind of traffic."""
     kinds = list(gains["traffic"].unique())
-    figure, axes = plt.subplots(1, len(kinds), figsize=(3.4 * len(kinds), 4.0), sharey=True, squeeze=False)
+    figure, axes = plt.subplots(1, len(kinds), figsize=(7.0, 4.0), sharey=True, squeeze=False)
     for axis, kind in zip(axes[0], kinds, strict=True):
         rows = gains[gains["traffic"] == kind]
         for place, (policy, (color, marker, line)) in enumerate(LOOKS.items()):
@@ -141,8 +148,8 @@ def gains_by_rank(gains: pd.DataFrame) -> Figure:
         _limit(
             axis, float(1.0 / gains[(gains["traffic"] == kind) & (gains["policy"] == "fcfs")]["share_of_limit"].iloc[0])
         )
-    axes[0][0].set_ylabel("Capacity over first come's")
-    figure.legend(*axes[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=len(LOOKS))
+    axes[0][0].set_ylabel("Capacity over first come, first served", fontsize=10)
+    figure.legend(*axes[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=10)
     return figure
 
 
@@ -171,7 +178,7 @@ def _same(axis: Axes, way: str) -> None:
 def parts(table: pd.DataFrame) -> Figure:
     """The factors that each policy's gain consists of, and their product: a panel a kind of traffic."""
     kinds = list(table["traffic"].unique())
-    figure, axes = plt.subplots(1, len(kinds), figsize=(3.6 * len(kinds), 4.4), sharey=True, sharex=True, squeeze=False)
+    figure, axes = plt.subplots(1, len(kinds), figsize=(7.0, 4.4), sharey=True, sharex=True, squeeze=False)
     names = list(PART_NAMES)
     for axis, kind in zip(axes[0], kinds, strict=True):
         _same(axis, "v")
@@ -190,13 +197,13 @@ def parts(table: pd.DataFrame) -> Figure:
         axis.set_xticks(np.log1p(list(CHANGES)), CHANGES.values())
         axis.set_xlabel("Change of capacity")
     axes[0][0].set_ylim(len(names) - 0.5, -0.5)
-    figure.legend(*axes[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    figure.legend(*axes[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=10)
     return figure
 
 
 def padding(table: pd.DataFrame) -> Figure:
     """Capacity of dedicated GPUs over first come, by padding: a panel an engine, a line a kind of traffic."""
-    figure, axes = plt.subplots(1, 2, figsize=(9.4, 3.8), sharey=True)
+    figure, axes = plt.subplots(1, 2, figsize=(7.0, 3.8), sharey=True)
     for axis, (memory, title) in zip(axes, ((False, "Places are scarce"), (True, "Memory is scarce")), strict=True):
         _same(axis, "h")
         for place, (kind, own) in enumerate(table[table["memory"] == memory].groupby("traffic", sort=False)):
@@ -208,6 +215,6 @@ def padding(table: pd.DataFrame) -> Figure:
         axis.set_title(title)
         axis.set_xticks(sorted(table["padding"].unique()))
         axis.set_xlabel("Padding h/d")
-    axes[0].set_ylabel("Dedicated over first come")
+    axes[0].set_ylabel("Dedicated over first come, first served", fontsize=10)
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(TRAFFIC_LOOKS))
     return figure

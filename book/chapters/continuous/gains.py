@@ -223,6 +223,18 @@ def saved(runs: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def late(runs: pd.DataFrame) -> pd.DataFrame:
+    """Mean share of the late requests that belongs to the longest, by traffic and policy (`binning.late`)."""
+    import pandas as pd
+
+    check_frame("runs", runs, ("traffic", "policy", "of_longest"))
+    rows = []
+    for (traffic, policy), own in runs.groupby(["traffic", "policy"], sort=False):
+        share = estimates.as_row(intervals.mean_interval(own["of_longest"]), "share")
+        rows.append({"traffic": traffic, "policy": policy} | share | {"replications": len(own)})
+    return pd.DataFrame(rows)
+
+
 def _cells(roots: pd.DataFrame) -> dict[tuple, pd.DataFrame]:
     """The rows of each cell by its key, in order of replication; no rank correlation is None."""
     found = {}

@@ -36,6 +36,19 @@ UNITS = {"sla_violation_share": "points", "ttft_p99_s": "s", "tpot_mean_s": "ms"
 UNITS |= {"goodput_rps": "requests/s"}
 
 
+def show_rates(rates: pd.DataFrame) -> Styler:
+    """What each pair serves with a backlog, and its ratio with interval (`executions.ratios`)."""
+    alone = rates[rates["execution_b"].isna() | (rates["execution_b"] == "")]
+    served = alone.set_index(["execution_a", "scheduler_a"])["value"]
+    rows = []
+    for a, b in PAIRS:
+        times = rows_of(rates, a, b).iloc[0]
+        shown = {"A": system(*a), "over B": system(*b), "A (requests/s)": f"{served[a]:.2f}"}
+        limits = with_limits(times["value"], times["ci_low"], times["ci_high"], ".2f")
+        rows.append(shown | {"B (requests/s)": f"{served[b]:.2f}", "A / B": limits})
+    return pd.DataFrame(rows).style.hide()
+
+
 def show_systems(table: pd.DataFrame, loads: tuple[float, ...]) -> Styler:
     """Means by rate and system; *unstable* in their place where the number in system grows with the run."""
     rows = []
@@ -91,11 +104,11 @@ def quoted(table: pd.DataFrame) -> dict[str, str]:
 
 
 POLICY_NAMES = {
-    "fcfs": "first come",
+    "fcfs": "first come, first served",
     "routed": "first come, a line a GPU",
     "bins": "bins in turn",
-    "shortest": "shortest first",
-    "aged": "shortest first, ageing",
+    "shortest": "shortest predicted first",
+    "aged": "shortest, with ageing",
     "dedicated": "dedicated GPUs",
 }
 PART_NAMES = {
@@ -190,6 +203,12 @@ def show_delays(ratios: pd.DataFrame) -> Styler:
 def memory_of_the_longest(tails: pd.DataFrame) -> dict[str, str]:
     """What share of the memory the longest requests hold over their time, by traffic."""
     return {f"memory_{row.traffic}": percent(row.memory_share, 0) for row in tails.itertuples()}
+
+
+def late_of_longest(late: pd.DataFrame) -> dict[str, str]:
+    """Which shares of the late requests belong to the longest, over the kinds of traffic, by policy (`gains.late`)."""
+    ranges = {policy: 100 * own["share"] for policy, own in late.groupby("policy")}
+    return {f"late_{policy}": f"{own.min():.0f} to {own.max():.0f} %" for policy, own in ranges.items()}
 
 
 def crossings(found: pd.DataFrame) -> dict[str, str]:

@@ -153,6 +153,22 @@ def test_a_small_study_has_every_cell():
     assert "mean latency" in tables.show_delays(ratios).to_html()
 
 
+def test_under_shortest_first_the_long_ones_are_late():
+    roots = binning.capacities(550, traffic=["poisson"], ranks=(1.0,), replications=2, times=1, seed=1)
+    missed = binning.late(roots, 550, seed=1)
+    assert missed[["policy", "replication"]].to_numpy().tolist() == [
+        ["fcfs", 0], ["fcfs", 1], ["shortest", 0], ["shortest", 1]
+    ]  # fmt: skip
+    assert missed["late_share"].between(0, 0.1).all()
+    table = gains.late(missed)
+    share = table.set_index("policy")["share"]
+    assert share["shortest"] > 0.5 > share["fcfs"]
+    ranges = tables.late_of_longest(pd.DataFrame({"policy": ["fcfs", "fcfs"], "share": [0.1, 0.3]}))
+    assert ranges == {"late_fcfs": "10 to 30 %"}
+    with pytest.raises(InputError, match="longest"):
+        binning.late(roots, 550, longest=1.0)
+
+
 def test_the_longest_hold_more_than_their_share():
     table = binning.tails(0.05)
     assert (table["places_share"] > 0.05).all() and list(table["traffic"]) == list(binning.TRAFFIC)

@@ -1,0 +1,1 @@
+"""Why batches waste time: eight requests, worked by hand and served by the simulator."""
