@@ -10,6 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from book.kit.names import SCHEDULER_NAMES
 from book.kit.style import COLORS, FAINT, INK
 from simlib.policies.batch_size import BRANCHES
 
@@ -29,9 +30,9 @@ def controller_window(controller: pd.DataFrame, sizes: np.ndarray, deadline_s: f
     )
     top.step(time_s, controller["b_sla"], where="post", color=COLORS["dynamic_no_bins"], lw=2)
     top.plot(time_s, sizes, ".", color=INK, ms=3)
-    _label_end(top, time_s, controller["b_sla"], "target b_sla", COLORS["dynamic_no_bins"])
+    _label_end(top, time_s, controller["b_sla"], "target", COLORS["dynamic_no_bins"])
     top.set_ylabel("Batch size (requests)")
-    top.set_title("Window [b_low, b_high], target, and sizes taken (dots)")
+    top.set_title("Window, target, and sizes taken (dots)")
     low.plot(time_s, controller["service_mean_s"], color=INK, lw=1.2)
     colors = {"no batch yet": FAINT, "too slow": "#D55E00", "fast enough": "#009E73", "within tolerance": "#0072B2"}
     markers = {"no batch yet": "x", "too slow": "^", "fast enough": "v", "within tolerance": "o"}
@@ -47,8 +48,9 @@ def controller_window(controller: pd.DataFrame, sizes: np.ndarray, deadline_s: f
                 label=branch,
             )
     low.axhline(deadline_s, color=INK, lw=1, ls="--")
-    low.annotate("deadline", (time_s.iloc[0], deadline_s), (2, 3), textcoords="offset points", fontsize=10)
-    low.set_ylabel("Mean service time (s)")
+    low.annotate("deadline", (1, deadline_s), (3, 0), xycoords=("axes fraction", "data"), textcoords="offset points",
+                 fontsize=10, va="center")  # fmt: skip
+    low.set_ylabel("Mean service\ntime (s)")
     low.set_xlabel("Time (s)")
     low.set_ylim(bottom=0, top=max(1.25 * deadline_s, 1.15 * controller["service_mean_s"].max()))
     figure.legend(
@@ -63,7 +65,9 @@ def queue_after_burst(waiting: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> F
     for name, (time_s, number) in waiting.items():
         axis.step(time_s, number, where="post", color=COLORS[name], lw=2)
         half = int(np.searchsorted(-number[np.argmax(number) :], -number.max() / 2)) + int(np.argmax(number))
-        axis.annotate(name, (time_s[half], number[half]), (6, 2), textcoords="offset points", color=COLORS[name])
+        axis.annotate(
+            SCHEDULER_NAMES[name], (time_s[half], number[half]), (6, 2), textcoords="offset points", color=COLORS[name]
+        )
     axis.set_xlabel("Time since the burst (s)")
     axis.set_ylabel("Requests in the system")
     axis.set_ylim(bottom=0)

@@ -17,6 +17,7 @@ from simlib.runs.run import Run
 from simlib.simulation import simulate
 from simlib.stats import intervals
 from simlib.stats.estimates import as_row
+from simlib.stats.shares import wilson_interval
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,23 +28,40 @@ MOST_REQUESTS = 10_000_000  # of `collapse`
 
 
 def equals_static(
-    level: int,
-    batch_size: int = 64,
+    numbers: Iterable[int],
+    batch_sizes: Iterable[int] = (64,),
     *,
     gpus: int = 2,
     seed: int = 42,
     replications: int = 100,
     requests: int = 1000,
     rate_rps: float = 50.0,
-) -> float:
-    """Share of replications in which dynamic batching completes every request exactly when a static batch does."""
-    latency, same = levels.of(level).latency, 0
-    seed = check_integer("seed", seed, 0)
-    for replication in range(check_integer("replications", replications, 1, levels.MOST_REPLICATIONS)):
-        table, _ = levels.requests_of(level, requests, seed + replication, rate_rps)
-        runs = (simulate(table, policy, latency, gpus) for policy in (DynamicNoBins(), StaticFIFO(batch_size)))
-        same += np.array_equal(*(run.times.completion_s for run in runs))
-    return same / replications
+) -> pd.DataFrame:
+    """How often dynamic batching completes every request at the very instant at which a static batch does.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``level, batch_size, share, ci_low, ci_high, replications``: the share of replications, with Wilson's interval.
+    """
+    import pandas as pd
+
+    rows, seed = [], check_integer("seed", seed, 0)
+    replications = check_integer("replications", replications, 1, levels.MOST_REPLICATIONS)
+    batch_sizes = check_each("batch_sizes", batch_sizes, lambda size: check_integer("batch_size", size, 1))
+    for level in check_each("numbers", numbers, lambda level: levels.of(level).number):
+        same = dict.fromkeys(batch_sizes, 0)
+        for replication in range(replications):
+            table, _ = levels.requests_of(level, requests, seed + replication, rate_rps)
+            policies = (DynamicNoBins(), *(StaticFIFO(size) for size in same))
+            dynamic, *static = (simulate(table, one, levels.of(level).latency, gpus).times for one in policies)
+            for size, times in zip(same, static, strict=True):
+                same[size] += np.array_equal(dynamic.completion_s, times.completion_s)
+        for size, count in same.items():
+            one = wilson_interval(count, replications)
+            share = {"share": one.value, "ci_low": one.ci_low, "ci_high": one.ci_high}
+            rows.append({"level": level, "batch_size": size} | share | {"replications": replications})
+    return pd.DataFrame(rows)
 
 
 def controller_branches(

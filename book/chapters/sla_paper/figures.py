@@ -1,6 +1,6 @@
-"""Figures of the rules for the size of a batch: overflow, cycles, fixed points, response, regimes.
+"""Figures of the rules for the size of a batch: overflow, cycles, fixed points, response, loads of collapse, gains.
 
-Draws what `rules` and `capacity` return; a rule keeps its colour and marker.
+Draws what `rules`, `stability` and `capacity` return; a rule keeps its colour and marker.
 """
 
 from __future__ import annotations
@@ -8,9 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from book.chapters.sla_paper.rules import RULE_NAMES
 from book.kit.style import INK, PERCENT, name_lines
 
 RULES = {
@@ -26,15 +28,15 @@ LENGTHS = {
     "burstgpt": ("#009E73", "D", "BurstGPT"),
     "equal": ("#7A7A7A", "s", "all equal"),
 }
-REGIMES = {"stable": ("#0072B2", "o"), "bistable": ("#D55E00", "X"), "by chance": ("#E69F00", "D"),
-           "collapsed": ("#222222", "v")}  # fmt: skip
-FEEDBACK_NAMES = {"step": "step", "decode": "decode steps", "service": "service time", "latency": "end to end"}
+FED_NAMES = {"step": "Fed with the times of steps", "service": "Fed with requests' service times",
+             "latency": "Fed with requests' end-to-end times"}  # fmt: skip
+STARTS = {"empty": ("#0072B2", None, "from empty"), "backlog": ("#E69F00", "////", "from a backlog")}
 UNTIL_S = 60.0  # of a run, as far as it is drawn
 
 
 def overflow(table: pd.DataFrame) -> Figure:
     """Measured overflow against the probability asked for: moments known, or estimated from 64 requests."""
-    figure, axes = plt.subplots(1, 2, figsize=(7.6, 4.0), sharey=True)
+    figure, axes = plt.subplots(1, 2, figsize=(7.0, 3.8), sharey=True)
     large = table[table["mean_requests"] == table["mean_requests"].max()]
     for axis, (seen, title) in zip(axes, ((0, "Moments known"), (64, "Moments of 64 requests")), strict=True):
         for name, (color, marker, label) in LENGTHS.items():
@@ -51,6 +53,7 @@ def overflow(table: pd.DataFrame) -> Figure:
         axis.yaxis.set_major_formatter(PERCENT)
         axis.set_title(title, fontsize=11)
     axes[0].set_ylabel("Batches that exceed the cache")
+    axes[1].annotate("as asked", (0.015, 0.012), fontsize=9)
     name_lines(axes[1])
     return figure
 
@@ -70,18 +73,27 @@ def memory_cycles(series: Mapping[str, pd.DataFrame]) -> Figure:
 
 
 def fixed_points(table: pd.DataFrame) -> Figure:
-    """Where each rule settles, less (D - a) / beta, by deadline."""
-    figure, axis = plt.subplots(figsize=(7.0, 4.0))
-    names = list(table["sla_rule"].unique())
+    """Sequences that run beyond what the deadline allows, or short of it, by rule and deadline; far ones are named."""
+    figure, axis = plt.subplots(figsize=(7.0, 3.8))
+    table = table.assign(y=table["running"] - table["expected_batch"])
+    names, most = list(table["sla_rule"].unique()), 8.0
     for place, name in enumerate(names):
         rows, (color, marker) = table[table["sla_rule"] == name], RULES[name]
-        x = 1000 * rows["deadline_s"] + 0.5 * (place - (len(names) - 1) / 2)
-        y = rows["running"] - rows["expected_batch"]
-        error = [rows["running"] - rows["ci_low"], rows["ci_high"] - rows["running"]]
-        axis.errorbar(x, y, yerr=error, color=color, marker=marker, ms=5, ls="", capsize=2, label=name)
+        x = 1000 * rows["deadline_s"] + 1.2 * (place - (len(names) - 1) / 2)
+        near = rows["y"].abs() < most
+        error = np.array([rows["running"] - rows["ci_low"], rows["ci_high"] - rows["running"]])
+        look = {"color": color, "marker": marker, "ms": 6, "ls": "", "capsize": 2, "label": RULE_NAMES[name]}
+        axis.errorbar(x[near], rows["y"][near], yerr=error[:, near], **look)
+        for left, far in zip(x[~near], rows["y"][~near], strict=True):
+            axis.plot(left, most - 0.4, marker, color=color, ms=6)
+            axis.annotate(f"{far:+.0f} (cut)", (left, most - 0.4), (7, 0), textcoords="offset points",
+                          color=INK, fontsize=9, va="center")  # fmt: skip
     axis.axhline(0, color=INK, lw=0.8)
-    axis.set(xlabel="Deadline of a decode step (ms)", ylabel="Sequences, less (D − 30)/0.22")
-    figure.legend(loc="outside upper center", ncols=len(names), fontsize=9)
+    for at, text in ((0.80, "too many: steps above the deadline"), (0.02, "too few: throughput given away")):
+        axis.annotate(text, (0.99, at), xycoords="axes fraction", fontsize=9, ha="right", va="bottom")
+    axis.set(xlabel="Deadline of a step (ms)", ylabel="Sequences beyond\nwhat it allows", ylim=(-most, most))
+    axis.set_xticks(1000 * np.sort(table["deadline_s"].unique()))
+    figure.legend(loc="outside upper center", ncols=3, fontsize=9)
     return figure
 
 
@@ -90,7 +102,7 @@ def response(decided: Mapping[str, pd.DataFrame], goal: float) -> Figure:
     figure, axis = plt.subplots(figsize=(7.0, 4.0))
     for name, frame in decided.items():
         rows = frame[frame["start_s"] <= UNTIL_S]
-        axis.step(rows["start_s"], rows["running"], where="post", color=RULES[name][0], lw=1.3, label=name)
+        axis.step(rows["start_s"], rows["running"], where="post", color=RULES[name][0], lw=1.3, label=RULE_NAMES[name])
     axis.axhline(goal, color=INK, lw=0.8)
     arrow = {"arrowstyle": "-", "color": INK, "lw": 0.6}
     axis.annotate("what the deadline allows", (0.5 * UNTIL_S, goal), (0, -70), textcoords="offset points", fontsize=10,
@@ -100,23 +112,33 @@ def response(decided: Mapping[str, pd.DataFrame], goal: float) -> Figure:
     return figure
 
 
-def regimes(table: pd.DataFrame) -> Figure:
-    """Regime of each controller by load; a bar where the fallen rule's throughput lies."""
-    rows = table[table["start"] == "empty"].assign(
-        name=lambda t: t["sla"] + ", " + t["feedback"].map(FEEDBACK_NAMES) + t["changed"].map(lambda c: c and f" ({c})")
-    )
-    names = list(dict.fromkeys(rows["name"]))
-    figure, axis = plt.subplots(figsize=(7.2, 1.2 + 0.3 * len(names)))
-    for regime, (color, marker) in REGIMES.items():
-        some = rows[rows["regime"] == regime]
-        axis.plot(some["load"], some["name"].map(names.index), marker, color=color, ms=8, ls="", label=regime)
-    floors = rows.drop_duplicates("name")
-    axis.plot(
-        floors["floor_rps"] * floors["load"] / floors["rate_rps"], range(len(floors)), "|", color=INK, ms=16, mew=2
-    )
-    axis.set_yticks(range(len(names)), names)
-    axis.set(xlabel="Arrival rate (share of the allowed)", ylim=(len(names) - 0.5, -0.5), xlim=(0, 1))
-    figure.legend(loc="outside upper center", ncols=4, fontsize=10)
+def collapse_loads(table: pd.DataFrame) -> Figure:
+    """How far each rule keeps up, in three bands by what it is fed with (`stability.collapse_loads`)."""
+    bands = dict(tuple(table.groupby("feedback", sort=False)))
+    counts = [rows["sla"].nunique() for rows in bands.values()]
+    figure, axes = plt.subplots(len(bands), 1, figsize=(7.0, 1.3 + 0.32 * sum(counts)), sharex=True, squeeze=False,
+                                height_ratios=counts)  # fmt: skip
+    for axis, (fed, rows) in zip(axes[:, 0], bands.items(), strict=True):
+        names = list(rows["sla"].unique())
+        for start, (color, hatch, label) in STARTS.items():
+            some = rows[rows["start"] == start]
+            y = some["sla"].map(names.index) + (-0.2 if start == "empty" else 0.2)
+            known = some["collapse_load"].notna()
+            ends = some["collapse_load"].where(known, some["ci_low"])
+            axis.barh(y, ends, 0.38, color=color, alpha=0.75, hatch=hatch, edgecolor="none" if hatch is None else "w",
+                      label=label)  # fmt: skip
+            error = [ends - some["ci_low"], some["ci_high"].fillna(1.0) - ends]
+            axis.errorbar(ends[known], y[known], xerr=np.array(error)[:, known], color=INK, ls="", lw=1.2, capsize=2)
+        for name, some in rows[rows["collapse_load"].isna()].groupby("sla"):
+            end, which = some["ci_low"].max(), "" if len(some) > 1 else f"{STARTS[some['start'].iloc[0]][2]}: "
+            axis.annotate(f"{which}not up to {end:g}", (end, names.index(name)), (4, 0), textcoords="offset points",
+                          fontsize=9, va="center", annotation_clip=False)  # fmt: skip
+        axis.set_yticks(range(len(names)), [RULE_NAMES[name] for name in names])
+        axis.set(ylim=(len(names) - 0.5, -0.5), xlim=(0, 1))
+        axis.set_title(FED_NAMES[fed], fontsize=11)
+        axis.grid(visible=False, axis="y")
+    axes[-1, 0].set_xlabel("Load at which half of the runs collapse (share of what could be carried)")
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=2, fontsize=10)
     return figure
 
 
@@ -131,11 +153,13 @@ def capacity_gains(table: pd.DataFrame, printed: Mapping[str, float]) -> Figure:
         axis.errorbar(caps, rows["gain"], yerr=error, color=color, marker=marker, ms=5, lw=1.3, capsize=2, label=kind)
     for place, (name, gain) in enumerate(sorted(printed.items(), key=lambda item: -item[1])):
         axis.axhline(gain, color=INK, lw=0.8, ls=":")
-        axis.annotate(f"{name}: {gain:.2f}", (0.02, gain), xycoords=("axes fraction", "data"), fontsize=8,
+        axis.annotate(f"{name}: {gain:.2f}", (0.02, gain), xycoords=("axes fraction", "data"), fontsize=9,
                       va="top" if place % 2 else "bottom")  # fmt: skip
     axis.axhline(1.0, color=INK, lw=0.8)
+    axis.annotate("dotted: the gains that the paper prints", (0.98, 1.28), xycoords=("axes fraction", "data"),
+                  fontsize=9, ha="right", va="bottom")  # fmt: skip
     ticks = sorted(static["engine"].str.split().str[1].astype(int).unique())
-    axis.set(xscale="log", xlabel="Static cap (sequences)", ylabel="Capacity, dynamic over static (times)")
+    axis.set(xscale="log", xlabel="Static cap (sequences)", ylabel="Capacity over a static cap's (times)")
     axis.set_xticks(ticks, [str(tick) for tick in ticks])
     axis.set_xticks([], minor=True)
     figure.legend(loc="outside upper center", ncols=2, fontsize=10, title="Output lengths")

@@ -1,7 +1,7 @@
-"""What the rules for the size of a batch do under continuous batching: memory, fixed points, response, two starts.
+"""What the rules for the size of a batch do under continuous batching: memory, fixed points, response, settling.
 
-The studies of the chapters on the rules and on their stability; each returns a tidy table with intervals over
-replications, or the decisions of one run. The step of the SLA paper's Figure 3 throughout.
+The studies of the chapter on the rules, and of their stability those that `stability` leaves; each returns a tidy table
+with intervals over replications, or the decisions of one run. The step of the SLA paper's Figure 3 throughout.
 """
 
 from __future__ import annotations
@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from simlib.checks import check_choice, check_integer
+from simlib.checks import check_choice
 from simlib.continuous.control import STRIDE, StepControl
-from simlib.continuous.serve import serve
 from simlib.continuous.settings import Continuous
 from simlib.datasets import shipped
 from simlib.latency.steps import StepLaw
@@ -24,7 +23,7 @@ from simlib.requests.traces import read
 from simlib.simulation import simulate
 from simlib.stats.estimates import as_row
 from simlib.stats.intervals import mean_interval
-from simlib.theory.control import capacity_rps, floor_batch, memory_batch, sla_batch
+from simlib.theory.control import memory_batch, sla_batch
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,7 +35,13 @@ OPEN = Continuous(token_budget=2**20)  # neither prompts nor memory bind, only t
 SOURCES = ("normal_like", "skewed", "burstgpt")
 DRAWS = 2000  # batches a replication
 RULES = ("paper", "printed", "original", "aimd", "regression")
-KEEPS_UP = 0.95
+RULE_NAMES = {
+    "paper": "paper's rule",
+    "printed": "rule as printed",
+    "original": "original's rule",
+    "aimd": "additive increase",
+    "regression": "regression",
+}  # as figures and tables call them
 
 
 def lengths(source: str, n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -267,98 +272,6 @@ def _settling(control: StepControl, table: RequestTable, goal: float) -> tuple[f
     late = slice(len(full) // 2, None)
     distance = np.sqrt(np.mean((full["running"].to_numpy()[late] - goal) ** 2))
     return first * control.interval_steps * run.served.control[0, STRIDE], float(away[late].mean()), float(distance)
-
-
-CONTROLLERS = (
-    *({"sla": rule, "feedback": fed} for fed in ("step", "service", "latency") for rule in RULES[:-1]),
-    {"sla": "regression", "feedback": "step"},
-    *({"sla": "paper", "feedback": "step", **one} for one in ({"alpha": 4}, {"delta": 20}, {"window_steps": 256})),
-    *(
-        {"sla": "paper", "feedback": "latency", **one}
-        for one in ({"alpha": 4}, {"alpha": 60}, {"delta": 1}, {"delta": 20}, {"window_requests": 8},
-                    {"window_requests": 512})
-    ),
-)  # fmt: skip
-
-
-def two_starts(
-    controls: Sequence[dict[str, Any]] = CONTROLLERS,
-    loads: Sequence[float] = (0.1, 0.2, 0.3, 0.5, 0.7, 0.9),
-    requests: int = 4000,
-    backlog: int = 300,
-    mean_output: float = 200.0,
-    replications: int = 5,
-    seed: int = 1,
-) -> pd.DataFrame:
-    """Completions over arrivals in the second half of a run, from empty and from a backlog, by controller and load.
-
-    Parameters
-    ----------
-    controls : sequence of dict
-        Arguments of `StepControl`, but its deadline: 50 ms a step, or with feedback of requests' times that times the
-        mean output; the tolerance is a fiftieth of it.
-    loads : sequence of float
-        Arrival rates, as shares of what a batch of (D - a) / beta completes.
-
-    Returns
-    -------
-    pandas.DataFrame
-        A row a controller, load and start: ``kept_up, ci_low, ci_high, replications``, the rates, and `regime`:
-        ``stable`` (both starts keep up: above 95 % with 95 % confidence), ``bistable`` (from empty only), ``collapsed``
-        (neither), ``by chance`` (some replications fall and others do not, or the interval does not tell). And the
-        rate that the fallen rule completes, by `theory.control`.
-    """
-    import pandas as pd
-
-    requests = check_integer("requests", requests, 100)
-    most_rps = capacity_rps(A_S, BETA_S, mean_output, sla_batch(A_S, BETA_S, D_SLA))
-    rows = []
-    for given in controls:
-        control = _control(given, mean_output)
-        floor = 1 if control.sla in ("original", "aimd") else floor_batch(1, control.alpha)
-        floor_rps = capacity_rps(A_S, BETA_S, mean_output, floor)
-        for load in loads:
-            about = {name: getattr(control, name) for name in ("sla", "feedback", "alpha", "delta", "window_steps")}
-            about |= {"changed": _changed(given), "load": load, "rate_rps": load * most_rps, "floor_rps": floor_rps}
-            both = []
-            for start, waiting in (("empty", 0), ("backlog", backlog)):
-                kept = [
-                    _kept_up(control, load * most_rps, requests, waiting, mean_output, seed + r)
-                    for r in range(replications)
-                ]
-                share = float(np.mean(np.array(kept) > KEEPS_UP))
-                both.append({**about, "start": start, **_interval("kept_up", kept), "replications_kept_up": share})
-            rows += [{**row, "regime": _regime(*both)} for row in both]
-    return pd.DataFrame(rows)
-
-
-def _changed(given: dict[str, Any]) -> str:
-    return ", ".join(f"{name} = {value}" for name, value in given.items() if name not in ("sla", "feedback"))
-
-
-def _control(given: dict[str, Any], mean_output: float) -> StepControl:
-    scale = mean_output if given.get("feedback", "step") in ("service", "latency") else 1.0
-    return StepControl(**({"target_s": D_SLA * scale, "epsilon_s": D_SLA * scale / 50, "interval_steps": 4} | given))
-
-
-def _kept_up(
-    control: StepControl, rate_rps: float, requests: int, backlog: int, mean_output: float, seed: int
-) -> float:
-    rng = np.random.default_rng(seed)
-    arrival_s = np.r_[np.zeros(backlog), np.cumsum(rng.exponential(1.0, requests)) / rate_rps]
-    outputs = rng.geometric(1 / mean_output, requests + backlog)[::-1]  # the same ones for the same arrivals
-    table = RequestTable(arrival_s, np.zeros(len(arrival_s), int), outputs)
-    done_s = serve(table, LAW, replace(OPEN, control=control)).completion_s
-    half_s, end_s = arrival_s[-1] / 2, arrival_s[-1]
-    return float(((done_s > half_s) & (done_s <= end_s)).sum() / (arrival_s > half_s).sum())
-
-
-def _regime(empty: dict[str, Any], backlog: dict[str, Any]) -> str:
-    if empty["ci_low"] > KEEPS_UP and backlog["ci_low"] > KEEPS_UP:
-        return "stable"
-    if empty["ci_low"] > KEEPS_UP and backlog["ci_high"] < KEEPS_UP:
-        return "bistable"
-    return "collapsed" if max(empty["ci_high"], backlog["ci_high"]) < KEEPS_UP else "by chance"
 
 
 def _interval(name: str, values: Any, before: str = "") -> dict[str, Any]:

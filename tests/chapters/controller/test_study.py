@@ -1,11 +1,13 @@
 """The controller at work, against what was measured with the original system; its figure has its deadline."""
 
+import html
+
 import matplotlib
 import pytest
 from drawn import texts
 
 import simlib
-from book.chapters.controller import figures, study
+from book.chapters.controller import figures, study, tables
 from simlib import levels
 from simlib.checks import InputError
 
@@ -14,9 +16,11 @@ matplotlib.use("Agg")
 
 def test_dynamic_batching_is_a_static_batch_of_64():
     # Measured with the original: 100 of 100 seeds at level 1, 99 at level 3.
-    assert study.equals_static(1, seed=0) == 1.0
-    assert study.equals_static(3, seed=0) == 0.99
-    assert study.equals_static(1, batch_size=8, seed=0, replications=5) == 0.0
+    found = study.equals_static((1, 3), seed=0).set_index("level")
+    assert found["share"].tolist() == [1.0, 0.99]
+    assert found.loc[1, "ci_low"] > 0.96 and found.loc[1, "ci_high"] == 1.0
+    assert "static batches of" in tables.show_equal(found.reset_index()).to_html()
+    assert study.equals_static((1,), (8,), seed=0, replications=5)["share"].tolist() == [0.0]
 
 
 def test_the_controller_takes_one_branch_at_the_documents_deadline_and_all_under_a_tight_one():
@@ -35,6 +39,8 @@ def test_the_collapse_needs_several_times_the_static_schedulers_time():
     assert collapsed["clearing_s"] > 5 * static["clearing_s"]
     assert collapsed["batch_size_mean"] < 2
     assert clearing.loc[("dynamic_no_bins", "paper"), "clearing_s"] < static["clearing_s"]
+    shown = tables.show_clearing(clearing.reset_index()).to_html()
+    assert "static batches" in shown and "original's rule" in html.unescape(shown) and "dynamic_no_bins" not in shown
 
 
 def test_the_backlog_starts_at_the_burst_and_ends_empty():
@@ -54,13 +60,13 @@ def test_the_controllers_figure_has_its_deadline():
 @pytest.mark.parametrize(
     ("call", "word"),
     [
-        (lambda: study.equals_static(1, replications=0), "replications"),
-        (lambda: study.equals_static(9), "level"),
+        (lambda: study.equals_static((1,), replications=0), "replications"),
+        (lambda: study.equals_static((9,)), "level"),
         (lambda: study.controller_branches((1,), (0.0,), requests=5, replications=2), "d_sla"),
         (lambda: study.collapse(long_requests=0), "long_requests"),
         (lambda: study.collapse(burst=0), "burst"),
-        (lambda: study.equals_static(1, seed=None), "seed"),
-        (lambda: study.equals_static([1]), "level"),
+        (lambda: study.equals_static((1,), seed=None), "seed"),
+        (lambda: study.equals_static((1,), (0,)), "batch_size"),
         (lambda: study.controller_branches((1,), (1.0,), seed=-1), "seed"),
     ],
 )

@@ -28,7 +28,7 @@ def test_a_small_cap_carries_what_the_fluid_limit_says_and_the_rule_more(table):
     assert rows.loc["static 32", "capacity_rps"] == pytest.approx(rows.loc["static 32", "expected_rps"], rel=0.15)
     assert rows.loc["static 32", "gain"] > 1.5 and rows.loc["paper", "gain"] == 1.0
     assert 0.95 < rows.loc["static 256", "gain"] < rows.loc["static 32", "gain"]
-    assert "paper" in tables.show_capacities(table).to_html()
+    assert "static cap of 32" in tables.show_capacities(table).to_html()
     assert len(figures.capacity_gains(table, {"a": 1.2}).axes[0].lines) >= 3
 
 
@@ -59,4 +59,6 @@ def test_prompts_within_the_steps_cost_capacity_and_longer_runs_do_not():
         capacity = rows.loc[(setting, "static 32"), "capacity_rps"]
         assert 0.7 * expected_rps(32, output) < capacity < expected_rps(32, output)
     assert table["doubled"].between(0.9, 1.1).all()
-    assert "PD fusion" in tables.show_table_2(table).to_html()
+    shown = tables.show_table_2(table, PRINTED_CAPACITY_GAINS).data
+    assert shown["row"].tolist() == list(TABLE_2) and shown["printed"].tolist() == ["1.10", "1.22", "1.27"]
+    assert shown["over a cap of 32"].str.match(r"\d\.\d\d \(").all()

@@ -1,10 +1,11 @@
 """The studies of the rules: what must come out whatever the seed."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import simlib
-from book.chapters.sla_paper import figures, rules
+from book.chapters.sla_paper import figures, rules, tables
 
 
 @pytest.fixture(scope="module")
@@ -12,25 +13,11 @@ def overflow():
     return rules.overflow(epsilons=(0.05, 0.2), batches=(64,), replications=2)
 
 
-@pytest.fixture(scope="module")
-def regimes():
-    controls = [{"sla": "paper", "feedback": fed} for fed in ("step", "latency")] + [{"sla": "regression"}]
-    return rules.two_starts(controls, loads=(0.1, 0.7), requests=2000, replications=2)
-
-
 def test_equation_12_keeps_its_promise_for_normal_sums_and_estimates_break_it(overflow):
     """4,000 batches a cell: an overflow of 5 % has a standard error of 0.35 points, so that 7 % is 6 of them."""
     rows = overflow[(overflow["lengths"] == "normal_like") & (overflow["epsilon_m"] == 0.05)].set_index("requests_seen")
     assert rows.loc[0, "overflow_share"] < 0.07
     assert rows.loc[64, "overflow_share"] > rows.loc[0, "overflow_share"]
-
-
-def test_end_to_end_feedback_falls_to_its_floor_and_step_feedback_never_falls(regimes):
-    by = regimes.set_index(["sla", "feedback", "load", "start"])
-    assert (regimes.loc[regimes["feedback"] == "step", "kept_up"] > 0.9).all()
-    fallen = by.loc[("paper", "latency", 0.7, "backlog")]
-    assert fallen["kept_up"] * fallen["rate_rps"] == pytest.approx(fallen["floor_rps"], rel=0.1)
-    assert by.loc[("paper", "latency", 0.1, "backlog"), "kept_up"] > 0.9  # below the floor's rate
 
 
 def test_an_equal_workload_is_evicted_in_cycles_and_the_released_patch_evicts_less():
@@ -55,14 +42,25 @@ def test_no_rule_beats_the_static_cap_without_slower_steps():
     assert ratio["static"] == 1 and ratio["regression"] < 1.0
 
 
-def test_figures_show_every_row(overflow, regimes):
-    figure = figures.regimes(regimes)
-    shown = sum(len(line.get_xdata()) for line in figure.axes[0].lines)
-    names = regimes.drop_duplicates(["sla", "feedback"])
-    assert shown == len(regimes) / 2 + len(names)
+def test_figures_show_what_is_there_and_cut_what_lies_far(overflow):
     assert len(figures.overflow(overflow).axes) == 2
     response = figures.response(rules.step_response(("paper",), requests=300), 90.9)
     assert response.axes[0].lines
+    points = {"sla_rule": ["paper", "printed"], "deadline_s": 0.04, "expected_batch": 45.0, "running": [42.0, 96.0]}
+    table = pd.DataFrame(points).assign(ci_low=lambda t: t["running"] - 1, ci_high=lambda t: t["running"] + 1)
+    axis = figures.fixed_points(table).axes[0]
+    assert "+51 (cut)" in [text.get_text() for text in axis.texts]
+    assert axis.get_ylim() == (-8, 8)
+
+
+def test_a_rule_is_shown_at_its_slowest():
+    rows = {"sla_rule": ["paper", "paper", "aimd"], "b_start": [1, 32, 1], "window_steps": 16, "interval_steps": 1}
+    table = pd.DataFrame(rows | {"steps": [10.0, 200.0, 30.0]})
+    for name in ("steps_ci_low", "steps_ci_high", "away_share", "away_ci_low", "away_ci_high",
+                 "distance", "ci_low", "ci_high"):  # fmt: skip
+        table[name] = 1.0
+    shown = tables.show_settling(table).data
+    assert shown["rule"].tolist() == ["paper's rule", "additive increase"] and shown["first cap"].tolist() == [32, 1]
 
 
 def test_an_unknown_kind_of_lengths_is_named():
