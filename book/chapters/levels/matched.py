@@ -2,7 +2,8 @@
 
 The document compares levels near idle with levels in overload. Here a place (whose requests, which latency model) is
 visited at each of several loads, by the rule of `measured_levels`: the rate is a share of what static batches of 8
-serve there, the deadline a multiple of what such a batch takes. Terminating; comparisons are of pairs.
+serve there, the deadline a multiple of what such a batch takes. Beside the original's schedulers stand the best bins
+and the best without bins, with settings chosen on other requests. Terminating; comparisons are of pairs.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import numpy as np
 from book.chapters.batch_times import measured_levels
 from book.kit.evidence import relative_change
 from simlib import levels
-from simlib.checks import check_choice, check_each, check_frame
+from simlib.checks import check_choice, check_each, check_frame, check_number
 from simlib.latency import presets
 from simlib.latency.models import LatencyModel
 from simlib.stats import intervals
@@ -54,28 +55,36 @@ def runs_of(
     gpus: int = 2,
     k_bins: int = 4,
     slack: float = 2.0,
+    most_s: float = 60.0,
     seed: int = 42,
     replications: int = 50,
-) -> pd.DataFrame:
+    tuned: int = measured_levels.TUNED,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Simulate each place at each load: every scheduler on the same requests, replication r with seed + r.
 
-    Parameters are those of `measured_levels.runs_of`, whose table it gives for all places and loads.
+    Parameters are those of `measured_levels.runs_of`, and how many replications choose the settings; what comes are its
+    table for all places and loads, and that of `measured_levels.tuned`.
     """
     import pandas as pd
 
-    common = {"requests": requests, "gpus": gpus, "k_bins": k_bins, "slack": slack, "seed": seed}
-    parts = []
+    common = {"requests": requests, "gpus": gpus, "k_bins": k_bins, "slack": slack, "most_s": most_s, "seed": seed}
+    loads = check_each("loads", loads, lambda load: check_number("load", load, 0.0, open_low=True))
+    parts, arms = [], []
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "latency .*")  # short requests lie below what was measured: the page says it
         for level, name, model in where:
             for load in loads:
                 given = {name: (name, np.nan, model)}
-                parts.append(measured_levels.runs_of(level, given, load=load, replications=replications, **common))
-    return pd.concat(parts, ignore_index=True)
+                tried, best = measured_levels.tuned(level, given, load=load, replications=tuned, **common)
+                arms.append(tried)
+                parts.append(
+                    measured_levels.runs_of(level, given, load=load, replications=replications, others=best, **common)
+                )
+    return pd.concat(parts, ignore_index=True), pd.concat(arms, ignore_index=True).drop(columns=["preset", "split"])
 
 
 def rankings(runs: pd.DataFrame, metric: str = "sla_violation_share") -> pd.DataFrame:
-    """How likely each ranking of the schedulers is, by place and load, with Wilson's 95 % interval.
+    """How likely each ranking of the original's three schedulers is, by place and load, with Wilson's 95 % interval.
 
     Returns
     -------
@@ -88,7 +97,7 @@ def rankings(runs: pd.DataFrame, metric: str = "sla_violation_share") -> pd.Data
     check_frame("runs", runs, (*KEYS, "scheduler", "replication", *METRICS))
     check_choice("metric", metric, METRICS)
     rows = []
-    for key, group in runs.groupby(KEYS, sort=False):
+    for key, group in runs[runs["scheduler"].isin(levels.SCHEDULERS)].groupby(KEYS, sort=False):
         wide = group.pivot_table(index="replication", columns="scheduler", values=metric)
         counts = pd.Series([levels.ranking(row) for row in wide.to_dict("records")]).value_counts()
         for ranking, count in counts.items():

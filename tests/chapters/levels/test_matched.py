@@ -1,6 +1,5 @@
 """Rankings at matched load: probabilities that sum to one, causes that add up, tables that show them."""
 
-import numpy as np
 import pandas as pd
 import pytest
 
@@ -14,8 +13,13 @@ KEYS = ["level", "latency", "load"]
 
 
 @pytest.fixture(scope="module")
-def runs():
-    return matched.runs_of(PLACES, (0.05, 1.2), requests=200, replications=4)
+def studied():
+    return matched.runs_of(PLACES, (0.05, 1.2), requests=200, replications=4, tuned=2)
+
+
+@pytest.fixture(scope="module")
+def runs(studied):
+    return studied[0]
 
 
 def given(late: dict[str, list[float]], waiting=(0.0, 0.0), service=(0.0, 0.0)) -> pd.DataFrame:
@@ -44,7 +48,7 @@ def test_the_load_is_matched(runs):
         table = levels.requests_of(level, 200, 42, requests_from=levels.of(level).sources[-1])[0]
         saturated_rps, batch_s = measured_levels.saturation(table, model, 2)
         assert (group["rate_rps"] / saturated_rps).to_numpy() == pytest.approx(group["load"].to_numpy())
-        assert group["d_sla_s"].to_numpy() == pytest.approx(2 * batch_s)
+        assert group["d_sla_s"].to_numpy() == pytest.approx(min(2 * batch_s, 60.0))
 
 
 def test_probabilities_of_the_rankings_of_a_place_sum_to_one(runs):
@@ -67,11 +71,29 @@ def test_rankings_of_given_runs():
 
 def test_differences_are_of_pairs(runs):
     table = matched.differences(runs)
-    assert len(table) == 3 * 2 * len(PLACES) and (table["p_holm"] <= 1).all()
+    assert len(table) == 5 * 2 * len(PLACES) and (table["p_holm"] <= 1).all()
     mean = runs.groupby([*KEYS, "scheduler"])["sla_violation_share"].mean()
     for row in table.itertuples():
         key = (row.level, row.latency, row.load)
         assert row.difference == pytest.approx(mean[(*key, row.scheduler_a)] - mean[(*key, row.scheduler_b)])
+
+
+def test_what_is_judged_is_the_best_of_each_side_on_other_requests(studied):
+    runs, arms = studied
+    sides = arms.groupby(KEYS)[["best_bins", "best_without_bins"]].sum()
+    assert len(sides) == 2 * len(PLACES) and (sides == 1).all(axis=None)
+    assert set(arms.loc[arms["best_bins"], "arm"]) == {"multi_bin_dynamic"}
+    without = arms[arms["arm"] != "multi_bin_dynamic"].set_index(KEYS)["tuned_share"]
+    chosen = arms[arms["best_without_bins"]].set_index(KEYS)["tuned_share"]
+    assert (without.groupby(KEYS).min() == chosen.sort_index()).all()
+    assert set(runs["scheduler"]) >= {"best_bins", "best_without_bins", *levels.SCHEDULERS}
+    assert not matched.rankings(runs)["ranking"].str.contains("best").any()
+
+
+def test_no_deadline_is_beyond_a_minute():
+    splitwise = matched.places(["h100x8-splitwise-llama2-70b"])[-1:]
+    runs, _ = matched.runs_of(splitwise, (0.05,), requests=1000, replications=2, tuned=1)
+    assert set(runs["d_sla_s"]) == {60.0}
 
 
 def test_causes_of_given_runs_are_in_shares_of_the_deadline():
@@ -94,9 +116,35 @@ def test_the_page_shows_them(runs):
     assert tables.show_matched_rankings(rankings).data.count("<details>") == 2
     loads = matched.documented_loads()
     assert len(tables.show_loads(loads).data) == 4
-    figure = figures.best(rankings)
-    widths = np.array([[bar.get_width() for bar in axis.patches] for axis in figure.axes])
-    assert widths.sum(axis=1) == pytest.approx(len(PLACES))
+
+
+def test_tiles_say_each_difference_and_colour_only_what_is_established():
+    rows = [
+        {"level": level, "latency": latency, "load": load, "difference": difference, "p_holm": p}
+        for level, latency, load, difference, p in (
+            (3, "h100-vllm-llama3-8b", 0.8, 0.058, 0.001),
+            (3, "h100-vllm-llama3-8b", 1.6, -0.0002, 0.9),
+            (1, "original-synthetic", 0.8, -0.033, 0.001),
+            (1, "original-synthetic", 1.6, -0.168, 0.001),
+            (4, "original-calibrated", 0.8, 0.1477, 0.001),
+            (4, "original-calibrated", 1.6, 0.05, 0.06),
+        )
+    ]
+    pair = {"scheduler_a": "multi_bin_dynamic", "scheduler_b": "dynamic_no_bins"}
+    (axis,) = figures.tiles(pd.DataFrame(rows).assign(**pair)).axes
+    assert [text.get_text() for text in axis.texts] == ["+5.8", "0.0", "−3.3", "−16.8", "+14.8", "+5.0"]
+    filled = [tile.get_facecolor()[3] > 0 for tile in axis.patches]
+    assert filled == [True, False, True, True, True, False]
+    names = [tick.get_text() for tick in axis.get_yticklabels()]
+    assert names[:3] == ["level 1: the faster formula", "vLLM on H100, Llama 3 8B", "level 4: the slower formula"]
+    assert names[3:] == ["Poisson requests", "BurstGPT-like requests"]
+    assert [tick.get_text() for tick in axis.get_xticklabels()] == ["0.8", "1.6"]
+
+
+def test_the_levels_as_they_are_at_one_load(runs):
+    found = tables.at_level_loads(matched.differences(runs), 1.2)
+    assert found["level"].tolist() == [1, 2, 3, 4]
+    assert found["latency"].tolist() == [level.latency for level in levels.LEVELS.values()]
 
 
 @pytest.mark.parametrize(
