@@ -293,6 +293,43 @@ def llm_like_ratios(runs: pd.DataFrame) -> pd.DataFrame:
     return estimates({k: values / runs[1] for k, values in runs.items()}, ["k"], "ratio")
 
 
+def llm_like_latency(
+    service: pd.DataFrame, *, requests: int = 64_000, replications: int = 10, seed: int = 42, workers: int = 2
+) -> pd.DataFrame:
+    """Mean latencies of Fig. 6 (seconds), at the time per token that gives the printed throughputs.
+
+    Parameters
+    ----------
+    service : pandas.DataFrame
+        Of `llm_like_service`: its ``implied_s_per_token`` of each number of bins.
+    requests, replications, seed, workers : int
+        As in `llm_like_runs`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``k, rate_rps, latency_mean_s, ci_low, ci_high, replications, paper_s``.
+    """
+    printed, s_per_token = paper("6", "latency_s"), service.set_index("k")["implied_s_per_token"]
+    printed = printed[printed["k"].isin(s_per_token.index)].astype({"k": int})
+    answers, source = answer_lengths(), predictors.Oracle()
+
+    def one(replication: int) -> Counts:
+        found = {}
+        for row in printed.itertuples():
+            parts = (arrivals.Poisson(row.rate_rps), lengths.Fixed(0), answers, source)
+            table = workload.generate(requests, *parts, family=throughput.family(seed), replication=replication)
+            policy = MultiBinFixed(FIG_6_BATCH, row.k, _equiprobable(row.k))
+            run = simulate(table, policy, Affine(0.0, s_per_token[row.k], 0.0), FIG_6_SERVERS)
+            found[row.k, row.rate_rps] = run.summary()["latency_mean_s"]
+        return found
+
+    table = estimates(replicate(one, replications, seed=0, workers=workers), ["k", "rate_rps"], "latency_mean_s")
+    values = printed.set_index(["k", "rate_rps"])["value"]
+    read_s = [values[pair] for pair in zip(table["k"], table["rate_rps"], strict=True)]
+    return table.assign(replications=replications, paper_s=read_s)
+
+
 def _s_per_token() -> float:
     return float(paper("5", "time_s_per_token")["value"].iloc[0])
 

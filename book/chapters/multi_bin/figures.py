@@ -11,10 +11,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from book.kit.names import BIN_RULE_NAMES
-from book.kit.style import FAINT, INK, PERCENT, name_lines
+from book.kit.style import FAINT, INK, PERCENT
 
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#B07A00", "#2E91C9")
 MARKERS = "o^Dsv<"
+HATCHES = ("", "//", "..")
 HIGHEST_S = 70.0  # of the latencies that are drawn
 COUNTED_NAMES = {
     "with_flush": "all requests, flush included",
@@ -102,7 +103,7 @@ def errors(table: pd.DataFrame, read: pd.DataFrame, read_batch_size: int = 128) 
     `read` is `throughput.paper`'s, of batches of `read_batch_size`.
     """
     sizes = sorted(set(table["batch_size"]))
-    figure, axes = plt.subplots(1, len(sizes), figsize=(4.6 * len(sizes), 4.0), squeeze=False)
+    figure, axes = plt.subplots(1, len(sizes), figsize=(7.0, 3.8), squeeze=False)
     for axis, size in zip(axes[0], sizes, strict=True):
         for place, (k, rows) in enumerate(table[table["batch_size"] == size].groupby("k")):
             axis.plot(rows["p_e"], rows["theory_rps"], color=INK, lw=0.8, zorder=3)
@@ -113,25 +114,38 @@ def errors(table: pd.DataFrame, read: pd.DataFrame, read_batch_size: int = 128) 
             axis.legend(loc="upper right", fontsize=10)
         axis.set_title(f"Batches of {size}")
         axis.set_ylim(bottom=0.0)
-        axis.set_xlabel("Probability $p_e$ of each neighbouring bin")
     axes[0][0].set_ylabel("Throughput (requests/s)")
+    figure.supxlabel("Probability of each neighbouring bin", fontsize=12)
     return figure
 
 
 def exponential(table: pd.DataFrame) -> Figure:
-    """Throughput against the number of bins, a line a rule for their edges (`carried.exponential_bins`)."""
-    figure, axis = plt.subplots(figsize=(7.0, 4.0))
-    rules = list(dict.fromkeys(table["rule"]))
+    """Throughput by number of bins, a bar a rule for the edges, a tick the exact integral (`carried.exponential_bins`).
+
+    One bin is the same under every rule: a line across.
+    """
+    figure, axis = plt.subplots(figsize=(7.0, 3.8))
+    rows = table[table["k"] > 1]
+    rules, k_values = list(dict.fromkeys(rows["rule"])), sorted(set(rows["k"]))
     for place, rule in enumerate(rules):
-        rows = table[table["rule"] == rule]
-        axis.plot(rows["k"], rows["theory_rps"], color=INK, lw=0.8, zorder=3)
-        shifted = rows.assign(k=rows["k"] + 0.06 * (place - (len(rules) - 1) / 2))
-        _points(axis, shifted, "k", "throughput_rps", place, label=BIN_RULE_NAMES.get(rule, rule))
-    axis.set_xticks(sorted(set(table["k"])))
-    axis.set_ylim(bottom=0.0)
+        mine = rows[rows["rule"] == rule].sort_values("k")
+        at = [k_values.index(k) + 0.27 * (place - (len(rules) - 1) / 2) for k in mine["k"]]
+        error = [mine["throughput_rps"] - mine["ci_low"], mine["ci_high"] - mine["throughput_rps"]]
+        axis.bar(at, mine["throughput_rps"], 0.25, color=COLORS[place], hatch=HATCHES[place], edgecolor="white",
+                 lw=0, label=BIN_RULE_NAMES.get(rule, rule))  # fmt: skip
+        axis.errorbar(at, mine["throughput_rps"], yerr=error, fmt="none", ecolor=INK, lw=1.0, capsize=2)
+        axis.hlines(mine["theory_rps"], [x - 0.12 for x in at], [x + 0.12 for x in at], color=INK, lw=1.5)
+    alone = table.loc[table["k"] == 1, "theory_rps"]
+    if len(alone):
+        axis.axhline(alone.iloc[0], color=INK, lw=1.0, ls="--")
+        axis.annotate("one bin", (len(k_values) - 0.5, alone.iloc[0]), (4, 0), textcoords="offset points", color=INK,
+                      va="center", annotation_clip=False)  # fmt: skip
+    axis.set_xlim(-0.5, len(k_values) - 0.5)
+    axis.set_xticks(range(len(k_values)), [f"{k}" for k in k_values])
     axis.set_xlabel("Bins k")
     axis.set_ylabel("Throughput (requests/s)")
-    name_lines(axis)
+    axis.grid(visible=False, axis="x")
+    figure.legend(loc="outside upper center", ncols=len(rules), fontsize=10)
     return figure
 
 

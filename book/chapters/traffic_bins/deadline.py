@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from book.chapters.predictor.study import picked
 from book.chapters.traffic_bins import held_out
 from simlib.checks import InputError, check_choice, check_each, check_integer, check_number
 from simlib.planning import capacity, joint_bins
@@ -24,11 +25,13 @@ from simlib.policies.batch_size import Rules
 from simlib.policies.dynamic import MultiBinDynamic
 from simlib.policies.full_batches import MultiBinFixed
 from simlib.policies.optimal_bins import BATCHES_A_BIN, partition, starts_of
+from simlib.policies.shortest_first import ShortestPredictedFirst
+from simlib.policies.static import StaticFIFO
 from simlib.requests.streams import stream
 from simlib.requests.table import RequestTable
 from simlib.simulation import simulate
 from simlib.stats import intervals
-from simlib.stats.estimates import as_row
+from simlib.stats.estimates import as_row, ratio
 from simlib.stats.replications import replicate
 
 if TYPE_CHECKING:
@@ -191,8 +194,8 @@ def by_deadline(
         ``predictor, deadline_s, k_bins, choice, edges, batch_sizes`` (texts), ``last_share`` (of the requests, in the
         slowest bin) and ``capacity_rps``, of all rows as they were cut; ``held_out_rps, ci_low, ci_high`` and
         ``late_share`` (of requests in batches beyond the deadline), of halves unseen; ``ratio, ratio_low, ratio_high``:
-        over as many equal-mass bins (one bin: over the fewest), on the same resamples; ``refused``. G GPUs carry G
-        times as much.
+        over one bin with its own best batch size, and ``over_equal, over_equal_low, over_equal_high``: over as many
+        equal-mass bins, on the same resamples; ``refused``. G GPUs carry G times as much.
     """
     import pandas as pd
 
@@ -202,8 +205,8 @@ def by_deadline(
     for deadline_s in check_each("deadlines_s", deadlines_s, lambda d: check_number("deadline_s", d, 0, open_low=True)):
         ways = {"latency": latency, "deadline_s": deadline_s, "late_share": late_share}
         settings = [(k_bins, choice) for k_bins in k_values for choice in ("equal_mass", "joint")]
-        same = np.nan
-        for k_bins, choice in [*settings[:1], (1, "one_bin"), *settings[1:]]:
+        alone = same = np.nan
+        for k_bins, choice in [(1, "one_bin"), *settings]:
             row = {"predictor": predictor, "deadline_s": deadline_s, "k_bins": k_bins, "choice": choice}
             try:
                 plan = choose(lengths, predicted, choice, k_bins, **ways)
@@ -213,15 +216,16 @@ def by_deadline(
                 continue
             judged = [_judged(half, one, latency, deadline_s) for half, one in zip(parts, plans, strict=True)]
             rate = 2 / (judged[0][0] + judged[1][0])
-            same = rate if choice == "equal_mass" else same
-            found.append(
-                row
-                | _described(plan, lengths, predicted, latency, deadline_s)
-                | held_out.band(rate, "held_out_rps", "ci_low", "ci_high")
-                | {"late_share": float((judged[0][1] + judged[1][1])[0] / 2)}
-                | held_out.band(rate / same, "ratio", "ratio_low", "ratio_high")
-                | {"rows": len(lengths), "refused": ""}
+            alone, same = (
+                rate if choice == name else kept for name, kept in (("one_bin", alone), ("equal_mass", same))
             )
+            row |= _described(plan, lengths, predicted, latency, deadline_s)
+            row |= held_out.band(rate, "held_out_rps", "ci_low", "ci_high")
+            row |= {"late_share": float((judged[0][1] + judged[1][1])[0] / 2)}
+            row |= held_out.band(rate / alone, "ratio", "ratio_low", "ratio_high")
+            if choice == "joint":
+                row |= held_out.band(rate / same, "over_equal", "over_equal_low", "over_equal_high")
+            found.append(row | {"rows": len(lengths), "refused": ""})
     return pd.DataFrame(found)
 
 
@@ -330,7 +334,7 @@ def carried(
     predictor: str = "oracle",
     *,
     deadline_s: float = 0.3,
-    budget: float = 0.5,
+    budgets: Iterable[float] = (0.0, 0.25, 0.5),
     k_bins: int = 2,
     latency: Any = "original-synthetic",
     late_share: float = 0.1,
@@ -348,8 +352,9 @@ def carried(
         As for `by_deadline`. Plans are chosen on one half, requests drawn from the other.
     deadline_s : float
         From a request's arrival to its completion, seconds.
-    budget : float
-        Share of the deadline that plans keep for waiting, in [0, 1).
+    budgets : iterable of float
+        Shares of the deadline that plans may keep for waiting, each in [0, 1); what leaves no time for service is not
+        tried.
     k_bins, latency, late_share
         As for `choose`.
     gpus, requests, replications, seed, workers
@@ -358,50 +363,86 @@ def carried(
     Returns
     -------
     pandas.DataFrame
-        ``predictor, deadline_s, gpus, choice, kind, capacity_rps, ci_low, ci_high``; ``ratio, ratio_low, ratio_high,
-        correlation, p_holm``: over equal-mass bins under the same kind of `policy`, by pairs of the logarithms;
-        ``replications, refused``. A plan that misses the deadline at any rate has no capacity: its row says so.
+        ``predictor, deadline_s, gpus, choice, kind, policy, capacity_rps, ci_low, ci_high``; ``ratio, ratio_low,
+        ratio_high, p_holm``: over the best without bins, and ``over_equal, over_equal_low, over_equal_high``: over
+        equal-mass bins under the same kind of `policy`, by pairs of the logarithms; ``replications, refused``. A plan
+        that misses the deadline at any rate has no capacity: its row says so.
+
+    Notes
+    -----
+    The best without bins (choice ``no_bins``) is one of `without_bins`, a plan is one of those for a budget: each time
+    what carries most of requests drawn from the half that plans are chosen on, with seeds that are not judged.
     """
     import pandas as pd
 
-    check_number("budget", budget, 0.0, 1.0, open_high=True)
+    budgets = check_each("budgets", budgets, lambda budget: check_number("budgets", budget, 0.0, 1.0, open_high=True))
     lengths, predicted = totals(rows, predictor, seed)
     half = held_out.halves(lengths, predicted, seed, resamples=0)[0]
-    ways = {"waiting_budget_s": budget * deadline_s, "late_share": late_share}
-    plans = {
-        choice: choose(half.fitted, half.fitted_predicted, choice, k_bins, latency, deadline_s, **ways)
-        for choice in ("equal_mass", "one_bin", "joint")
-    }
-    drawn, found = draw(half.unseen, half.unseen_predicted), []
+    ways = [{"waiting_budget_s": budget * deadline_s, "late_share": late_share} for budget in budgets]
+    plans = {choice: _possible(half, choice, k_bins, latency, deadline_s, ways) for choice in ("equal_mass", "joint")}
+    arms = {("no_bins", "greedy"): without_bins(half.fitted, deadline_s)}
+    for kind in ("greedy", "fixed"):
+        for choice, several in plans.items():
+            arms[choice, kind] = {_told(plan): policy(plan, kind) for plan in several}
+    known, drawn, found = draw(half.fitted, half.fitted_predicted), draw(half.unseen, half.unseen_predicted), []
     for servers in check_each("gpus", gpus, lambda g: check_integer("gpus", g, 1, 64)):
-        for kind in ("greedy", "fixed"):
-            same = None
-            for choice, plan in plans.items():
-                row = {
-                    "predictor": predictor,
-                    "deadline_s": deadline_s,
-                    "gpus": servers,
-                    "choice": choice,
-                    "kind": kind,
-                }
-                try:
-                    search = capacity.Search(
-                        {choice: policy(plan, kind)}, drawn, latency, servers, deadline_s, late_share, requests
-                    )
-                    roots = replicate(search, replications, seed=seed, workers=workers)
-                except InputError as problem:
-                    found.append(row | {"refused": str(problem)})
-                    continue
-                row |= as_row(intervals.mean_interval(roots[choice]), "capacity_rps")
-                if choice == "equal_mass":
-                    same = roots
-                elif same is not None:
-                    pair = capacity.ratios(same.join(roots)).iloc[0]
-                    row |= {"ratio": pair["ratio"], "ratio_low": pair["ci_low"], "ratio_high": pair["ci_high"]}
-                    row |= {"correlation": pair["correlation"], "p_holm": pair["p_holm"]}
-                found.append(row | {"replications": replications, "refused": ""})
+        asked = (latency, servers, deadline_s, late_share, requests)
+        roots: dict[tuple[str, str], np.ndarray] = {}
+        for (choice, kind), policies in arms.items():
+            told, _ = picked(policies, (known, *asked), seed, workers=workers, progress=False)
+            row = {"predictor": predictor, "deadline_s": deadline_s, "gpus": servers, "choice": choice, "kind": kind}
+            row |= {"policy": told}
+            try:
+                search = capacity.Search({choice: policies[told]}, drawn, *asked)
+                roots[choice, kind] = np.log(replicate(search, replications, seed=seed, workers=workers)[choice])
+            except InputError as problem:
+                found.append(row | {"refused": str(problem)})
+                continue
+            mine = roots[choice, kind]
+            row |= as_row(intervals.mean_interval(np.exp(mine)), "capacity_rps")
+            if choice != "no_bins":
+                pair = intervals.paired_difference(mine, roots["no_bins", "greedy"])
+                row |= _ratio(pair, "ratio") | {"p_holm": pair.p_value}
+            if choice == "joint" and ("equal_mass", kind) in roots:
+                row |= _ratio(intervals.paired_difference(mine, roots["equal_mass", kind]), "over_equal")
+            found.append(row | {"replications": replications, "refused": ""})
     table = pd.DataFrame(found)
-    if "p_holm" in table:
-        tested = table["p_holm"].notna()
-        table.loc[tested, "p_holm"] = intervals.holm(table.loc[tested, "p_holm"])
+    tested = table["p_holm"].notna()
+    table.loc[tested, "p_holm"] = intervals.holm(table.loc[tested, "p_holm"])
     return table
+
+
+def _possible(
+    half: held_out.Half, choice: str, k_bins: int, latency: Any, deadline_s: float, ways: Iterable[Mapping[str, float]]
+) -> list[Plan]:
+    """A plan for each budget that leaves time for service; refused where none does."""
+    found, problem = [], None
+    for way in ways:
+        try:
+            found.append(choose(half.fitted, half.fitted_predicted, choice, k_bins, latency, deadline_s, **way))
+        except InputError as refusal:
+            problem = refusal
+    if problem and not found:
+        raise problem
+    return found
+
+
+def without_bins(known: np.ndarray, deadline_s: float) -> dict[str, Any]:
+    """What may be picked without bins: one bin of any size, and shortest predicted first in two or four lines."""
+    ageing_s = deadline_s / 4 / float(known.mean())  # a quarter of the deadline outweighs a mean length
+    found: dict[str, Any] = {f"one bin, {size}": StaticFIFO(int(size)) for size in SIZES}
+    return found | {
+        f"shortest first, {size} in {lines} lines": ShortestPredictedFirst(ageing_s, lines, int(size))
+        for lines in (2, 4)
+        for size in SIZES[3:]
+    }
+
+
+def _told(plan: Plan) -> str:
+    sizes = "/".join(map(str, plan.sizes))
+    return f"{sizes}, cut at {' '.join(f'{edge:.0f}' for edge in plan.edges)}" if len(plan.edges) else sizes
+
+
+def _ratio(pair: Any, name: str) -> dict[str, float]:
+    found = ratio(pair)
+    return {name: found.mean, f"{name}_low": found.ci_low, f"{name}_high": found.ci_high}

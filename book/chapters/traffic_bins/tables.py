@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from book.chapters.traffic_bins.figures import PREDICTOR_NAMES
 from book.kit.names import BIN_RULE_NAMES, TRAFFIC_NAMES
 from book.kit.tables import with_limits
 from simlib.text import percent
@@ -14,16 +15,12 @@ if TYPE_CHECKING:
     from pandas.io.formats.style import Styler
 
 
-def show_practice(table: pd.DataFrame, k_bins: int = 2) -> Styler:
+def show_practice(table: pd.DataFrame, k_bins: int = 2, names: tuple[str, ...] = ("rank 0.7",)) -> Styler:
     """For whoever sets up a server: edges, batch sizes, what a GPU carries, and what a worse predictor leaves of it."""
-    rows = table[(table["k_bins"] == k_bins) & (table["refused"] == "")]
+    rows = table[(table["k_bins"] == k_bins) & (table["refused"].fillna("") == "") & (table["choice"] == "joint")]
     index = ["source", "deadline_s"]
-    oracle = rows[(rows["predictor"] == "oracle") & (rows["choice"] == "joint")]
-    weak = {
-        name: rows[(rows["predictor"] == name) & (rows["choice"] == "joint")].set_index(index)
-        for name in rows["predictor"].unique()
-        if name != "oracle"
-    }
+    oracle = rows[rows["predictor"] == "oracle"]
+    others = {name: own.set_index(index) for name, own in rows.groupby("predictor") if name in names}
     shown = pd.DataFrame(
         {
             "lengths": oracle["source"].map(TRAFFIC_NAMES),
@@ -33,12 +30,12 @@ def show_practice(table: pd.DataFrame, k_bins: int = 2) -> Styler:
             "in the last bin": oracle["last_share"].map(percent),
             "requests/s a GPU (95 % band)": [_rate(row) for _, row in oracle.iterrows()],
             "late in service": oracle["late_share"].map(percent),
-            "times equal mass": [ratio(row) for _, row in oracle.iterrows()],
+            "times one bin": [ratio(row) for _, row in oracle.iterrows()],
         }
         | {
-            f"… {name}": [ratio(at.loc[place]) if place in at.index else "–" for place in zip(
+            f"… {PREDICTOR_NAMES[name]}": [ratio(at.loc[place]) if place in at.index else "–" for place in zip(
                 oracle["source"], oracle["deadline_s"], strict=True)]
-            for name, at in weak.items()
+            for name, at in others.items()
         }
     )  # fmt: skip
     return shown.style.hide(axis="index")
@@ -70,21 +67,36 @@ def show_condition(table: pd.DataFrame) -> Styler:
 
 
 def show_capacities(table: pd.DataFrame) -> Styler:
-    """Largest rates that keep the deadline, waiting included."""
+    """Largest rates that keep the deadline, waiting included, of batches of what waits, and over the best without."""
+    rows = table[table["kind"] == "greedy"]
+    place = ["source", "predictor", "gpus"]
+    arms = {choice: own.set_index(place) for choice, own in rows.groupby("choice", sort=False)}
+    alone, own, equal = (arms[choice] for choice in ("no_bins", "joint", "equal_mass"))
     shown = pd.DataFrame(
         {
-            "lengths": table["source"].map(TRAFFIC_NAMES),
-            "predictor": table["predictor"],
-            "GPUs": table["gpus"],
-            "bins": table["choice"].str.replace("_", " "),
-            "policy": table["kind"].map({"fixed": "full batches", "greedy": "what waits"}),
-            "requests/s (95 % interval)": [
-                "none: late at any rate" if row["refused"] else _rate(row, "capacity_rps")
-                for _, row in table.iterrows()
-            ],
+            "lengths": [TRAFFIC_NAMES[source] for source, _, _ in own.index],
+            "predictor": [PREDICTOR_NAMES[name] for _, name, _ in own.index],
+            "GPUs": [gpus for _, _, gpus in own.index],
+            "best without": alone.loc[own.index, "policy"],
+            "requests/s": [_carried(row) for _, row in alone.loc[own.index].iterrows()],
+            "batches in two bins": own["policy"],
+            "times the best without": [_over(row) for _, row in own.iterrows()],
+            "… of equal mass": [_over(row) for _, row in equal.loc[own.index].iterrows()],
         }
     )
     return shown.style.hide(axis="index")
+
+
+def _carried(row: Any) -> str:
+    return "none: late at any rate" if _refused(row) else _rate(row, "capacity_rps")
+
+
+def _over(row: Any) -> str:
+    return "late at any rate" if _refused(row) else ratio(row)
+
+
+def _refused(row: Any) -> bool:
+    return isinstance(row["refused"], str) and row["refused"] != ""
 
 
 def _rate(row: Any, name: str = "held_out_rps") -> str:

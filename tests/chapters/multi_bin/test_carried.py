@@ -55,6 +55,13 @@ def test_ratios_of_the_llm_like_service_are_the_papers_to_5_per_cent():
     assert service["implied_s_per_token"].between(0.0065, 0.0072).all()
 
 
+def test_latencies_at_the_printed_throughput_are_figure_6s():
+    service = carried.llm_like_service(carried.llm_like_runs(k_values=(1, 8), requests=8_000, replications=2))
+    table = carried.llm_like_latency(service, requests=16_000, replications=2)
+    assert set(table["k"]) == {1, 8} and (table["paper_s"] > 0).all()
+    assert table["latency_mean_s"].to_numpy() == pytest.approx(table["paper_s"].to_numpy(), rel=0.05)
+
+
 def test_answer_lengths_have_the_percentiles_of_figure_5():
     drawn = carried.answer_lengths().sample(200_000, np.random.default_rng(1))
     assert (drawn.min(), drawn.max()) == (34, 579)

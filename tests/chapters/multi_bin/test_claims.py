@@ -8,7 +8,7 @@ import pytest
 
 from book.chapters.claims import tables
 from book.chapters.multi_bin.claims import table_of
-from book.kit.evidence import VERDICTS
+from book.kit.evidence import VERDICTS, by_claim
 
 RESULTS = Path(__file__).resolve().parents[3] / "data" / "results"
 
@@ -40,9 +40,25 @@ def test_every_value_that_was_read_in_the_paper_is_claimed(table):
 def test_the_theorems_hold_and_the_known_slips_are_found(table):
     theorems = table[table["section"].str.match("Lemma|Theorem")]
     assert set(theorems["verdict"]) == {"reproduced"}
+    points = table[table["section"] == "Theorem 4.2"]
+    assert len(points) == 5 and len(set(points["part_of"])) == 1  # one claim, at the numbers of bins that are printed
     slips = table.loc[table["verdict"] == "erratum", "claim"]
     for part, count in (("ever more bins", 1), ("smallest index", 1), ("printed time per token", 6)):
         assert slips.str.contains(part).sum() == count
+
+
+def test_the_same_to_the_digits_is_said_only_where_it_is_so(table):
+    same = table[table["rule"] == "equation: the same to the digits given"]
+    digits = [len(f"{claimed:.10g}".partition(".")[2]) for claimed in same["claimed"]]
+    assert [round(ours, places) for ours, places in zip(same["ours"], digits, strict=True)] == same["claimed"].tolist()
+    knees = table[table["part_of"].str.contains("first rate")]
+    assert (knees["verdict"] == "not reproduced").tolist() == [False, False, True, True, True]  # off by a step
+
+
+def test_a_claim_stands_if_it_stands_at_each_point(table):
+    claims = by_claim(table).set_index("claim")
+    assert claims.loc["throughput with K bins, requests/s", ["points", "held"]].tolist() == [5, 5]
+    assert claims["points"].sum() == len(table)
 
 
 def test_a_figure_that_is_moved_loses_its_verdict(tmp_path):

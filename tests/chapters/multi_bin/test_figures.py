@@ -46,7 +46,9 @@ def test_errors_have_a_panel_a_batch_size_and_the_paper_in_its_own():
 def test_rules_and_ratios_are_drawn_with_theory():
     flat = pd.DataFrame({"k": [1, 2] * 2, "rule": ["equal_mass"] * 2 + ["optimal"] * 2})
     flat = flat.assign(throughput_rps=1.0, ci_low=0.9, ci_high=1.1, theory_rps=1.0, paper_rps=2.0)
-    assert len(figures.exponential(flat).axes[0].containers) == 2
+    axis = figures.exponential(flat).axes[0]
+    assert [bar.get_height() for bars in axis.containers[::2] for bar in bars] == [1.0, 1.0]  # two bins, a bar a rule
+    assert [text.get_text() for text in axis.texts] == ["one bin"]
     ratios = pd.DataFrame({"k": [1, 2], "ratio": [1.0, 1.2], "ci_low": [1.0, 1.1], "ci_high": [1.0, 1.3]})
     axis = figures.ratios(ratios, flat[:2]).axes[0]
     assert axis.lines[1].get_ydata().tolist() == [1.0, 1.0]

@@ -60,7 +60,9 @@ def test_without_errors_the_choice_is_the_joint_optimum():
 def test_the_trial_holds_on_lengths_unseen_and_errors_take_some_of_it():
     rows = held_out.lengths_of("log_normal", 6000)
     table = deadline.by_deadline(rows, k_values=(2,), deadlines_s=(0.3,)).set_index("choice")
-    assert table.loc["joint", "ratio_low"] > 2.5 and table.loc["equal_mass", "ratio"] == 1.0
+    assert table.loc["joint", "ratio_low"] > 2.5 and table.loc["one_bin", "ratio"] == 1.0
+    over = table.loc["joint", ["held_out_rps", "over_equal"]]
+    assert over["held_out_rps"] / table.loc["equal_mass", "held_out_rps"] == pytest.approx(over["over_equal"])
     noisy = deadline.by_deadline(rows, "rank 0.7", k_values=(2,), deadlines_s=(0.3,)).set_index("choice")
     assert 1.0 < noisy.loc["joint", "ratio"] < table.loc["joint", "ratio_low"]
 
@@ -92,10 +94,13 @@ def test_saturated_servers_carry_what_the_formula_says():
 
 def test_waiting_takes_the_gain_back_on_one_gpu_and_less_on_eight():
     rows = held_out.lengths_of("log_normal", 6000)
-    table = deadline.carried(rows, gpus=(1, 8), requests=4000, replications=6)
+    table = deadline.carried(rows, gpus=(1, 8), budgets=(0.5, 0.75), requests=3000, replications=6)
     greedy = table[(table["choice"] == "joint") & (table["kind"] == "greedy")].set_index("gpus")
-    assert greedy.loc[1, "ratio"] < 1.5 < greedy.loc[8, "ratio"]  # 3 to 4 without a queue
+    assert greedy.loc[1, "ratio"] < 1.0 < greedy.loc[8, "ratio"]  # 3 to 4 without a queue
     assert greedy.loc[8, "p_holm"] < 0.05
+    assert greedy.loc[8, "over_equal_low"] > 1
+    alone = table[table["choice"] == "no_bins"]
+    assert len(alone) == 2 and alone["ratio"].isna().all() and alone["policy"].str.contains("one bin|shortest").all()
     full = table[(table["choice"] == "joint") & (table["kind"] == "fixed")]
     assert full["refused"].str.contains("late even at").all()  # 128 requests do not come together in time
 
@@ -115,7 +120,7 @@ ROWS = held_out.Rows(np.zeros(60, int), LENGTHS)
         (lambda: deadline.by_deadline(ROWS, "prophet"), "predictor"),
         (lambda: deadline.by_deadline(ROWS, k_values=(1,)), "k_bins"),
         (lambda: deadline.by_deadline(ROWS, deadlines_s=(0,)), "deadline_s"),
-        (lambda: deadline.carried(ROWS, budget=1.0), "budget"),
+        (lambda: deadline.carried(ROWS, budgets=(1.0,)), "budgets"),
         (lambda: deadline.carried(ROWS, gpus=(0,)), "gpus"),
         (lambda: deadline.policy(Plan(np.zeros(0), np.array([1])), "some"), "kind"),
     ],

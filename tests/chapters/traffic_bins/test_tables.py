@@ -7,11 +7,13 @@ from book.chapters.traffic_bins import tables
 
 
 def test_a_deadline_that_is_kept_at_no_rate_is_said():
-    rows = {"source": "log_normal", "predictor": "oracle", "deadline_s": 0.3, "gpus": [1, 8], "choice": "joint"}
-    rows |= {"kind": ["greedy", "greedy"], "ratio": [1.1, 2.0], "ratio_low": [0.9, 1.8], "ratio_high": [1.3, 2.2]}
-    table = pd.DataFrame(rows | {"p_holm": [0.3, 0.001], "capacity_rps": 5.0, "ci_low": 4.0, "ci_high": 6.0})
-    full = table.assign(kind="fixed", ratio=float("nan"), refused="late").assign(choice="joint")
-    assert "none: late at any rate" in tables.show_capacities(full).to_html()
+    rows = {"source": "log_normal", "predictor": "oracle", "deadline_s": 0.3, "gpus": 8, "kind": "greedy"}
+    rows |= {"choice": ["no_bins", "equal_mass", "joint"], "policy": ["one bin, 32", "64/2", "128/1"]}
+    rows |= {"ratio": [None, 0.9, 2.0], "ratio_low": 0.8, "ratio_high": 2.2, "capacity_rps": 5.0, "ci_low": 4.0}
+    table = pd.DataFrame(rows | {"ci_high": 6.0, "refused": ""})
+    html = tables.show_capacities(table).to_html()
+    assert "one bin, 32" in html and "2.00 (0.80 to 2.20)" in html and "late at any" not in html
+    assert "none: late at any rate" in tables.show_capacities(table.assign(refused="late")).to_html()
 
 
 def test_tables_show_bands_and_dashes():
