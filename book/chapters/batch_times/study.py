@@ -22,6 +22,12 @@ SHOWN = ("a100-vllm-llama3-8b", "h100-vllm-llama3-8b", "h100-trtllm-llama3-8b", 
 TABLES = ("batch_times_fit", "batch_times_residuals_fit", "batch_times_left_out", "batch_times_evidence_fit")
 ERRORS = ["name", "form", *presets.GROUP, "n_points", "cv_folds", "cv_r2", "cv_mape", "cv_worst", "note"]
 DIGITS = 7
+FORM_NAMES = {
+    "affine": "the original's formula",
+    "power": "a power of the batch size",
+    "phase4": "prefill and decode",
+    "phase5": "prefill, decode and cache",
+}
 
 
 class Study(NamedTuple):

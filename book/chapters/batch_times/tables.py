@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from book.chapters.batch_times import study
+from book.chapters.batch_times.measured_levels import ARMS, BEST, BINS, UNSORTED, WITHOUT_BINS
+from book.kit.names import SCHEDULER_NAMES
+from book.kit.tables import sign
 from simlib.levels import MULTI_DYNAMIC
-from simlib.policies.plan import short_name
-from simlib.text import interval, percent
+from simlib.text import interval, percent, signed
 
 if TYPE_CHECKING:
     from pandas.io.formats.style import Styler
@@ -21,7 +23,7 @@ def show_errors(errors: pd.DataFrame) -> Styler:
     shown = pd.DataFrame(
         {
             "measured by": table["source"],
-            "form": table["form"],
+            "form": table["form"].map(study.FORM_NAMES),
             "groups": table["groups"],
             "median R²": table["r2_median"].map("{:.4f}".format),
             "median error": table["mape_median"].map(percent),
@@ -37,7 +39,7 @@ def show_evidence(evidence: pd.DataFrame) -> Styler:
     shown = pd.DataFrame(
         {
             "grid": evidence["grid"],
-            "held against": evidence["form"],
+            "held against": evidence["form"].replace(study.FORM_NAMES),
             "points": evidence["points"],
             "largest residual": evidence["largest_residual"].map("{:.1g}".format),
             "p of means so near": evidence["residual_p"].map(_p),
@@ -67,19 +69,111 @@ def show_left_out(left_out: pd.DataFrame) -> Styler:
     return counts.reset_index().style.hide()
 
 
-def show_measured_differences(differences: pd.DataFrame) -> Styler:
-    """Multi-bin minus dynamic batching by level, load and model, in points."""
-    rows = differences.query(MULTI_DYNAMIC)
+RIVALS = {
+    "the best without bins": BEST,
+    "the best without predictions": f"scheduler_a == {BINS!r} and scheduler_b == {UNSORTED!r}",
+    "four bins and dynamic batching, as the original compares": MULTI_DYNAMIC,
+}
+ARM_NAMES = SCHEDULER_NAMES | {
+    "equal_mass_bins": "bins of equal mass with batch sizes of their own",
+    "joint_optimum": "joint optimum",
+}
+TRAFFIC = {3: "synthetic (level 3)", 4: "BurstGPT-like (level 4)"}
+
+
+def counted(differences: pd.DataFrame) -> pd.DataFrame:
+    """Under how many measured models bins have fewer late requests, and more, by rival, level and load.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``rival, level, load, models, fewer, more, least, most``: the last two are the ends of the differences.
+    """
+    rows = []
+    for rival, where in RIVALS.items():
+        measured = differences.query(where)
+        measured = measured[~measured["preset"].str.startswith("original")]
+        for (level, load), group in measured.groupby(["level", "load"]):
+            signs = [sign(pair) for pair in group.itertuples()]
+            rows.append(
+                {"rival": rival, "level": level, "load": load, "models": len(group)}
+                | {"fewer": signs.count(-1), "more": signs.count(1)}
+                | {"least": group["difference"].min(), "most": group["difference"].max()}
+            )
+    return pd.DataFrame(rows)
+
+
+def opposite(differences: pd.DataFrame) -> int:
+    """At how many levels, loads and GPUs the two ends of prefill's share establish opposite signs against the best."""
+    rows = differences.query(BEST).dropna(subset=["split"])
+    signs = rows.assign(sign=[sign(pair) for pair in rows.itertuples()]).groupby(["level", "load", "preset"])["sign"]
+    return int(((signs.min() < 0) & (signs.max() > 0)).sum())
+
+
+def show_counts(differences: pd.DataFrame) -> Styler:
+    """Late requests with bins against three rivals: models with fewer, with more, and the range of the differences."""
+    counts = counted(differences)
     shown = pd.DataFrame(
         {
-            "level": rows["level"],
-            "load": rows["load"],
-            "batch times": rows["latency"],
-            f"{short_name('multi_bin_dynamic')} − {short_name('dynamic_no_bins')}, late requests (95 % interval)": [
-                f"{100 * row.difference:+.1f} ({interval(row.ci_low, row.ci_high, points=True)})".replace("-", "−")
-                for row in rows.itertuples()
+            "traffic": counts["level"].map(TRAFFIC),
+            "load": counts["load"].map("{:g}".format),
+            "bins against": counts["rival"],
+            "models": counts["models"],
+            "fewer late": counts["fewer"],
+            "more late": counts["more"],
+            "points": [f"{signed(100 * low, 1)} to {signed(100 * high, 1)}" for low, high in _ends(counts)],
+        }
+    )
+    return shown.sort_values(["traffic", "load"], ascending=[False, True], kind="stable").style.hide()
+
+
+def _ends(counts: pd.DataFrame) -> zip[tuple[float, float]]:
+    return zip(counts["least"], counts["most"], strict=True)
+
+
+def show_arms(arms: pd.DataFrame) -> Styler:
+    """Which arm was the best of its side, under how many models: by traffic and load."""
+    rows = []
+    for (level, load), group in arms.groupby(["level", "load"]):
+        row = {"traffic": TRAFFIC[level], "load": f"{load:g}"}
+        for name, side in (("with bins", BINS), ("without bins", WITHOUT_BINS)):
+            won = group.loc[group[side], "arm"].value_counts().reindex(ARMS[side]).dropna().astype(int)
+            row[f"best {name} (models)"] = ", ".join(f"{ARM_NAMES[arm]} ({count})" for arm, count in won.items())
+        rows.append(row)
+    return pd.DataFrame(rows).style.hide()
+
+
+def show_measured_differences(differences: pd.DataFrame, arms: pd.DataFrame, table: pd.DataFrame) -> Styler:
+    """Bins less the best without, by traffic, load and GPU, in points: with the deadline, and what was chosen."""
+    keys = ["level", "load", "latency"]
+    deadline_s = table.groupby(keys)["d_sla_s"].first()
+    chosen = {side: arms[arms[side]].set_index(keys) for side in (BINS, WITHOUT_BINS)}
+    rows = []
+    for pair in differences.query(BEST).itertuples():
+        key = (pair.level, pair.load, pair.latency)
+        row = {"traffic": TRAFFIC[pair.level], "load": f"{pair.load:g}", "batch times": pair.latency}
+        row["deadline (s)"] = f"{deadline_s[key]:.3g}"
+        for name, side in (("bins", BINS), ("without", WITHOUT_BINS)):
+            best = chosen[side].loc[key]
+            row[name] = f"{ARM_NAMES[best['arm']]}: {best['setting']}"
+        points = interval(pair.ci_low, pair.ci_high, points=True)
+        row["late requests, points"] = f"{100 * pair.difference:+.1f} ({points})".replace("-", "−")
+        rows.append(row | {"p (Holm)": _p(pair.p_holm)})
+    return pd.DataFrame(rows).style.hide()
+
+
+def show_prefill(shares: pd.DataFrame) -> Styler:
+    """Prefill's share by number of GPUs, model and engine."""
+    gpus = [f"{row.gpus} {row.gpu}" for row in shares.itertuples()]
+    shown = pd.DataFrame(
+        {
+            "GPUs": gpus,
+            "model": shares["model"] + ", " + shares["precision"],
+            "engine": shares["engine"] + " " + shares["version"],
+            "error on shapes left out": shares["error"].map(percent),
+            "prefill's share (95 % interval)": [
+                f"{row.share:.2f} ({row.share_low:.2f} to {row.share_high:.2f})" for row in shares.itertuples()
             ],
-            "p (Holm)": rows["p_holm"].map(_p),
         }
     )
     return shown.style.hide()
@@ -97,7 +191,7 @@ def show_plans(plans: pd.DataFrame) -> Styler:
     ratio = over_equal_mass(plans).reindex(own.index)
     shown = pd.DataFrame(
         {
-            "level": own.index.get_level_values("level"),
+            "traffic": own.index.get_level_values("level").map(TRAFFIC),
             "batch times": own.index.get_level_values("latency"),
             "cut at, tokens": own["edges"].to_numpy(),
             "batch sizes": own["batch_sizes"].to_numpy(),

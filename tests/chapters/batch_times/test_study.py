@@ -30,7 +30,7 @@ def test_its_figures_and_tables_are_drawn():
     shown = residuals[residuals["name"].isin(study.SHOWN)]
     assert len(figures.batch_times(shown).axes) == 4
     assert len(figures.held_out_errors(errors).axes) == 2
-    assert len(figures.residuals(shown, hue="name").axes) == 3
+    assert len(figures.error_bands(shown).axes) == 1
     for show, table in (
         (tables.show_errors, errors),
         (tables.show_unfitted, errors),
