@@ -133,6 +133,12 @@ def mirrored(table: pd.DataFrame) -> pd.DataFrame:
 
 # What is compared in each answer, the other way round: every sentence that is held has to fall.
 SWAPPED: dict[str, dict[str, Swap]] = {
+    # waiting
+    "why_batches_wait": {
+        "why_batches_wait_totals": lambda table: exchanged("system", "static batches", "engine")(
+            table.assign(last_s=-table["last_s"])
+        )
+    },
     # multi_bin, traffic_bins
     "bins_and_throughput": dict.fromkeys(("multi_bin_throughput", "multi_bin_long_run"), reversed_in("k"))
     | {
@@ -142,6 +148,11 @@ SWAPPED: dict[str, dict[str, Swap]] = {
     },
     "bins_and_latency": {"multi_bin_latency_parts": reversed_in("gpus"), "multi_bin_latency": reversed_in("k")},
     "prediction_errors": dict.fromkeys(("prediction_errors", "prediction_errors_measured"), reversed_in("batch_size")),
+    "predictor": {
+        "predictor": inverted,
+        "predictor_break_even": reversed_in("gpus"),
+        "predictor_others": columns("by_rank", "by_found"),
+    },
     "exponential_bins": {"exponential_bins": exchanged("rule", "equal_mass", "optimal")},
     "llm_like_service": {
         "llm_like_ratios": reversed_in("k"),
@@ -149,8 +160,10 @@ SWAPPED: dict[str, dict[str, Swap]] = {
     },
     "multi_bin_claims": {"multi_bin_claims": exchanged("verdict", "reproduced", "not reproduced")},
     "traffic_bins": {
-        "joint_optimum": turned(inverse, "ratio", "ratio_low", "ratio_high"),
-        "joint_optimum_capacity": lambda table: exchanged("choice", "joint", "one_bin")(reversed_in("gpus")(table)),
+        "joint_optimum": lambda table: turned(inverse, "ratio", "ratio_low", "ratio_high")(
+            turned(inverse, "over_equal", "over_equal_low", "over_equal_high")(table)
+        ),
+        "joint_optimum_capacity": turned(inverse, "ratio", "ratio_low", "ratio_high"),
         "bins_by_rate": reversed_in("rate_rps"),
         "traffic_bins": exchanged("predictor", "oracle", "rank 0.4"),
     },
@@ -188,7 +201,8 @@ SWAPPED: dict[str, dict[str, Swap]] = {
                     "erratum": "reproduced",
                 }
             )
-        )
+        ),
+        "claims_together": reversed_in("level"),
     },
     # sla_paper, batch_times, controller
     "controller_stability": {
@@ -224,6 +238,7 @@ SWAPPED: dict[str, dict[str, Swap]] = {
     },
     "cards": {"cards_fit": lambda table: table.assign(cv_mape=1 / table["cv_mape"])},
     "controller": {
+        "controller_equal": exchanged("batch_size", 8, 64),
         "controller_branches": exchanged("d_sla_s", 1.0, 0.5),
         "controller_collapse": lambda table: table.assign(clearing_s=1 / table["clearing_s"]),
     },
@@ -231,10 +246,13 @@ SWAPPED: dict[str, dict[str, Swap]] = {
     "matched_levels": {
         "matched_levels_differences": negated,
         "matched_levels_causes": columns("waiting_low", "service_low"),
+        "matched_levels_arms": exchanged("arm", "shortest_predicted_first", "static_fifo"),
     },
-    "cross_level": {
+    "levels": {
         "levels_differences": negated,
-        "cross_level": lambda table: table.assign(
+        "matched_levels_causes": columns("waiting_low", "service_low"),
+        "matched_levels_differences": negated,
+        "levels_rankings": lambda table: table.assign(
             ranking=[" < ".join(reversed(ranking.split(" < "))) for ranking in table["ranking"]]
         ),
     },
@@ -248,10 +266,8 @@ SWAPPED: dict[str, dict[str, Swap]] = {
         for level in (1, 2, 3, 4)
     },
     "deadline_capacity": {
-        "deadline_capacity": exchanged("scheduler", "static_fifo", "dynamic_no_bins"),
-        "deadline_capacity_ratios": lambda table: exchanged("execution", "run_to_completion", "continuous")(
-            exchanged("over_execution", "run_to_completion", "continuous")(inverted(table))
-        ),
+        "deadline_capacity_ratios": lambda table: inverted(exchanged("over", "best", "fcfs")(table)),
+        "deadline_capacity_conditions": inverted,
     },
     "capacity": {
         "capacity": exchanged("verdict", "stable", "moves"),
@@ -266,19 +282,25 @@ SWAPPED: dict[str, dict[str, Swap]] = {
     "which_scheduler": {
         "policies": lambda table: exchanged("policy", "multi_bin_dynamic", "shortest_predicted_first")(
             negated_pair(table)
-        )
+        ),
+        "which_scheduler_map": lambda table: negated_pair(
+            turned(operator.neg, "first_difference", "first_difference_ci_low", "first_difference_ci_high")(table)
+        ).assign(p_holm=1 - table["p_holm"], first_p_holm=1 - table["first_p_holm"]),
+        "deadline_capacity_conditions": inverted,
     },
     "executions": {
         "executions_saturated": turned(inverse, "value"),
         "executions_differences": negated,
+        "binning_continuous": lambda table: inverted(exchanged("policy", "bins", "shortest")(table)),
     },
     "binning_continuous": {
         "binning_continuous": lambda table: inverted(exchanged("policy", "bins", "shortest")(table)),
         "binning_continuous_saved": turned(operator.neg, "share"),
+        "binning_continuous_late": exchanged("policy", "fcfs", "shortest"),
     }
     | dict.fromkeys(("binning_continuous_parts", "binning_continuous_padding", "binning_continuous_delays"), inverted),
     "own_scheduler": {
-        "own_scheduler": lambda table: exchanged("scheduler", "in_time", "dynamic_no_bins")(negated_pair(table))
+        "own_scheduler": lambda table: exchanged("scheduler", "own rule", "dynamic_no_bins")(negated_pair(table))
     },
 }
 

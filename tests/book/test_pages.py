@@ -3,7 +3,9 @@
 What it says rests on the committed tables; that a notebook gives them is tried in full for one of them.
 """
 
+import json
 import re
+from collections import Counter
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -134,6 +136,58 @@ def test_no_page_is_wider_than_a_phone_or_complains_in_the_dark(pages):
                 if complaints:
                     complained[name] = complaints
     assert wide == {} and complained == {}
+
+
+def chapters(part: int) -> list[str]:
+    """The pages of a part of the book, in their order."""
+    contents = yaml.safe_load((ROOT / "_toc.yml").read_text())
+    return [Path(chapter["file"]).stem for chapter in contents["parts"][part]["chapters"]]
+
+
+def test_every_notebook_says_in_one_line_what_it_is_for_and_every_chapter_has_its_picture():
+    project = Project(ROOT, ROOT / "_build")
+    tags = {}
+    for name, study in load(project).items():
+        cells = json.loads(study.notebook_path(project).read_text())["cells"]
+        tags[name] = Counter(tag for cell in cells for tag in cell["metadata"].get("tags", []))
+        said = ["".join(cell["source"]) for cell in cells if "rests" in cell["metadata"].get("tags", [])]
+        assert [re.findall(r"^\*\*(.+?)\*\*", line) for text in said for line in text.split("\n\n")] == [
+            ["In one line."],
+            ["It rests on"],
+        ], name
+    assert {name: tags[name]["picture"] for name in chapters(0)} == dict.fromkeys(chapters(0), 1)
+    assert [name for name in chapters(0) if not tags[name]["answer"]] == ["explorer_grid"]  # the reader finds it
+
+
+def test_a_page_is_short_its_tables_are_whole_and_a_chapters_picture_is_in_its_first_screen(pages):
+    browsed = {"api", "at_a_glance"}  # rows to be sorted and searched
+    long, cut, low = {}, {}, {}
+    with chromium() as browser:
+        for name, path in pages.items():
+            with opened(browser, path, width=1280) as (tab, _):
+                if (
+                    screens := tab.evaluate("document.documentElement.scrollHeight / 900")
+                ) > 12 and name not in browsed:
+                    long[name] = round(screens, 1)
+                boxes = ".bd-article :is(.cell_output, .pst-scrollable-table-container):has(table)"
+                hidden = tab.locator(boxes).evaluate_all("all => all.map(one => one.scrollWidth - one.clientWidth)")
+                if max(hidden, default=0) > 1 and name not in browsed:
+                    cut[name] = max(hidden)
+                if name in chapters(0):
+                    picture = tab.locator(".bd-article :is(figure img, .explorer-views svg)").first.bounding_box()
+                    middle = picture["y"] + picture["height"] / 2
+                    if middle > 900:
+                        low[name] = round(middle)
+    assert (long, cut, low) == ({}, {}, {})
+
+
+@pytest.mark.parametrize(("width", "height"), [(1280, 900), (390, 844)])
+def test_the_explorers_page_opens_with_its_controls_and_a_chart(pages, width, height):
+    with chromium() as browser, opened(browser, pages["explorer_grid"], width=width) as (tab, complaints):
+        for part in ('.explorer input[name="load"][type="range"]', ".explorer-views figure >> nth=0"):
+            box = tab.locator(part).bounding_box()
+            assert box["y"] + box["height"] < height, part
+        assert complaints == []
 
 
 def test_the_explorers_page_answers_from_the_grid_that_was_executed_for_it(pages, site):

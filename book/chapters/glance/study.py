@@ -24,6 +24,7 @@ WORDS = SCHEDULER_NAMES | EXECUTION_NAMES | TRAFFIC_NAMES | BIN_RULE_NAMES
 WORDS |= {"oracle": "perfect predictions", "mm1": "M/M/1", "batch_4": "batches of four", "original": "original's"}
 WORDS |= {"round_robin": "bins in turn", "oldest_head": "oldest bin first", "longest_queue": "longest bin first"}
 WORDS |= {"ttft": "time to first token", "tpot": "time between tokens", "e2e": "end to end"}
+WORDS |= {"service": "service times", "latency": "end-to-end times", "aimd": "additive increase"}
 # What a place in a series is called.
 AXES = {
     "requests": "requests a run:",
@@ -95,9 +96,12 @@ SOURCES = (
            "Capacity, 2 bins of own sizes over the best without, {source}, {predictor}, {deadline_s} s, {kind}",
            "ratio", "ratio_low", "ratio_high", where="choice == 'joint' and ratio == ratio", reference=1.0,
            over="gpus"),
+    Source("predictor", "predictor", "Capacity, {k_bins} bins over the best without, {gpus} GPUs, {deadline_s} s, scores",
+           where="predictor.str.startswith('rank')", over="rank", **RATIO),
     Source("capacity", "capacity", "Level {level}: capacity with 5 % late, {policy}", "capacity_rps",
            unit="requests/s"),
-    Source("capacity_ratios", "capacity", "Level {level}: capacity, {policy} over {over}", **RATIO),
+    Source("capacity_ratios", "capacity", "Level {level}: capacity, {policy} over {over}",
+           where="policy == 'multi_bin_dynamic'", **RATIO),
     Source("deadline_capacity_ratios", "deadline_capacity",
            "Capacity, {scheduler}, K = {k_bins}, over the best without bins, {late_share:.0%} late",
            where="k_bins > 1 and over == 'best'", over="gpus", **RATIO),
@@ -114,7 +118,7 @@ SOURCES = (
            "running", unit="sequences", reference="expected_batch", over="deadline_s", at=0.06),
     Source("controller_stability", "controller_stability",
            "Load at which half of the runs collapse: {sla}, fed with {feedback}{changed}, from {start}",
-           "collapse_load", unit="of full load", reference=1.0, over="requests", at=4000),
+           "collapse_load", unit="of full load", where="changed == ''", reference=1.0, over="requests", at=4000),
     Source("sla_capacity", "sla_capacity", "Capacity, steered over {engine}, {outputs} outputs", "gain",
            "gain_ci_low", "gain_ci_high", where="engine.str.startswith('static')", reference=1.0),
     Source("sla_table_2", "sla_capacity", "Table II: capacity, steered over {engine}, {setting}, {outputs} outputs",
@@ -124,6 +128,9 @@ SOURCES = (
     Source("policies", "which_scheduler", "Late requests, {policy} − first come, {execution}, {traffic}",
            "difference", "difference_ci_low", "difference_ci_high", "points", "metric == 'sla_violation_share' and "
            "predictor == 'oracle' and difference == difference", 0.0, "load", 0.95),
+    Source("which_scheduler_map", "which_scheduler",
+           "Late requests, bins − the best without, {gpus} GPUs, {deadline_s} s", "difference", "difference_ci_low",
+           "difference_ci_high", "points", "predictor == 'noise 0.5' and deadline_s in (22.4, 35.3)", 0.0, "load", 0.8),
     Source("sensitivity", "sensitivity", "Variance of the {outcome} of late requests with {factor}, in all", "value",
            unit="%", where="index == 'total'", reference=0.0),
     Source("own_scheduler", "own_scheduler", "Late requests, {scheduler} − a scheduler of one's own", "difference",

@@ -14,6 +14,22 @@ if TYPE_CHECKING:
     from pandas.io.formats.style import Styler
 
 
+PARTS = {"ttft": "time to the first token", "tpot": "time between tokens", "latency": "latency"}
+STATISTICS = {
+    "mean": "mean",
+    "p50": "median",
+    "p90": "90th percentile",
+    "p95": "95th percentile",
+    "p99": "99th percentile",
+}
+
+
+def objective(name: str) -> str:
+    """An objective in words: ``ttft_p99`` is the time to the first token, 99th percentile."""
+    part, _, statistic = name.rpartition("_")
+    return f"{PARTS[part]}, {STATISTICS.get(statistic, statistic)}" if part in PARTS else name
+
+
 def table_of(plan: Plan) -> pd.DataFrame:
     """A plan as a tidy table, one row an objective and one for the headroom."""
     chosen = plan.nearest
@@ -36,20 +52,20 @@ def table_of(plan: Plan) -> pd.DataFrame:
 
 
 def show(plan: Plan) -> Styler:
-    """The plan, one row a matter."""
-    return pd.DataFrame(report.rows(plan), columns=["", "plan"]).style.hide(axis="index")
+    """The plan, one row a matter, objectives by their names."""
+    told = [(objective(name), said) for name, said in report.rows(plan)]
+    return pd.DataFrame(told, columns=["", "plan"]).style.hide(axis="index")
 
 
 def show_regret(table: pd.DataFrame) -> Styler:
-    """What each plan bears, against the best of as many GPUs."""
+    """What each plan bears, against the best of as many GPUs: multiples of its demand."""
+    lost = [f"{percent(row.lost_share)} ({interval(row.ci_low, row.ci_high)})" for row in table.itertuples()]
     shown = pd.DataFrame(
         {
-            "Demand": table["demand"],
-            "GPUs": table["gpus"],
-            "Configurations": table["configurations"],
-            "Plan bears": [f"{load:.2f}" for load in table["chosen_load"]],
-            "Best bears": [f"{load:.2f}" for load in table["best_load"]],
-            "Lost": [f"{percent(row.lost_share)} ({interval(row.ci_low, row.ci_high)})" for row in table.itertuples()],
+            "demand": [f"{row.demand} ({row.gpus} GPU{'s' * (row.gpus > 1)})" for row in table.itertuples()],
+            "plan bears": [f"{load:.2f}" for load in table["chosen_load"]],
+            "best bears": [f"{load:.2f}" for load in table["best_load"]],
+            "lost": [text.replace("-", "−") for text in lost],
         }
     )
     return shown.style.hide(axis="index")

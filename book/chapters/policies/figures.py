@@ -1,4 +1,4 @@
-"""Figure of the comparison of policies: how many more or fewer requests are late than first come, first served."""
+"""Figures of the comparison of policies: where bins help and where they hurt, and each policy on each traffic."""
 
 from __future__ import annotations
 
@@ -7,80 +7,113 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
 
-from book.chapters.policies.study import BASELINES, BATCHES, MAIN, STEPS, TRAFFIC
+from book.chapters.policies import sign_map, study
+from book.chapters.policies.tables import FIRST_COME, LATE, NAMES, PREDICTOR_NAMES, points
 from book.kit.names import TRAFFIC_NAMES
-from book.kit.style import COLORS, INK
+from book.kit.style import INK
+from book.kit.tables import sign
 
-POLICY_COLORS = COLORS | {
-    "optimal_bins": "#882255",
-    "joint_optimum": "#332288",
-    "early_rejection": "#117777",
-    "timeout": "#117777",
-    "fair_share": "#4D4D4D",
-}
-NAMES = {
-    "static_fifo": "batches of 8",
-    "multi_bin_dynamic": "multi-bin",
-    "optimal_bins": "optimal bins",
-    "joint_optimum": "joint optimum",
-    "shortest_predicted_first": "shortest predicted first",
-    "early_rejection": "early rejection",
-    "timeout": "clients leave",
-    "fair_share": "fair shares",
-}
-EXECUTIONS = {BATCHES: "Run to completion", STEPS: "Continuous"}
-TICKS = (-0.5, -0.2, -0.05, 0.0, 0.05, 0.2, 0.5)
+FEWER, MORE, NEITHER = "#7CCBB0", "#F2A46F", "#E4E4E4"  # light enough for dark figures on them
+WORDS = {FEWER: "fewer late", MORE: "more late", NEITHER: "not established"}
+EXECUTIONS = {study.BATCHES: "Batches that run to completion", study.STEPS: "Continuous engine"}
 
 
-def differences(table: pd.DataFrame) -> Figure:
-    """One row of panels an execution, one column a kind of traffic: each policy's differences, by load, with bars."""
-    rows = table[(table["metric"] == "sla_violation_share") & (table["predictor"] == MAIN)]
-    rows = rows[rows["difference"].notna()]
-    loads = sorted(set(rows["load"]))
-    policies = {
-        execution: list(dict.fromkeys(rows.loc[rows["execution"] == execution, "policy"])) for execution in BASELINES
-    }
+def where_bins_help(table: pd.DataFrame) -> Figure:
+    """The map (`sign_map.table_of`): a tile a cell, by load and deadline; a panel a predictor and number of GPUs."""
+    gpus, predictors = (list(dict.fromkeys(table[name])) for name in ("gpus", "predictor"))
+    loads, deadlines_s = sorted(set(table["load"])), sorted(set(table["deadline_s"]))
     figure, axes = plt.subplots(
-        2, len(TRAFFIC), sharex=True, sharey="row", figsize=(9.0, 6.4),
-        height_ratios=[max(len(names), 1) for names in policies.values()],
+        len(gpus), len(predictors), sharex=True, sharey=True, squeeze=False,
+        figsize=(7.0, 0.9 + len(gpus) * (0.12 + 0.2 * len(deadlines_s))),
     )  # fmt: skip
-    for line, (execution, names) in zip(axes, policies.items(), strict=True):
-        for axis, traffic in zip(line, TRAFFIC, strict=True):
-            own = rows[(rows["execution"] == execution) & (rows["traffic"] == traffic)]
-            for place, name in enumerate(names):
-                _draw(axis, own[own["policy"] == name], place, loads, POLICY_COLORS[name])
-            _dress(axis)
-            axis.set_title(f"{EXECUTIONS[execution]}, {TRAFFIC_NAMES[traffic]}", fontsize=9)
-        line[0].set_yticks(range(len(names)), [NAMES[name] for name in names], fontsize=9)
-        line[0].set_ylim(len(names) - 0.4, -0.6)
-    figure.supxlabel("Late requests, minus first come, first served (points)", fontsize=10)
-    marks = [Line2D([], [], marker="o", ls="", ms=6, color=INK, mfc=_fill(load, loads, INK)) for load in loads]
-    labels = [f"{100 * load:g} % of its capacity" for load in loads]
-    figure.legend(marks, labels, loc="outside upper center", ncols=len(loads), fontsize=9)
+    for line, count in zip(axes, gpus, strict=True):
+        for axis, predictor in zip(line, predictors, strict=True):
+            _blank(axis, len(loads), len(deadlines_s))
+            for row in table[(table["gpus"] == count) & (table["predictor"] == predictor)].itertuples():
+                lost = min(row.bins_late, row.rival_late) > sign_map.BEYOND
+                _tile(axis, loads.index(row.load), deadlines_s.index(row.deadline_s), row, "///" if lost else "")
+        line[-1].text(1.02, 0.5, f"{count} GPU{'s' * (count > 1)}", transform=line[-1].transAxes, rotation=270,
+                      va="center", fontsize=9)  # fmt: skip
+        line[0].set_yticks(range(len(deadlines_s)), [f"{value:g}" for value in deadlines_s], fontsize=9)
+    for axis, predictor in zip(axes[0], predictors, strict=True):
+        axis.set_title(PREDICTOR_NAMES[predictor], fontsize=10)
+    for axis in axes[-1]:
+        axis.set_xticks(range(len(loads)), [f"{100 * load:g}" for load in loads], fontsize=9)
+    figure.supxlabel("Load (% of what batches carry when all wait)", fontsize=10)
+    figure.supylabel("Deadline (s)", fontsize=10)
+    lost = Rectangle((0, 0), 1, 1, facecolor="none", edgecolor="#999999", hatch="///", lw=0)
+    handles, names = _legend()
+    figure.legend([*handles, lost], [*names, "most late either way"], loc="outside upper center", ncols=4, fontsize=9)
     return figure
 
 
-def _draw(axis: Axes, rows: pd.DataFrame, place: int, loads: list[float], color: str) -> None:
-    for row in rows.itertuples():
-        rank = loads.index(row.load)
-        height = place + 0.19 * (rank - (len(loads) - 1) / 2)
-        axis.plot([row.difference_ci_low, row.difference_ci_high], [height] * 2, color=color, lw=1.2)
-        axis.plot(row.difference, height, "o", ms=4.5, color=color, mfc=_fill(row.load, loads, color))
+def by_traffic(table: pd.DataFrame) -> Figure:
+    """Each policy's late requests minus first come's, by traffic and load; the best of a column outlined."""
+    rows = table[(table["metric"] == LATE) & (table["predictor"] == study.MAIN)]
+    columns = [(traffic, load) for traffic in study.TRAFFIC for load in sorted(set(rows["load"]))]
+    policies = {
+        execution: [
+            name for name in dict.fromkeys(rows.loc[rows["execution"] == execution, "policy"]) if name not in FIRST_COME
+        ]
+        for execution in EXECUTIONS
+    }
+    figure, axes = plt.subplots(
+        2, 1, sharex=True, figsize=(7.0, 1.5 + 0.27 * sum(map(len, policies.values()))),
+        height_ratios=[len(names) for names in policies.values()],
+    )  # fmt: skip
+    for axis, (execution, names) in zip(axes, policies.items(), strict=True):
+        _blank(axis, len(columns), len(names))
+        axis.invert_yaxis()
+        own = rows[rows["execution"] == execution]
+        for place, (traffic, load) in enumerate(columns):
+            column = own[(own["traffic"] == traffic) & (own["load"] == load)]
+            fewer = [row for row in column.itertuples() if sign(row) < 0]
+            for row in column.itertuples():
+                if row.policy == study.BASELINE:
+                    axis.text(place, 0, f"{100 * row.value:.0f} %", ha="center", va="center", fontsize=9)
+                elif row.policy in names:
+                    _tile(axis, place, names.index(row.policy), row)
+            if fewer:
+                best = min(fewer, key=lambda row: row.difference)
+                corner = place - 0.5, names.index(best.policy) - 0.5
+                axis.add_patch(Rectangle(corner, 1, 1, fill=False, edgecolor=INK, lw=2, zorder=4))
+        axis.set_yticks(range(len(names)), [NAMES[name] for name in names], fontsize=9)
+        axis.set_title(EXECUTIONS[execution], fontsize=10)
+        axis.set_xlim(right=len(columns) - 0.44)  # room for the outline of the last column
+        for edge in range(1, len(study.TRAFFIC)):
+            axis.axvline(edge * len(columns) / len(study.TRAFFIC) - 0.5, color=INK, lw=1)
+    axes[1].set_xticks(range(len(columns)), [f"{100 * load:g}" for _, load in columns], fontsize=9)
+    named = [TRAFFIC_NAMES[traffic] for traffic in study.TRAFFIC]
+    middles = (np.arange(len(named)) + 0.5) * len(columns) / len(named) - 0.5
+    for middle, name in zip(middles, named, strict=True):
+        axes[1].annotate(name, (middle, 0), (0, -20), xycoords=("data", "axes fraction"),
+                         textcoords="offset points", ha="center", va="top", fontsize=9)  # fmt: skip
+    axes[1].set_xlabel("Load (%)", fontsize=9, labelpad=20)
+    figure.legend(*_legend(), loc="outside upper center", ncols=3, fontsize=9)
+    return figure
 
 
-def _fill(load: float, loads: list[float], color: str) -> tuple[float, ...]:
-    """The fuller the system, the fuller the mark."""
-    from matplotlib.colors import to_rgb
+def _blank(axis: Axes, width: int, height: int) -> None:
+    axis.set_xlim(-0.5, width - 0.5)
+    axis.set_ylim(-0.5, height - 0.5)
+    axis.grid(visible=False)
+    axis.spines[:].set_visible(False)
+    axis.tick_params(length=0)
 
-    part = loads.index(load) / max(len(loads) - 1, 1)
-    return tuple(1 - part * (1 - np.array(to_rgb(color))))
+
+def _tile(axis: Axes, x: int, y: int, row: object, hatch: str = "") -> None:
+    """A difference's tile: its colour says the sign, and so does its number; none where it is not established."""
+    found = sign(row)
+    color = {-1: FEWER, 0: NEITHER, 1: MORE}[found]
+    corner = x - 0.47, y - 0.46
+    axis.add_patch(Rectangle(corner, 0.94, 0.92, facecolor=color, lw=0))
+    if hatch:
+        axis.add_patch(Rectangle(corner, 0.94, 0.92, facecolor="none", edgecolor="#BDBDBD", hatch=hatch, lw=0))
+    if found:
+        axis.text(x, y, points(row.difference), ha="center", va="center", fontsize=9, color=INK)
 
 
-def _dress(axis: Axes) -> None:
-    root = (lambda x: np.sign(x) * np.sqrt(np.abs(x)), lambda x: np.sign(x) * np.square(x))
-    axis.set_xscale("function", functions=root)
-    axis.set_xticks(TICKS, [f"{100 * tick:+g}".replace("-", "−") if tick else "0" for tick in TICKS], fontsize=8)
-    axis.axvline(0, color=INK, lw=1)
-    axis.tick_params(axis="y", length=0)
+def _legend() -> tuple[list[Rectangle], list[str]]:
+    return [Rectangle((0, 0), 1, 1, facecolor=color) for color in WORDS], list(WORDS.values())

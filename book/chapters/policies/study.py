@@ -2,13 +2,13 @@
 
 Beside `executions`, whose preset both executions read. Three kinds of traffic (Poisson, BurstGPT-like, Azure-like) are
 brought to shares of what first come, first served carries of each in each execution; the deadline is what a tenth of
-its requests miss at 80 % of that. Each policy is held against it, in pairs. Terminating: n requests from an empty
-system.
+its requests miss at 80 % of that, and a minute at most. Batches have the size that does best on other draws
+(`sizes.picked`), those of first come, first served, too, against which each policy is held, in pairs. Terminating: n
+requests from an empty system.
 """
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from book.chapters.continuous import executions
+from book.chapters.policies import sizes
 from book.chapters.traffic_bins import deadline
 from simlib import levels
 from simlib.checks import check_choice, check_each, check_frame, check_integer, check_number
@@ -28,13 +29,11 @@ from simlib.policies.dynamic import DynamicNoBins, MultiBinDynamic
 from simlib.policies.early_rejection import EarlyRejection
 from simlib.policies.fair_share import FairShare
 from simlib.policies.shortest_first import ShortestPredictedFirst
-from simlib.policies.static import StaticFIFO
 from simlib.requests import azure, burstgpt, predictors, workload
 from simlib.requests.clients import with_clients
 from simlib.requests.table import RequestTable
 from simlib.runs.metrics import request_times, violations
 from simlib.runs.run import Run
-from simlib.simulation import simulate
 from simlib.stats import intervals
 from simlib.stats.estimates import as_row
 from simlib.theory import preemption
@@ -43,7 +42,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-BATCHES, STEPS = "run_to_completion", "continuous"
+BATCHES, STEPS = sizes.BATCHES, "continuous"
 TRAFFIC = ("poisson", "burstgpt_like", "azure_like")
 EDGE = 0.95  # the last load below capacity
 LOADS = (0.5, 0.8, EDGE, 1.2)
@@ -52,18 +51,17 @@ PREDICTORS: Mapping[str, Any] = {
     "noise 0.5": predictors.MultiplicativeNoise(0.5),
     "rank 0.4": predictors.LatentScore(0.4),
 }
-BASELINES = {BATCHES: "dynamic_no_bins", STEPS: "fcfs"}  # first come, first served, in each execution
+BASELINE = "fcfs"  # of batches, static or dynamic ones, whichever does better on other draws
 MAIN = "noise 0.5"  # the predictor of the comparison; the others are an axis of it
-BLIND = ("static_fifo", "dynamic_no_bins", "fcfs", "timeout")  # policies that read no prediction
+BLIND = ("static_fifo", "dynamic_no_bins", BASELINE, "timeout")  # policies that read no prediction
 CLASSES = {"short": (0.0, 1 / 3), "middle": (1 / 3, 2 / 3), "long": (2 / 3, 1.0)}  # by rank of the true output
 METRICS = (
     *("sla_violation_share", "goodput_rps", "latency_mean_s", "latency_p99_s"),
     *(f"late_{name}" for name in CLASSES),
     *("late_heavy_client", "late_light_clients", "over_floor"),
 )
-AXIS_LOAD, LATE_SHARE, DRAWS, UNSTEERED_S = 0.8, 0.1, 4, 1e6
+AXIS_LOAD, LATE_SHARE, MOST_S, UNSTEERED_S = 0.8, 0.1, 60.0, 1e6  # nobody promises a deadline beyond a minute
 SHARES = (9.0, *[1.0] * 9)  # of ten clients: one sends half of the requests
-FITTED = levels.MOST_REPLICATIONS  # added to the seed: what is fitted is fitted to requests of no replication
 POINT = ["execution", "traffic", "load", "predictor", "policy"]
 
 
@@ -78,7 +76,10 @@ class Place:
         What first come, first served carries of requests that all wait.
     d_sla : float
         Deadline of end-to-end latency, seconds.
-    policies : mapping of str to (policy, execution)
+    policies : mapping of str to mapping
+        Each policy's variants, (policy, execution) by what is written in a table; one of them is picked.
+    known : tuple of RequestTable
+        Requests of no replication, with the main predictor, by which it is.
     model : LatencyModel
     gpus : int
     """
@@ -87,7 +88,8 @@ class Place:
     traffic: str
     capacity_rps: float
     d_sla: float
-    policies: Mapping[str, tuple[Any, Any]]
+    policies: Mapping[str, sizes.Variants]
+    known: tuple[RequestTable, ...]
     model: Any
     gpus: int
 
@@ -134,32 +136,37 @@ def place_of(
     traffic : str
     requests, seed : int
         Rates, deadline, optimal bins and the joint optimum are fitted to draws of so many requests, which are of no
-        replication: to `DRAWS` of them the deadline, the others to the first.
+        replication: to `sizes.DRAWS` of them the deadline, the others to the first.
 
     Returns
     -------
     Place
         Its deadline is the 0.9 quantile of the latency under first come, first served at 80 % of the capacity, which is
-        what it carries of requests that all wait.
+        what it carries of requests that all wait; `MOST_S` where that is more.
     """
-    check_choice("execution", execution, BASELINES)
+    check_choice("execution", execution, (BATCHES, STEPS))
     model = presets.load(executions.PRESET)
     most = int(model.measured.batch_size[1])
     rules = Rules(b_max=most)
     engine = Continuous(max_seqs=most, kv_tokens=int(rules.memory.capacity_tokens))
-    draws = [requests_of(traffic, requests, seed + FITTED + draw, MAIN) for draw in range(DRAWS)]
-    batches = execution == BATCHES
-    first = (DynamicNoBins(UNSTEERED_S, rules), BATCHES) if batches else ("fcfs", engine)
-    full = _simulated(draws[0].at_rate(1e9), *first, model, gpus)
+    known = tuple(requests_of(traffic, requests, seed + sizes.FITTED + draw, MAIN) for draw in range(sizes.DRAWS))
+    first = (DynamicNoBins(UNSTEERED_S, rules), BATCHES) if execution == BATCHES else ("fcfs", engine)
+    full = sizes.run_of(known[0].at_rate(1e9), first[0], model, gpus, first[1])
     capacity_rps = executions.saturated_rps_of(full)
-    waits = [at_rate(table, AXIS_LOAD * capacity_rps) for table in draws]
-    latencies_s = [request_times(_simulated(table, *first, model, gpus))["latency"] for table in waits]
-    d_sla = float(np.quantile(np.concatenate(latencies_s), 1 - LATE_SHARE))
-    if batches:
-        policies = _of_batches(draws[0], model, d_sla, rules, gpus, k_bins)
+    waits = [sizes.at_rate(table, AXIS_LOAD * capacity_rps) for table in known]
+    latencies_s = [sizes.latencies_s(sizes.run_of(table, first[0], model, gpus, first[1])) for table in waits]
+    d_sla = min(MOST_S, float(np.quantile(np.concatenate(latencies_s), 1 - LATE_SHARE)))
+    if execution == BATCHES:
+        policies = _of_batches(known[0], model, d_sla, rules, gpus, k_bins)
     else:
-        policies = _of_steps(draws[0], engine, d_sla, full.summary()["service_mean_s"], k_bins)
-    return Place(execution, traffic, capacity_rps, d_sla, policies, model, gpus)
+        policies = _of_steps(known[0], engine, d_sla, full.summary()["service_mean_s"], k_bins)
+    return Place(execution, traffic, capacity_rps, d_sla, policies, known, model, gpus)
+
+
+def carried_rps(table: RequestTable, model: Any, gpus: int) -> float:
+    """What dynamic batching, steered to no deadline, carries of requests that all wait: the rate at load 1."""
+    unsteered = DynamicNoBins(UNSTEERED_S, Rules(b_max=int(model.measured.batch_size[1])))
+    return executions.saturated_rps_of(sizes.run_of(table.at_rate(1e9), unsteered, model, gpus))
 
 
 def scales(places: Iterable[Place]) -> pd.DataFrame:
@@ -170,54 +177,49 @@ def scales(places: Iterable[Place]) -> pd.DataFrame:
     return pd.DataFrame([{name: getattr(place, name) for name in names} for place in places])
 
 
-def at_rate(table: RequestTable, rate_rps: float) -> RequestTable:
-    """The same requests at a mean rate."""
-    return table.at_rate(rate_rps * float(table.arrival_s[-1] - table.arrival_s[0]) / (len(table) - 1))
-
-
 def _of_batches(
     known: RequestTable, model: Any, d_sla: float, rules: Rules, gpus: int, k_bins: int
-) -> dict[str, tuple[Any, Any]]:
+) -> dict[str, sizes.Variants]:
     """What is fitted is fitted to `known`; a policy that orders lines has as many as there are bins."""
     plan = phase_bins.joint_optimum(
-        known,
-        k_bins,
-        model,
-        d_sla,
-        quantile=1 - LATE_SHARE,
-        max_batch=rules.b_max,
-        gpus=gpus,
+        known, k_bins, model, d_sla, quantile=1 - LATE_SHARE, max_batch=rules.b_max, gpus=gpus
     )
-    cut = bins.edges("optimal", known.predicted_output_tokens, k_bins, 8)
-    found = {
-        "dynamic_no_bins": DynamicNoBins(d_sla, rules),
-        "static_fifo": StaticFIFO(),
-        "multi_bin_dynamic": MultiBinDynamic(k_bins, d_sla, variant=rules),
-        "optimal_bins": MultiBinDynamic(k_bins, d_sla, "oldest_head", cut.tolist(), rules),
-        "joint_optimum": deadline.policy(deadline.Plan(plan.edges, plan.batch_sizes), "greedy"),
-        "shortest_predicted_first": ShortestPredictedFirst(_ageing_s(known, d_sla), k_bins, rules.b_max),
-        "early_rejection": EarlyRejection(d_sla, variant=rules),
-        "fair_share": FairShare(rules.b_max),
+    joint = deadline.policy(deadline.Plan(plan.edges, plan.batch_sizes), "greedy")
+    cut = bins.edges("optimal", known.predicted_output_tokens, k_bins, 8).tolist()
+    capped = {cap: Rules(b_max=cap) for cap in sizes.CAPS}
+    optimal = {str(cap): MultiBinDynamic(k_bins, d_sla, "oldest_head", cut, own) for cap, own in capped.items()}
+    early = {str(cap): EarlyRejection(d_sla, variant=own) for cap, own in capped.items()}
+    fair = {str(cap): FairShare(cap) for cap in capped}
+    return {
+        BASELINE: sizes.static() | sizes.dynamic(d_sla),
+        "static_fifo": sizes.static(),
+        "dynamic_no_bins": sizes.dynamic(d_sla),
+        "multi_bin_dynamic": sizes.bins(d_sla, (2, k_bins)),
+        "optimal_bins": _in_batches(optimal),
+        "joint_optimum": _in_batches({" ".join(map(str, plan.batch_sizes)): joint}),
+        "shortest_predicted_first": sizes.shortest(sizes.ageing_s(known, d_sla), (2, k_bins)),
+        "early_rejection": _in_batches(early),
+        "fair_share": _in_batches(fair),
     }
-    return {name: (policy, BATCHES) for name, policy in found.items()}
 
 
-def _ageing_s(known: RequestTable, d_sla: float) -> float:
-    """A quarter of the deadline of waiting outweighs an output of mean length."""
-    return d_sla / 4 / float(known.output_tokens.mean())
+def _in_batches(policies: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    return {name: (policy, BATCHES) for name, policy in policies.items()}
 
 
 def _of_steps(
     known: RequestTable, engine: Continuous, d_sla: float, service_s: float, k_bins: int
-) -> dict[str, tuple[Any, Any]]:
+) -> dict[str, sizes.Variants]:
     """Clients leave once what is left of the deadline is less than the mean time in service at capacity."""
-    return {
-        "fcfs": ("fcfs", engine),
+    first = ShortestPredictedFirst(sizes.ageing_s(known, d_sla))
+    found = {
+        BASELINE: ("fcfs", engine),
         "multi_bin_dynamic": (MultiBinDynamic(k_bins, d_sla), engine),
-        "shortest_predicted_first": (ShortestPredictedFirst(_ageing_s(known, d_sla)), engine),
+        "shortest_predicted_first": (first, engine),
         "timeout": ("fcfs", replace(engine, timeout_s=max(d_sla - service_s, d_sla / 4))),
         "fair_share": (FairShare(), engine),
     }
+    return {name: {"": system} for name, system in found.items()}
 
 
 def runs_of(
@@ -244,10 +246,11 @@ def runs_of(
     Returns
     -------
     pandas.DataFrame
-        ``execution, traffic, load, predictor, policy, replication`` and the `METRICS`: ``late_short`` and so on are
-        shares of late requests by `CLASSES` of true output, ``late_heavy_client`` that of the client that sends half of
-        all, ``late_light_clients`` the mean over the others, ``over_floor`` the mean latency over what no order can be
-        below; missing where requests were turned away.
+        ``execution, traffic, load, predictor, policy, chosen, replication`` and the `METRICS`: `chosen` is the variant
+        that was picked, ``late_short`` and so on are shares of late requests by `CLASSES` of true output,
+        ``late_heavy_client`` that of the client that sends half of all, ``late_light_clients`` the mean over the
+        others, ``over_floor`` the mean latency over what no order can be below; missing where requests were turned
+        away.
     """
     import pandas as pd
 
@@ -256,26 +259,37 @@ def runs_of(
     replications = check_integer("replications", replications, 2, levels.MOST_REPLICATIONS)
     rows = []
     for place in places:
+        chosen = _chosen(place, loads, predictor)
         for replication in levels.progress(replications, f"{place.execution}, {place.traffic}"):
             for name in PREDICTORS:
                 table = requests_of(place.traffic, requests, seed + replication, name)
                 for load in [load for load in loads if name == predictor or load == AXIS_LOAD]:
-                    given = at_rate(table, load * place.capacity_rps)
+                    given = sizes.at_rate(table, load * place.capacity_rps)
                     floor_s = _floor_s(given, place)
-                    for policy, (chosen, how) in place.policies.items():
+                    for policy, variants in place.policies.items():
                         if name != predictor and policy in BLIND:
                             continue
-                        run = _simulated(given, chosen, how, place.model, place.gpus)
+                        which = chosen[load, name, policy]
+                        run = sizes.run_of(given, variants[which][0], place.model, place.gpus, variants[which][1])
                         where = (place.execution, place.traffic, load, name, policy)
-                        row = dict(zip(POINT, where, strict=True)) | {"replication": replication}
+                        row = dict(zip(POINT, where, strict=True)) | {"chosen": which, "replication": replication}
                         rows.append(row | _measured(run, place.d_sla, floor_s))
     return pd.DataFrame(rows)
 
 
-def _simulated(table: RequestTable, policy: Any, how: Any, model: Any, gpus: int) -> Run:
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "latency .*|predicted_output_tokens: tied.*")  # the page says it
-        return simulate(table, policy, model, gpus, how)
+def _chosen(place: Place, loads: Iterable[float], main: str) -> dict[tuple[float, str, str], str]:
+    """Each policy's variant by load and predictor, picked on the known requests as that predictor sees them."""
+    found = {}
+    for name, predictor in PREDICTORS.items():
+        known = [
+            predictors.predict(table, predictor, family=f"policies {place.traffic}", replication=sizes.FITTED + draw)
+            for draw, table in enumerate(place.known)
+        ]
+        for load in [load for load in loads if name == main or load == AXIS_LOAD]:
+            given = [sizes.at_rate(table, load * place.capacity_rps) for table in known]
+            for policy, variants in place.policies.items():
+                found[load, name, policy] = sizes.picked(variants, given, place.model, place.gpus, place.d_sla)
+    return found
 
 
 def _measured(run: Run, d_sla: float, floor_s: float) -> dict[str, float]:
@@ -319,25 +333,25 @@ def table_of(runs: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        ``execution, traffic, load, predictor, policy, metric, value, ci_low, ci_high, difference, difference_ci_low,
-        difference_ci_high, p_holm, replications``: Student's t over replications; ``p_holm`` over all differences of a
-        metric. Differences of the baseline itself, and what was not measured, are missing.
+        ``execution, traffic, load, predictor, policy, chosen, metric, value, ci_low, ci_high, difference,
+        difference_ci_low, difference_ci_high, p_holm, replications``: Student's t over replications; ``p_holm`` over
+        all differences of a metric. Differences of the baseline itself, and what was not measured, are missing.
     """
     import pandas as pd
 
-    check_frame("runs", runs, (*POINT, "replication", *METRICS))
+    check_frame("runs", runs, (*POINT, "chosen", "replication", *METRICS))
     keys = POINT[:3]
-    base = dict(iter(runs[runs["policy"].isin(BASELINES.values())].groupby(keys)))
+    base = dict(iter(runs[runs["policy"] == BASELINE].groupby(keys)))
     rows = []
     for key, group in runs.groupby(POINT, sort=False):
         group = group.sort_values("replication")
         rival = base[key[:3]].sort_values("replication")
         for metric in METRICS:
-            row = dict(zip(POINT, key, strict=True)) | {"metric": metric}
+            row = dict(zip(POINT, key, strict=True)) | {"chosen": group["chosen"].iloc[0], "metric": metric}
             values = group[metric].to_numpy()
             if not np.isnan(values).any():
                 row |= as_row(intervals.mean_interval(values), "value")
-                if key[-1] != BASELINES[key[0]]:
+                if key[-1] != BASELINE:
                     pair = intervals.paired_difference(values, rival[metric].to_numpy())
                     row |= as_row(pair, "difference", "difference_") | {"p_holm": pair.p_value}
             rows.append(row | {"replications": len(group)})

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 import simlib
-from book.chapters.planning import study, tables
+from book.chapters.planning import figures, study, tables
 from simlib import InputError, StepLaw
-from simlib.planning import demand, figure, fleet
+from simlib.planning import demand, fleet
 from simlib.planning.planner import Planner
 from simlib.requests.lengths import LogNormal
 
@@ -27,10 +27,17 @@ def test_a_plan_loses_little_and_never_gains_on_the_best_of_its_size():
     plan = planner.plan()
     told = tables.table_of(plan)
     assert list(told["quantity"]) == ["ttft_p99", "headroom"]
-    assert "max-num-seqs" in tables.show(plan).to_html()
+    shown = tables.show(plan).to_html()
+    assert "max-num-seqs" in shown and "time to the first token, 99th percentile" in shown and "ttft" not in shown
     curve = plan.curve()
     assert curve.groupby("load")["share_of_limit"].mean().is_monotonic_increasing
-    assert len(figure.by_load(curve).axes) == 1
+    drawn = [text.get_text() for text in figures.by_load(curve).axes[0].texts]
+    assert drawn == ["time to the first token, 99th percentile", "limit", "the demand"]
+    assert [tables.objective(name) for name in ("tpot_mean", "latency_p90")] == [
+        "time between tokens, mean",
+        "latency, 90th percentile",
+    ]
+    assert tables.objective("Headroom") == "Headroom"
     with pytest.raises(InputError, match="draws"):
         study.regret({"chat": (planner, asked)}, draws=1)
 

@@ -6,14 +6,14 @@ import pandas as pd
 import pytest
 
 import simlib
-from book.chapters.policies import figures, study, tables
-from book.chapters.policies.study import BASELINES, METRICS, POINT
+from book.chapters.policies import figures, sizes, study, tables
+from book.chapters.policies.study import BASELINE, METRICS, POINT
 from simlib.stats import intervals
 
 
 @pytest.fixture(scope="module")
 def places():
-    return [study.place_of(execution, "poisson", requests=300) for execution in BASELINES]
+    return [study.place_of(execution, "poisson", requests=300) for execution in (study.BATCHES, study.STEPS)]
 
 
 @pytest.fixture(scope="module")
@@ -31,14 +31,14 @@ def given(late, replications=6):
                     spread = 0.001 * rng.standard_normal(replications)
                     for replication in range(replications):
                         place = (execution, traffic, load, study.MAIN, policy)
-                        row = dict(zip(POINT, place, strict=True)) | {"replication": replication}
+                        row = dict(zip(POINT, place, strict=True)) | {"chosen": "", "replication": replication}
                         rows.append(row | dict.fromkeys(METRICS, share + spread[replication]))
     return study.table_of(pd.DataFrame(rows))
 
 
 LATE = {
     "run_to_completion": {
-        **{"dynamic_no_bins": 0.3, "static_fifo": 0.5, "multi_bin_dynamic": 0.1, "optimal_bins": 0.2},
+        **{"fcfs": 0.3, "static_fifo": 0.5, "multi_bin_dynamic": 0.1, "optimal_bins": 0.2},
         **{"fair_share": 0.6, "early_rejection": 0.25},
     },
     "continuous": {"fcfs": 0.2, "multi_bin_dynamic": 0.2, "fair_share": 0.3, "timeout": 0.21},
@@ -60,9 +60,10 @@ def test_a_tenth_is_late_at_the_axis_load_and_load_one_is_what_can_be_carried(pl
     for place in places:
         late, done_rps = [], []
         for seed in range(4):
-            table = study.requests_of("poisson", 300, seed + 42 + study.FITTED, study.MAIN)
-            policy, how = place.policies[BASELINES[place.execution]]
-            at = study.at_rate(table, study.AXIS_LOAD * place.capacity_rps)
+            table = study.requests_of("poisson", 300, seed + 42 + sizes.FITTED, study.MAIN)
+            uncapped = "dynamic, 64" if place.execution == study.BATCHES else ""
+            policy, how = place.policies[BASELINE][uncapped]
+            at = sizes.at_rate(table, study.AXIS_LOAD * place.capacity_rps)
             late.append(simlib.simulate(at, policy, place.model, 2, how).summary(place.d_sla)["sla_violation_share"])
             full = simlib.simulate(table.at_rate(1e9), policy, place.model, 2, how)
             done_rps.append(270 / np.sort(full.times.completion_s)[269])
@@ -99,10 +100,10 @@ def test_differences_are_of_pairs_and_holms_of_one_metric(runs):
     ].iloc[0]
     own = runs[(runs["load"] == 1.2) & (runs["execution"] == "run_to_completion") & (runs["predictor"] == study.MAIN)]
     wide = own.pivot_table(index="replication", columns="policy", values="latency_p99_s")
-    pair = intervals.paired_difference(wide["static_fifo"], wide["dynamic_no_bins"])
+    pair = intervals.paired_difference(wide["static_fifo"], wide[BASELINE])
     assert (row["difference"], row["difference_ci_low"]) == pytest.approx((pair.mean, pair.ci_low))
     assert row["p_holm"] >= pair.p_value
-    assert table[table["policy"].isin(BASELINES.values())]["difference"].isna().all()
+    assert table[table["policy"] == BASELINE]["difference"].isna().all()
 
 
 def test_the_page_shows_them(places, runs):
@@ -110,11 +111,20 @@ def test_the_page_shows_them(places, runs):
     assert len(tables.show_places(places).data) == 2
     assert study.scales(places)["d_sla"].tolist() == [place.d_sla for place in places]
     assert "0.3 to 0.3" in tables.show_floor(given(LATE)).data.iloc[0].tolist()
-    assert len(tables.show_late(table).data) == sum(len(place.policies) for place in places)
-    assert len(tables.show_who_pays(table, 1.2).data) == sum(len(place.policies) - 1 for place in places)
-    figure = figures.differences(given(LATE))
-    assert len(figure.axes) == 6 and [len(axis.lines) for axis in figure.axes[:1]] == [2 * 3 * 5 + 1]
+    assert len(tables.show_late(table).data) == 2 * sum(len(place.policies) for place in places)  # loads
+    assert len(tables.show_who_pays(table, 1.2).data) == len(places[0].policies) - 3  # those in order of arrival
+    figure = figures.by_traffic(given(LATE))
+    said = [[text.get_text() for text in axis.texts] for axis in figure.axes[:2]]
+    assert said[0].count("30 %") == 9 and said[0].count("−20") == 9 and said[0].count("+30") == 9
+    assert said[1].count("+10") == 9 and "−0" not in said[0] + said[1]
     plt.close(figure)
+
+
+def test_every_policy_has_the_size_that_does_best_elsewhere(places, runs):
+    chosen = runs[(runs["load"] == 1.2) & (runs["execution"] == study.BATCHES)].groupby("policy")["chosen"].unique()
+    assert all(len(each) == 1 for each in chosen)
+    assert chosen["fcfs"][0] in {chosen["static_fifo"][0], chosen["dynamic_no_bins"][0]}
+    assert places[0].d_sla <= study.MOST_S
 
 
 @pytest.mark.parametrize(
