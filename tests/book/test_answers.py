@@ -242,6 +242,9 @@ SWAPPED: dict[str, dict[str, Swap]] = {
         "controller_branches": exchanged("d_sla_s", 1.0, 0.5),
         "controller_collapse": lambda table: table.assign(clearing_s=1 / table["clearing_s"]),
     },
+    "explorer_grid": {
+        "explorer_grid": turned(operator.neg, "violation_share", "vs_dynamic_low", "vs_dynamic_high"),
+    },
     # levels, capacity
     "matched_levels": {
         "matched_levels_differences": negated,

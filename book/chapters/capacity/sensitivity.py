@@ -1,9 +1,10 @@
 """What drives the result: a designed experiment over eight conditions at once, by Sobol's indices.
 
-Multi-bin batching against dynamic batching on the same requests, and the level of late requests, over the whole box of
-deadline, load, bins, prediction error, length variability, burstiness, GPUs and the price of company. Loads and
-deadlines are relative to what static batches of 8 do at the point, as in `levels.matched`: no other factor moves them
-by the way. Points are rows of a `sweep`; SALib makes the design and the indices. Terminating.
+Bins against the best without them on the same requests, and the level of late requests, over the whole box of
+deadline, load, bins, prediction error, length variability, burstiness, GPUs and the price of company. At each point
+both sides choose what suits them, on requests of other seeds. Loads and deadlines are relative to what static batches
+of 8 do at the point, as in `levels.matched`: no other factor moves them by the way. Points are rows of a `sweep`; SALib
+makes the design and the indices. Terminating.
 """
 
 from __future__ import annotations
@@ -50,13 +51,15 @@ FACTORS: Mapping[str, Factor] = {
 }
 PER_GPU = "bins_per_gpu"
 OUTCOMES = {
-    "difference": "Late requests: multi-bin minus dynamic",
-    "level": "Late requests of multi-bin batching",
+    "difference": "bins minus the best without",
+    "level": "bins alone",
 }
 MEAN_OUTPUT_TOKENS, PROMPT_TOKENS = 200.0, 100  # the mean stays where it is as the spread varies
 ALPHA_S, BETA_S_PER_TOKEN = 0.01, 0.0002
 BLOCK = len(FACTORS) + 2  # rows of the design that differ from each other in one factor each, or in all
 STATIC, QUANTILES = 8, 2000
+CAPS, LINES = (4, 8, 16, 32), 2  # of what each side chooses from; lines of shortest predicted first
+UNSTEERED_S = 1e6  # a deadline that no controller shrinks a batch for
 RESAMPLES = 200
 
 
@@ -99,7 +102,7 @@ def _scaled(unit: np.ndarray, factor: Factor) -> np.ndarray:
 def runs_of(
     points: pd.DataFrame, *, requests: int = 500, seed: int = 42, replications: int = 2, workers: int | None = None
 ) -> pd.DataFrame:
-    """Simulate both schedulers at every point, on the same requests.
+    """Simulate both sides at every point, on the same requests: each with what had fewest late on others.
 
     Parameters
     ----------
@@ -122,19 +125,59 @@ def runs_of(
 
     check_frame("points", points, tuple(FACTORS))
     requests, seed = check_integer("requests", requests, 16, 10**6), check_integer("seed", seed, 0, 2**31)
-    cells: dict[str, list[Any]] = {name: [] for name in ("workload", "policy", "latency", "gpus")}
-    for number, point in enumerate(points.to_dict("records")):
-        rate_rps, batch_s = static_service(point["length_sigma"], point["gamma"])
-        arrivals = {"rate_rps": point["load"] * point["gpus"] * rate_rps, "cv": point["burstiness"]}
-        for k_bins in (1, point["k_bins"]):  # with one bin it is dynamic batching
-            cells["workload"].append(_workload(point, requests, f"sensitivity {seed}, {number // BLOCK}", arrivals))
-            cells["policy"].append({"kind": "multi_bin_dynamic", "k_bins": k_bins, "d_sla": point["slack"] * batch_s})
-            cells["latency"].append({"alpha_s": ALPHA_S, "beta_s_per_token": BETA_S_PER_TOKEN, "gamma": point["gamma"]})
-            cells["gpus"].append(point["gpus"])
-    shares = _swept(Grid(cells, replications, rows=True), workers).reshape(-1, len(points), 2)
+    rows = [point | _scale_of(point) for point in points.to_dict("records")]
+    sides = [(without_bins(point), with_bins(point)) for point in rows]
+    tried = _late(
+        rows, [[*without, *bins] for without, bins in sides], f"sensitivity {seed}, choice", requests, 1, workers
+    )
+    chosen = []
+    for (without, bins), shares in zip(sides, tried[0], strict=True):
+        first, second = shares[: len(without)], shares[len(without) :]
+        chosen.append([without[int(np.argmin(first))], bins[int(np.argmin(second))]])
+    shares = _late(rows, chosen, f"sensitivity {seed}", requests, replications, workers)
     place = pd.MultiIndex.from_product([range(len(shares)), range(len(points))], names=["replication", "point"])
     outcomes = {"difference": (shares[..., 1] - shares[..., 0]).ravel(), "level": shares[..., 1].ravel()}
     return pd.DataFrame(outcomes, index=place).reset_index()
+
+
+def without_bins(point: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What may be done without bins: static batches with a cap, dynamic batching, shortest predicted first."""
+    ageing_s = point["d_sla"] / 4 / MEAN_OUTPUT_TOKENS  # a quarter of the deadline outweighs a mean output
+    shortest = {"kind": "shortest_predicted_first", "seconds_per_token": ageing_s, "k_bins": LINES}
+    return [*with_bins(point | {"k_bins": 1}), shortest | {"batch_size": 2 * STATIC}]
+
+
+def with_bins(point: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What may be done with bins: each up to a cap, or steered to the deadline; one bin is none."""
+    bins = {"kind": "multi_bin_dynamic", "k_bins": point["k_bins"]}
+    capped = [bins | {"d_sla": UNSTEERED_S, "batch_sizes": cap} for cap in CAPS]
+    return [*capped, bins | {"d_sla": point["d_sla"]}]
+
+
+def _scale_of(point: Mapping[str, Any]) -> dict[str, float]:
+    rate_rps, batch_s = static_service(point["length_sigma"], point["gamma"])
+    return {"rate_rps": point["load"] * point["gpus"] * rate_rps, "d_sla": point["slack"] * batch_s}
+
+
+def _late(
+    rows: list[dict[str, Any]],
+    policies: list[list[dict[str, Any]]],
+    family: str,
+    requests: int,
+    replications: int,
+    workers: int | None,
+) -> np.ndarray:
+    """Shares of late requests, shape (replications, points, policies of a point)."""
+    cells: dict[str, list[Any]] = {name: [] for name in ("workload", "policy", "latency", "gpus", "sla")}
+    for number, (point, tried) in enumerate(zip(rows, policies, strict=True)):
+        for policy in tried:
+            arrivals = {"rate_rps": point["rate_rps"], "cv": point["burstiness"]}
+            cells["workload"].append(_workload(point, requests, f"{family}, {number // BLOCK}", arrivals))
+            cells["policy"].append(policy)
+            cells["latency"].append({"alpha_s": ALPHA_S, "beta_s_per_token": BETA_S_PER_TOKEN, "gamma": point["gamma"]})
+            cells["gpus"].append(point["gpus"])
+            cells["sla"].append(point["d_sla"])
+    return _swept(Grid(cells, replications, rows=True), workers).reshape(-1, len(rows), len(policies[0]))
 
 
 def static_service(sigma: float, gamma: float) -> tuple[float, float]:

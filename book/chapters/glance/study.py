@@ -96,7 +96,7 @@ SOURCES = (
            "Capacity, 2 bins of own sizes over the best without, {source}, {predictor}, {deadline_s} s, {kind}",
            "ratio", "ratio_low", "ratio_high", where="choice == 'joint' and ratio == ratio", reference=1.0,
            over="gpus"),
-    Source("predictor", "predictor", "Capacity, {k_bins} bins over the best without, {gpus} GPUs, {deadline_s} s, scores",
+    Source("predictor", "predictor", "Capacity, {k_bins} bins over the best without, {gpus} GPUs, {deadline_s} s",
            where="predictor.str.startswith('rank')", over="rank", **RATIO),
     Source("capacity", "capacity", "Level {level}: capacity with 5 % late, {policy}", "capacity_rps",
            unit="requests/s"),

@@ -71,10 +71,30 @@ def test_chance_is_what_the_point_leaves():
     assert chance["ci_low"] < 0.5 < chance["ci_high"] and chance["value"] == pytest.approx(0.5, abs=0.05)
 
 
-def test_both_schedulers_face_the_same_requests_and_the_scale_is_the_formulas():
+def test_both_sides_face_the_same_requests_and_choose_alike(monkeypatch):
+    monkeypatch.setattr(sensitivity, "without_bins", lambda point: sensitivity.with_bins(point | {"k_bins": 1}))
     points = POINTS.iloc[:BLOCK].assign(k_bins=1)
     runs = sensitivity.runs_of(points, requests=60, replications=2, workers=1)
     assert (runs["difference"] == 0).all() and runs["level"].between(0, 1).all()
+
+
+def test_a_point_is_judged_with_what_had_fewest_late_on_other_requests(monkeypatch):
+    asked = []
+
+    def late(rows, policies, family, requests, replications, workers):
+        asked.append((family, policies))
+        found = [[0.9 if "seconds_per_token" in p else p.get("batch_sizes", 5) for p in own] for own in policies]
+        return np.tile(found, (replications, 1, 1))
+
+    monkeypatch.setattr(sensitivity, "_late", late)
+    sensitivity.runs_of(POINTS.iloc[:BLOCK], requests=60, replications=2)
+    (tried, every), (judged, chosen) = asked
+    assert tried != judged and len(every[0]) == 2 * (len(sensitivity.CAPS) + 1) + 1
+    assert all(without["kind"] == "shortest_predicted_first" for without, _ in chosen)
+    assert all(bins["batch_sizes"] == min(sensitivity.CAPS) for _, bins in chosen)
+
+
+def test_the_scale_is_the_formulas():
     rate_rps, batch_s = sensitivity.static_service(0.4, 0.5)
     median = 200 * math.exp(-0.08)
     table = simlib.workload.generate(20_000, AllAtOnce(), Fixed(100), LogNormal(median, 0.4))
@@ -102,12 +122,12 @@ def test_effects_follow_the_function_and_cut_no_whole_number():
     assert rows[rows["factor"] != ""].groupby("factor")["points"].sum().eq(2 * 256).all()
 
 
-def test_figures_draw_every_factor():
+def test_figures_draw_every_factor_and_which_way_the_deciding_ones_pull():
     runs = given(unit("load"), unit("slack"), spread=0.1)
     figure = figures.indices(sensitivity.indices(runs))
-    assert len(figure.axes) == 2 and len(figure.axes[0].get_yticklabels()) == len(FACTORS)
+    assert len(figure.axes[0].get_yticklabels()) == len(FACTORS)
     figure = figures.effects(sensitivity.effects(POINTS, runs))
-    assert len(figure.axes) == len(FACTORS)
+    assert [axis.get_xlabel() for axis in figure.axes][:2] == ["Bins K", "GPUs"]
 
 
 @pytest.mark.parametrize(
