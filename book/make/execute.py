@@ -84,7 +84,8 @@ def run_notebook(project: Project, study: Study, parameters: dict[str, Any]) -> 
         kept = project.seen_from_root(page)
         raise StudyError(f"{error.ename}: {error.evalue} (cell {error.exec_count}; executed copy: {kept})") from None
     executed = nbformat.read(page, as_version=4)
-    if fault := prose.fault(executed, study.name, project, project.root / parameters["RESULTS_DIR"]):
+    written = [project.root / parameters["RESULTS_DIR"] / file for file in study.table_files()]
+    if fault := prose.fault(executed, study.name, project, written):
         raise StudyError(f"{where}{fault}")
     _prepare_page(executed, study)
     nbformat.write(executed, page)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ UNSAID = re.compile(r"```.*?```|`[^`]*`|\$\$.*?\$\$|\$[^$]*\$|\]\([^)]*\)|https?
 NUMBER = re.compile(r"(?<![\w.,/-])\d[\d,]*\.?\d*(?![\w/-]|\.\w)")
 
 
-def fault(notebook: Any, name: str, project: Project, results: Path) -> str:
+def fault(notebook: Any, name: str, project: Project, tables: Iterable[Path]) -> str:
     """The first thing that is wrong with a page, with its cell; empty if nothing.
 
     Parameters
@@ -27,8 +27,8 @@ def fault(notebook: Any, name: str, project: Project, results: Path) -> str:
         The study's.
     project : Project
         In a quick one, which establishes little, neither claims nor typed numbers are held against its tables.
-    results : Path
-        The folder of the tables that it wrote.
+    tables : iterable of Path
+        What it wrote.
     """
     outputs = [(cell.execution_count, output) for cell in notebook.cells for output in cell.get("outputs", ())]
     if not project.quick:
@@ -37,7 +37,7 @@ def fault(notebook: Any, name: str, project: Project, results: Path) -> str:
                 return f": this does not hold: {' '.join(fallen)}"
             if output.get("name") == "stderr":
                 return f": its page would show a warning: {output.text.splitlines()[0]}"
-        for number, file, cell in typed(notebook, results):
+        for number, file, cell in typed(notebook, tables):
             return f", cell {cell.id}: {number} is typed, and {file} has it (expected it glued, or left to the table)"
     own = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
     for cell, output in outputs:
@@ -47,12 +47,12 @@ def fault(notebook: Any, name: str, project: Project, results: Path) -> str:
     return ""
 
 
-def typed(notebook: Any, results: Path) -> Iterator[tuple[str, str, Any]]:
+def typed(notebook: Any, tables: Iterable[Path]) -> Iterator[tuple[str, str, Any]]:
     """Numbers of three or more significant digits that a sentence types though a table has them: number, table, cell.
 
     A decimal is had where a value, or its hundredfold, rounds to it. Powers of two are sizes that somebody set.
     """
-    tables = {file.name: pd.read_csv(file).select_dtypes("number") for file in sorted(results.glob("*.csv"))}
+    read = {file.name: pd.read_csv(file).select_dtypes("number") for file in tables if file.exists()}
     for cell in notebook.cells:
         for said in NUMBER.findall(UNSAID.sub(" ", cell.source)) if cell.cell_type == "markdown" else ():
             number = said.rstrip(".,").replace(",", "")
@@ -61,7 +61,7 @@ def typed(notebook: Any, results: Path) -> Iterator[tuple[str, str, Any]]:
             if len(digits) < 3 or (not decimals and int(whole).bit_count() == 1):
                 continue
             scales = (1, 100) if decimals else (1,)
-            for file, table in tables.items():
+            for file, table in read.items():
                 if any(
                     ((table.abs() * scale).round(len(decimals)) == float(number)).any(axis=None) for scale in scales
                 ):

@@ -231,8 +231,8 @@ def test_a_failing_notebook_is_named_with_its_error_and_its_copy_is_kept(tmp_pat
         ("import warnings\nwarnings.warn('few rows')", "its page would show a warning: .*few rows"),
         ("from myst_nb import glue\nglue('late', 1, display=False)", "cell 3: late is glued, and no prose uses it"),
         (
-            "import pathlib\npathlib.Path('results').mkdir()\npathlib.Path('results/rows.csv').write_text('a\\n1.374')",
-            "cell said: 1.37 is typed, and rows.csv has it",
+            "from pathlib import Path\nPath('results').mkdir()\nPath('results/numbers.csv').write_text('a\\n1.374')",
+            "cell said: 1.37 is typed, and numbers.csv has it",
         ),
     ],
 )
@@ -256,7 +256,9 @@ def test_a_page_that_would_say_what_it_must_not_stops_the_build(tmp_path, monkey
 def test_a_number_that_a_table_has_is_not_typed(tmp_path, sentence, found):
     (tmp_path / "numbers.csv").write_text("name,ratio,share,requests\na,1.3741,0.13702,1234\nb,0.1374,0.4,128\n")
     page = new_notebook(cells=[new_markdown_cell(sentence)])
-    assert [(number, file) for number, file, _ in prose.typed(page, tmp_path)] == [(n, "numbers.csv") for n in found]
+    assert [(number, file) for number, file, _ in prose.typed(page, [tmp_path / "numbers.csv"])] == [
+        (n, "numbers.csv") for n in found
+    ]
 
 
 def test_a_kernel_that_does_not_come_up_is_started_once_more(tmp_path, monkeypatch):
