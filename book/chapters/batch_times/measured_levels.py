@@ -16,15 +16,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from book.chapters.traffic_bins import deadline
+from book.kit import arms
 from simlib import levels
 from simlib.checks import InputError, check_each, check_frame, check_integer, check_number
 from simlib.latency import presets
 from simlib.latency.models import LatencyModel
 from simlib.planning import phase_bins
 from simlib.planning.joint_bins import JointBins
-from simlib.policies.batch_size import Rules
-from simlib.policies.dynamic import DynamicNoBins, MultiBinDynamic
-from simlib.policies.shortest_first import ShortestPredictedFirst
 from simlib.policies.static import StaticFIFO
 from simlib.requests.table import RequestTable
 from simlib.simulation import simulate
@@ -211,12 +209,12 @@ def tuned(
         ]
         planned = [(arm, "sizes of their own", plan) for arm, plan in (plans or {}).get(label, {}).items()]
         best: dict[str, tuple[float, str, Any]] = {}
-        for arm, setting, policy in [*_settings(k_bins, d_sla, float(tables[0].output_tokens.mean())), *planned]:
+        for arm, setting, policy in [*_settings(k_bins, d_sla, tables[0].output_tokens), *planned]:
             runs = (simulate(table, policy, model, gpus, sla=d_sla) for table in tables)
             share = float(np.mean([run.summary()["sla_violation_share"] for run in runs]))
             if arm not in best or share < best[arm][0]:
                 best[arm] = (share, setting, policy)
-        first = {group: min(set(arms) & set(best), key=lambda arm: (best[arm][0], arm)) for group, arms in ARMS.items()}
+        first = {group: min(set(own) & set(best), key=lambda arm: (best[arm][0], arm)) for group, own in ARMS.items()}
         policies[label] = {group: best[arm][2] for group, arm in first.items()}
         rows += [
             {"level": level, "load": load, "latency": label, "preset": preset, "split": split, "arm": arm}
@@ -227,18 +225,16 @@ def tuned(
     return pd.DataFrame(rows), policies
 
 
-def _settings(k_bins: int, d_sla: float, output_tokens: float) -> Iterator[tuple[str, str, Any]]:
-    """Arm, setting in words, policy: what is tried. Shortest first ages by a quarter of the deadline a mean output."""
-    lines = sorted({min(FEWEST_BINS, k_bins), k_bins})
+def _settings(k_bins: int, d_sla: float, output_tokens: np.ndarray) -> Iterator[tuple[str, str, Any]]:
+    """Arm, setting in words, policy: what is tried, the smallest batches first."""
+    ageing_s, lines = arms.ageing_s(output_tokens, d_sla), sorted({min(FEWEST_BINS, k_bins), k_bins})
     for size in SIZES:
-        rules, most = Rules(b_max=size), f"at most {size}"
-        yield "static_fifo", most, StaticFIFO(size)
-        yield "dynamic_no_bins", most, DynamicNoBins(d_sla, rules)
+        tried = [arms.static([size], "at most {}"), arms.dynamic(d_sla, [size], "at most {}")]
         for k in lines:
-            yield "multi_bin_dynamic", f"{k} bins, {most}", MultiBinDynamic(k, d_sla, variant=rules)
-            for weight_s, ageing in ((d_sla / 4 / output_tokens, "ageing"), (None, "no ageing")):
-                shortest = ShortestPredictedFirst(weight_s, k, size)
-                yield shortest.name, f"{k} lines, {ageing}, {most}", shortest
+            tried.append(arms.bins(d_sla, [k], [size], "{} bins, at most {}"))
+            tried.append(arms.shortest(ageing_s, [k], [size], "{} lines, ageing, at most {}"))
+            tried.append(arms.shortest(None, [k], [size], "{} lines, no ageing, at most {}"))
+        yield from ((policy.name, setting, policy) for found in tried for setting, policy in found.items())
 
 
 def _requests(level: int, requests: int, seed: int, rate_rps: float) -> RequestTable:

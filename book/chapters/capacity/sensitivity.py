@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from book.kit import arms
 from simlib.checks import InputError, check_frame, check_integer
 from simlib.latency.models import Affine
 from simlib.planning.joint_bins import capacity
@@ -142,7 +143,7 @@ def runs_of(
 
 def without_bins(point: Mapping[str, Any]) -> list[dict[str, Any]]:
     """What may be done without bins: static batches with a cap, dynamic batching, shortest predicted first."""
-    ageing_s = point["d_sla"] / 4 / MEAN_OUTPUT_TOKENS  # a quarter of the deadline outweighs a mean output
+    ageing_s = arms.ageing_s(MEAN_OUTPUT_TOKENS, point["d_sla"])
     shortest = {"kind": "shortest_predicted_first", "seconds_per_token": ageing_s, "k_bins": LINES}
     return [*with_bins(point | {"k_bins": 1}), shortest | {"batch_size": 2 * STATIC}]
 

@@ -5,17 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
-import numpy as np
-
+from book.kit import arms
 from simlib import levels
 from simlib.checks import check_each, check_integer
 from simlib.planning import capacity
-from simlib.policies.batch_size import Rules
-from simlib.policies.dynamic import DynamicNoBins, MultiBinDynamic
+from simlib.policies.dynamic import MultiBinDynamic
 from simlib.policies.shortest_first import ShortestPredictedFirst
 from simlib.policies.static import StaticFIFO
 from simlib.requests.table import RequestTable
-from simlib.stats.replications import replicate
 
 CAPS = (4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)
 LINES = (2, 4)  # by predicted length, from one of which a batch of the shortest is taken
@@ -33,8 +30,7 @@ def candidates(known: RequestTable, d_sla: float, caps: Iterable[int], k_bins: I
     Parameters
     ----------
     known : RequestTable
-        Requests whose mean output sets how much waiting outweighs a predicted token: a quarter of the deadline the
-        mean output.
+        Requests whose mean output sets how much waiting outweighs a predicted token (`arms.ageing_s`).
     d_sla : float
         What controllers aim at, seconds.
     caps : iterable of int
@@ -43,27 +39,24 @@ def candidates(known: RequestTable, d_sla: float, caps: Iterable[int], k_bins: I
         Bins of equal mass, at least 2 each.
     """
     caps = check_each("caps", caps, lambda cap: check_integer("caps", cap, 1))
-    ageing_s = d_sla / 4 / float(known.output_tokens.mean())
-    arms: dict[Arm, list[Any]] = {
-        ("static_fifo", 1): [StaticFIFO(cap) for cap in caps],
-        ("dynamic_no_bins", 1): [DynamicNoBins(d_sla, Rules(b_max=cap)) for cap in caps],
-        ("shortest_predicted_first", 1): [
-            ShortestPredictedFirst(ageing_s, lines, cap) for lines in LINES for cap in caps
-        ],
+    found = {
+        ("static_fifo", 1): arms.static(caps),
+        ("dynamic_no_bins", 1): arms.dynamic(d_sla, caps),
+        ("shortest_predicted_first", 1): arms.shortest(arms.ageing_s(known.output_tokens, d_sla), LINES, caps),
     }
     for k in check_each("k_bins", k_bins, lambda k: check_integer("k_bins", k, 2)):
-        arms["multi_bin_dynamic", k] = [MultiBinDynamic(k, d_sla, variant=Rules(b_max=cap)) for cap in caps]
-    return arms
+        found["multi_bin_dynamic", k] = arms.bins(d_sla, [k], caps)
+    return {arm: list(policies.values()) for arm, policies in found.items()}
 
 
 def best_of(
-    arms: Mapping[Arm, list[Any]],
+    tried: Mapping[Arm, list[Any]],
     search_of: Callable[..., capacity.Search],
     seed: int,
     replications: int = TUNING,
     workers: int = 1,
 ) -> dict[Arm, tuple[Any, float]]:
-    """Each arm's candidate of the largest mean capacity (of its logarithm), and that mean.
+    """Each arm's candidate of the largest mean capacity (geometric), and that mean, as `arms.picked` has it.
 
     Parameters
     ----------
@@ -72,14 +65,12 @@ def best_of(
     seed, replications, workers : int
         As for `replications.replicate`, but that `TUNING_SEED` is added to the seed and at most `TUNING` run.
     """
-    named = {f"{arm} {place}": (arm, policy) for arm, found in arms.items() for place, policy in enumerate(found)}
-    search = search_of({name: policy for name, (_, policy) in named.items()})
     ways = {"seed": seed + TUNING_SEED, "workers": workers, "progress": False}
-    means = np.log(replicate(search, min(TUNING, replications), **ways)).mean()
     best: dict[Arm, tuple[Any, float]] = {}
-    for name, (arm, policy) in named.items():
-        if arm not in best or means[name] > best[arm][1]:
-            best[arm] = (policy, float(means[name]))
+    for arm, policies in tried.items():
+        search = search_of({str(place): policy for place, policy in enumerate(policies)})
+        place, mean_rps = arms.picked(search, min(TUNING, replications), **ways)
+        best[arm] = (policies[int(place)], mean_rps)
     return best
 
 
@@ -133,7 +124,7 @@ def contest(
     seed, replications, workers : int
         As for `best_of`.
     """
-    arms = candidates(levels.draw_of(level)(KNOWN, seed + TUNING_SEED), d_sla, CAPS, (k_bins,))
-    best = best_of(arms, search_of, seed, replications, workers)
-    policies = {UNCAPPED: arms["dynamic_no_bins", 1][-1]} | {arm[0]: policy for arm, (policy, _) in best.items()}
+    tried = candidates(levels.draw_of(level)(KNOWN, seed + TUNING_SEED), d_sla, CAPS, (k_bins,))
+    best = best_of(tried, search_of, seed, replications, workers)
+    policies = {UNCAPPED: tried["dynamic_no_bins", 1][-1]} | {arm[0]: policy for arm, (policy, _) in best.items()}
     return Contest(policies, first_of(best, NO_BINS)[0])

@@ -91,7 +91,7 @@ def runs_of(
         full_rps = study.carried_rps(known[0], model, count)
         in_bins = {d_sla: bins_of(known[0], model, d_sla, {2, k_bins}) for d_sla in deadlines_s}
         first = {d_sla: sizes.static() | sizes.dynamic(d_sla) for d_sla in deadlines_s}
-        shortest = {d: sizes.shortest(sizes.ageing_s(known[0], d), (2, k_bins)) for d in deadlines_s}
+        shortest = {d: sizes.shortest(known[0], d, (2, k_bins)) for d in deadlines_s}
         for load, d_sla in itertools.product(loads, deadlines_s):
             rate_rps = load * full_rps
             given = [[sizes.at_rate(table, rate_rps) for table in tables] for tables in (known, served)]

@@ -8,11 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from book.kit import arms
 from simlib import levels
-from simlib.policies.batch_size import Rules
-from simlib.policies.dynamic import DynamicNoBins, MultiBinDynamic
-from simlib.policies.shortest_first import ShortestPredictedFirst
-from simlib.policies.static import StaticFIFO
 from simlib.requests.table import RequestTable
 from simlib.runs.run import Run
 from simlib.simulation import simulate
@@ -26,35 +23,27 @@ Variants = Mapping[str, tuple[Any, Any]]  # a policy's sizes: (policy, execution
 
 def static() -> Variants:
     """Batches of up to so many, in order of arrival."""
-    return {f"static, {cap}": (StaticFIFO(cap), BATCHES) for cap in CAPS}
+    return in_batches(arms.static(CAPS))
 
 
 def dynamic(d_sla: float) -> Variants:
     """Dynamic batching, steered to the deadline, with a cap."""
-    return {f"dynamic, {cap}": (DynamicNoBins(d_sla, Rules(b_max=cap)), BATCHES) for cap in CAPS}
+    return in_batches(arms.dynamic(d_sla, CAPS))
 
 
 def bins(d_sla: float, k_values: Iterable[int]) -> Variants:
     """Bins of equal mass in turn, steered to the deadline: how many of them, and the cap."""
-    return {
-        f"{k} bins, {cap}": (MultiBinDynamic(k, d_sla, variant=Rules(b_max=cap)), BATCHES)
-        for k in sorted(set(k_values))
-        for cap in CAPS
-    }
+    return in_batches(arms.bins(d_sla, sorted(set(k_values)), CAPS))
 
 
-def shortest(ageing_s: float, lines: Iterable[int]) -> Variants:
-    """Shortest predicted first: a batch is of one line of like predictions, and there are so many lines."""
-    return {
-        f"shortest of {k}, {cap}": (ShortestPredictedFirst(ageing_s, k, cap), BATCHES)
-        for k in sorted(set(lines))
-        for cap in CAPS
-    }
+def shortest(known: RequestTable, d_sla: float, lines: Iterable[int]) -> Variants:
+    """Shortest predicted first, in so many lines, which ages by the mean output of known requests."""
+    return in_batches(arms.shortest(arms.ageing_s(known.output_tokens, d_sla), sorted(set(lines)), CAPS))
 
 
-def ageing_s(known: RequestTable, d_sla: float) -> float:
-    """A quarter of the deadline of waiting outweighs an output of mean length."""
-    return d_sla / 4 / float(known.output_tokens.mean())
+def in_batches(policies: Mapping[str, Any]) -> Variants:
+    """Policies as variants that run to completion."""
+    return {name: (policy, BATCHES) for name, policy in policies.items()}
 
 
 def scores(

@@ -18,6 +18,7 @@ import numpy as np
 from book.chapters.continuous import executions
 from book.chapters.policies import sizes
 from book.chapters.traffic_bins import deadline
+from book.kit import arms
 from simlib import levels
 from simlib.checks import check_choice, check_each, check_frame, check_integer, check_number
 from simlib.continuous.settings import Continuous
@@ -195,23 +196,19 @@ def _of_batches(
         "static_fifo": sizes.static(),
         "dynamic_no_bins": sizes.dynamic(d_sla),
         "multi_bin_dynamic": sizes.bins(d_sla, (2, k_bins)),
-        "optimal_bins": _in_batches(optimal),
-        "joint_optimum": _in_batches({" ".join(map(str, plan.batch_sizes)): joint}),
-        "shortest_predicted_first": sizes.shortest(sizes.ageing_s(known, d_sla), (2, k_bins)),
-        "early_rejection": _in_batches(early),
-        "fair_share": _in_batches(fair),
+        "optimal_bins": sizes.in_batches(optimal),
+        "joint_optimum": sizes.in_batches({" ".join(map(str, plan.batch_sizes)): joint}),
+        "shortest_predicted_first": sizes.shortest(known, d_sla, (2, k_bins)),
+        "early_rejection": sizes.in_batches(early),
+        "fair_share": sizes.in_batches(fair),
     }
-
-
-def _in_batches(policies: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    return {name: (policy, BATCHES) for name, policy in policies.items()}
 
 
 def _of_steps(
     known: RequestTable, engine: Continuous, d_sla: float, service_s: float, k_bins: int
 ) -> dict[str, sizes.Variants]:
     """Clients leave once what is left of the deadline is less than the mean time in service at capacity."""
-    first = ShortestPredictedFirst(sizes.ageing_s(known, d_sla))
+    first = ShortestPredictedFirst(arms.ageing_s(known.output_tokens, d_sla))
     found = {
         BASELINE: ("fcfs", engine),
         "multi_bin_dynamic": (MultiBinDynamic(k_bins, d_sla), engine),

@@ -9,21 +9,20 @@ requests are scored by arrival, behind a warm-up and with arrivals going on (`ca
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from book.chapters.continuous.executions import PRESET
-from simlib.checks import InputError, check_each, check_frame, check_integer, check_number
+from book.kit import arms
+from simlib.checks import check_each, check_frame, check_integer, check_number
 from simlib.latency import presets
 from simlib.planning import capacity
 from simlib.planning.phase_bins import joint_optimum
 from simlib.policies.batch_size import Rules
-from simlib.policies.dynamic import DynamicNoBins, MultiBinDynamic
-from simlib.policies.shortest_first import ShortestPredictedFirst
-from simlib.policies.static import StaticFIFO
+from simlib.policies.dynamic import MultiBinDynamic
 from simlib.requests import predictors, workload
 from simlib.requests.table import RequestTable
 from simlib.stats import intervals
@@ -101,15 +100,14 @@ def given(ranks: Iterable[float] = RANKS, seed: int = 42) -> dict[str, Any]:
     }
 
 
-def blind(d_sla: float, model: Any) -> dict[str, Any]:
+def blind(d_sla: float, model: Any) -> arms.Policies:
     """Static batches and dynamic batching, which predict nothing: what may be picked, by what a table calls it."""
-    found: dict[str, Any] = {f"static, {size}": StaticFIFO(size) for size in _sizes(model)}
-    return found | {f"dynamic, {size}": DynamicNoBins(d_sla, Rules(b_max=size)) for size in _sizes(model)}
+    return arms.static(_sizes(model)) | arms.dynamic(d_sla, _sizes(model))
 
 
 def predicting(
     served: Served, d_sla: float, late_share: float, model: Any, k_bins: Iterable[int] = K_BINS, seed: int = 42
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, arms.Policies]:
     """What may be picked with predictions, by arm and by what a table calls it.
 
     Shortest predicted first, with as many lines as there are bins; and for each K bins of equal mass, and those that
@@ -117,24 +115,15 @@ def predicting(
     waiting. Bins are served oldest head first.
     """
     known, most = served(KNOWN, seed + KNOWN_SEED), int(model.measured.batch_size[1])
-    ageing_s = d_sla / 4 / float(known.output_tokens.mean())  # a quarter of the deadline outweighs a mean answer
-    arms: dict[str, dict[str, Any]] = {
-        SHORTEST: {
-            f"{lines} lines, {size}": ShortestPredictedFirst(ageing_s, lines, size)
-            for lines in k_bins
-            for size in _sizes(model)
-        }
-    }
+    ageing_s, sizes = arms.ageing_s(known.output_tokens, d_sla), _sizes(model)
+    found = {SHORTEST: arms.shortest(ageing_s, k_bins, sizes, "{} lines, {}")}
     for k in k_bins:
-        arms[f"K = {k}"] = {
-            f"equal mass, {size}": MultiBinDynamic(k, d_sla, "oldest_head", variant=Rules(b_max=size))
-            for size in _sizes(model)
-        }
         own = joint_optimum(known, k, model, d_sla, quantile=1 - late_share, max_batch=most)
         caps, rules = own.batch_sizes.tolist(), Rules(b_max=most)
         joint = MultiBinDynamic(len(caps), d_sla, "oldest_head", own.edges.tolist(), rules, caps)
-        arms[f"K = {k}"]["own sizes, " + "/".join(map(str, caps))] = joint
-    return arms
+        same = arms.bins(d_sla, [k], sizes, "equal mass, {1}", "oldest_head")
+        found[f"K = {k}"] = same | {"own sizes, " + "/".join(map(str, caps)): joint}
+    return found
 
 
 def _sizes(model: Any) -> list[int]:
@@ -186,66 +175,31 @@ def roots_of(
     qualities = {name: served.quality(20 * KNOWN, seed) for name, served in predictors_of.items()}
     frames = []
     for d_sla in deadlines_s:
-        arms = {name: predicting(served, d_sla, late_share, model, k_bins, seed)
-                for name, served in predictors_of.items()}  # fmt: skip
+        tried = {name: predicting(served, d_sla, late_share, model, k_bins, seed)
+                 for name, served in predictors_of.items()}  # fmt: skip
         for count in gpus:
             asked = (model, count, d_sla, late_share, requests)
             without = _judged(
                 {NONE: blind(d_sla, model)}, (Served(predictors.Oracle()), *asked), replications, seed, runs
             )
             for name, served in predictors_of.items():
-                found = _judged(arms[name], (served, *asked), replications, seed, runs)
+                found = _judged(tried[name], (served, *asked), replications, seed, runs)
                 place = dict(zip(CELL, (count, d_sla, name), strict=True)) | qualities[name]
                 frames.append(pd.DataFrame([place | row for row in (*without, *found)]))
     return pd.concat(frames, ignore_index=True)
 
 
 def _judged(
-    arms: Mapping[str, Mapping[str, Any]], asked: tuple, replications: int, seed: int, runs: Mapping[str, Any]
+    tried: Mapping[str, arms.Policies], asked: tuple, replications: int, seed: int, runs: Mapping[str, Any]
 ) -> list[dict[str, Any]]:
     """Of each arm what carries most in the mean on other requests, and its root in each replication."""
     rows = []
-    for arm, policies in arms.items():
-        policy, picked_rps = picked(policies, asked, seed, **runs)
+    for arm, policies in tried.items():
+        policy, picked_rps = arms.picked(capacity.Search(policies, *asked), PICKED, seed=seed + PICKED_SEED, **runs)
         roots = replicate(capacity.Search({arm: policies[policy]}, *asked), replications, seed=seed, **runs)[arm]
         row = {"arm": arm, "policy": policy, "picked_rps": picked_rps}
         rows += [row | {"replication": number, "capacity_rps": root} for number, root in enumerate(roots)]
     return rows
-
-
-def picked(policies: Mapping[str, Any], asked: tuple, seed: int, **runs: Any) -> tuple[str, float]:
-    """Which policy carries most in the mean on `PICKED` draws that are not judged, and how much (geometric mean).
-
-    Parameters
-    ----------
-    policies : mapping of str to policy
-    asked : tuple
-        What `capacity.Search` asks for after its policies.
-    seed : int
-        Of what is judged.
-    **runs
-        As for `replications.replicate`.
-    """
-    tried = replicate(_tried(policies, *asked), PICKED, seed=seed + PICKED_SEED, **runs)
-    with np.errstate(divide="ignore"):
-        means = np.exp(np.log(tried).mean())
-    return str(means.idxmax()), float(means.max())
-
-
-def _tried(policies: Mapping[str, Any], *asked: Any) -> Callable[[int], dict[str, float]]:
-    """Roots in one replication; nothing is carried where a batch size misses the deadline at any rate."""
-    search = capacity.Search(policies, *asked)
-
-    def one(seed: int) -> dict[str, float]:
-        table, found = search.table(seed), {}
-        for name in policies:
-            try:
-                found[name] = search.root(name, table)
-            except InputError:
-                found[name] = 0.0
-        return found
-
-    return one
 
 
 def ratios_of(roots: pd.DataFrame) -> pd.DataFrame:

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from book.chapters.predictor.study import picked
 from book.chapters.traffic_bins import held_out
+from book.kit import arms
 from simlib.checks import InputError, check_choice, check_each, check_integer, check_number
 from simlib.planning import capacity, joint_bins
 from simlib.planning.phase_bins import CUTS
@@ -25,8 +25,6 @@ from simlib.policies.batch_size import Rules
 from simlib.policies.dynamic import MultiBinDynamic
 from simlib.policies.full_batches import MultiBinFixed
 from simlib.policies.optimal_bins import BATCHES_A_BIN, partition, starts_of
-from simlib.policies.shortest_first import ShortestPredictedFirst
-from simlib.policies.static import StaticFIFO
 from simlib.requests.streams import stream
 from simlib.requests.table import RequestTable
 from simlib.simulation import simulate
@@ -41,6 +39,7 @@ if TYPE_CHECKING:
 CHOICES = ("one_bin", "equal_mass", "joint")
 SIZES = np.array([1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128])
 FINENESS = 400  # lengths are told apart by this share of their 99th percentile
+PICKED, PICKED_SEED = 3, 10_000  # replications to pick on, and what is added to the seed: none of them is judged
 UNSTEERED_S = 1e6  # a deadline that no controller shrinks a batch for
 
 
@@ -380,16 +379,17 @@ def carried(
     half = held_out.halves(lengths, predicted, seed, resamples=0)[0]
     ways = [{"waiting_budget_s": budget * deadline_s, "late_share": late_share} for budget in budgets]
     plans = {choice: _possible(half, choice, k_bins, latency, deadline_s, ways) for choice in ("equal_mass", "joint")}
-    arms = {("no_bins", "greedy"): without_bins(half.fitted, deadline_s)}
+    tried = {("no_bins", "greedy"): without_bins(half.fitted, deadline_s)}
     for kind in ("greedy", "fixed"):
         for choice, several in plans.items():
-            arms[choice, kind] = {_told(plan): policy(plan, kind) for plan in several}
+            tried[choice, kind] = {_told(plan): policy(plan, kind) for plan in several}
     known, drawn, found = draw(half.fitted, half.fitted_predicted), draw(half.unseen, half.unseen_predicted), []
     for servers in check_each("gpus", gpus, lambda g: check_integer("gpus", g, 1, 64)):
         asked = (latency, servers, deadline_s, late_share, requests)
         roots: dict[tuple[str, str], np.ndarray] = {}
-        for (choice, kind), policies in arms.items():
-            told, _ = picked(policies, (known, *asked), seed, workers=workers, progress=False)
+        for (choice, kind), policies in tried.items():
+            search = capacity.Search(policies, known, *asked)
+            told, _ = arms.picked(search, PICKED, seed=seed + PICKED_SEED, workers=workers, progress=False)
             row = {"predictor": predictor, "deadline_s": deadline_s, "gpus": servers, "choice": choice, "kind": kind}
             row |= {"policy": told}
             try:
@@ -427,15 +427,11 @@ def _possible(
     return found
 
 
-def without_bins(known: np.ndarray, deadline_s: float) -> dict[str, Any]:
+def without_bins(known: np.ndarray, deadline_s: float) -> arms.Policies:
     """What may be picked without bins: one bin of any size, and shortest predicted first in two or four lines."""
-    ageing_s = deadline_s / 4 / float(known.mean())  # a quarter of the deadline outweighs a mean length
-    found: dict[str, Any] = {f"one bin, {size}": StaticFIFO(int(size)) for size in SIZES}
-    return found | {
-        f"shortest first, {size} in {lines} lines": ShortestPredictedFirst(ageing_s, lines, int(size))
-        for lines in (2, 4)
-        for size in SIZES[3:]
-    }
+    ageing_s, sizes = arms.ageing_s(known, deadline_s), SIZES.tolist()
+    several = arms.shortest(ageing_s, (2, 4), sizes[3:], "shortest first, {1} in {0} lines")
+    return arms.static(sizes, "one bin, {}") | several
 
 
 def _told(plan: Plan) -> str:

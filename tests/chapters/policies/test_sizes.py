@@ -28,8 +28,9 @@ def test_where_nobody_is_late_the_least_latency_decides():
 
 
 def test_variants_say_what_they_are_and_bad_rates_do_not_change_order():
-    assert len(sizes.bins(1.0, (4, 2, 2))) == len(sizes.shortest(0.1, (2, 4))) == 2 * len(sizes.CAPS)
+    table = simlib.RequestTable([0.0, 1.0, 2.0], [1] * 3, [1] * 3)
+    assert len(sizes.bins(1.0, (4, 2, 2))) == len(sizes.shortest(table, 1.0, (2, 4))) == 2 * len(sizes.CAPS)
     policy, how = sizes.bins(1.0, (2,))["2 bins, 12"]
     assert (policy.k_bins, policy.variant.b_max, how) == (2, 12, "run_to_completion")
-    table = sizes.at_rate(simlib.RequestTable([0.0, 1.0, 2.0], [1] * 3, [1] * 3), 4.0)
+    table = sizes.at_rate(table, 4.0)
     np.testing.assert_allclose(table.arrival_s, [0.0, 0.25, 0.5])
