@@ -117,7 +117,7 @@ const explorerViews = (() => {
 
   /* Late requests by deadline or by bins: a line a scheduler, 95 % intervals as bands, the position marked. */
   function lines(view, width, { curve, label, here }) {
-    const left = 46, right = width - 128, top = 12, bottom = 220, xs = curve[0].x;
+    const left = 46, right = width - 136, top = 12, bottom = 220, xs = curve[0].x;
     const x = scale("log", xs[0], xs[xs.length - 1], left, right), y = scale("root", 0, 1, bottom, top);
     const drawn = curve.map((line) => {
       const points = line.x.map((value, place) => [x(value), y(line.share[place])]);

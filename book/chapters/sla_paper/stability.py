@@ -168,8 +168,8 @@ def half_load(loads: np.ndarray, shares: np.ndarray) -> float:
 
     Examples
     --------
-    >>> half_load(np.array([0.0, 0.2, 0.4]), np.array([0.0, 0.25, 0.75]))
-    0.3
+    >>> half_load(np.array([0.0, 0.25, 0.5]), np.array([0.0, 0.25, 0.75]))
+    0.375
     """
     reached = np.flatnonzero(shares >= 0.5)
     if not len(reached):
