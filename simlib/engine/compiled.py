@@ -15,13 +15,14 @@ import hashlib
 import inspect
 import os
 import pickle
+import signal
 import sys
 import threading
 import uuid
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import CellType, FunctionType, ModuleType
+from types import CellType, FrameType, FunctionType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -125,9 +126,40 @@ _in_plain_python: list[int] = []
 def until_done(loop: Callable[..., int], *arguments: Any) -> int:
     """Run a loop to its end, which it comes back before: only between two calls does Python hear Ctrl-C."""
     outcome = MORE
-    while outcome == MORE:
-        outcome = loop(*arguments)
+    with _ctrl_c() as hear:
+        while outcome == MORE:
+            outcome = loop(*arguments)
+            hear()
     return outcome
+
+
+@contextlib.contextmanager
+def _ctrl_c() -> Iterator[Callable[[], None]]:
+    """Keep Ctrl-C for `hear` where it comes in what numba runs to start a kernel, which swallows what is raised."""
+    kept: list[tuple[int, FrameType | None]] = []
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(before):
+        yield lambda: None
+        return
+
+    def hear() -> None:
+        while kept:
+            before(*kept.pop())
+
+    def keep(number: int, frame: FrameType | None) -> None:
+        called, caller = None, frame
+        while caller is not None and caller.f_code is not until_done.__code__:
+            called, caller = caller, caller.f_back
+        if called is None or called.f_globals["__name__"].startswith("simlib."):  # a plain loop, a user's function
+            return before(number, frame)
+        kept.append((number, frame))
+
+    signal.signal(signal.SIGINT, keep)
+    try:
+        yield hear
+    finally:
+        signal.signal(signal.SIGINT, before)
+        hear()
 
 
 @functools.lru_cache(maxsize=256)
