@@ -375,18 +375,21 @@ for table, gpus in ((many.head(100), 2), (many, 4096)):
 
 @pytest.mark.parametrize("backend", ["compiled", "stepped"])
 def test_ctrl_c_is_heard_while_a_kernel_starts_where_numba_swallows_what_is_raised(backend, monkeypatch):
-    from numba.experimental import function_type
+    from numba.core import serialize
 
-    pressed, address = [], function_type._get_wrapper_address
-
-    def pressing(*arguments):
-        if not pressed:
-            pressed.append(True)
-            signal.raise_signal(signal.SIGINT)
-        return address(*arguments)
-
-    monkeypatch.setattr(function_type, "_get_wrapper_address", pressing)
     table, law = simlib.workload.original(50, seed=1), "0.01,1e-5,1e-4,1e-8"
+    arguments = (table, "static_fifo", law, 2, "continuous")
+    simlib.simulate(*arguments, backend=backend)
+    pressed = []
+
+    class Pressing(dict):
+        def __getitem__(self, key):
+            if not pressed:
+                pressed.append(key)
+                signal.raise_signal(signal.SIGINT)
+            return super().__getitem__(key)
+
+    monkeypatch.setattr(serialize, "_unpickled_memo", Pressing(serialize._unpickled_memo))
     with pytest.raises(KeyboardInterrupt):
-        simlib.simulate(table, "static_fifo", law, 2, "continuous", backend=backend)
+        simlib.simulate(*arguments, backend=backend)
     assert pressed
