@@ -24,7 +24,7 @@ from simlib.latency import kernel_profile
 from simlib.latency.steps import StepLaw
 from simlib.lazy import pd
 from simlib.requests.table import RequestTable
-from simlib.requests.trace_formats import json_objects
+from simlib.requests.formats.document import json_objects
 
 MODELS = ("profile", "affine", "affine-from-log")
 COLUMNS = ("step_model", "metric", "statistic", "engine_s", "simulated_s", "error_percent")

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from simlib.checks import InputError, check_integer, check_number, check_type
+from simlib.checks import InputError, check_integer, check_number, check_type, number_in
 from simlib.lazy import pd
 
 TOKEN_COLUMNS = ("prompt_tokens", "output_tokens", "predicted_output_tokens", "cached_prompt_tokens")
@@ -236,7 +236,9 @@ def _numbers(column: str, values: np.ndarray) -> np.ndarray:
 
 
 def number_of(value: Any) -> float:
-    """A cell as a float; NaN where it is no number."""
+    """A cell as a float; NaN where it is no number (`checks.number_in`)."""
+    if isinstance(value, str):
+        return number_in(value)
     if isinstance(value, (bool, np.bool_, complex, np.complexfloating)):  # numpy's complex numbers would lose a part
         return np.nan
     try:

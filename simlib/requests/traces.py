@@ -1,15 +1,14 @@
 """Real traces as request tables: read a log, choose its rows, scale its rate, make it longer if that is asked for.
 
 First in the flow, beside `workload`: what comes out is the table that every policy reads, with an account of what was
-read, dropped, scaled and repeated. `trace_formats` knows the files, `datasets` where they lie, `histograms` makes a
-workload for whoever has no log.
+read, dropped, scaled and repeated. `formats` knows the files, `datasets` where they lie, `histograms` makes a workload
+for whoever has no log.
 """
 
 from __future__ import annotations
 
 import os
-from collections import OrderedDict
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -17,14 +16,16 @@ import numpy as np
 
 from simlib.checks import InputError, check_choice, check_integer, check_number, check_type
 from simlib.lazy import pd
+from simlib.requests.formats import known
+from simlib.requests.formats.blocks import cached_prefix_tokens
+from simlib.requests.formats.clocks import UNITS
+from simlib.requests.formats.layout import Asked, Log
 from simlib.requests.streams import stream
 from simlib.requests.table import LABELS, SPARSE_GAP_S, TOKEN_COLUMNS, RequestTable
-from simlib.requests.trace_formats import Log, parse
 
 MOST_ROWS = 100_000_000
 # No clock of a trace counts finer: a shorter span is one instant, and has no rate.
 SHORTEST_SPAN_S = 1e-9
-MOONCAKE_BLOCK_TOKENS = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +36,8 @@ class Trace:
     ----------
     requests : RequestTable
         What `simulate` takes.
-    source, format : str
-        Name of the file, without its folder; key of `trace_formats.FORMATS`.
+    log : Log
+        The file as it was understood.
     rows_read : int
         Rows of the file up to the last one that is used; all of them unless `rows` ended the reading.
     filtered_out, failed_dropped : int
@@ -45,20 +46,29 @@ class Trace:
         Rows read that stood before an earlier one in the file and were sorted in.
     extended_rows, block_rows : int
         Requests added by the bootstrap, and the length of its blocks; 0 without it.
-    rate_factor : float
-        What the arrival rate was multiplied by.
+    rate_factor : float, optional
+        What the arrival rate was multiplied by; None where the file has no arrivals, and they were drawn.
     """
 
     requests: RequestTable
-    source: str
-    format: str
+    log: Log
     rows_read: int
     filtered_out: int = 0
     failed_dropped: int = 0
     rows_moved: int = 0
     extended_rows: int = 0
     block_rows: int = 0
-    rate_factor: float = 1.0
+    rate_factor: float | None = 1.0
+
+    @property
+    def source(self) -> str:
+        """Name of the file, without its folder."""
+        return self.log.source
+
+    @property
+    def format(self) -> str:
+        """Key of the file's format."""
+        return self.log.format
 
     @property
     def rate_rps(self) -> float | None:
@@ -75,7 +85,10 @@ class Trace:
         said.append(f"{len(self.requests):,} requests")
         if self.rate_rps is not None:
             said[-1] += f" at {self.rate_rps:.3g} per second"
-        said += [f"the rate is {self.rate_factor:.6g} times the trace's"] if self.rate_factor != 1.0 else []
+        if self.rate_factor is None:
+            said.append("arrivals drawn, as the file has none")
+        elif self.rate_factor != 1.0:
+            said.append(f"the rate is {self.rate_factor:.6g} times the trace's")
         cached, prompts = self.requests.cached_prompt_tokens, self.requests.prompt_tokens
         if cached is not None and prompts.any():
             said.append(f"{cached.sum() / prompts.sum():.1%} of the prompt tokens cached")
@@ -97,6 +110,8 @@ def read(
     unsorted: Literal["refuse", "sort"] = "refuse",
     cache_blocks: int | None = None,
     seed: int = 0,
+    time_unit: str | None = None,
+    block_tokens: int | None = None,
 ) -> Trace:
     """Read a trace or a benchmark's log, and choose, extend and scale what is read.
 
@@ -106,22 +121,29 @@ def read(
     Parameters
     ----------
     path, format : str
-        The file, gzipped or not, and a key of `trace_formats.FORMATS`; ``"auto"`` goes by the columns.
+        The file, packed or not, and a key of `known.FORMATS`; ``"auto"`` goes by the columns.
     rows : int, optional
         How many requests, after filters and drops; default all.
     failed : {"drop", "keep"}
-        What happens to requests with no output token.
+        What happens to requests that failed: those with no output token, or that the file calls so. Kept, they have
+        no output.
     model, log_type : str, optional
         Only requests with this label.
     rate_factor, rate_rps : float, optional
-        Multiply the arrival rate, or bring its mean (gaps over the time they span) to so many requests per second.
+        Multiply the arrival rate, or bring its mean (gaps over the time they span) to so many requests per second; a
+        file of lengths alone gets Poisson arrivals of that rate, which `seed` keys.
     extend : "bootstrap", optional
         Where `rows` are more than there are, add blocks of `block_rows` consecutive rows (gaps, lengths and labels
         together), drawn with replacement; `seed` keys the draw.
     unsorted : {"refuse", "sort"}
         What happens to rows out of order: an error, or a stable sort.
     cache_blocks : int, optional
-        For the format mooncake: blocks that the prefix cache holds, see `cached_prefix_tokens`; default no limit.
+        Where the file names its prompts' blocks: how many the cache holds, see
+        `blocks.cached_prefix_tokens`; default no limit.
+    time_unit : {"s", "ms", "us", "ns"}, optional
+        What the file's clock counts in, where it does not say so itself.
+    block_tokens : int, optional
+        Tokens of a block that the file names, where its rows do not say so.
 
     Raises
     ------
@@ -139,87 +161,28 @@ def read(
     check_choice("unsorted", unsorted, ("refuse", "sort"))
     block_rows, seed = check_integer("block_rows", block_rows, 1), check_integer("seed", seed, 0, 2**32 - 1)
     rate_factor, rate_rps = _check_rates(rate_factor, rate_rps)
-    log = parse(path, format)
-    frame = _with_cache(log.source, _in_order(log, unsorted), cache_blocks)
+    asked = Asked(
+        None if time_unit is None else check_choice("time_unit", time_unit, UNITS),
+        None if block_tokens is None else check_integer("block_tokens", block_tokens, 1),
+    )
+    log = known.parse(path, format, asked)
+    failures = _failures(log.frame)
+    if failed == "drop" and failures.all():
+        raise InputError(f"{log.source}: no request was served, all {len(failures)} failed (expected at least 1)")
+    if "clock" not in log.frame and rate_rps is None:
+        raise InputError(f"{log.source}: lengths and no times of arrival (expected rate_rps, to draw them at)")
+    frame = _in_order(log, failures, failed, unsorted)
+    frame = _with_cache(log, frame, cache_blocks)
     frame, account = _choose(log.source, frame, rows, failed, {"model": model, "log_type": log_type}, extend)
-    arrival_s = log.seconds(frame["clock"].to_numpy())
+    arrival_s = _arrivals(log, frame, rate_rps, seed)
     extra = 0 if rows is None else rows - len(frame)
     if extra:
         arrival_s, picked = _bootstrap(log.source, arrival_s, extra, block_rows, seed)
         frame = frame.iloc[picked]
         account |= {"extended_rows": extra, "block_rows": block_rows}
-    factor = _factor(log.source, arrival_s, rate_factor, rate_rps)
-    return Trace(_table(log, frame, arrival_s / factor), log.source, log.format, **account, rate_factor=factor)
-
-
-def cached_prefix_tokens(
-    hash_ids: Sequence[Sequence[Hashable]],
-    prompt_tokens: Sequence[int],
-    cache_blocks: int | None = None,
-    block_tokens: int = MOONCAKE_BLOCK_TOKENS,
-) -> np.ndarray:
-    """Prompt tokens of each request that a prefix cache holds when it arrives; least recently used blocks go first.
-
-    Parameters
-    ----------
-    hash_ids : sequence of sequences
-        For each request, in order of arrival, the names of its prompt's blocks from the first on; equal names mean
-        equal content, prefix included.
-    prompt_tokens : sequence of int, shape (n_requests,)
-        Prompt lengths in tokens.
-    cache_blocks : int, optional
-        Blocks that the cache holds, >= 0; default no limit: every block seen once stays.
-    block_tokens : int
-        Tokens in a block, >= 1.
-
-    Returns
-    -------
-    ndarray of int, shape (n_requests,)
-        Length of the leading run of blocks that are cached, in tokens, at most the prompt.
-
-    Raises
-    ------
-    InputError
-        If an argument is out of range or the two sequences differ in length.
-
-    Notes
-    -----
-    A request's blocks are touched from the last to the first, as serving engines free them: what is evicted first is
-    the end of a prompt, never the prefix that its end is worth nothing without. Blocks are there from the arrival of
-    the request that brings them, its prefill taken as done.
-
-    Examples
-    --------
-    >>> cached_prefix_tokens([[1, 2], [1, 2, 3], [4], [1, 3]], [1024, 1500, 100, 700], cache_blocks=3).tolist()
-    [0, 1024, 0, 512]
-    """
-    block_tokens = check_integer("block_tokens", block_tokens, 1)
-    capacity = np.inf if cache_blocks is None else check_integer("cache_blocks", cache_blocks, 0)
-    for name, given in (("hash_ids", hash_ids), ("prompt_tokens", prompt_tokens)):
-        check_type(name, given, (Sequence, np.ndarray), "a sequence, one element a request")
-    if len(hash_ids) != len(prompt_tokens):
-        raise InputError(f"hash_ids: {len(hash_ids)} rows (expected {len(prompt_tokens)}, as in prompt_tokens)")
-    cache: OrderedDict[Hashable, None] = OrderedDict()
-    cached_tokens = np.zeros(len(hash_ids), dtype=np.int64)
-    for row, given in enumerate(hash_ids):
-        blocks = _blocks(row, given)
-        leading = next((i for i, block in enumerate(blocks) if block not in cache), len(blocks))
-        prompt = check_integer(f"prompt_tokens, row {row}", prompt_tokens[row], 0)
-        cached_tokens[row] = min(leading * block_tokens, prompt)
-        for block in reversed(blocks):
-            cache[block] = None
-            cache.move_to_end(block)
-        while len(cache) > capacity:
-            cache.popitem(last=False)
-    return cached_tokens
-
-
-def _blocks(row: int, given: Sequence[Hashable]) -> tuple[Hashable, ...]:
-    try:
-        hash(blocks := tuple(given))
-    except TypeError:
-        raise InputError(f"hash_ids, row {row}: {given!r} (expected a sequence of names or numbers)") from None
-    return blocks
+    factor = _factor(log.source, arrival_s, rate_factor, rate_rps) if "clock" in frame else rate_factor or 1.0
+    table = _table(log, frame, arrival_s / factor)
+    return Trace(table, log, **account, rate_factor=factor if "clock" in frame else None)
 
 
 def _check_rows(rows: int | None, extend: str | None) -> int | None:
@@ -240,29 +203,56 @@ def _check_rates(factor: float | None, rate_rps: float | None) -> tuple[float | 
     return factor, rate_rps
 
 
-def _in_order(log: Log, unsorted: str) -> pd.DataFrame:
+def _failures(frame: pd.DataFrame) -> np.ndarray:
+    """Which requests were not served."""
+    failed = frame["output_tokens"].to_numpy() == 0
+    return failed | frame["failed"].to_numpy(bool) if "failed" in frame else failed
+
+
+def _in_order(log: Log, failures: np.ndarray, failed: str, unsorted: str) -> pd.DataFrame:
     """The rows in order of arrival; `moved` marks those that stood after a later one in the file."""
-    clock = log.frame["clock"].to_numpy()
-    moved = clock < np.maximum.accumulate(clock)
+    frame = log.frame.assign(failed=failures, moved=False)
+    if "clock" not in frame:
+        return frame
+    clock = frame["clock"].to_numpy()
+    if np.isnan(clock).any():
+        row = int(np.argmax(np.isnan(clock)))
+        raise InputError(
+            f"{log.source}, row {row}: a turn that waits for the answer before it (expected a time of arrival in every "
+            "row: clients that wait cannot be simulated yet; `simlib inspect` says what the file holds)"
+        )
+    # The start of a request that failed may be anything: where these are dropped, it is not looked at.
+    counts = ~failures if failed == "drop" else np.ones(len(clock), dtype=bool)
+    before = np.maximum.accumulate(np.where(counts, clock, -np.inf))
+    moved = counts & (clock < before)
     if moved.any() and unsorted == "refuse":
         row = int(np.argmax(moved))
-        value = np.datetime64(int(clock[row]), "ns") if log.layout.unit == "date" else f"{clock[row]:.16g}"
-        early_s = (clock[row - 1] - clock[row]) / log.layout.ticks_per_s
+        value = np.datetime64(int(clock[row]), "ns") if log.clock.unit == "date" else f"{clock[row]:.16g}"
+        early_s = (before[row] - clock[row]) / log.clock.ticks_per_s
         raise InputError(
-            f"{log.source}, row {row}, {log.layout.arrival}: {value} (expected ascending times, this is {early_s:.6g} "
-            "s before the row above; unsorted='sort' puts them in order)"
+            f"{log.source}, row {row}, {log.arrival}: {value} (expected ascending times, this is {early_s:.6g} s "
+            "before a row above; unsorted='sort' puts them in order)"
         )
-    return log.frame.assign(moved=moved).iloc[np.argsort(clock, kind="stable")]
+    return frame.assign(moved=moved).iloc[np.argsort(np.where(counts, clock, before), kind="stable")]
 
 
-def _with_cache(source: str, frame: pd.DataFrame, cache_blocks: int | None) -> pd.DataFrame:
+def _with_cache(log: Log, frame: pd.DataFrame, cache_blocks: int | None) -> pd.DataFrame:
     """The rows with their cached tokens where the trace names its blocks; failed requests fill the cache too."""
     if "hash_ids" not in frame:
         if cache_blocks is not None:
-            raise InputError(f"cache_blocks: {cache_blocks!r} (expected none: {source} has no hash_ids)")
+            raise InputError(f"cache_blocks: {cache_blocks!r} (expected none: {log.source} has no hash_ids)")
         return frame
-    cached = cached_prefix_tokens(frame["hash_ids"].tolist(), frame["prompt_tokens"].tolist(), cache_blocks)
+    prompts = frame["prompt_tokens"].tolist()
+    cached = cached_prefix_tokens(frame["hash_ids"].tolist(), prompts, cache_blocks, log.block_tokens)
     return frame.assign(cached_prompt_tokens=cached)
+
+
+def _arrivals(log: Log, frame: pd.DataFrame, rate_rps: float | None, seed: int) -> np.ndarray:
+    """Arrivals in seconds, before scaling: the file's, or drawn at the rate that was asked for."""
+    if "clock" in frame:
+        return log.seconds(frame["clock"].to_numpy())
+    gaps_s = stream("trace arrivals", seed, "arrivals").exponential(1.0 / rate_rps, size=len(frame))
+    return np.cumsum(gaps_s) - gaps_s[0]
 
 
 def _choose(
@@ -275,7 +265,7 @@ def _choose(
 ) -> tuple[pd.DataFrame, dict[str, int]]:
     """The rows that are used, and the counts of those read and left out, under the names that `Trace` has for them."""
     matching = np.logical_and.reduce([_matching(source, frame, label, wanted) for label, wanted in labels.items()])
-    kept = matching & ((frame["output_tokens"].to_numpy() > 0) | (failed == "keep"))
+    kept = matching & (~frame["failed"].to_numpy() | (failed == "keep"))
     which = np.flatnonzero(kept)[:rows]
     read = int(which[-1]) + 1 if len(which) == rows else len(frame)
     account = {
@@ -339,7 +329,8 @@ def _factor(source: str, arrival_s: np.ndarray, factor: float | None, rate_rps: 
 
 def _table(log: Log, frame: pd.DataFrame, arrival_s: np.ndarray) -> RequestTable:
     gap_s = (arrival_s[-1] - arrival_s[0]) / max(len(arrival_s) - 1, 1)
-    if log.layout.starts_at_0 and len(arrival_s) >= 10 and gap_s >= SPARSE_GAP_S:
+    frame = frame.assign(output_tokens=frame["output_tokens"].where(~frame["failed"], 0))
+    if log.starts_at_0 and len(arrival_s) >= 10 and gap_s >= SPARSE_GAP_S:
         # The table would take such gaps for milliseconds; here the unit is known, and the rate is what is wrong.
         raise InputError(
             f"{log.source}: mean gap {gap_s:.6g} s after filters and scaling (expected below {SPARSE_GAP_S:g} s; "

@@ -1,0 +1,154 @@
+"""Blocks of a prompt: how many tokens a trace's block holds, and what a prefix cache has of each prompt."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Hashable, Sequence
+
+import numpy as np
+
+from simlib.checks import InputError, check_integer, check_type
+
+SIZES = tuple(2**power for power in range(13))  # what engines and traces are seen with
+ENGINE_BLOCK_TOKENS = 16
+
+
+def tokens_of(source: str, counts: np.ndarray, prompts: np.ndarray, convention: int | None = None) -> int:
+    """Tokens of a block, from the number of blocks that each prompt has.
+
+    Parameters
+    ----------
+    source : str
+        The file, for messages.
+    counts, prompts : ndarray of int, shape (n_requests,)
+        Blocks, and length of the prompt in tokens.
+    convention : int, optional
+        The format's size, taken where the rows leave several possible.
+
+    Raises
+    ------
+    InputError
+        If no size fits all rows (the first that does not fit the size that most of them have), or several do.
+
+    Examples
+    --------
+    >>> tokens_of("trace.jsonl", np.array([55, 49]), np.array([878, 782]))
+    16
+    """
+    ceil = [size for size in SIZES if (counts == -(-prompts // size)).all()]
+    whole = [size for size in SIZES if (counts == prompts // size).all()] if not ceil else []
+    fitting = ceil or whole
+    if convention in fitting:
+        return convention
+    if len(fitting) == 1:
+        return fitting[0]
+    if fitting:
+        raise InputError(
+            f"{source}, hash_ids: blocks of {', '.join(map(str, fitting))} tokens all fit (expected rows that leave "
+            "one; the option --block-tokens says which)"
+        )
+    most = max(SIZES, key=lambda size: ((counts == -(-prompts // size)).sum(), size == convention))
+    if convention is not None and not (counts == -(-prompts // most)).sum() > len(counts) / 2:
+        most = convention
+    row = int(np.argmax(counts != -(-prompts // most)))
+    raise InputError(
+        f"{source}, row {row}, hash_ids: {counts[row]} blocks for {prompts[row]} tokens (expected "
+        f"{-(-int(prompts[row]) // most)}, at {most} tokens a block)"
+    )
+
+
+def check_counts(source: str, counts: np.ndarray, prompts: np.ndarray, block_tokens: int) -> None:
+    """Refuse the first prompt that has not the blocks that its length asks for."""
+    bad = (counts != -(-prompts // block_tokens)) & (counts != prompts // block_tokens)
+    if bad.any():
+        row = int(np.argmax(bad))
+        raise InputError(
+            f"{source}, row {row}, hash_ids: {counts[row]} blocks for {prompts[row]} tokens (expected "
+            f"{-(-int(prompts[row]) // block_tokens)}, at {block_tokens} tokens a block)"
+        )
+
+
+def cached_prefix_tokens(
+    hash_ids: Sequence[Sequence[Hashable]],
+    prompt_tokens: Sequence[int],
+    cache_blocks: int | None = None,
+    block_tokens: int = 512,
+    engine_block_tokens: int = ENGINE_BLOCK_TOKENS,
+) -> np.ndarray:
+    """Prompt tokens of each request that a prefix cache holds when it arrives; least recently used blocks go first.
+
+    Parameters
+    ----------
+    hash_ids : sequence of sequences
+        For each request, in order of arrival, the names of its prompt's blocks from the first on; equal names mean
+        equal content, prefix included.
+    prompt_tokens : sequence of int, shape (n_requests,)
+        Prompt lengths in tokens.
+    cache_blocks : int, optional
+        Blocks that the cache holds, >= 0; default no limit: every block seen once stays.
+    block_tokens : int
+        Tokens in a block of the trace, >= 1.
+    engine_block_tokens : int
+        Tokens in a block of the engine, >= 1.
+
+    Returns
+    -------
+    ndarray of int, shape (n_requests,)
+        Length of the leading run of full blocks that are cached, in tokens, whole blocks of the engine's and less than
+        the prompt: an engine shares full blocks only, and computes a prompt's last token always.
+
+    Raises
+    ------
+    InputError
+        If an argument is out of range or the two sequences differ in length.
+
+    Notes
+    -----
+    A request's blocks are touched from the last to the first, as serving engines free them: what is evicted first is
+    the end of a prompt, never the prefix that its end is worth nothing without. Blocks are there from the arrival of
+    the request that brings them, its prefill taken as done.
+
+    Examples
+    --------
+    >>> cached_prefix_tokens([[1, 2], [1, 2, 3], [4], [1, 3]], [1024, 1500, 100, 700], cache_blocks=3).tolist()
+    [0, 1024, 0, 512]
+    """
+    block_tokens = check_integer("block_tokens", block_tokens, 1)
+    engine_block_tokens = check_integer("engine_block_tokens", engine_block_tokens, 1)
+    capacity = np.inf if cache_blocks is None else check_integer("cache_blocks", cache_blocks, 0)
+    for name, given in (("hash_ids", hash_ids), ("prompt_tokens", prompt_tokens)):
+        check_type(name, given, (Sequence, np.ndarray), "a sequence, one element a request")
+    if len(hash_ids) != len(prompt_tokens):
+        raise InputError(f"hash_ids: {len(hash_ids)} rows (expected {len(prompt_tokens)}, as in prompt_tokens)")
+    cache: OrderedDict[Hashable, None] = OrderedDict()
+    cached_tokens = np.zeros(len(hash_ids), dtype=np.int64)
+    for row, given in enumerate(hash_ids):
+        blocks = _blocks(row, given)
+        prompt = check_integer(f"prompt_tokens, row {row}", prompt_tokens[row], 0)
+        leading = next((i for i, block in enumerate(blocks) if block not in cache), len(blocks))
+        held = min(leading, prompt // block_tokens) * block_tokens
+        cached_tokens[row] = max(min(held, prompt - 1), 0) // engine_block_tokens * engine_block_tokens
+        for block in reversed(blocks):
+            cache[block] = None
+            cache.move_to_end(block)
+        while len(cache) > capacity:
+            cache.popitem(last=False)
+    return cached_tokens
+
+
+def shared_in_part(hash_ids: Sequence[Sequence[Hashable]], prompts: np.ndarray, block_tokens: int) -> int:
+    """How many requests name a last block, not full, that one before them named: equal content, and no hit."""
+    seen: set[Hashable] = set()
+    count = 0
+    for blocks, prompt in zip(hash_ids, prompts, strict=True):
+        count += bool(len(blocks)) and prompt % block_tokens > 0 and blocks[-1] in seen
+        seen.update(blocks)
+    return count
+
+
+def _blocks(row: int, given: Sequence[Hashable]) -> tuple[Hashable, ...]:
+    try:
+        hash(blocks := tuple(given))
+    except TypeError:
+        raise InputError(f"hash_ids, row {row}: {given!r} (expected a sequence of names or numbers)") from None
+    return blocks

@@ -1,0 +1,105 @@
+"""A file taken apart, before anybody knows what it is about: rows of a table, records of JSON, or plain text."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from simlib import reading
+from simlib.checks import InputError
+from simlib.lazy import pd
+
+JSON_STARTS = (b"{", b"[")
+COMMENT = b"#"
+
+
+@dataclass(frozen=True)
+class Document:
+    """What a file holds; a place in it is named by `source`, its row (from 0, heads left out) and its column.
+
+    Attributes
+    ----------
+    source : str
+        Name of the file, without its folder.
+    frame : DataFrame, optional
+        Cells as the file spells them, of a table with separators.
+    records : list of dict, optional
+        The objects of a JSON file: one, an array of them, or one a line.
+    text : str, optional
+        What is neither.
+    """
+
+    source: str
+    frame: pd.DataFrame | None = None
+    records: list[dict[str, Any]] | None = None
+    text: str | None = None
+
+    @cached_property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the columns, or the keys of all records, in order of their first appearance."""
+        if self.records is None:
+            return () if self.frame is None else tuple(self.frame)
+        return tuple(dict.fromkeys(key for record in self.records for key in record))
+
+    def __len__(self) -> int:
+        return len(self.frame if self.frame is not None else self.records or ())
+
+    def column(self, name: str) -> pd.Series:
+        """A column's values, in order of rows; missing where a cell is blank, or a record has no such key."""
+        if self.frame is not None:
+            cells = self.frame[name]
+            return cells.where(cells != "", None)
+        values = np.empty(len(self), dtype=object)
+        values[:] = [record.get(name) for record in self.records or ()]
+        return pd.Series(values, dtype=object)
+
+
+def document(path: str | os.PathLike[str]) -> Document:
+    """Take a file apart.
+
+    Parameters
+    ----------
+    path : str or path-like
+        A table with commas, tabs or semicolons, JSON, JSON lines, or a scrape of metrics; gzipped, zstd or plain.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, or is well-formed as none of these.
+    """
+    source, data = reading.contents(path, "a trace or a benchmark's result")
+    start = data[:1000].lstrip()[:1]
+    if start == COMMENT:
+        return Document(source, text=_decoded(source, data))
+    if start in JSON_STARTS:
+        return Document(source, records=_objects(source, reading.json_lines(_decoded(source, data), source)))
+    return Document(source, frame=reading.delimited(source, data))
+
+
+def json_objects(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
+    """The objects of a JSON file: one, an array of them, or one a line; `InputError` for others."""
+    found = document(path)
+    if found.records is None:
+        raise InputError(f"{found.source}: not JSON (expected one JSON object, an array of them, or one a line)")
+    return found.records
+
+
+def _decoded(source: str, data: bytes) -> str:
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        raise InputError(f"{source}: not UTF-8 text (expected CSV or JSON as UTF-8 text, gzipped or not)") from None
+
+
+def _objects(source: str, found: Sequence[Any]) -> list[dict[str, Any]]:
+    if not found:
+        raise InputError(f"{source}: an empty array (expected at least 1 request)")
+    for row, record in enumerate(found):
+        if not isinstance(record, dict):
+            raise InputError(f"{source}, row {row}: {str(record)[:60]} (expected a JSON object)")
+    return list(found)

@@ -1,0 +1,66 @@
+"""All formats that are known, and which of them a file is."""
+
+from __future__ import annotations
+
+import os
+
+from simlib.checks import InputError, check_choice
+from simlib.requests.formats.document import Document, document
+from simlib.requests.formats.layout import Asked, Log, shown
+from simlib.requests.formats.results import serving_benchmark
+from simlib.requests.formats.traces import azure, burstgpt, mooncake, plain, vidur, vllm_log
+
+FORMATS = {
+    format.name: format
+    for format in (
+        plain.FORMAT, burstgpt.FORMAT, azure.FORMAT, mooncake.FORMAT, mooncake.QWEN, vidur.FORMAT, vllm_log.FORMAT,
+        serving_benchmark.FORMAT,
+    )
+}  # fmt: skip
+
+
+def parse(path: str | os.PathLike[str], format: str = "auto", asked: Asked | None = None) -> Log:
+    """Read a file of any known format, every cell checked.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The file; its container (table, JSON, JSON lines; packed or not) is told by its content.
+    format : str
+        A key of `FORMATS`, or ``"auto"``: the format whose columns the file has.
+    asked : Asked, optional
+        What the user says about it.
+
+    Raises
+    ------
+    InputError
+        Naming the file and, where there are any, the row, the column, the value and what was expected.
+    """
+    check_choice("format", format, ("auto", *FORMATS))
+    found = document(path)
+    return FORMATS[format_of(found, format)].read(found, asked or Asked())
+
+
+def format_of(found: Document, format: str = "auto") -> str:
+    """The format that a document is of, by its marks; `InputError` where it has none's, or those of two.
+
+    With a `format` given, that one, if at least two of its marks are there: its reader names what is missing.
+    """
+    names = set(found.columns)
+    sets = [(name, set(marks)) for name, kind in FORMATS.items() for marks in kind.marks]
+    if format != "auto":
+        sets = [(name, marks) for name, marks in sets if name == format]
+    complete = [(name, marks) for name, marks in sets if marks <= names]
+    # Marks that another format's contain say less than these.
+    best = {name for name, marks in complete if not any(marks < other for _, other in complete)}
+    if len(best) > 1:
+        which = "; ".join(f"{name}: {', '.join(sorted(marks))}" for name, marks in complete if name in best)
+        raise InputError(f"{found.source}: columns of {len(best)} formats ({which}; expected the option --format)")
+    near, marks = max(sets, key=lambda one: (len(one[1] & names), -len(one[1])))
+    if best or len(marks & names) >= 2:
+        return best.pop() if best else near
+    columns = ", ".join(map(shown, found.columns[:12])) or "none"
+    raise InputError(
+        f"{found.source}: columns {columns} (expected arrival_s, prompt_tokens and output_tokens, or "
+        f"those of another format: {', '.join(FORMATS)})"
+    )

@@ -1,0 +1,306 @@
+"""What is understood of a file, and the reader of all formats that are rows with columns.
+
+Every cell is checked here, where file, row and column can still be named.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from simlib.checks import InputError
+from simlib.lazy import pd
+from simlib.requests.formats.blocks import check_counts, tokens_of
+from simlib.requests.formats.clocks import NAMES, Clock, told
+from simlib.requests.formats.document import Document
+from simlib.requests.table import LABELS, MAX_TOKENS, TOKEN_COLUMNS, UNIX_CLOCK_S, number_of
+
+DATES = {"format": "ISO8601", "utc": True, "errors": "coerce"}
+NUMERAL = re.compile(r"[-+]?[.\d]|[-+]?(nan|inf)", re.IGNORECASE)  # a table's cell that is meant as a number
+TIMES = ("ttft_s", "itl_s", "tpot_s", "latency_s")  # what a result measured of a request
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the user says about a file, where the file does not: see `traces.read`."""
+
+    time_unit: str | None = None
+    block_tokens: int | None = None
+    run: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """A file that was read and found well formed.
+
+    Attributes
+    ----------
+    source, format, version : str
+        Name of the file, without its folder; key of `known.FORMATS`; which of its forms, empty where there is one.
+    frame : DataFrame
+        One row a request in the file's order. ``prompt_tokens``, ``output_tokens``; ``clock`` in ticks, where the file
+        says when requests came; the other token columns and labels of a request table; ``hash_ids``; ``ttft_s``,
+        ``itl_s`` (arrays of gaps between tokens), ``tpot_s`` (their mean, where single gaps are not known),
+        ``latency_s``; ``failed``; ``session`` and ``delay_s`` of a turn that waits for the one before it; ``run``,
+        the number of the load in `runs`, where there are several.
+    columns : mapping of str to str
+        The file's columns that were read, and what each was taken for.
+    clock : Clock, optional
+        Unit of ``clock``.
+    arrival : str
+        The file's name of the clock.
+    starts_at_0 : bool
+        Whether the first request is taken to arrive at 0.
+    block_tokens : int, optional
+        Tokens of a block of ``hash_ids``.
+    unused : tuple of str
+        Columns that were not read.
+    warnings : tuple of str
+        What a user should know before she believes the rest.
+    starts : str
+        How it is known when requests came.
+    dropped : mapping of str to int
+        Rows that are not among those of the frame, by what they are.
+    runs : tuple of str
+        What the loads are called, where a file has several; each has a clock of its own.
+    """
+
+    source: str
+    format: str
+    frame: pd.DataFrame
+    columns: Mapping[str, str]
+    clock: Clock | None = None
+    arrival: str = ""
+    version: str = ""
+    starts_at_0: bool = True
+    block_tokens: int | None = None
+    unused: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    starts: str = "recorded"
+    dropped: Mapping[str, int] = field(default_factory=dict)
+    runs: tuple[str, ...] = ()
+
+    def of_run(self, run: int | None) -> Log:
+        """One of several loads, counted from 0; `InputError` where there are several and none is asked for."""
+        if len(self.runs) < 2 and run is None:
+            return self
+        named = "; ".join(f"{number}: {name}" for number, name in enumerate(self.runs[:8])) or "0"
+        if run is None:
+            raise InputError(f"{self.source}: {len(self.runs)} loads in one file ({named}; expected the option --run)")
+        if run >= max(len(self.runs), 1):
+            raise InputError(f"run: {run} (expected one of the {max(len(self.runs), 1)} in {self.source}, {named})")
+        if not self.runs:
+            return self
+        frame = self.frame[self.frame["run"] == run].reset_index(drop=True)
+        return replace(self, frame=frame, runs=(self.runs[run],))
+
+    def seconds(self, ticks: np.ndarray) -> np.ndarray:
+        """Arrival times in seconds, of some of the frame's rows."""
+        # The shift comes before the division: it is exact in the clock's own ticks.
+        return (ticks - ticks[0] if self.starts_at_0 else ticks) / (self.clock.ticks_per_s if self.clock else 1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """A kind of file: how it is known, and how it is read.
+
+    Attributes
+    ----------
+    name, about : str
+        Its key, and what writes it, in a line.
+    marks : tuple of tuples of str
+        Columns (keys) that make a file this format; any one of the sets, all of its names.
+    read : callable
+        From a `Document` and what is `Asked` to a `Log`; raises `InputError`.
+    needs : str
+        What a file of it lacks for a simulation, and what can be done with it all the same; empty where nothing.
+    """
+
+    name: str
+    about: str
+    marks: tuple[tuple[str, ...], ...]
+    read: Callable[[Document, Asked], Log]
+    needs: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What a format of rows calls the arrival, the prompt and the output, and in which unit its clock counts.
+
+    Attributes
+    ----------
+    format : str
+        Key of the format.
+    arrival, prompt, output : str
+        Names of the columns; the arrival may be absent where `may_lack_arrivals`.
+    unit : {"s", "ms", "us", "ns", "date"}
+        What its clock counts in, by its makers.
+    sure : bool
+        Whether nobody else writes these columns with another unit.
+    labels : mapping of str to str
+        The request table's labels, and the names of the columns that hold them; each column may be absent.
+    tokens, times_s : mapping of str to str
+        Other token columns of the table, and measured times in seconds (`TIMES`), likewise.
+    starts_at_0 : bool
+        Whether arrivals are shifted so that the first request arrives at 0.
+    hashes : str, optional
+        The column of block names, and the usual tokens of a block.
+    """
+
+    format: str
+    arrival: str
+    prompt: str
+    output: str
+    unit: str = "s"
+    sure: bool = True
+    labels: Mapping[str, str] = field(default_factory=dict)
+    tokens: Mapping[str, str] = field(default_factory=dict)
+    times_s: Mapping[str, str] = field(default_factory=dict)
+    starts_at_0: bool = True
+    hashes: str | None = None
+    block_tokens: int | None = None
+    may_lack_arrivals: bool = False
+
+    def read(self, document: Document, asked: Asked, version: str = "", warnings: Iterable[str] = ()) -> Log:
+        """The rows of a document, every cell checked; `InputError` names file, row, column and value."""
+        source, present = document.source, document.columns
+        tokens = {"prompt_tokens": self.prompt, "output_tokens": self.output}
+        tokens |= {ours: theirs for ours, theirs in self.tokens.items() if theirs in present}
+        frame, columns, clock, warned = {}, {}, None, list(warnings)
+        for name in tokens.values():
+            check_column(document, name, self.format)
+        if self.arrival in present or not self.may_lack_arrivals:
+            check_column(document, self.arrival, self.format)
+            frame["clock"], clock = self._clock(document, asked)
+            columns[self.arrival] = f"arrival, {clock}"
+            warned += [f"{self.arrival}: taken for {clock}, though {clock.doubt}"] if clock.doubt else []
+        for ours, theirs in tokens.items():
+            frame[ours] = token_counts(source, theirs, document.column(theirs))
+            columns[theirs] = ours.replace("_tokens", ", tokens").replace("_", " ")
+        if "cached_prompt_tokens" in frame:
+            over = frame["cached_prompt_tokens"] > frame["prompt_tokens"]
+            theirs = tokens["cached_prompt_tokens"]
+            refuse_first(source, theirs, document.column(theirs), over, "expected at most the row's prompt tokens")
+        for ours, theirs in self.labels.items():
+            if theirs in present:
+                frame[ours] = label(source, ours, theirs, document.column(theirs))
+                columns[theirs] = ours
+        for ours, theirs in self.times_s.items():
+            if theirs in present:
+                frame[ours] = seconds(source, theirs, document.column(theirs))
+                columns[theirs] = f"{ours.removesuffix('_s')}, seconds"
+        block_tokens = None
+        if self.hashes in present:
+            frame["hash_ids"] = hash_ids(source, self.hashes, document.column(self.hashes))
+            counts = np.array([len(ids) for ids in frame["hash_ids"]])
+            if asked.block_tokens is None:
+                block_tokens = tokens_of(source, counts, frame["prompt_tokens"], self.block_tokens)
+            else:
+                block_tokens = asked.block_tokens
+                check_counts(source, counts, frame["prompt_tokens"], block_tokens)
+            columns[self.hashes] = f"blocks of the prompt, {block_tokens} tokens each"
+        unused = tuple(name for name in present if name not in columns)
+        return Log(
+            source, self.format, pd.DataFrame(frame), columns, clock, self.arrival, version, self.starts_at_0,
+            block_tokens, unused, tuple(warned),
+        )  # fmt: skip
+
+    def _clock(self, document: Document, asked: Asked) -> tuple[np.ndarray, Clock]:
+        """The arrival column as ticks of its unit, not yet shifted; dates become whole nanoseconds since 1970."""
+        source, given = document.source, document.column(self.arrival)
+        if self.unit == "date":
+            return dates(source, self.arrival, given), Clock("date", "the format's", True)
+        ticks = numbers(given)
+        wanted = f"expected {NAMES[self.unit]} >= 0"
+        refuse_first(source, self.arrival, given, ~(np.isfinite(ticks) & (ticks >= 0)), wanted)
+        if not self.starts_at_0 and asked.time_unit is None:
+            since_1970 = "expected seconds from the start; this looks like a clock since 1970"
+            refuse_first(source, self.arrival, given, ticks >= UNIX_CLOCK_S, since_1970)
+        return ticks, told(f"{source}, {self.arrival}", ticks, self.unit, self.sure, asked.time_unit)
+
+
+def check_column(document: Document, name: str, format: str) -> None:
+    """Refuse a document without this column; a key that some records lack is refused where its values are read."""
+    if name not in document.columns:
+        found = ", ".join(map(shown, document.columns[:12])) or "none"
+        raise InputError(f"{document.source}, {name}: missing column (found {found}; expected a {format} file's)")
+
+
+def dates(source: str, column: str, given: pd.Series) -> np.ndarray:
+    """Dates and times as whole nanoseconds since 1970."""
+    expected = "expected a date and time such as 2023-11-16 18:15:46.68059"
+    # Words such as "now" are dates to pandas, and bare numbers are years.
+    dated = given.astype(str).str.match(r"\d{4}-\d\d-\d\d")
+    times = pd.to_datetime(given.astype(str).where(dated), **DATES)
+    # Whole nanoseconds in 64 bits reach to 2262.
+    good = times.notna() & (times.dt.year >= 1970) & (times.dt.year < 2262)
+    refuse_first(source, column, given, ~good.to_numpy(), expected)
+    return times.dt.as_unit("ns").astype(np.int64).to_numpy()
+
+
+def token_counts(source: str, column: str, given: Any) -> np.ndarray:
+    """A column of lengths."""
+    given = pd.Series(given)
+    found = numbers(given)
+    bad = ~((found >= 0) & (found <= MAX_TOKENS) & (found == np.floor(found)))
+    refuse_first(source, column, given, bad, "expected an integer >= 0")
+    return found.astype(np.int64)
+
+
+def seconds(source: str, column: str, given: Any, ticks_per_s: float = 1.0) -> np.ndarray:
+    """A column of measured times, >= 0, in seconds; NaN where nothing was measured."""
+    given = pd.Series(given)
+    found = numbers(given)
+    refuse_first(source, column, given, ~(given.isna().to_numpy() | (found >= 0)), "expected a time >= 0 or nothing")
+    return found / ticks_per_s
+
+
+def label(source: str, ours: str, theirs: str, given: pd.Series) -> pd.Series:
+    """A column of names; nothing is an empty name, but where filters read it."""
+    absent = given.isna()
+    if ours in ("model", "log_type"):
+        # Filters read these two, and a row cut short shows as an empty last cell.
+        refuse_first(source, theirs, given, absent.to_numpy(), "expected a name")
+        return given.astype(str).astype(object)
+    return given.astype(object).where(~absent, "") if absent.any() else given
+
+
+def hash_ids(source: str, column: str, values: pd.Series) -> pd.Series:
+    """A column of lists of block names."""
+    bad = np.array([not isinstance(ids, list) or any(type(i) not in (int, str) for i in ids) for ids in values])
+    refuse_first(source, column, values, bad, "expected an array of block numbers")
+    return values
+
+
+def numbers(given: pd.Series) -> np.ndarray:
+    """The values as floats, NaN where one is not a number."""
+    if given.dtype.kind in "iuf":
+        return given.to_numpy(dtype=np.float64)
+    found = pd.to_numeric(given, errors="coerce") if isinstance(given.iloc[0], str) else None
+    if found is not None and found.notna().all():
+        return found.to_numpy(dtype=np.float64)
+    return np.array([number_of(value) for value in given], dtype=np.float64)
+
+
+def refuse_first(source: str, column: str, given: Sequence[Any], bad: np.ndarray, expected: str) -> None:
+    """Raise `InputError` at the first bad row, with its value."""
+    if bad.any():
+        row = int(np.argmax(bad))
+        raise InputError(f"{source}, row {row}, {column}: {shown(pd.Series(given).iloc[row])} ({expected})")
+
+
+def shown(value: Any) -> str:
+    """A value in a message: short, on one line, nothing where there is none."""
+    if value is None or (isinstance(value, float) and np.isnan(value)) or value is pd.NA:
+        return "nothing"
+    text = repr(value) if isinstance(value, str) and not NUMERAL.match(value) else str(value)
+    text = re.sub(r"\s+", " ", text)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+PLAIN_LABELS = {name: name for name in LABELS}
+PLAIN_TOKENS = {name: name for name in TOKEN_COLUMNS[2:]}

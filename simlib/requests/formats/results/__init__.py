@@ -1,0 +1,1 @@
+"""What benchmarks leave behind: requests with what was measured of each."""

@@ -1,0 +1,1 @@
+"""Files that say what came when, and how long it was."""
