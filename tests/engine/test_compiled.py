@@ -390,6 +390,10 @@ def test_ctrl_c_is_heard_while_a_kernel_starts_where_numba_swallows_what_is_rais
             return super().__getitem__(key)
 
     monkeypatch.setattr(serialize, "_unpickled_memo", Pressing(serialize._unpickled_memo))
-    with pytest.raises(KeyboardInterrupt):
-        simlib.simulate(*arguments, backend=backend)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a worker of the tests has it ignored
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            simlib.simulate(*arguments, backend=backend)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert pressed
