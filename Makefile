@@ -5,12 +5,13 @@ PORT ?= 8000
 BIN := .venv/bin
 
 # uv does not read pip's variables: hand the folder of wheels on. Without one, and without an NVIDIA device, take the
-# CPU build of torch, which spares gigabytes; the lock is always of the CPU build.
+# CPU build of torch, which spares gigabytes.
 export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
-CPU := $(if $(UV_FIND_LINKS),,--torch-backend cpu)
-TORCH := $(if $(wildcard /dev/nvidia0),,$(CPU))
+INSTALL := $(BIN)/uv pip install -q --python $(BIN)/python --compile-bytecode
+BUILD := $(if $(UV_FIND_LINKS)$(wildcard /dev/nvidia0),,--torch-backend cpu)
+CUDA := cuda-bindings cuda-toolkit nvidia-cudnn-cu13 nvidia-cusparselt-cu13 nvidia-nccl-cu13 nvidia-nvshmem-cu13 triton
 
-.PHONY: book env test lab serve pdf picture results bench lock clean
+.PHONY: book env test fuzz lab serve pdf picture results bench lock clean
 
 book: .venv/.ok  # execute what changed, build the pages
 	@$(BIN)/python -m book.make
@@ -19,6 +20,11 @@ env: .venv/.ok  # the environment alone
 
 test: .venv/.ok
 	$(BIN)/python -m pytest --doctest-modules -n 2 --dist loadfile --no-loadscope-reorder
+
+SECONDS_EACH ?= 300
+fuzz: .venv/.ok  # ten times as many examples, always others; then the readers under a fuzzer that coverage guides
+	FUZZ=10 $(BIN)/python -m pytest -n 2 tests/fuzz
+	cd tests && ../$(BIN)/python -m fuzz.guided $(SECONDS_EACH)
 
 lab: .venv/.ok  # JupyterLab on the notebooks, the explorer open
 	$(BIN)/jupyter lab notebooks/explorer.ipynb
@@ -38,16 +44,20 @@ results: book  # take the executed tables and figures over into data/results and
 bench: .venv/.ok  # speed and coverage, side by side with rivals, into data/results (needs a C compiler)
 	@$(BIN)/python -m benchmarks
 
+# For every platform, with the hashes of every file. Torch is left out, as its builds differ by index: neither it nor
+# what its CUDA build brings is verified; its version stands in requirements.txt, its other needs in the lock.
 lock: .venv/.ok  # resolve requirements.txt anew
-	$(BIN)/uv pip compile -q requirements.txt -o requirements.lock -P torch $(CPU) --no-header --no-annotate --no-emit-index-url --no-emit-find-links
-	sed -i.old 's/+cpu$$//' requirements.lock && rm requirements.lock.old
+	printf '%s\n' $(CUDA) | $(BIN)/uv pip compile -q requirements.txt -o requirements.lock --universal --python-version 3.11 \
+		--generate-hashes --no-emit-package torch --excludes - --no-header --no-annotate --no-emit-index-url --no-emit-find-links
 
 clean:
 	rm -rf _build build dist .venv *.egg-info
 
-.venv/.ok: requirements.lock pyproject.toml setup.py
+.venv/.ok: requirements.lock requirements.txt pyproject.toml setup.py
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install -q uv==0.13.9
-	$(BIN)/uv pip install -q --python $(BIN)/python --compile-bytecode $(TORCH) -r requirements.lock
-	$(BIN)/uv pip install -q --python $(BIN)/python --no-deps -e .
+	sed -n '/^uv==/,/[^\\]$$/p' requirements.lock > .venv/uv.lock
+	$(BIN)/python -m pip install -q --require-hashes -r .venv/uv.lock
+	$(INSTALL) --require-hashes -r requirements.lock
+	$(INSTALL) $(BUILD) $$(grep -o '^torch==[^ ]*' requirements.txt)
+	$(INSTALL) --no-deps --no-build-isolation -e .
 	touch $@

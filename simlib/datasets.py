@@ -145,13 +145,17 @@ def fetch(name: str, *, progress: bool = True) -> Path:
         If there is no network, the server refuses, the disk cannot take the file, or what came is not the file that
         was expected. Nothing is kept then.
     """
-    import pooch
-
     download = DOWNLOADS[check_choice("name", name, DOWNLOADS)]
     check_type("progress", progress, bool, "True or False")
     target = _cache() / download.file
     if _is_genuine(target, download):
         return target
+    try:
+        import pooch
+    except ImportError:
+        raise InputError(
+            f"{name}: to fetch it needs pooch (expected `pip install 'llm-batching-book[fetch]'`)"
+        ) from None
     downloader = pooch.HTTPDownloader(progressbar=progress, chunk_size=CHUNK_BYTES, timeout=TIMEOUT_S)
     # Its notes on where it downloads to are not ours to print.
     pooch.get_logger().setLevel(logging.WARNING)
@@ -181,9 +185,9 @@ def _folders() -> list[Path]:
 
 
 def _cache() -> Path:
-    import pooch
+    import platformdirs
 
-    return Path(pooch.os_cache("simlib"))
+    return platformdirs.user_cache_path("simlib")
 
 
 def _is_genuine(file: Path, download: Download) -> bool:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from simlib import reading
 from simlib.calibration.cards import Calibration
 from simlib.calibration.fit import from_grid
-from simlib.checks import InputError, check_choice
+from simlib.checks import InputError, check_choice, number_in
 from simlib.continuous.settings import Continuous
-from simlib.latency import presets
+from simlib.latency import law_file, presets
 from simlib.latency.interpolated import Table
 from simlib.latency.models import Affine, Function, LatencyModel
 from simlib.latency.presets import PRESETS
@@ -28,7 +30,8 @@ def latency_of(latency: Any) -> LatencyModel:
     """The model that a user means: a model, a preset's name, ``"alpha,beta,gamma"``, a CSV, or a function.
 
     A CSV is one of measurements (`cards.Calibration` fits it, and takes the form with the smallest error on points left
-    out), or a grid as `from_grid` reads it; with ``table:`` before its path, its times are interpolated.
+    out), a grid as `from_grid` reads it, or a law of steps (`law_file`); with ``table:`` before its path, its times are
+    interpolated.
     """
     if isinstance(latency, LatencyModel):
         return latency
@@ -36,29 +39,31 @@ def latency_of(latency: Any) -> LatencyModel:
         return Function(latency)
     if isinstance(latency, str) and latency.startswith("table:"):
         return Table.read(latency.removeprefix("table:"))
-    if isinstance(latency, Path) or (isinstance(latency, str) and latency.endswith(".csv")):
+    if _is_file(latency):
         return _from_csv(latency)
     if isinstance(latency, str) and latency in PRESETS:
         return PRESETS[latency]
     if isinstance(latency, str) and latency.count(",") == 2:
-        try:
-            return Affine(*(float(part) for part in latency.split(",")))
-        except ValueError as problem:
-            raise InputError(f"latency: {latency!r} ({problem}; expected alpha,beta,gamma in seconds)") from None
+        return Affine(*_numbers(latency, "alpha,beta,gamma"))
     if isinstance(latency, str) and latency.count("-") > 1:
         return presets.load(latency)
+    near = presets.near(latency) if isinstance(latency, str) else ""
     raise InputError(
-        f"latency: {latency!r} (expected a preset: {', '.join(PRESETS)}, or what `simlib presets` lists; or "
+        f"latency: {latency!r} (expected a preset: {', '.join(PRESETS)}, or what `simlib presets` lists{near}; or "
         "alpha,beta,gamma in seconds; or a CSV of measurements; or a function)"
     )
 
 
+def _is_file(given: Any) -> bool:
+    return isinstance(given, Path) or (isinstance(given, str) and (given.endswith(".csv") or Path(given).is_file()))
+
+
 def _from_csv(path: str | Path) -> LatencyModel:
-    try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            header = next((line for line in file if not line.startswith("#")), "")
-    except OSError as problem:
-        raise InputError(f"latency file {path}: {problem}") from None
+    expected = "a CSV of measurements, or a law that `simlib calibrate` wrote"
+    source, text = reading.text(path, expected, f"latency file {path}")
+    if law_file.is_law(text):
+        return law_file.static_batches(law_file.parse(text, source))
+    header = next((line for line in text.splitlines() if not line.startswith("#")), "")
     if "prompt_tokens" not in header:
         return from_grid(path)
     return Calibration.of(path).model()
@@ -92,22 +97,38 @@ def execution_of(execution: Any) -> Any:
 
 def policy_of(policy: Any, execution: Any = "run_to_completion") -> Any:
     """The policy that a user means: an object, or a known name with its defaults."""
-    known = ENGINE_POLICIES if execution_of(execution) else POLICIES
     if isinstance(policy, str):
-        return known[check_choice("policy", policy, known)]()
+        return policy_kind(policy, execution)()
     if isinstance(policy, type) or not all(hasattr(policy, part) for part in ("plan", "name", "needs_predictions")):
+        known = ENGINE_POLICIES if execution_of(execution) else POLICIES
         hint = "; a function of your own: simlib.Custom(name, function)" if inspect.isfunction(policy) else ""
         raise InputError(f"policy: {policy!r} (expected a policy, or one of {', '.join(known)}{hint})")
     return policy
 
 
+def policy_kind(name: Any, execution: Any, place: str = "policy", continuous: str = "execution='continuous'") -> Any:
+    """The policy's class; `place` and `continuous` are how an error names where it was given, and what it misses."""
+    known = ENGINE_POLICIES if execution_of(execution) else POLICIES
+    if name in ENGINE_POLICIES and name not in known:
+        raise InputError(f"{place}: {name!r} (expected {continuous} beside it; without, one of {', '.join(known)})")
+    return known[check_choice(place, name, known)]
+
+
 def step_law_of(given: Any) -> Any:
-    """The step law that a user means: a law, ``"a,b,c,d"`` in seconds, or what `latency_of` takes and has one."""
+    """The step law that a user means: a law, its file, ``"a,b,c,d"`` in seconds, or what `latency_of` takes."""
     if hasattr(given, "law") and hasattr(given, "linear") and not isinstance(given, type):
         return given
     if isinstance(given, str) and given.count(",") in (3, 4):
-        try:
-            return StepLaw(*(float(part) for part in given.split(",")))
-        except ValueError as problem:
-            raise InputError(f"latency: {given!r} ({problem}; expected a,b,c,d in seconds)") from None
+        return StepLaw(*_numbers(given, "a,b,c,d"))
+    if _is_file(given):
+        source, text = reading.text(given, "a law of steps")
+        if law_file.is_law(text):
+            return law_file.parse(text, source)
     return latency_of(given).step_law()
+
+
+def _numbers(text: str, expected: str) -> list[float]:
+    numbers = [number_in(part) for part in text.split(",")]
+    if any(map(math.isnan, numbers)):
+        raise InputError(f"latency: {text!r} (expected {expected} in seconds)")
+    return numbers

@@ -46,7 +46,7 @@ FOREIGN = {
 }
 
 
-def contents(path: str | os.PathLike[str], what: str) -> tuple[str, bytes]:
+def contents(path: str | os.PathLike[str], what: str, source: str = "") -> tuple[str, bytes]:
     """The name of a file and its bytes, unpacked, without a byte order mark.
 
     Parameters
@@ -55,11 +55,12 @@ def contents(path: str | os.PathLike[str], what: str) -> tuple[str, bytes]:
         A regular file, or a pipe; packed by gzip or zstd, or not.
     what : str
         What the file should be, for messages: ``a trace as CSV or JSON``.
+    source : str, optional
+        How messages call it; by default a file that is there by its name without the folder, else by its path.
 
     Returns
     -------
     source : str
-        How messages call it: a file by its name without the folder, a pipe by its path.
     data : bytes
         No byte is zero, and not all are blank.
 
@@ -76,12 +77,12 @@ def contents(path: str | os.PathLike[str], what: str) -> tuple[str, bytes]:
     except (OSError, ValueError) as problem:  # ValueError: a path with a zero byte
         missing = isinstance(problem, FileNotFoundError | NotADirectoryError)
         why = "no such file" if missing else f"cannot be read ({getattr(problem, 'strerror', None) or problem})"
-        raise InputError(f"{path}: {why} ({expected})") from None
+        raise InputError(f"{source or path}: {why} ({expected})") from None
     piped = stat.S_ISFIFO(kind.st_mode)
     if not piped and not stat.S_ISREG(kind.st_mode):
         found = "is a folder" if stat.S_ISDIR(kind.st_mode) else "is a device (or a socket)"
-        raise InputError(f"{path}: {found} ({expected}, in a file or a pipe)")
-    source = str(path) if piped else Path(path).name
+        raise InputError(f"{source or path}: {found} ({expected}, in a file or a pipe)")
+    source = source or (str(path) if piped else Path(path).name)
     if not piped and kind.st_size > MOST_BYTES:
         raise InputError(f"{source}: {kind.st_size / 1e9:.1f} GB (expected at most {MOST_BYTES / 1e9:g} GB)")
     try:
@@ -99,9 +100,9 @@ def contents(path: str | os.PathLike[str], what: str) -> tuple[str, bytes]:
     return source, data
 
 
-def text(path: str | os.PathLike[str], what: str) -> tuple[str, str]:
+def text(path: str | os.PathLike[str], what: str, source: str = "") -> tuple[str, str]:
     """The name of a file and its text; `contents`, and `InputError` where it is not UTF-8."""
-    source, data = contents(path, what)
+    source, data = contents(path, what, source)
     return source, decoded(source, data)
 
 
@@ -297,7 +298,7 @@ def _lines_before_end(text: str, number: int) -> int:
     return text.count("\n", 0, next(itertools.islice(ends, number, None)).start())
 
 
-def delimited(source: str, data: bytes) -> pd.DataFrame:
+def delimited(source: str, data: bytes, *, least: int = 1) -> pd.DataFrame:
     """The rows of a table whose first line names its columns, every cell as it is spelled.
 
     Parameters
@@ -307,11 +308,13 @@ def delimited(source: str, data: bytes) -> pd.DataFrame:
     data : bytes
         What separates the cells, a comma, a tab or a semicolon, is told by the first line; where it is a semicolon,
         a comma within a number is taken for its point.
+    least : int
+        How many rows are expected.
 
     Returns
     -------
     pandas.DataFrame
-        Cells are text, empty ones ``""``; one row or more.
+        Cells are text, empty ones ``""``.
 
     Raises
     ------
@@ -329,7 +332,7 @@ def delimited(source: str, data: bytes) -> pd.DataFrame:
     from pyarrow import csv as tables
 
     decoded(source, data)
-    data = data.lstrip(b"\r\n")
+    data = data.strip(b" \r\n") + b"\n"  # no line that is blank but for spaces, no header without an end
     separator, names = _header(source, data)
     spaced = f"{separator} ".encode()
     has_space = spaced in data
@@ -361,8 +364,8 @@ def delimited(source: str, data: bytes) -> pd.DataFrame:
     last = table.slice(max(len(table) - 1, 0)).to_pylist()
     if data.count(b'"') % 2 and any("\n" in cell for row in last for cell in row.values()):
         raise InputError(f"{source}, row {len(table) - 1}: a quote that is not closed (expected a second one)")
-    if not len(table):
-        raise InputError(f"{source}: a header and no rows (expected at least 1 row)")
+    if len(table) < least:
+        raise InputError(f"{source}: a header and {len(table) or 'no'} rows (expected at least {least} row)")
     columns = table.columns
     if has_space:
         columns = [pc.utf8_ltrim_whitespace(column) for column in columns]
@@ -380,7 +383,9 @@ def _header(source: str, data: bytes) -> tuple[str, list[str]]:
         raise InputError(f"{source}: not a well-formed header ({problem})") from None
     separator = max(rows, key=lambda mark: len(rows[mark]))
     names = [name.strip() for name in rows[separator]]
+    if not any(names):
+        raise InputError(f"{source}: no header (expected the names of columns in the first line)")
     twice = next((name for name, count in Counter(names).items() if count > 1), None)
     if twice is not None:
-        raise InputError(f"{source}, {twice}: {names.count(twice)} columns of that name (expected one)")
+        raise InputError(f"{source}, {twice or 'no name'}: {names.count(twice)} columns of that name (expected one)")
     return separator, names

@@ -19,10 +19,12 @@ from simlib.engine import batches, shapes
 from simlib.engine.compiled import is_compilable, is_own, is_worthwhile
 from simlib.engine.stepped import stepped
 from simlib.latency import models
+from simlib.latency.trust import say, was_said
 from simlib.named import execution_of, latency_of, policy_of, step_law_of
 from simlib.policies import bins as policies_bins
 from simlib.policies.plan import Plan
 from simlib.requests.table import RequestTable
+from simlib.runs import collapse
 from simlib.runs.batch_run import BatchRun
 from simlib.runs.engine_run import EngineRun
 from simlib.runs.run import Run
@@ -96,6 +98,9 @@ def simulate(
     100
     """
     table = RequestTable.of(requests)
+    _refuse_failures(table)
+    if table is not requests:  # a user's own numbers; what makes or reads tables knows them
+        _report_no_prompt(table)
     engine = execution_of(execution)
     policy = policy_of(policy, execution)
     gpus = check_integer("gpus", gpus, 1, MAX_GPUS)
@@ -130,11 +135,59 @@ def simulate(
     }
     if engine is not None:
         rules = rules_of(engine, law, gpus, plan.order)
-        return EngineRun(law=law, rules=rules, order=plan.order, control=engine.control, **about)
-    if table is not requests:  # a user's own numbers; what makes or reads tables knows its unit
+        run = EngineRun(law=law, rules=rules, order=plan.order, control=engine.control, **about)
+        _report_beyond(run)
+        _report_collapse(run)
+        return run
+    if table is not requests:
         _report_idleness(table.arrival_s, found.service_s)
     law.report(table, found)
-    return BatchRun(first_token_after_s=law.first_token_s(_shapes(found)), notes=plan.notes, **about)
+    first_token_after_s = law.first_token_s(_shapes(found))
+    run = BatchRun(
+        first_token_after_s=first_token_after_s, notes=plan.notes, least=plan.least, target_s=plan.target_s, **about
+    )
+    _report_collapse(run)
+    return run
+
+
+def _refuse_failures(table: RequestTable) -> None:
+    if not table.output_tokens.any():
+        raise InputError(
+            f"output_tokens: 0 in all {len(table)} rows, which is a failed request: no request was served "
+            "(expected at least one with an answer)"
+        )
+
+
+def _report_no_prompt(table: RequestTable) -> None:
+    rows = np.flatnonzero((table.prompt_tokens == 0) & (table.output_tokens > 0))
+    if len(rows):
+        share = f"{len(rows)} of {len(table)} requests have no prompt"
+        text = f"prompt_tokens, row {rows[0]}: 0 ({share}, which an engine refuses; they are simulated as given)"
+        warnings.warn(text, stacklevel=3)
+
+
+def _report_collapse(run: Run) -> None:
+    """In the same words for every run of a study, so that it is said once."""
+    if run.collapsed_share <= collapse.MOST:
+        return
+    who, sizes, target, target_s = f"policy {run.policy}", "batches", "d_sla", run.target_s
+    if isinstance(run, EngineRun):
+        who, sizes, target = "execution continuous", "steps", "target_s"
+    text = (
+        f"{who}: its controller has collapsed, {sizes} are at their least size, {run.least}, and slower than {target} "
+        f"all the same, while requests wait ({target} = {target_s:g} s cannot be met)"
+    )
+    warnings.warn(text, stacklevel=3)
+
+
+def _report_beyond(run: EngineRun) -> None:
+    trust = getattr(run.law, "trust", None)
+    if trust is None or was_said(trust.source, "fit", "steps"):
+        return
+    say(trust.source, "fit", [trust.misfit])
+    if run.beyond:
+        told = "; ".join(map(str, run.beyond))
+        say(trust.source, "steps", [f"parts of a run lie outside the measured range: {told}"])
 
 
 def _report_ties(plan: Plan) -> None:
@@ -157,18 +210,26 @@ def _fitting(table: RequestTable, plan: Plan, engine: Continuous | None, oversiz
     """Positions of the requests that fit a GPU's memory, or None if all do."""
     if engine is not None:
         needed, most = engine.needed_blocks(table), engine.blocks
-        what = f"the KV budget, {engine.kv_tokens} tokens"
     else:
-        most, what = plan.capacity_tokens, f"{plan.capacity_tokens:.0f}, the memory of a GPU"
+        most = plan.capacity_tokens
         if table.kept("largest", lambda: int(np.max(table.prompt_tokens + table.output_tokens))) <= most:
             return None
         needed = table.prompt_tokens + table.output_tokens
     fits = needed <= most
     if oversize == "error" and not fits.all():
         row = int(np.argmin(fits))
-        tokens = table.prompt_tokens[row] + table.output_tokens[row]
+        tokens = int(table.prompt_tokens[row] + table.output_tokens[row])
+        needs, what = "", f"{most:.0f}, the memory of a GPU"
+        if engine is not None:
+            not_held = tokens - int(engine.needed_tokens(table)[row])  # the last one, and what others hold for it
+            needs = f" tokens, {needed[row]} blocks of {engine.block_tokens}"
+            what = (
+                f"{most * engine.block_tokens + not_held} tokens, {most} blocks, of kv_tokens = {engine.kv_tokens}; "
+                "the last token takes no place"
+            )
         reject = 'oversize="reject" rejects such requests and counts them'
-        raise InputError(f"prompt_tokens + output_tokens, row {row}: {tokens} (expected at most {what}; {reject})")
+        where = f"prompt_tokens + output_tokens, row {row}"
+        raise InputError(f"{where}: {tokens}{needs} (expected at most {what}; {reject})")
     return None if fits.all() else np.flatnonzero(fits)
 
 

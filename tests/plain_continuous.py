@@ -13,7 +13,7 @@ import numpy as np
 from simlib.continuous.settings import PREFILL, ROUTING, Continuous
 from simlib.latency.steps import StepLaw
 
-FIRST, CHUNKED = PREFILL.index("first"), PREFILL.index("chunked")
+FIRST, MIXED, CHUNKED = range(len(PREFILL))
 SHARED, ROUND_ROBIN, LEAST_TOKENS, LEAST_REQUESTS, _ = range(len(ROUTING))
 
 
@@ -170,7 +170,7 @@ def token_by_token(
                     if tokens > room:
                         if prefill == CHUNKED:
                             tokens = room
-                        elif chunks > 0:
+                        elif chunks > 0 or (prefill == MIXED and decodes > 0):
                             break
                     held = (kv[i] + block - 1) // block - lent[i] if begun else 0
                     more = (kv[i] + tokens + block - 1) // block - lent[i] - held

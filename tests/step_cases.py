@@ -26,6 +26,7 @@ def cases(draw):
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
     gaps = rng.exponential(draw(st.sampled_from([0.002, 0.05, 0.5])), rows) * (rng.random(rows) < 0.8)
     prompts, outputs = (rng.integers(0, draw(st.integers(1, most)) + 1, rows) for most in (80, 120))
+    outputs[-1] += not outputs.any()  # or all have failed
     cached = rng.integers(0, prompts + 1) if draw(st.booleans()) else None
     table = simlib.RequestTable(np.cumsum(gaps), prompts, outputs, cached_prompt_tokens=cached)
     block = draw(st.sampled_from([1, 4, 16]))

@@ -63,14 +63,14 @@ class Scenario(NamedTuple):
 
 @st.composite
 def tables(draw: st.DrawFn, max_requests: int = 30, max_tokens: int = 400) -> simlib.RequestTable:
-    """Requests with tied arrivals and zero tokens now and then, at loads from idle to far too many."""
+    """Requests with tied arrivals and zero tokens now and then, not all failed, at loads from idle to far too many."""
     requests = draw(st.integers(1, max_requests))
     gap = st.sampled_from([0.0, 0.0, 0.001, 0.0625, 0.1, 0.5, 3.0]) | st.floats(0.0, 1.0)
     lengths = st.lists(st.just(0) | st.integers(0, max_tokens), min_size=requests, max_size=requests)
     return simlib.RequestTable(
         arrival_s=np.cumsum(draw(st.lists(gap, min_size=requests, max_size=requests))),
         prompt_tokens=draw(lengths),
-        output_tokens=draw(lengths),
+        output_tokens=draw(lengths.map(lambda tokens: tokens if any(tokens) else [*tokens[:-1], 1])),
         predicted_output_tokens=draw(lengths),
     )
 

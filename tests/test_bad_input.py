@@ -28,6 +28,7 @@ LENGTHS = np.array([1, 5, 9])
 NO_NUMBERS = (math.nan, math.inf, -math.inf, "1", None, True, [1], 10**400)
 BELOW_ZERO = (*NO_NUMBERS, -1, -0.001)
 NOT_ABOVE_ZERO = (*BELOW_ZERO, 0)
+NO_LIMITS = (*(value for value in NOT_ABOVE_ZERO if value != "1"), "x", "1_0", "-1s", 3601)
 NOT_COUNTS = (*NO_NUMBERS, -1, 0, 1.5)
 NO_CHOICES = ("nothing", "", None, 5, True, ["original"], b"original")
 NO_LENGTHS = ([], [10**400], None, "x", [[1, 2]], [1, math.nan], [1, math.inf], ["a"], [[1], [1, 2]], 5)
@@ -74,10 +75,10 @@ SIMULATE = {
 }
 POLICIES = {
     "StaticFIFO.batch_size": (lambda v: run(simlib.StaticFIFO(v)), (*NOT_COUNTS, 10**30)),
-    "DynamicNoBins.d_sla": (simlib.DynamicNoBins, NOT_ABOVE_ZERO),
+    "DynamicNoBins.d_sla": (simlib.DynamicNoBins, NO_LIMITS),
     "DynamicNoBins.variant": (lambda v: simlib.DynamicNoBins(variant=v), (*NO_CHOICES, simlib.Rules)),
     "MultiBinDynamic.k_bins": (simlib.MultiBinDynamic, (*NOT_COUNTS, 5000)),
-    "MultiBinDynamic.d_sla": (lambda v: simlib.MultiBinDynamic(d_sla=v), NOT_ABOVE_ZERO),
+    "MultiBinDynamic.d_sla": (lambda v: simlib.MultiBinDynamic(d_sla=v), NO_LIMITS),
     "MultiBinDynamic.bin_select": (lambda v: simlib.MultiBinDynamic(bin_select=v), NO_CHOICES),
     "MultiBinDynamic.bounds": (
         lambda v: run(simlib.MultiBinDynamic(4, bounds=v)),

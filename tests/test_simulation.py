@@ -1,5 +1,6 @@
 """One call: what it takes, what it returns, and what it says before and while it runs."""
 
+import dataclasses
 import warnings
 
 import numpy as np
@@ -113,6 +114,83 @@ def test_arrivals_in_milliseconds_are_suspected_of_it():
         simlib.simulate(table.at_rate(1e-3), "static_fifo")  # made here, in seconds
 
 
+# Requests that no engine would serve
+
+
+@pytest.mark.parametrize("execution", ["run_to_completion", "continuous"])
+def test_where_every_request_has_failed_none_was_served(execution):
+    requests = simlib.RequestTable([0, 1, 2], [10, 10, 10], [0, 0, 0])
+    with pytest.raises(InputError, match=r"output_tokens: 0 in all 3 rows, .*no request was served"):
+        simlib.simulate(requests, "static_fifo", simlib.Phases(0.01, 0.0, 1e-3, 0.0), 1, execution)
+
+
+def test_a_request_without_a_prompt_is_named_unless_it_has_failed():
+    frame = pd.DataFrame({"arrival_s": [0.0, 1.0, 2.0], "prompt_tokens": [0, 5, 0], "output_tokens": [0, 5, 5]})
+    with pytest.warns(UserWarning, match="prompt_tokens, row 2: 0 .1 of 3 requests have no prompt") as caught:
+        simlib.simulate(frame, "static_fifo")
+    assert caught[0].filename == __file__
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        simlib.simulate(frame[:2], "static_fifo")
+
+
+# Controllers that cannot do what they are asked for
+
+
+def steady(rate_rps: float, requests: int = 400) -> simlib.RequestTable:
+    """Equal requests at equal distances; predicted by turns as short and as long."""
+    lengths, predicted = np.full(requests, 50), np.where(np.arange(requests) % 2, 40, 80)
+    return simlib.RequestTable(np.arange(requests) / rate_rps, lengths, lengths, predicted)
+
+
+POLICIES = {
+    "original": simlib.DynamicNoBins(0.02),
+    "paper": simlib.DynamicNoBins(0.02, simlib.Rules("paper", alpha=1)),
+    "bins": simlib.MultiBinDynamic(2, 0.02, bounds=[60.0]),
+}
+
+
+@pytest.mark.parametrize("policy", POLICIES.values(), ids=POLICIES)
+def test_a_controller_whose_target_no_batch_meets_has_collapsed_where_requests_wait(policy):
+    """A batch of one takes 0.1 s, and so does one of two; 12 requests a second come, or 5."""
+    model = simlib.Affine(0.1, 0.0, 0.0)
+    message = rf"policy {policy.name}: its controller has collapsed, .*least size, 1, .*d_sla = 0.02 s cannot be met"
+    with pytest.warns(UserWarning, match=message) as caught:
+        run = simlib.simulate(steady(12.0), policy, model)
+    assert caught[0].filename == __file__
+    assert run.summary()["collapsed_share"] > 0.8 and run.summary()["batch_size_mean"] < 1.1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        calm = simlib.simulate(steady(5.0), policy, model)  # batches of one, too, but nobody waits
+        met = simlib.simulate(steady(12.0), dataclasses.replace(policy, d_sla=0.2), model)
+        other = simlib.simulate(steady(12.0), "static_fifo", model)
+    assert [run.summary()["collapsed_share"] for run in (calm, met, other)] == [0.0] * 3
+
+
+@pytest.mark.parametrize("policy", POLICIES.values(), ids=POLICIES)
+def test_a_few_requests_that_waited_do_not_make_a_collapse(policy):
+    model, burst = simlib.Affine(0.1, 0.0, 0.0), np.r_[np.full(9, 5.0), 6.0 + np.arange(80) / 5.0]
+    few = simlib.RequestTable(np.r_[np.arange(20) / 5.0, burst], *[np.full(109, 50)] * 3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert 0.0 < simlib.simulate(few, policy, model).summary()["collapsed_share"] < 0.1
+
+
+@pytest.mark.parametrize("sla", ["original", "paper", "aimd"])
+def test_a_controller_of_steps_collapses_too(sla):
+    """A step of one sequence takes 11 ms and 20 µs for each of its 50 to 99 tokens: 12 ms are missed from the first."""
+    control = simlib.StepControl(0.012, sla, epsilon_s=1e-5, alpha=1, b_start=2)
+    engine = simlib.Continuous(max_seqs=32, control=control)
+    law = simlib.StepLaw(0.01, 0.001, 0.0, 2e-5)
+    with pytest.warns(UserWarning, match="execution continuous: its controller has collapsed, steps .* 1, .*0.012 s"):
+        run = simlib.simulate(steady(100.0), "fcfs", law, 2, engine)
+    assert run.summary()["collapsed_share"] > 0.5 and run.batch_size_mean < 1.5
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert simlib.simulate(steady(0.5), "fcfs", law, 2, engine).summary()["collapsed_share"] < 0.1
+        assert simlib.simulate(steady(100.0), "fcfs", law, 2, "continuous").summary()["collapsed_share"] == 0.0
+
+
 # Requests that cannot fit
 
 
@@ -126,6 +204,25 @@ def test_a_request_larger_than_the_memory_is_named_before_the_run(policy):
         simlib.simulate(oversize_table(), policy(variant=SMALL))
     assert str(caught.value).startswith("prompt_tokens + output_tokens, row 1: 1153 (expected at most 1152")
     assert 'oversize="reject"' in str(caught.value)
+
+
+def test_a_request_larger_than_the_cache_is_said_in_tokens_and_in_blocks():
+    """1000 tokens make 62 blocks of 16, for 992 tokens, and the last token of a request is never stored."""
+    engine, law = simlib.Continuous(kv_tokens=1000), simlib.StepLaw(0.01)
+    for output_tokens in (92, 93):  # up to 993 tokens in all
+        assert simlib.simulate(simlib.RequestTable([0], [900], [output_tokens]), "fcfs", law, 1, engine).rejected == 0
+    message = r"row 0: 994 tokens, 63 blocks of 16 \(expected at most 993 tokens, 62 blocks, of kv_tokens = 1000"
+    with pytest.raises(InputError, match=message):
+        simlib.simulate(simlib.RequestTable([0], [900], [94]), "fcfs", law, 1, engine)
+
+
+def test_the_blocks_that_others_hold_for_a_request_count_for_it():
+    """Of 40 cached tokens two blocks of 16 are shared: 4 blocks of its own are left for the rest but the last."""
+    engine = simlib.Continuous(kv_tokens=64, share_cached=True)
+    tables = [simlib.RequestTable([0], [90], [n], cached_prompt_tokens=[40]) for n in (7, 8)]
+    assert simlib.simulate(tables[0], "fcfs", simlib.StepLaw(0.01), 1, engine).rejected == 0
+    with pytest.raises(InputError, match=r"98 tokens, 5 blocks of 16 \(expected at most 97 tokens, 4 blocks"):
+        simlib.simulate(tables[1], "fcfs", simlib.StepLaw(0.01), 1, engine)
 
 
 @pytest.mark.parametrize("policy", [simlib.DynamicNoBins, simlib.MultiBinDynamic])

@@ -14,6 +14,7 @@ import re
 import subprocess
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -221,6 +222,7 @@ def begin(name: str, namespace: dict[str, Any], known: str) -> Page:
     if "get_ipython" in namespace:
         from matplotlib_inline.backend_inline import set_matplotlib_formats
 
+        warnings.filterwarnings("ignore", ".* its controller has collapsed")  # a study's tables say which, and when
         keep_memory()  # from 100,000 requests on, a run takes a quarter less time
         set_matplotlib_formats("svg")  # sharp at any size, and readable on a phone
     return Page(name, checked)

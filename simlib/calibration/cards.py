@@ -24,9 +24,10 @@ from simlib.latency import measurements, presets
 from simlib.latency.forms import FORMS, NAMES
 from simlib.latency.measured import Measured, Range
 from simlib.latency.models import LatencyModel
+from simlib.latency.trust import GOOD_MAPE
 from simlib.lazy import pd
 
-GOOD, MISSES = 0.1, presets.MOST_MAPE
+GOOD, MISSES = GOOD_MAPE, presets.MOST_MAPE
 
 
 @dataclass(frozen=True)
@@ -124,8 +125,10 @@ class Calibration:
 
     def model(self, form: str | None = None, split: float | None = None) -> LatencyModel:
         """The latency model, by default of the best form; `split` as for `presets.load`."""
-        fitted = self.fits[check_choice("form", self.best if form is None else form, self.fits)]
-        return Measured(presets.model_of(fitted.form, fitted.coefficients, split), self.name, fitted.measured)
+        form = check_choice("form", self.best if form is None else form, self.fits)
+        fitted, chosen = self.fits[form], self.validations[form]
+        model = presets.model_of(fitted.form, fitted.coefficients, split)
+        return Measured(model, self.name, fitted.measured, chosen.mape, chosen.r2)
 
     def card(self, form: str | None = None) -> Card:
         """The card, by default of the best form."""

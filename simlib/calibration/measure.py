@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from simlib import writing
 from simlib.calibration.host import Host, libraries
 from simlib.checks import InputError, check_choice, check_each, check_integer, check_type
 from simlib.latency.measurements import COLUMNS, KEYS, Measurements, read, read_header, read_rows
@@ -322,14 +323,9 @@ def _todo(grid: ShapeGrid, path: Path) -> dict[tuple[int, int, int], list[int]]:
 
 
 def _open(path: Path, header: Mapping[str, str]) -> None:
-    """Make the file, aside and then renamed, or check that it is of this measurement and cut a row half written."""
+    """Make the file, or check that it is of this measurement and cut a row half written."""
     if not path.exists():
-        aside = path.with_name(path.name + ".part")
-        try:
-            aside.write_text("".join(f"# {k}: {v}\n" for k, v in header.items()) + ",".join(COLUMNS) + "\n", "utf-8")
-            aside.replace(path)
-        except OSError as problem:
-            raise InputError(f"output {path}: cannot be written ({problem})") from None
+        writing.write(path, "".join(f"# {k}: {v}\n" for k, v in header.items()) + ",".join(COLUMNS) + "\n")
         return
     found = read_header(path)
     for key, value in header.items():

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from simlib import reading
 from simlib.checks import InputError, check_choice, check_integer, check_number
 from simlib.continuous import columns as at
 from simlib.continuous import state
@@ -23,8 +24,8 @@ from simlib.engine import shapes
 from simlib.latency import kernel_profile
 from simlib.latency.steps import StepLaw
 from simlib.lazy import pd
-from simlib.requests.table import RequestTable
 from simlib.requests.formats.document import json_objects
+from simlib.requests.table import RequestTable
 
 MODELS = ("profile", "affine", "affine-from-log")
 COLUMNS = ("step_model", "metric", "statistic", "engine_s", "simulated_s", "error_percent")
@@ -222,6 +223,7 @@ def validate(
         else:
             law = kernels if model == "profile" else affine_of(kernels, logged, settings)
         laws[model] = asdict(law) if isinstance(law, StepLaw) else {"overhead_s": law.overhead_s, "layers": layers}
+        laws[model].pop("trust", None)  # it is fitted here, and to this log
         served = replay(logged, law, settings)
         rows += errors(model, logged, served, judged)
         if series is not None:
@@ -290,13 +292,12 @@ def fitted_law(totals: np.ndarray, times_s: np.ndarray) -> StepLaw:
 
 
 def _series(path: str | Path) -> pd.DataFrame:
-    try:
-        frame = pd.read_csv(path)
-    except (OSError, ValueError) as problem:
-        raise InputError(f"timeseries {path}: {problem}") from None
+    frame = reading.delimited(*reading.contents(path, "a time series as CSV", f"timeseries {path}"))
     for name in ("t", "running", "kv_cache_pct"):
-        if name not in frame or not np.isfinite(pd.to_numeric(frame[name], errors="coerce")).all():
+        numbers = pd.to_numeric(frame.get(name, pd.Series(np.nan, frame.index)), errors="coerce")
+        if not np.isfinite(numbers).all():
             raise InputError(f"timeseries {path}, {name}: missing column or no numbers")
+        frame[name] = numbers
     return frame
 
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import argparse
 import warnings
-from pathlib import Path
 from typing import Any
 
 from simlib.checks import InputError
-from simlib.cli.outputs import check_places, whole, write
+from simlib.cli.inspect import READING, add_reading, parsed, tell
+from simlib.cli.numbers import check_used, integer, integers, place
+from simlib.writing import check_places, write
+
+SHAPES = ("batch-sizes", "prompt-tokens", "output-tokens")
+MEASURED = ("--trials", *(f"--{name}" for name in SHAPES), "--device", "--dtype", "--threads", "--seed")
 
 
 def add(verbs: Any) -> None:
@@ -19,33 +23,42 @@ def add(verbs: Any) -> None:
     what.add_argument("--model", help="a folder, a model of the local cache, or random:qwen3-10m, random:gpt2-18m, …")
     what.add_argument("--from-bench", metavar="FILE.json", help="vLLM's or SGLang's detailed serving benchmark")
     what.add_argument("--template", action="store_true", help="an example of a CSV of measurements, to fill in")
+    add_reading(own)
     own.add_argument(
-        "--output", type=Path, metavar="FILE", help="the CSV, new or begun; the step law's card; the example"
+        "--output", type=place, metavar="FILE", help="the CSV, new or begun; the step law, for --latency; the example"
     )
-    own.add_argument("--trials", type=int, default=3, help="repetitions of the whole grid (default 3)")
-    for name in ("batch-sizes", "prompt-tokens", "output-tokens"):
-        own.add_argument(f"--{name}", metavar="N,N,…", help="with commas between (default: by device)")
+    own.add_argument("--card", type=place, metavar="FILE", help="of --from-bench: write its card (default: print it)")
+    own.add_argument("--trials", type=integer, default=3, help="repetitions of the whole grid (default 3)")
+    for name in SHAPES:
+        own.add_argument(f"--{name}", type=integers, metavar="N,N,…", help="with commas between (default: by device)")
     own.add_argument("--device", default="auto", help="auto, cuda, mps or cpu")
     own.add_argument("--dtype", default="auto", help="auto, float32, bfloat16 or float16")
-    own.add_argument("--threads", type=int, help="of the processor (default: torch's choice)")
-    own.add_argument("--seed", type=int, default=0, help="of random weights and prompts (default 0)")
+    own.add_argument("--threads", type=integer, help="of the processor (default: torch's choice)")
+    own.add_argument("--seed", type=integer, default=0, help="of random weights and prompts (default 0)")
 
 
 def _calibrate(options: argparse.Namespace) -> None:
-    check_places(files=[options.output])
+    check_places(files=[options.output, options.card])
+    if options.card is not None and options.from_bench is None:
+        raise InputError("--card: given without --from-bench (expected both, or none)")
     if options.model is None:
-        from simlib.calibration import engine_benchmarks as serving_benchmarks
+        check_used(options, "without --model (nothing else is measured)", *MEASURED)
+    if options.from_bench is None:
+        check_used(options, "without --from-bench", *READING)
+    if options.template:
         from simlib.latency import measurements
 
-        text = (
-            measurements.TEMPLATE
-            if options.template
-            else serving_benchmarks.from_bench(options.from_bench).card() + "\n"
-        )
-        if options.output is None:
-            print(text, end="")
-        else:
-            write(options.output, text)
+        _give(options.output, measurements.TEMPLATE)
+        return
+    if options.from_bench is not None:
+        from simlib.calibration import engine_benchmarks
+
+        bench = parsed(options.from_bench, options)
+        law = engine_benchmarks.from_log(bench, options.from_bench)
+        tell(bench)
+        if options.output is not None:
+            write(options.output, law.text())
+        _give(options.card, law.card() + "\n")
         return
     from simlib.calibration import cards, host
     from simlib.calibration import measure as calibration
@@ -55,7 +68,7 @@ def _calibrate(options: argparse.Namespace) -> None:
     found = host.Host.find(options.device, options.dtype, options.threads)
     standard = calibration.GRIDS[found.device]
     axes = ("batch_sizes", "prompt_tokens", "output_tokens")
-    grid = calibration.ShapeGrid(*(whole(options, name) or getattr(standard, name) for name in axes), options.trials)
+    grid = calibration.ShapeGrid(*(getattr(options, name) or getattr(standard, name) for name in axes), options.trials)
     settings = {"device": found.device, "dtype": found.dtype, "threads": found.threads, "seed": options.seed}
     measured = calibration.measure(options.model, options.output, grid, **settings, progress=True)
     print(measured.summary().to_string(index=False, float_format="{:.4g}".format))
@@ -66,3 +79,11 @@ def _calibrate(options: argparse.Namespace) -> None:
         return
     for frame in (card.forms, card.coefficients):
         print("", frame.to_string(index=False, float_format="{:.4g}".format), sep="\n")
+
+
+def _give(path: Any, text: str) -> None:
+    """Write a text to a file; print it where none is named."""
+    if path is None:
+        print(text, end="")
+    else:
+        write(path, text)

@@ -3,32 +3,37 @@
 from __future__ import annotations
 
 import argparse
-import json
-from pathlib import Path
 from typing import Any
 
-from simlib.cli.outputs import check_places, plain, write
+from simlib.cli.numbers import check_used, deadline, integer, number
+from simlib.cli.outputs import add_json, aligned, answer, on_disk
+from simlib.lazy import pd
+from simlib.writing import check_places
+
+VERDICTS = {
+    "stable": "yes",
+    "moves": "no: --requests is too small",
+    "unclear": "not established: more --replications",
+}
 
 
 def add(verbs: Any) -> None:
     """Add the verb."""
     own = verbs.add_parser("capacity", help="the largest rate at which few enough requests are late, by scheduler")
     own.set_defaults(verb=_capacity)
-    own.add_argument("--level", default="1", help="1, 2, 3 or 4: whose requests and latency (default 1)")
+    own.add_argument("--level", default="1", help="1, 2, 3 or 4: whose requests and latency")
     own.add_argument("--policies", default="static_fifo,dynamic_no_bins,multi_bin_dynamic", help="with commas between")
-    own.add_argument("--latency", help="instead of the level's: as for simulate")
-    own.add_argument("--gpus", type=int, default=2)
-    own.add_argument("--k-bins", type=int, default=4, help="number of bins of multi_bin_dynamic (default 4)")
-    own.add_argument(
-        "--d-sla", type=float, default=1.0, help="deadline in seconds, and dynamic policies' aim (default 1.0)"
-    )
-    own.add_argument("--sla", help="what is late, if not what takes longer than --d-sla: such as ttft<=0.5")
-    own.add_argument("--late-share", type=float, default=0.05, help="share that may be late (default 0.05)")
-    own.add_argument("--requests", type=int, default=20_000, help="in a run (default 20000)")
-    own.add_argument("--replications", type=int, default=40)
-    own.add_argument("--seed", type=int, default=42)
-    own.add_argument("--workers", type=int, default=1, help="threads")
-    own.add_argument("--json", type=Path, metavar="FILE", help="write capacities, ratios and roots as JSON")
+    own.add_argument("--latency", help="as for simulate (default: the level's)")
+    own.add_argument("--gpus", type=integer, default=2, help="that serve side by side")
+    own.add_argument("--k-bins", type=integer, default=4, help="number of bins of multi_bin_dynamic")
+    own.add_argument("--d-sla", type=deadline, default=1.0, help="deadline in seconds, and dynamic policies' aim")
+    own.add_argument("--sla", help="what is late, such as ttft<=0.5 (default: what takes longer than --d-sla)")
+    own.add_argument("--late-share", type=number, default=0.05, help="share that may be late")
+    own.add_argument("--requests", type=integer, default=20_000, help="in a run")
+    own.add_argument("--replications", type=integer, default=40, help="runs of each policy")
+    own.add_argument("--seed", type=integer, default=42, help="of the first replication")
+    own.add_argument("--workers", type=integer, default=1, help="threads")
+    add_json(own, "capacities, ratios and roots")
 
 
 def _capacity(options: argparse.Namespace) -> None:
@@ -37,9 +42,13 @@ def _capacity(options: argparse.Namespace) -> None:
     from simlib.planning import capacity
 
     check_choice("--level", options.level, list(map(str, levels.LEVELS)))
-    check_places(files=[options.json])
+    check_places(files=on_disk(options.json))
     known = levels.policies(options.k_bins, options.d_sla)
     names = [check_choice("--policies", name, known) for name in options.policies.split(",")]
+    if "multi_bin_dynamic" not in names:
+        check_used(options, "without multi_bin_dynamic among --policies", "--k-bins")
+    if options.sla is not None and not any(hasattr(known[name], "d_sla") for name in names):
+        check_used(options, "beside --sla (and none of --policies aims at it)", "--d-sla")
     search = capacity.Search(
         {name: known[name] for name in names},
         levels.draw_of(int(options.level)),
@@ -50,11 +59,45 @@ def _capacity(options: argparse.Namespace) -> None:
         options.requests,
     )
     found = capacity.study(search, options.replications, seed=options.seed, workers=options.workers)
-    if options.json is not None:
-        frames = {"capacities": found.table, "ratios": found.ratios, "roots": found.roots}
-        document = {name: frame.to_dict("records") for name, frame in frames.items()}
-        write(options.json, json.dumps(plain(document), indent=2) + "\n")
-        return
-    for frame in (found.table, found.ratios):
-        if len(frame):
-            print(frame.to_string(index=False, float_format="{:.4g}".format))
+    frames = {"capacities": found.table, "ratios": found.ratios, "roots": found.roots}
+    document = {name: frame.to_dict("records") for name, frame in frames.items()}
+    limits = " and ".join(f"{name} <= {limit_s:g} s" for name, limit_s in search.sla.limits_s.items())
+    assumed = (
+        f"Met: {limits}, but for {100 * options.late_share:g} % of requests. Requests of level {options.level}, times "
+        f"of {search.latency}, {options.gpus} GPUs, batches that run to completion; mean of {options.replications} "
+        f"runs of {options.requests:,} requests, with 95 % intervals."
+    )
+    answer(options.json, document, "\n\n".join([assumed, *map(aligned, _readable(found))]))
+
+
+def _readable(found: Any) -> list[pd.DataFrame]:
+    """For eyes: what each policy carries, and how many times what another one does."""
+    table, ratios = found.table, found.ratios
+    carried = pd.DataFrame(
+        {
+            "policy": table["policy"],
+            "carries, requests/s": _intervals(table, "capacity_rps"),
+            "warm-up, requests": table["warmup_requests"],
+            "runs twice as long": _intervals(table, "doubled_ratio", "doubled_"),
+            "long enough": table["verdict"].map(VERDICTS),
+        }
+    )
+    if not len(ratios):
+        return [carried]
+    times = pd.DataFrame(
+        {
+            "policy": ratios["policy"],
+            "over": ratios["over"],
+            "carries, times": _intervals(ratios, "ratio"),
+            "p (Holm)": ratios["p_holm"],
+            "established": ["yes" if p <= 0.05 else "no" for p in ratios["p_holm"]],
+        }
+    )
+    return [carried, times]
+
+
+def _intervals(frame: pd.DataFrame, name: str, prefix: str = "") -> list[str]:
+    from simlib.text import three
+
+    columns = (frame[column] for column in (name, f"{prefix}ci_low", f"{prefix}ci_high"))
+    return [f"{three(mean)} ({three(low)} to {three(high)})" for mean, low, high in zip(*columns, strict=True)]

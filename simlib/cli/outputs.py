@@ -1,63 +1,81 @@
-"""What verbs share in writing results: places checked before any work, files written aside and renamed."""
+"""What verbs share in showing results: tables for eyes, JSON for machines, and what was written where."""
 
 from __future__ import annotations
 
 import argparse
-import os
-from collections.abc import Sequence
+import json
+import math
+import sys
 from pathlib import Path
 from typing import Any
 
-from simlib.checks import InputError
+from simlib.cli.numbers import place
+from simlib.text import cell, three
+from simlib.writing import write
+
+STANDARD_OUTPUT = Path("-")
+
+
+def add_json(own: argparse.ArgumentParser, what: str = "the result") -> None:
+    """Add the option ``--json``, the same for every verb."""
+    own.add_argument(
+        "--json",
+        type=place,
+        nargs="?",
+        const=STANDARD_OUTPUT,
+        metavar="FILE",
+        help=f"{what} as JSON: into a file, or without one to standard output, in place of the text",
+    )
+
+
+def on_disk(*files: Path | None) -> list[Path]:
+    """Those that are asked for and are files: where `check_places` is to look."""
+    return [file for file in files if file not in (None, STANDARD_OUTPUT)]
+
+
+def answer(file: Path | None, document: Any, text: str) -> None:
+    """Print a text for eyes; for machines a document, into a file beside it or to standard output in its place."""
+    machine = "" if file is None else json.dumps(plain(document), indent=2)
+    for path in on_disk(file):
+        write(path, machine + "\n")
+    print(machine if file == STANDARD_OUTPUT else text)
+    wrote(file)
+
+
+def wrote(*files: Path | None) -> None:
+    """Say on standard error what was written, of what was asked for."""
+    for file in on_disk(*files):
+        print(f"simlib: wrote {file}", file=sys.stderr)
+
+
+def aligned(frame: Any) -> str:
+    """A data frame for eyes: numbers by three digits to the right, texts to the left, a dash for what is missing."""
+    columns = []
+    for name in frame.columns:
+        values = frame[name].tolist()
+        text = any(isinstance(value, str) for value in values)
+        cells = [str(name), *("–" if value != value or value is None else _cell(value) for value in values)]
+        width = max(map(len, cells))
+        columns.append([cell.ljust(width) if text else cell.rjust(width) for cell in cells])
+    return "\n".join("  ".join(row).rstrip() for row in zip(*columns, strict=True))
+
+
+def sheet(frame: Any) -> str:
+    """A data frame as CSV, of which a spreadsheet takes no text for a formula."""
+    for name in frame.select_dtypes(["object", "str", "category"]):
+        frame = frame.assign(**{name: [cell(value) if isinstance(value, str) else value for value in frame[name]]})
+    return frame.to_csv(index=False)
+
+
+def _cell(value: Any) -> str:
+    return value if isinstance(value, str) else f"{value:,}" if isinstance(value, int) else three(value)
 
 
 def plain(value: Any) -> Any:
-    """The same for JSON: numpy's numbers as Python's, and what is missing as null."""
+    """The same for JSON: numpy's numbers as Python's, and what is missing or infinite as null."""
     if isinstance(value, dict):
         return {key: plain(item) for key, item in value.items()}
-    if isinstance(value, list):
+    if isinstance(value, (list, tuple)):
         return [plain(item) for item in value]
     value = value.item() if hasattr(value, "item") else value
-    return None if isinstance(value, float) and value != value else value
-
-
-def check_places(files: Sequence[Path | None] = (), folders: Sequence[Path | None] = ()) -> None:
-    """Before any work: nobody should wait for a result that cannot be written."""
-    for path in (*files, *folders):
-        if path is not None and not path.parent.is_dir():
-            raise InputError(f"{path}: no folder {path.parent} (expected an existing one)")
-        if path is not None and path.exists() and path.is_dir() != (path in folders):
-            raise InputError(
-                f"{path}: {'is a folder (expected a file)' if path.is_dir() else 'is a file (expected a folder)'}"
-            )
-
-
-def make(folder: Path) -> None:
-    """Make a folder for results, or raise `InputError`."""
-    try:
-        folder.mkdir(exist_ok=True)
-    except OSError as problem:
-        raise InputError(f"{folder}: cannot be made ({problem})") from None
-
-
-def write(path: Path, text: str) -> None:
-    """Write a text aside, then rename it, or raise `InputError` and leave nothing."""
-    # A link, /dev/stdout and the like stay what they are.
-    in_place = path.is_symlink() or (path.exists() and not path.is_file())
-    aside = path if in_place else path.with_name(path.name + ".part")
-    try:
-        aside.write_text(text, encoding="utf-8")
-        os.replace(aside, path)
-    except OSError as problem:
-        if not in_place:
-            aside.unlink(missing_ok=True)
-        raise InputError(f"{path}: cannot be written ({problem})") from None
-
-
-def whole(options: argparse.Namespace, name: str) -> list[int]:
-    """The numbers of an option such as ``1,2,4``; none if it was not given."""
-    text = getattr(options, name) or ""
-    try:
-        return [int(part) for part in text.split(",") if text]
-    except ValueError:
-        raise InputError(f"--{name.replace('_', '-')}: {text} (expected integers with commas between)") from None
+    return None if isinstance(value, float) and not math.isfinite(value) else value

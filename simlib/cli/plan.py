@@ -3,55 +3,79 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
-from pathlib import Path
+import time
+from collections.abc import Callable
 from typing import Any
 
 from simlib.checks import InputError
-from simlib.cli.outputs import check_places, plain, whole, write
+from simlib.cli.inspect import READING, add_reading, asked_of, parsed, tell
+from simlib.cli.numbers import check_used, integer, integers, number, numbers, place
+from simlib.cli.outputs import add_json, answer, on_disk, wrote
+from simlib.writing import check_places, write
+
+EVERY_S = 3.0  # between two lines that say how far it is
+NOTHING_MEETS = 3  # exit code
+WORDS = {"max_cost_per_hour": "--max-cost", "price_per_gpu_hour": "--price", "max_seqs": "--max-num-seqs"}
+WORDS |= {"rate_rps": "--rate", "rate_factor": "--rate-factor"}
+WORDS |= {name: f"--{name.replace('_', '-')}" for name in ("max_gpus", "kv_tokens", "token_budgets", "k_bins")}
+CHOICES = {
+    "max-num-seqs": "caps to choose from (default: 16,32,64,128,256, up to what was measured)",
+    "token-budgets": "tokens of a step to choose from (default: 512,2048,8192)",
+    "k-bins": "numbers of bins to choose from; 1 is first come, first served (default: 1,4)",
+}
 
 
 def add(verbs: Any) -> None:
     """Add the verb."""
     own = verbs.add_parser("plan", help="what to deploy: replicas and limits that meet objectives, at the least cost")
-    own.set_defaults(verb=_plan)
+    own.set_defaults(verb=_plan, words=WORDS)
     own.add_argument("--trace", metavar="FILE", help="requests: a trace, a request table or a benchmark's log")
-    own.add_argument("--rate-factor", type=float, default=1.0, help="multiple of the trace's rate (default 1)")
-    own.add_argument("--rate", type=float, metavar="RPS", help="requests a second, instead of a trace")
-    own.add_argument("--prompt", metavar="MEDIAN,SIGMA", help="log-normal prompts in tokens, such as 500,0.8")
-    own.add_argument("--output", metavar="MEDIAN,SIGMA", help="log-normal outputs in tokens, such as 180,0.7")
-    own.add_argument("--gap-cv", type=float, default=1.0, help="variation of the gaps; 1 is Poisson (default)")
+    add_reading(own)
+    own.add_argument("--unsorted", default="refuse", help="refuse or sort: rows of the trace that are not in order")
+    own.add_argument("--rate-factor", type=number, default=1.0, help="multiple of the trace's rate")
+    own.add_argument("--rate", type=number, metavar="RPS", help="requests a second, of a trace or described")
+    shape = "MEDIAN,SIGMA[,MAX]"
+    own.add_argument("--prompt", type=numbers, metavar=shape, help="log-normal prompts in tokens, such as 500,0.8")
+    own.add_argument("--output", type=numbers, metavar=shape, help="log-normal outputs in tokens, such as 180,0.7")
+    own.add_argument("--gap-cv", type=number, default=1.0, help="variation of the gaps; 1 is Poisson")
     own.add_argument("--latency", metavar="NAME,NAME,…", help="presets (`simlib presets`), one kind of which is used")
     own.add_argument("--steps", metavar="A,B,C,D", help="a law of steps in seconds, instead of presets")
     own.add_argument("--bench", metavar="FILE.json", help="your engine's detailed benchmark, instead of presets")
-    own.add_argument("--gpus-per-replica", type=int, help="with --steps or --bench (default 1)")
-    own.add_argument("--kv-tokens", type=int, help="tokens that a GPU's cache holds (default: by GPU and model)")
+    own.add_argument("--gpus-per-replica", type=integer, help="with --steps or --bench (default: 1)")
+    own.add_argument("--kv-tokens", type=integer, help="tokens that a GPU's cache holds (default: by GPU and model)")
     own.add_argument("--sla", required=True, help="all to be met, such as ttft_p99<=1,tpot_p99<=0.05")
-    own.add_argument("--max-gpus", type=int, default=8)
-    own.add_argument("--price", type=float, metavar="PER_GPU_HOUR")
-    own.add_argument("--max-cost", type=float, metavar="PER_HOUR", help="of all GPUs; needs --price")
-    own.add_argument("--max-num-seqs", metavar="N,N,…", help="caps to choose from")
-    own.add_argument("--token-budgets", metavar="N,N,…", help="tokens of a step to choose from")
-    own.add_argument("--k-bins", metavar="N,N,…", help="numbers of bins to choose from; 1: first come, first served")
-    own.add_argument("--noise", type=float, default=0.4, help="of predicted lengths, where there are none (0.4)")
-    own.add_argument("--confidence", type=float, default=0.95)
-    own.add_argument("--requests", type=int, default=10_000, help="in a draw (default 10000)")
-    own.add_argument("--seed", type=int, default=42)
-    own.add_argument("--json", type=Path, metavar="FILE", help="write the plan as JSON")
-    own.add_argument("--report", type=Path, metavar="FILE.html", help="write the plan as one page")
+    own.add_argument("--max-gpus", type=integer, default=8, help="in all")
+    own.add_argument("--price", type=number, help="of a GPU and hour, in --currency")
+    own.add_argument("--currency", default="USD", help="of --price and --max-cost, as it is to be called")
+    own.add_argument("--max-cost", type=number, help="of all GPUs and an hour; needs --price")
+    for option, what in CHOICES.items():
+        own.add_argument(f"--{option}", type=integers, metavar="N,N,…", help=what)
+    own.add_argument("--noise", type=number, default=0.4, help="of predicted lengths, where there are none")
+    own.add_argument("--confidence", type=number, default=0.95, help="that the objectives are met")
+    own.add_argument("--requests", type=integer, default=10_000, help="in a draw")
+    own.add_argument("--seed", type=integer, default=42, help="of the first draw")
+    add_json(own, "the plan")
+    own.add_argument("--report", type=place, metavar="FILE.html", help="write the plan as one page")
 
 
-def _plan(options: argparse.Namespace) -> None:
-    check_places(files=[options.json, options.report])
+def _plan(options: argparse.Namespace) -> int:
+    check_places(files=on_disk(options.json, options.report))
+    if options.report is not None:
+        try:  # before any work: nobody should wait for a page that cannot be drawn
+            from simlib.planning import figure
+        except ImportError:
+            needed = "needs matplotlib (expected `pip install 'llm-batching-book[report]'`)"
+            raise InputError(f"--report: {needed}") from None
     from simlib.planning import report
     from simlib.planning.planner import Planner
 
-    choices = {"max_seqs": "max_num_seqs", "token_budgets": "token_budgets", "k_bins": "k_bins"}
-    choices = {name: whole(options, option) for name, option in choices.items()}
+    choices = {"max_seqs": options.max_num_seqs, "token_budgets": options.token_budgets, "k_bins": options.k_bins}
+    asked, trace = _demand(options)
+    bench = None if options.bench is None else parsed(options.bench, options)
     planner = Planner(
-        _demand(options),
-        _engines(options),
+        asked,
+        _engines(options, bench),
         options.sla,
         max_gpus=options.max_gpus,
         price_per_gpu_hour=options.price,
@@ -59,38 +83,57 @@ def _plan(options: argparse.Namespace) -> None:
         noise=options.noise,
         confidence=options.confidence,
         seed=options.seed,
+        currency=options.currency,
         **{name: values for name, values in choices.items() if values},
     )
-    said = (lambda what: print(f"simlib: {what}", file=sys.stderr)) if sys.stderr.isatty() else (lambda _: None)
-    plan = planner.plan(said)
-    if options.json is not None:
-        write(options.json, json.dumps(plain(report.document(plan)), indent=2) + "\n")
+    for given in filter(None, (trace, bench)):
+        tell(given)
+    plan = planner.plan(_teller())
     if options.report is not None:
-        from simlib.planning import figure  # matplotlib: only where a page is wanted
-
         write(options.report, report.page(plan, figure.svg(plan)))
-    print(report.text(plan))
+    answer(options.json, report.document(plan), report.text(plan))
+    wrote(options.report)
+    return 0 if plan.best is not None else NOTHING_MEETS
 
 
-def _demand(options: argparse.Namespace) -> Any:
+def _teller() -> Callable[[str], None]:
+    """Says on standard error what is done, a line every few seconds, whoever reads."""
+    said_s = time.monotonic()
+
+    def tell(what: str) -> None:
+        nonlocal said_s
+        if time.monotonic() - said_s >= EVERY_S:
+            said_s = time.monotonic()
+            print(f"simlib: planning {what}", file=sys.stderr, flush=True)
+
+    return tell
+
+
+def _demand(options: argparse.Namespace) -> tuple[Any, Any]:
+    """What has to be served, and the trace that it is like, if it is."""
     from simlib.planning import demand
-    from simlib.requests import lengths
+    from simlib.requests import lengths, traces
 
-    described = [name for name in ("rate", "prompt", "output") if getattr(options, name) is not None]
     if options.trace is not None:
-        if described:
-            raise InputError(f"--trace: given beside --{described[0]} (expected one of the two)")
-        return demand.of_trace(options.trace, options.rate_factor, options.requests)
-    if len(described) < 3:
+        check_used(options, "beside --trace (which says it itself)", "--prompt", "--output", "--gap-cv")
+        factor = options.rate_factor if options.rate is None or "--rate-factor" in options.given else None
+        chosen = {"rate_factor": factor, "rate_rps": options.rate, "unsorted": options.unsorted}
+        trace = traces.read(options.trace, **asked_of(options), **chosen)
+        return demand.of_table(trace.requests, str(trace), options.requests), trace
+    if None in (options.rate, options.prompt, options.output):
         raise InputError("--trace: none (expected a file, or --rate with --prompt and --output)")
+    check_used(options, "without --trace", "--rate-factor", "--unsorted", *(() if options.bench else READING))
     shapes = []
     for name in ("prompt", "output"):
-        median, sigma = _two(f"--{name}", getattr(options, name))
-        shapes.append(lengths.LogNormal(median, sigma))
-    return demand.described(options.rate, *shapes, options.gap_cv, options.requests)
+        given = getattr(options, name)
+        if len(given) not in (2, 3):
+            raise InputError(f"--{name}: {len(given)} numbers (expected MEDIAN,SIGMA such as 500,0.8, or with ,MAX)")
+        cut = {"high": int(given[2]) if given[2].is_integer() else given[2]} if given[2:] else {}
+        shapes.append(lengths.LogNormal(*given[:2], **cut))
+    return demand.described(options.rate, *shapes, options.gap_cv, options.requests), None
 
 
-def _engines(options: argparse.Namespace) -> list[Any]:
+def _engines(options: argparse.Namespace, bench: Any) -> list[Any]:
     from simlib import named
     from simlib.calibration import engine_benchmarks
     from simlib.planning import fleet
@@ -103,13 +146,5 @@ def _engines(options: argparse.Namespace) -> list[Any]:
         if options.gpus_per_replica is not None:
             raise InputError("--gpus-per-replica: given beside --latency (a preset says it itself)")
         return fleet.engines(options.latency.split(","), options.kv_tokens)
-    law = named.step_law_of(options.steps) if given == ["steps"] else engine_benchmarks.from_bench(options.bench).law
+    law = named.step_law_of(options.steps) if bench is None else engine_benchmarks.from_log(bench, options.bench).law
     return [fleet.engine(law, options.gpus_per_replica, options.kv_tokens)]
-
-
-def _two(option: str, text: str) -> tuple[float, float]:
-    try:
-        median, sigma = map(float, text.split(","))
-    except ValueError:
-        raise InputError(f"{option}: {text} (expected MEDIAN,SIGMA such as 500,0.8)") from None
-    return median, sigma

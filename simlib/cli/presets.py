@@ -5,20 +5,57 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from simlib.checks import InputError
+from simlib.cli.outputs import add_json, aligned, answer, on_disk
+from simlib.lazy import pd
+from simlib.writing import check_places
+
+EXPLAINED = """
+error: how far the law is off points that it was not fitted to, in the mean. To use one: --latency PRESET.
+"""
+
 
 def add(verbs: Any) -> None:
     """Add the verb."""
     own = verbs.add_parser("presets", help="list the latency presets")
     own.set_defaults(verb=_presets)
-    own.add_argument(
-        "--all", action="store_true", help="every form, with coefficients, their intervals and measured ranges"
-    )
+    own.add_argument("parts", nargs="*", metavar="WORD", help="only those that have it in their name, such as h100")
+    own.add_argument("--all", action="store_true", help="every form; with --json also coefficients with intervals")
+    add_json(own, "what is listed")
 
 
 def _presets(options: argparse.Namespace) -> None:
     from simlib.latency import presets
 
+    check_places(files=on_disk(options.json))
     shown = presets.table()
+    for word in options.parts:
+        found = shown["name"].str.contains(word, case=False, regex=False)
+        if not found.any():
+            raise InputError(f"presets: none with {' and '.join(options.parts)} in its name{presets.near(word)}")
+        shown = shown[found]
     if not options.all:
-        shown = shown.drop_duplicates("name", keep="last")[presets.LISTED]  # the richest form
-    print(shown.to_csv(index=False), end="")
+        shown = shown.drop_duplicates("name", keep="last")  # the richest form
+    machine = shown if options.all else shown[presets.LISTED]
+    answer(options.json, machine.to_dict("records"), f"{aligned(_readable(shown, options.all))}\n{EXPLAINED}".rstrip())
+
+
+def _readable(shown: pd.DataFrame, every_form: bool) -> pd.DataFrame:
+    """For eyes: what each was measured at, how well it fits, and what is assumed."""
+    from simlib.latency import forms, presets
+
+    split = shown["form"].str.endswith(forms.EQUAL) & shown["cv_mape"].notna()
+    columns = {"preset": shown["name"]}
+    if every_form:
+        columns["form"] = shown["form"].str.removesuffix(forms.EQUAL)
+    columns["error %"] = 100 * shown["cv_mape"]
+    for span in presets.SPAN:
+        ends = zip(shown[f"{span}_min"], shown[f"{span}_max"], strict=True)
+        unit = "" if span == "batch" else " tokens"
+        columns[f"{span}{unit}"] = [f"{low:,.0f} to {high:,.0f}" if high == high else None for low, high in ends]
+    columns["measured by"] = shown["source"]
+    columns["assumed, or wrong"] = [
+        note if isinstance(note, str) else f"prefill's share ({presets.SPLIT:g})" if assumed else ""
+        for note, assumed in zip(shown["note"], split, strict=True)
+    ]
+    return pd.DataFrame(columns)

@@ -3,82 +3,176 @@
 from __future__ import annotations
 
 import argparse
-import json
+import os
+import re
 import sys
 from pathlib import Path
 from typing import Any
 
-from simlib.checks import InputError
-from simlib.cli.outputs import check_places, plain, write
+from simlib.checks import InputError, check_choice
+from simlib.cli.inspect import add_reading, asked_of, tell
+from simlib.cli.numbers import check_used, deadline, integer, number, place
+from simlib.cli.outputs import STANDARD_OUTPUT, add_json, answer, on_disk, sheet, wrote
+from simlib.writing import check_places, write
 
 POLICIES = ("static_fifo", "dynamic_no_bins", "multi_bin_dynamic", "multi_bin_fixed", "shortest_predicted_first")
 POLICIES += ("early_rejection", "fair_share")
-LATENCY = "a preset (`simlib presets`), alpha,beta,gamma in s, a CSV of measurements, or table:FILE.csv"
+LATENCY = "a preset (`simlib presets`), alpha,beta,gamma in s, a CSV of measurements or of a law, or table:FILE.csv"
 ENGINE = {
     "max-num-seqs": "sequences that run at once (default 256)",
     "kv-tokens": "tokens that a GPU's cache holds (default: no limit)",
     "token-budget": "tokens of a step (default 2048)",
 }
+SETTINGS = {"max-num-seqs": "max_seqs", "kv-tokens": "kv_tokens", "token-budget": "token_budget"}
+WORDS = {"rate_rps": "--rate", "max_seqs": "--max-num-seqs", "rate_factor": "--rate-factor"}
 PREDICTORS = ("column", "original", "oracle")
 
 
 def add(verbs: Any) -> None:
     """Add the verb."""
-    own = verbs.add_parser("simulate", help="serve a request table under own policy")
-    own.set_defaults(verb=_simulate)
-    own.add_argument("requests", metavar="REQUESTS.csv", help="a request table or a trace, gz or not")
-    own.add_argument(
-        "--policy", default="multi_bin_dynamic", help=f"own of {', '.join(POLICIES)}, or fcfs (continuous)"
-    )
-    own.add_argument("--k-bins", type=int, help="number of bins (multi-bin policies)")
+    own = verbs.add_parser("simulate", help="serve a request table under one policy")
+    own.set_defaults(verb=_simulate, words=WORDS)
+    own.add_argument("requests", metavar="REQUESTS", help="a request table, a trace or a benchmark's result, gz or not")
+    add_reading(own)
+    own.add_argument("--rows", type=integer, metavar="N", help="how many requests (default: all)")
+    own.add_argument("--extend", help="bootstrap: where --rows are more than there are, add blocks of the trace's rows")
+    own.add_argument("--failed", default="drop", help="drop or keep: requests that failed")
+    own.add_argument("--unsorted", default="refuse", help="refuse or sort: rows that are not in order of arrival")
+    own.add_argument("--rate", type=number, metavar="RPS", help="requests a second (default: the file's)")
+    own.add_argument("--rate-factor", type=number, metavar="X", help="multiple of the file's rate")
+    known = f"one of {', '.join(POLICIES)}, or fcfs (continuous)"
+    own.add_argument("--policy", default="multi_bin_dynamic", help=known)
+    own.add_argument("--k-bins", type=integer, help="number of bins (multi-bin policies)")
     own.add_argument("--bin-select", help="round_robin, longest_queue or oldest_head (multi_bin_dynamic)")
-    own.add_argument("--batch-size", type=int, help="largest batch (static_fifo), every batch (multi_bin_fixed)")
+    own.add_argument("--batch-size", type=integer, help="largest batch (static_fifo), every batch (multi_bin_fixed)")
     own.add_argument(
-        "--seconds-per-token", type=float, help="waiting that outweighs a predicted token (shortest_predicted_first)"
+        "--seconds-per-token", type=number, help="waiting that outweighs a predicted token (shortest_predicted_first)"
     )
-    own.add_argument("--d-sla", type=float, help="deadline in seconds, and dynamic policies' aim (default 1.0)")
+    own.add_argument("--d-sla", type=deadline, help="deadline in seconds, and dynamic policies' aim (default 1.0)")
+    own.add_argument("--sla", help="what is late, such as ttft<=500ms,tpot<=0.05; or to be met, such as ttft_p99<=1")
     own.add_argument("--variant", help="original, paper, printed or released (dynamic policies)")
-    own.add_argument("--gpus", type=int, default=1)
+    own.add_argument("--gpus", type=integer, default=1, help="how many")
     own.add_argument("--latency", default="original-synthetic", help=LATENCY)
-    own.add_argument("--execution", default="run_to_completion", help="run_to_completion or continuous")
+    own.add_argument("--execution", default="run_to_completion", help="or continuous")
     for option, what in ENGINE.items():
-        own.add_argument(f"--{option}", type=int, metavar="N", help=f"continuous: {what}")
+        own.add_argument(f"--{option}", type=integer, metavar="N", help=f"continuous: {what}")
     own.add_argument("--predictor", help=f"{', '.join(PREDICTORS)} (default: the table's column, else original)")
-    own.add_argument("--seed", type=int, default=42, help="seed of the predictor (default 42)")
+    own.add_argument(
+        "--seed", type=integer, default=42, help="of the predictor, and of arrivals and rows that are drawn"
+    )
     own.add_argument("--oversize", default="error", help="error or reject: requests larger than a GPU's memory")
-    own.add_argument("--out", type=Path, metavar="RUN.csv", help="own row a request in input order")
-    own.add_argument("--trace", type=Path, metavar="FILE", help="what each GPU did when, for ui.perfetto.dev")
+    own.add_argument("--out", type=place, metavar="RUN.csv", help="one row a request, in order of arrival")
+    own.add_argument("--trace", type=place, metavar="FILE", help="what each GPU did when, for ui.perfetto.dev")
+    add_json(own, "the summary")
 
 
 def _simulate(options: argparse.Namespace) -> None:
+    from simlib import named, simulation
+    from simlib.checks import MAX_GPUS, check_integer
+    from simlib.cli import run_table
     from simlib.requests import traces
-    from simlib.simulation import simulate
 
+    assumed = _assumed(options)
     policy, way = _policy(options), _execution(options)
-    check_places(files=[options.out, options.trace])
-    trace = traces.read(options.requests, failed="keep")
-    table = _predicted(trace.requests, options, needed=policy.needs_predictions)
-    if trace.format == "plain":  # its clock is the user's word, and is looked at as a data frame's
-        table = table.frame()
-    run = simulate(table, policy, options.latency, options.gpus, way, options.d_sla, oversize=options.oversize)
+    objectives, sla = _limits(options)
+    if sla is not options.d_sla and not hasattr(policy, "d_sla"):
+        check_used(options, "beside --sla (and the policy aims at no time)", "--d-sla")
+    gpus = check_integer("gpus", options.gpus, 1, MAX_GPUS)
+    check_choice("oversize", options.oversize, simulation.OVERSIZE)
+    check_choice("--predictor", "column" if options.predictor is None else options.predictor, PREDICTORS)
+    check_integer("--seed", options.seed, 0, 2**32 - 1)
+    law = (named.latency_of if named.execution_of(way) is None else named.step_law_of)(options.latency)
+    check_places(files=on_disk(options.out, options.trace, options.json))
+    chosen = ("rows", "extend", "failed", "unsorted", "rate_factor", "seed")
+    chosen = {name: getattr(options, name) for name in chosen}
+    trace = traces.read(options.requests, **asked_of(options), rate_rps=options.rate, **chosen)
+    table = _predicted(trace.requests, options, policy.needs_predictions, assumed)
+    tell(trace)
+    if trace.format == "plain" and options.time_unit is None and trace.rate_factor == 1.0:
+        table = table.frame()  # its clock is the user's word, and is looked at as a data frame's
+    run = simulation.simulate(table, policy, law, gpus, way, sla, oversize=options.oversize)
+    found = _found(run, objectives)
+    assumed += [f"a deadline of {run.sla.limits_s['latency']:g} s end to end (--d-sla)"] if run.sla.assumed else []
     if options.trace is not None:
         run.trace(options.trace)
-    if options.out is None:
-        if run.sla.assumed:
-            limit_s = run.sla.limits_s["latency"]
-            print(f"simlib: deadline: {limit_s:g} s end to end, assumed (--d-sla sets it)", file=sys.stderr)
-        print(json.dumps(plain({**run.summary(), "rejected": run.rejected}), indent=2))
-    else:
-        write(options.out, run.requests.to_csv(index=False))
+    if options.out is not None:
+        write(options.out, sheet(run.requests))
+    head = f"{policy.name} on {gpus} GPU{'s' * (gpus > 1)}, {options.execution.replace('_', ' ')}, {options.latency}"
+    text = run_table.text(run, head, found, assumed)
+    document = {**run.summary(), "rejected": run.rejected, "failed_dropped": trace.failed_dropped}
+    document |= {"doubts": run.doubts} if hasattr(run, "doubts") else {}  # batches say theirs in a warning only
+    document |= {"objectives": found, "assumed": assumed}
+    if options.json == STANDARD_OUTPUT and assumed:
+        print(f"simlib: assumed: {'; '.join(assumed)}", file=sys.stderr)
+    if _is_standard_output(options.out):  # rows for a machine: eyes have the other output
+        print(text, file=sys.stderr)
+        return
+    answer(options.json, document, text)
+    wrote(options.out, options.trace)
+
+
+def _assumed(options: argparse.Namespace) -> list[str]:
+    """What nobody said: the defaults that a result depends on."""
+    said = {
+        "--policy": f"policy {options.policy}",
+        "--latency": f"latency {options.latency}, a formula that nobody measured",
+        "--execution": "batches that run to completion",
+        "--gpus": f"{options.gpus} GPU",
+    }
+    if options.execution == "continuous":
+        said |= {
+            "--max-num-seqs": "256 sequences at once",
+            "--token-budget": "2,048 tokens a step",
+            "--kv-tokens": "a cache without limit",
+        }
+    return [f"{what} ({option})" for option, what in said.items() if option not in options.given]
+
+
+def _limits(options: argparse.Namespace) -> tuple[Any, Any]:
+    """Objectives for all requests together, and what is late of each: of ``--sla``, else ``--d-sla``."""
+    from simlib.planning import objectives
+    from simlib.runs.sla import SLA
+
+    terms = options.sla.split(",") if options.sla else []
+    overall = [term for term in terms if re.search(r"_(p[\d.]+|mean)\s*<", term)]
+    each = ",".join(term for term in terms if term not in overall)
+    found = objectives.parse(",".join(overall)) if overall else ()
+    if each or options.sla == "":
+        return found, SLA.of(each)
+    return found, options.d_sla
+
+
+def _found(run: Any, objectives: Any) -> list[dict[str, Any]]:
+    """What the run has for each objective, and whether that meets it."""
+    from simlib.planning.objectives import values_s
+
+    if not objectives:
+        return []
+    values = values_s(run, objectives)
+    return [
+        {
+            "objective": str(one),
+            "value_s": values[one.name],
+            "limit_s": one.limit_s,
+            "met": values[one.name] <= one.limit_s,
+        }
+        for one in objectives
+    ]
+
+
+def _is_standard_output(path: Path | None) -> bool:
+    try:
+        return path is not None and os.path.samestat(os.stat(path), os.fstat(1))
+    except OSError:
+        return False
 
 
 def _execution(options: argparse.Namespace) -> Any:
     """The execution that the options describe; an engine's settings are refused without an engine."""
-    names = {"max-num-seqs": "max_seqs", "kv-tokens": "kv_tokens", "token-budget": "token_budget"}
     given = {option: getattr(options, option.replace("-", "_")) for option in ENGINE}
-    given = {names[option]: value for option, value in given.items() if value is not None}
+    given = {SETTINGS[option]: value for option, value in given.items() if value is not None}
     if not given or options.execution != "continuous":
-        for option, name in names.items():
+        for option, name in SETTINGS.items():
             if name in given:
                 raise InputError(f"--{option}: {given[name]} (expected --execution continuous beside it)")
         return options.execution
@@ -92,12 +186,8 @@ def _policy(options: argparse.Namespace) -> Any:
     import inspect
 
     from simlib import named
-    from simlib.checks import check_choice
 
-    kinds = named.POLICIES
-    if options.execution == "continuous":
-        kinds = named.ENGINE_POLICIES
-    kind = kinds[check_choice("--policy", options.policy, kinds)]
+    kind = named.policy_kind(options.policy, options.execution, "--policy", "--execution continuous")
     known = inspect.signature(kind).parameters
     given = {
         name: getattr(options, name) for name in ("k_bins", "bin_select", "batch_size", "seconds_per_token", "variant")
@@ -110,14 +200,15 @@ def _policy(options: argparse.Namespace) -> Any:
     return kind(**given, **aim)
 
 
-def _predicted(table: Any, options: argparse.Namespace, needed: bool) -> Any:
-    from simlib.checks import check_choice
+def _predicted(table: Any, options: argparse.Namespace, needed: bool, assumed: list[str]) -> Any:
+    """The table with the predictions that were asked for; what is chosen without a word is said to be assumed."""
     from simlib.requests import predictors
 
     present = table.predicted_output_tokens is not None
     choice = options.predictor or ("column" if present else "original")
-    check_choice("--predictor", choice, PREDICTORS)
     if choice == "original" and (needed or options.predictor):
+        if options.predictor is None:
+            assumed.append("lengths predicted by the original's formula, as the file has no such column (--predictor)")
         return table.with_predictions(predictors.original_predictions(table.prompt_tokens, options.seed))
     if choice == "oracle":
         return table.with_predictions(table.output_tokens)

@@ -4,29 +4,31 @@ from __future__ import annotations
 
 import argparse
 import json
-from pathlib import Path
 from typing import Any
 
 from simlib.checks import check_integer
-from simlib.cli.outputs import check_places, plain, write
+from simlib.cli.inspect import tell_of
+from simlib.cli.numbers import integer, number, place
+from simlib.cli.outputs import add_json, aligned, answer, on_disk, plain
+from simlib.writing import check_places
 
 
 def add(verbs: Any) -> None:
     """Add the verb."""
     replay = verbs.add_parser("validate", help="replay a real engine's log, and say how far the simulated times are")
     replay.set_defaults(verb=_validate)
-    replay.add_argument("--profile", type=Path, required=True, metavar="DIR", help="folder of a kernel profile")
+    replay.add_argument("--profile", type=place, required=True, metavar="DIR", help="folder of a kernel profile")
     replay.add_argument("--prefix", default="", help="how the profile's files begin, if the folder holds several")
-    replay.add_argument("--log", type=Path, required=True, metavar="REQUESTS.jsonl.gz", help="one JSON object a line")
-    replay.add_argument("--timeseries", type=Path, metavar="FILE", help="the log's series of running and waiting")
-    replay.add_argument("--max-num-seqs", type=int, required=True, metavar="N", help="sequences that run at once")
-    replay.add_argument("--kv-blocks", type=int, required=True, metavar="N", help="usable blocks of the KV cache")
-    replay.add_argument("--token-budget", type=int, required=True, metavar="N", help="tokens of a step")
-    replay.add_argument("--block-size", type=int, default=16, help="tokens of a block (default 16)")
-    replay.add_argument("--layers", type=int, default=32, help="layers of the model (default 32)")
-    replay.add_argument("--steps-in-flight", type=int, default=2, help="1 or 2 (default 2)")
+    replay.add_argument("--log", type=place, required=True, metavar="REQUESTS.jsonl.gz", help="one JSON object a line")
+    replay.add_argument("--timeseries", type=place, metavar="FILE", help="the log's series of running and waiting")
+    replay.add_argument("--max-num-seqs", type=integer, required=True, metavar="N", help="sequences that run at once")
+    replay.add_argument("--kv-blocks", type=integer, required=True, metavar="N", help="usable blocks of the KV cache")
+    replay.add_argument("--token-budget", type=integer, required=True, metavar="N", help="tokens of a step")
+    replay.add_argument("--block-size", type=integer, default=16, help="tokens of a block (default 16)")
+    replay.add_argument("--layers", type=integer, default=32, help="layers of the model (default 32)")
+    replay.add_argument("--steps-in-flight", type=integer, default=2, help="1 or 2 (default 2)")
     replay.add_argument(
-        "--watermark", type=float, default=0.0, help="share of the cache kept free at admission (default 0)"
+        "--watermark", type=number, default=0.0, help="share of the cache kept free at admission (default 0)"
     )
     replay.add_argument(
         "--reuse",
@@ -34,17 +36,17 @@ def add(verbs: Any) -> None:
         default=True,
         help="whether a preempted sequence finds its blocks again that nobody was given meanwhile (default: yes)",
     )
-    replay.add_argument("--step-overhead", type=float, metavar="S", help="seconds a step beside its kernels (fitted)")
-    replay.add_argument("--fitted", type=int, default=150, help="requests that laws are fitted to (default 150)")
+    replay.add_argument("--step-overhead", type=number, metavar="S", help="seconds a step beside its kernels (fitted)")
+    replay.add_argument("--fitted", type=integer, default=150, help="requests that laws are fitted to (default 150)")
     replay.add_argument("--step-model", default="profile", help="profile, affine or affine-from-log")
-    replay.add_argument("--json", type=Path, metavar="OUT", help="write settings and rows as JSON")
+    add_json(replay, "settings and rows")
 
 
 def _validate(options: argparse.Namespace) -> None:
     from simlib.calibration import replay as validation
     from simlib.continuous.settings import Continuous
 
-    check_places(files=[options.json])
+    check_places(files=on_disk(options.json))
     block = check_integer("--block-size", options.block_size, 1)
     settings = Continuous(
         max_seqs=check_integer("--max-num-seqs", options.max_num_seqs, 1),
@@ -66,9 +68,6 @@ def _validate(options: argparse.Namespace) -> None:
         fitted=options.fitted,
         timeseries=options.timeseries,
     )
-    if options.json is not None:
-        document = {"settings": found.settings, "rows": found.rows.to_dict("records")}
-        write(options.json, json.dumps(plain(document), indent=2) + "\n")
-        return
-    print(json.dumps(plain(found.settings)))
-    print(found.rows.to_string(index=False, float_format="{:.4g}".format))
+    tell_of(options.log)
+    document = {"settings": found.settings, "rows": found.rows.to_dict("records")}
+    answer(options.json, document, f"{json.dumps(plain(found.settings))}\n{aligned(found.rows)}")

@@ -11,6 +11,7 @@ from simlib.continuous import columns as at
 from simlib.continuous.state import (
     CHUNKED,
     FIRST,
+    MIXED,
     REQUEST_MASK,
     SHARED,
     Ask,
@@ -185,8 +186,8 @@ def fitting(
     if tokens > budget:
         if rules.prefill == CHUNKED:
             tokens = budget
-        elif state.shape[CHUNKS] > 0.0:  # a prompt longer than the budget goes alone
-            return computed, -1, again
+        elif state.shape[CHUNKS] > 0.0 or (rules.prefill == MIXED and n[at.DECODES] > 0):
+            return computed, -1, again  # a prompt longer than the budget goes alone
     wanted = held(request, total if rules.whole else computed + tokens, ask, rules)
     if n[at.SEATS] > 0:
         wanted += rules.watermark

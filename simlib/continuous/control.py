@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from simlib.checks import InputError, check_choice, check_integer, check_number, check_probability
+from simlib.checks import InputError, check_choice, check_integer, check_number, check_probability, keep
 from simlib.continuous import columns as at
 from simlib.continuous.state import Ask, State, StepRules, own
 from simlib.engine.shapes import CHUNKS, CONTEXT, LONGEST, N_DECODES, PREFILL, SHAPE
@@ -107,15 +107,15 @@ class StepControl:
             raise InputError(
                 f"feedback: {self.feedback!r} (expected 'step' or 'decode': the regression is of step times)"
             )
-        check_integer("interval_steps", self.interval_steps, 1, of.MAX_BATCH)
-        check_integer("window_steps", self.window_steps, 1, LONGEST_WINDOW)
-        check_integer("window_requests", self.window_requests, 1, LONGEST_WINDOW)
-        check_integer("b_min", self.b_min, 1, of.MAX_BATCH)
-        if self.b_max is not None:
-            check_integer("b_max", self.b_max, self.b_min, of.MAX_BATCH)
-        if self.b_start is not None:
-            check_integer("b_start", self.b_start, self.b_min, of.MAX_BATCH if self.b_max is None else self.b_max)
-        self._rules("paper", of.MAX_BATCH)  # its checks
+        most = {"interval_steps": of.MAX_BATCH, "window_steps": LONGEST_WINDOW, "window_requests": LONGEST_WINDOW}
+        for name in (*most, "b_min"):
+            keep(self, **{name: check_integer(name, getattr(self, name), 1, most.get(name, of.MAX_BATCH))})
+        for name in ("b_max", "b_start"):
+            if getattr(self, name) is not None:
+                high = of.MAX_BATCH if name == "b_max" or self.b_max is None else self.b_max
+                keep(self, **{name: check_integer(name, getattr(self, name), self.b_min, high)})
+        checked = self._rules("paper", of.MAX_BATCH)
+        keep(self, alpha=checked.alpha, delta=checked.delta)
         check_number("backoff", self.backoff, 0.0, 1.0, open_low=True, open_high=True)
         check_number("confidence", self.confidence, 0.0)
         check_probability("exploration", self.exploration)
@@ -141,6 +141,12 @@ class StepControl:
         if self.sla is not None and self.target_s < fastest_s:
             least = f"at least the fastest step, {fastest_s:.6g} s: it can never be met"
             raise InputError(f"target_s: {self.target_s} (expected {least})")
+
+    def least(self, rules: StepRules) -> int:
+        """The smallest b_sla that the rule asks for, however slow steps are."""
+        most = rules.seats if self.steers == "seats" else rules.budget
+        most = most if self.b_max is None else min(self.b_max, most)
+        return of.least_of(str(self.sla), min(self.b_min, most), most, self.alpha)
 
     def arrays(self, rules: StepRules, gpus: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The loop's arrays: a controller a GPU, the two rules' numbers, room for decisions."""

@@ -298,9 +298,11 @@ def arrive(request: int, gpu: int, ask: Ask, lines: Lines, state: State, rules: 
 
 def wake(gpu: int, now_s: float, state: State) -> None:
     """An idle GPU looks at what has arrived."""
-    if not state.numbers[gpu, at.ACTIVE]:
-        state.numbers[gpu, at.ACTIVE] = 1
-        state.times[gpu, at.NOW] = now_s
+    n, t = state.numbers[gpu], state.times[gpu]
+    if not n[at.ACTIVE]:
+        n[at.ACTIVE] = 1
+        t[at.IDLE] += now_s - t[at.NOW]
+        t[at.NOW] = now_s
 
 
 def least(state: State, column: int, first: int, end: int) -> int:

@@ -11,7 +11,7 @@ from simlib.checks import InputError, check_integer
 from simlib.continuous import classes, loop
 from simlib.continuous import columns as at
 from simlib.continuous.control import StepControl
-from simlib.continuous.settings import PREFILL, ROUTING, Continuous, needed_blocks
+from simlib.continuous.settings import PREFILL, ROUTING, Continuous, needed_tokens
 from simlib.continuous.state import (
     BY_CLASS,
     GAP_BINS,
@@ -23,6 +23,7 @@ from simlib.continuous.state import (
     Lines,
     State,
     StepRules,
+    blocks_of,
 )
 from simlib.continuous.stepped import stepped
 from simlib.engine import shapes
@@ -94,7 +95,7 @@ def served(
     log_steps: int = 0,
 ) -> tuple[int, Served, Lines]:
     """Serve all requests that a GPU's cache can hold: the outcome (`engine.batches`), times and totals, the lines."""
-    fits = needed_blocks(table, rules.bits, rules.share) <= rules.blocks
+    fits = blocks_of(needed_tokens(table, rules.bits, rules.share), rules.bits) <= rules.blocks
     keep = None if fits.all() or not fits.any() else np.flatnonzero(fits)
     kept = table if keep is None else table.rows(keep)
     predicted, cached = kept.predicted_output_tokens, kept.cached_prompt_tokens
@@ -167,7 +168,7 @@ def _state(ask: Ask, rules: StepRules, gpus: int, log_steps: int, control: StepC
     none = np.zeros((1, 1)), np.zeros((1, 1)), np.zeros((1, 1, 1))
     controllers = none if control is None else control.arrays(rules, gpus)
     times = np.zeros((gpus, len(at.TIMES)))
-    times[:, at.NOW] = -math.inf
+    times[:, at.NOW] = ask.arrival_s[0]
     times[:, at.SAMPLE] = -math.inf
     times[:, at.SAMPLE_GAP] = max((ask.arrival_s[-1] - ask.arrival_s[0]) / SAMPLES, 1e-3)
     real = np.zeros(1)

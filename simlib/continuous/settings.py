@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from simlib.checks import InputError, check_choice, check_integer, check_number, check_type
+from simlib.checks import InputError, check_choice, check_integer, check_number, check_type, keep
 from simlib.continuous import state
 from simlib.continuous.control import StepControl
 from simlib.requests.table import RequestTable
@@ -36,9 +36,9 @@ class Continuous:
     token_budget : int
         Tokens of a step, decodes and prompts together.
     prefill : {"chunked", "mixed", "first"}
-        Prompts fill what the decodes leave of the budget, the last one cut to fit; whole prompts only, beside the
-        decodes; whole prompts in steps of their own, which come first. A prompt above the budget goes alone where
-        prompts are whole.
+        Prompts fill what the decodes leave of the budget, the last one cut to fit; whole prompts only, as many as fit
+        beside the decodes; whole prompts in steps of their own, which come first. A prompt above the budget goes alone
+        where prompts are whole: in ``mixed`` once nothing decodes.
     steps_in_flight : {1, 2}
         With 2, a step is composed while the one before it runs.
     reserve : bool
@@ -90,15 +90,21 @@ class Continuous:
     classes: int | None = None
 
     def __post_init__(self) -> None:
-        check_integer("max_seqs", self.max_seqs, 1, MOST_SEATS)
         block = check_integer("block_tokens", self.block_tokens, 1, 2**16)
         if block & (block - 1):
             raise InputError(f"block_tokens: {block} (expected a power of two)")
-        check_integer("token_budget", self.token_budget, block, MOST_TOKENS)
+        keep(
+            self,
+            block_tokens=block,
+            max_seqs=check_integer("max_seqs", self.max_seqs, 1, MOST_SEATS),
+            token_budget=check_integer("token_budget", self.token_budget, block, MOST_TOKENS),
+            steps_in_flight=check_integer("steps_in_flight", self.steps_in_flight, 1, 2),
+        )
         if self.kv_tokens is not None:
-            check_integer("kv_tokens", self.kv_tokens, block, MOST_TOKENS)
+            keep(self, kv_tokens=check_integer("kv_tokens", self.kv_tokens, block, MOST_TOKENS))
+        for name in ("reserve", "reuse", "share_cached", "whole_prompt"):
+            check_type(name, getattr(self, name), (bool, np.bool_), "True or False")
         check_choice("prefill", self.prefill, PREFILL)
-        check_integer("steps_in_flight", self.steps_in_flight, 1, 2)
         check_number("watermark", self.watermark, 0.0, 1.0, open_high=True)
         check_choice("routing", self.routing, ROUTING)
         if self.timeout_s is not None:
@@ -106,7 +112,7 @@ class Continuous:
         if self.control is not None:
             check_type("control", self.control, StepControl, "a StepControl")
         if self.classes is not None:
-            check_integer("classes", self.classes, 1)
+            keep(self, classes=check_integer("classes", self.classes, 1))
             if self.routing != "by_class":
                 raise InputError(f"classes: {self.classes} (expected routing 'by_class', not {self.routing!r})")
 
@@ -120,11 +126,14 @@ class Continuous:
         """Blocks of a GPU's cache."""
         return (MOST_TOKENS if self.kv_tokens is None else self.kv_tokens) // self.block_tokens
 
+    def needed_tokens(self, table: RequestTable) -> np.ndarray:
+        """Tokens of its own that each request holds at its end: the last one is never read, and takes no place."""
+        return needed_tokens(table, self.bits, int(self.share_cached))
+
     def needed_blocks(self, table: RequestTable) -> np.ndarray:
-        """Blocks of each request at its end: the last token is never read, so that it takes no place."""
-        return needed_blocks(table, self.bits, int(self.share_cached))
+        """Blocks of its own that each request holds at its end."""
+        return state.blocks_of(self.needed_tokens(table), self.bits)
 
 
-def needed_blocks(table: RequestTable, bits: int, share: int) -> np.ndarray:
-    tokens = state.own_prompt_tokens(table, bits, share) + np.maximum(table.output_tokens - 1, 0)
-    return state.blocks_of(tokens, bits)
+def needed_tokens(table: RequestTable, bits: int, share: int) -> np.ndarray:
+    return state.own_prompt_tokens(table, bits, share) + np.maximum(table.output_tokens - 1, 0)

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from simlib import reading
 from simlib.checks import InputError, check_integer, check_number
 from simlib.engine.shapes import CHUNKS, CONTEXT, N_DECODES, PREFILL, PREFILL_CONTEXT, SQUARES
 from simlib.lazy import pd
@@ -131,7 +132,7 @@ def read(folder: str | Path, layers: int = 32, prefix: str = "") -> ProfileLaw:
     Parameters
     ----------
     folder : str or Path
-        With exactly one ``*dense.csv.gz``, ``*per_sequence.csv.gz`` and ``*attention.csv.gz``.
+        With exactly one ``*dense.csv``, ``*per_sequence.csv`` and ``*attention.csv``, each packed (as ``.gz``) or not.
     layers : int
         Layers of the model, >= 1.
     prefix : str
@@ -189,20 +190,17 @@ def _grid(folder: Any, frame: pd.DataFrame) -> list[np.ndarray]:
 def _table(folder: Path, kind: str, prefix: str) -> pd.DataFrame:
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder (expected one with a kernel profile)")
-    found = sorted(folder.glob(f"{prefix}*{kind}.csv.gz"))
+    found = sorted(folder.glob(f"{prefix}*{kind}.csv*"))
     if len(found) != 1:
         names = ", ".join(path.name for path in found) or "none"
-        raise InputError(f"{folder}: {len(found)} files *{kind}.csv.gz ({names}; expected one, see prefix)")
-    try:
-        frame = pd.read_csv(found[0])
-        missing = [name for name in KINDS[kind] if name not in frame]
-        if missing:
-            raise InputError(f"{found[0]}, {missing[0]}: missing column (expected {', '.join(KINDS[kind])})")
-        values = frame[[name for name in KINDS[kind] if name != "layer"]].apply(pd.to_numeric, errors="coerce")
-    except (OSError, ValueError) as problem:
-        raise problem if isinstance(problem, InputError) else InputError(f"{found[0]}: {problem}") from None
+        raise InputError(f"{folder}: {len(found)} files *{kind}.csv, packed or not ({names}; expected one, see prefix)")
+    frame = reading.delimited(*reading.contents(found[0], "a kernel profile's table, a CSV", str(found[0])))
+    missing = [name for name in KINDS[kind] if name not in frame]
+    if missing:
+        raise InputError(f"{found[0]}, {missing[0]}: missing column (expected {', '.join(KINDS[kind])})")
+    values = frame[[name for name in KINDS[kind] if name != "layer"]].apply(pd.to_numeric, errors="coerce")
     bad = ~(np.isfinite(values) & (values >= 0)).all(axis=1).to_numpy()
-    if bad.any() or not len(frame):
-        raise InputError(f"{found[0]}, row {int(np.argmax(bad)) if len(frame) else 0}: expected numbers >= 0")
+    if bad.any():
+        raise InputError(f"{found[0]}, row {int(np.argmax(bad))}: expected numbers >= 0")
     frame[values.columns] = values
     return frame

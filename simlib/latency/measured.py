@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import warnings
+import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -13,10 +13,12 @@ from simlib.checks import check_number, check_type
 from simlib.engine.batches import Batches
 from simlib.latency.models import LatencyModel
 from simlib.latency.steps import StepLaw
+from simlib.latency.trust import Trust, say, was_said
 from simlib.requests.table import RequestTable
 
+PARTS = ("batch_size", "prompt_tokens", "output_tokens")
+EQUAL_LENGTHS = "measured at equal lengths, so that prefill's share of the time is an assumption"
 RATIO = 0.5, 2.0  # of prompt to output: beyond, times measured at equal lengths rest on an assumption
-_reported: set[tuple[str, str]] = set()  # a study makes thousands of runs, and is told once
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +34,7 @@ class Range:
     equal_lengths: bool = False
 
     def __str__(self) -> str:
-        parts = ("batch_size", "prompt_tokens", "output_tokens")
-        return ", ".join(f"{name} {getattr(self, name)[0]:g} to {getattr(self, name)[1]:g}" for name in parts)
+        return ", ".join(f"{name} {getattr(self, name)[0]:g} to {getattr(self, name)[1]:g}" for name in PARTS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,8 @@ class Measured(LatencyModel):
         For warnings.
     measured : Range
         Batches outside are simulated as the model says, with one warning for each name and process.
+    mape, r2 : float
+        Of batches that it was not fitted to; NaN where nobody knows.
 
     Examples
     --------
@@ -59,10 +62,12 @@ class Measured(LatencyModel):
     model: LatencyModel
     name: str
     measured: Range
+    mape: float = field(default=math.nan, compare=False, repr=False)
+    r2: float = field(default=math.nan, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         check_type("latency model", self.model, LatencyModel, "a latency model")
-        for part in ("batch_size", "prompt_tokens", "output_tokens"):
+        for part in PARTS:
             low, high = getattr(self.measured, part)
             check_number(f"latency {self.name}, {part}", high, check_number(f"latency {self.name}, {part}", low, 0.0))
 
@@ -78,9 +83,17 @@ class Measured(LatencyModel):
         """The model's own, see there."""
         return self.model.batch_time_s(*shape)
 
+    @property
+    def trust(self) -> Trust:
+        """The same for a law of steps, which carries it; a short output's steps are the first ones of a long output."""
+        assumes = (EQUAL_LENGTHS,) if self.measured.equal_lengths else ()
+        ranges = {part: getattr(self.measured, part) for part in PARTS}
+        ranges["output_tokens"] = 0.0, self.measured.output_tokens[1]
+        return Trust(self.name, ranges, self.mape, self.r2, assumes)
+
     def step_law(self) -> StepLaw:
-        """The model's own."""
-        return self.model.step_law()
+        """The model's own, with its trust."""
+        return replace(self.model.step_law(), trust=self.trust)
 
     def first_token_s(self, shape: np.ndarray) -> np.ndarray:
         return self.model.first_token_s(shape)
@@ -88,7 +101,7 @@ class Measured(LatencyModel):
     def report(self, table: RequestTable, served: Batches) -> None:
         """Warn, once, if batches lie outside the measured range, or the assumption about equal lengths matters."""
         kinds = ["range", *(["ratio"] if self.measured.equal_lengths else [])]
-        if not len(served.size) or all((self.name, kind) in _reported for kind in kinds):
+        if not len(served.size) or was_said(self.name, *kinds):
             return
         output = np.zeros(len(served.size))
         taken = served.batch_of >= 0
@@ -100,15 +113,10 @@ class Measured(LatencyModel):
             low, high = getattr(self.measured, name)
             outside |= (values < low) | (values > high)
         if outside.any():
-            self._warn("range", f"{outside.mean():.0%} of a run's batches lie outside the measured {self.measured}")
+            share = f"{outside.mean():.0%} of a run's batches"
+            say(self.name, "range", [f"{share} lie outside the measured {self.measured}"])
         if self.measured.equal_lengths:
             skewed = (prompt < RATIO[0] * output) | (prompt > RATIO[1] * output)
             if skewed.any():
                 text = f"{skewed.mean():.0%} of a run's batches have prompt/output outside {RATIO[0]:g} to {RATIO[1]:g}"
-                reason = "measured at equal lengths, so that prefill's share of the time is an assumption"
-                self._warn("ratio", f"{text}; {reason} (see presets.load, split)")
-
-    def _warn(self, kind: str, text: str) -> None:
-        if (self.name, kind) not in _reported:
-            _reported.add((self.name, kind))
-            warnings.warn(f"latency {self.name}: {text} (said once)", stacklevel=4)
+                say(self.name, "ratio", [f"{text}; {EQUAL_LENGTHS} (see presets.load, split)"])

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from simlib import reading
 from simlib.checks import InputError, check_frame, check_type
 from simlib.lazy import pd
 
@@ -24,6 +25,7 @@ MAY_BE_ZERO = ("prompt_tokens", "output_tokens", "decode_s")
 KEYS = (*POINT, "repetition")
 COLUMNS = (*KEYS, *PHASES, "total_s", "status")
 OPTIONAL = {"repetition": "0", "prefill_s": None, "decode_s": None, "status": "ok"}
+MISSING = ("", "NA", "NaN", "nan", "None", "null")
 STATUSES = ("ok", "out_of_memory", "interrupted")
 GRID_COLUMNS = ("batch_size", "max_seq_len", "mean_latency_sec")
 GRID_EXTRAS = ("std_latency_sec", "num_trials")
@@ -174,10 +176,7 @@ def parse(text: str, source: str) -> Measurements:
 
 
 def _text(path: str | Path) -> str:
-    try:
-        return Path(path).read_text(encoding="utf-8")
-    except (OSError, ValueError) as problem:
-        raise InputError(f"latency file {path}: {problem}") from None
+    return reading.text(path, "a CSV of measurements", f"latency file {path}")[1]
 
 
 def _header(text: str) -> dict[str, str]:
@@ -193,16 +192,9 @@ def _header(text: str) -> dict[str, str]:
 
 def _rows(text: str, place: str) -> pd.DataFrame:
     """All cells as the file spells them."""
-    import io
-
     body = "".join(line for line in text.splitlines(keepends=True) if not line.startswith("#"))
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", pd.errors.ParserWarning)  # rows longer than the header
-            rows = pd.read_csv(io.StringIO(body), index_col=False, dtype=str, skipinitialspace=True)
-    except (ValueError, pd.errors.ParserWarning) as problem:
-        raise InputError(f"{place}: {problem}") from None
-    return rows.rename(columns=str.strip)
+    rows = reading.delimited(place, body.encode(), least=0)
+    return rows.where(~rows.isin(MISSING))
 
 
 def _phases(rows: pd.DataFrame, place: str) -> pd.DataFrame:

@@ -6,13 +6,12 @@ models to `named.latency_of`. The original's two formulas are in the table too, 
 
 from __future__ import annotations
 
-import difflib
 import functools
 from typing import Any
 
 import numpy as np
 
-from simlib.checks import InputError, check_choice, check_number
+from simlib.checks import NEAREST, InputError, check_choice, check_number, nearest
 from simlib.datasets import shipped
 from simlib.latency import forms
 from simlib.latency.measured import Measured, Range
@@ -51,6 +50,13 @@ def names() -> list[str]:
     return list(dict.fromkeys(rows.loc[~_unfitted(rows), "name"]))
 
 
+def near(name: str) -> str:
+    """Names that may be meant, as the part of a sentence that follows what they are near to; or nothing."""
+    found = nearest(name, names())
+    more = f" and {len(found) - NEAREST} more" if len(found) > NEAREST else ""
+    return f"; near: {', '.join(found[:NEAREST])}{more}" if found else ""
+
+
 def load(name: str, form: str | None = None, split: float | None = None) -> LatencyModel:
     """A preset's model.
 
@@ -79,14 +85,13 @@ def load(name: str, form: str | None = None, split: float | None = None) -> Late
     rows = table()
     rows = rows[rows["name"] == name]
     if rows.empty:
-        near = ", ".join(difflib.get_close_matches(str(name), names(), n=3)) or ", ".join(PRESETS)
-        raise InputError(f"latency: {name!r} (no such preset; near: {near}; `simlib presets` lists them all)")
+        raise InputError(f"latency: {name!r} (no such preset{near(name)}; `simlib presets` lists them all)")
     if _unfitted(rows).any():
         raise InputError(f"latency: {name!r} is offered by no form ({rows['note'].iloc[0]})")
     kinds = rows["form"].str.removesuffix(forms.EQUAL)
     kind = check_choice("form", "phase5" if form is None else form, list(kinds))
     row = rows[kinds == kind].iloc[0]
-    return Measured(model_of(row["form"], row, split), name, measured_of(row))
+    return Measured(model_of(row["form"], row, split), name, measured_of(row), row["cv_mape"], row["cv_r2"])
 
 
 def measured_of(row: Any) -> Range:

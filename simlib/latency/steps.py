@@ -6,12 +6,13 @@ in the totals lets the loop take many steps at once.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from simlib.checks import check_number
 from simlib.engine.shapes import CONTEXT, LONGEST, N_DECODES, PREFILL
+from simlib.latency.trust import Trust
 
 
 def linear_law(shape: np.ndarray, params: np.ndarray) -> float:
@@ -34,6 +35,8 @@ class StepLaw:
     h_s : float
         Seconds for each token by which a context is shorter than the longest of the step: padding, or stragglers among
         a kernel's blocks; >= 0, by default 0.
+    trust : Trust, optional
+        Where it was measured, and how well it fits; None: it was typed, and nobody knows.
 
     Notes
     -----
@@ -51,6 +54,7 @@ class StepLaw:
     c_s: float = 0.0
     d_s: float = 0.0
     h_s: float = 0.0
+    trust: Trust | None = field(default=None, compare=False, repr=False)
     law = staticmethod(linear_law)
     linear = True
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from simlib import named
 from simlib.checks import InputError, check_integer, check_type
 from simlib.latency import presets
 from simlib.latency.measured import Measured, Range
+from simlib.latency.trust import Trust
 
 KV_SHARE = 0.9  # of a GPU's memory that an engine may use; vLLM's default
 ACTIVATIONS_GB = 2.0  # of each GPU, beside weights and cache
@@ -55,7 +56,7 @@ class Engine:
     kv_tokens : int
         Tokens that its cache holds.
     measured : Range, optional
-        Where the law was measured.
+        The static batches that a preset was measured at.
     """
 
     name: str
@@ -63,6 +64,16 @@ class Engine:
     gpus: int
     kv_tokens: int
     measured: Range | None = None
+
+    @property
+    def trust(self) -> Trust | None:
+        """How far to trust the law; None: it was typed, or nobody measured it."""
+        return getattr(self.law, "trust", None)
+
+    @property
+    def untold(self) -> Any:
+        """The law without its trust, for runs that are many and none of which is to be warned of."""
+        return self.law if self.trust is None else replace(self.law, trust=None)
 
 
 def cache_tokens(gpu: str, model: str, gpus: int) -> int:
@@ -105,7 +116,7 @@ def engine(latency: Any, gpus: int | None = None, kv_tokens: int | None = None) 
     Parameters
     ----------
     latency : str or law
-        A preset's name, ``"a,b,c,d"`` in seconds, or a law of steps.
+        A preset's name, ``"a,b,c,d"`` in seconds, a file of measurements or of a law, or a law of steps.
     gpus : int, optional
         GPUs a replica; by default the preset's, else 1.
     kv_tokens : int, optional
@@ -121,8 +132,9 @@ def engine(latency: Any, gpus: int | None = None, kv_tokens: int | None = None) 
     >>> engine("h100-vllm-llama3-8b").gpus
     1
     """
-    model, name = None, latency if isinstance(latency, str) else type(latency).__name__
-    law = named.step_law_of(latency)
+    model, law = None, named.step_law_of(latency)
+    trust = getattr(law, "trust", None)
+    name = latency if isinstance(latency, str) else type(law).__name__ if trust is None else trust.source
     rows = presets.table()
     rows = rows[rows["name"] == name]
     if len(rows) and math.isfinite(rows["gpu_count"].iloc[0]):
@@ -142,7 +154,7 @@ def engine(latency: Any, gpus: int | None = None, kv_tokens: int | None = None) 
 
 
 def engines(names: Iterable[str], kv_tokens: int | None = None) -> list[Engine]:
-    """Replicas by presets' names; with `kv_tokens`, given for one GPU, as many times that as a replica has."""
+    """Replicas by presets' names or files; with `kv_tokens`, given for one GPU, as many times that as a replica has."""
     found = []
     for name in check_type("latency", list(names), list, "presets' names"):
         one = engine(name, kv_tokens=kv_tokens)

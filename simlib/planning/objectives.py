@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from simlib.checks import InputError, check_choice, check_number, check_type
+from simlib import durations
+from simlib.checks import InputError, check_choice, check_number, check_type, nearest, shown
 from simlib.runs import metrics
 from simlib.runs.run import Run
 
@@ -25,7 +26,7 @@ class Objective:
     quantile : float or None
         In (0, 1); None is the mean.
     limit_s : float
-        Seconds, > 0.
+        Seconds, > 0; given as `durations.limit_s` takes it.
 
     Examples
     --------
@@ -41,7 +42,7 @@ class Objective:
         check_choice("sla", self.metric, WHAT)
         if self.quantile is not None:
             check_number("sla quantile", self.quantile, 0.0, 1.0, open_low=True, open_high=True)
-        check_number(f"sla {self.metric}", self.limit_s, 0.0, open_low=True)
+        object.__setattr__(self, "limit_s", durations.limit_s(f"sla: {self.name}", self.limit_s, self.metric))
 
     def __str__(self) -> str:
         return f"{self.name}<={self.limit_s:g}"
@@ -52,8 +53,15 @@ class Objective:
         return f"{self.metric}_mean" if self.quantile is None else f"{self.metric}_p{100 * self.quantile:g}"
 
 
+def _meant(part: str) -> str:
+    """What ``p99_ttft`` may mean."""
+    name = re.match(r"\s*(\w*)", part)[1]
+    near = nearest(name, [f"{metric}_{word}" for metric in WHAT for word in name.split("_") if word != metric])
+    return f"; did you mean {near[0]}?" if near and "_" in name else ""
+
+
 def parse(text: str) -> tuple[Objective, ...]:
-    """Objectives from text such as ``"ttft_p99<=1,tpot_p95<=0.05,latency_mean<=4"``, all of which must be met.
+    """Objectives from text such as ``"ttft_p99<=1,tpot_p95<=50ms,latency_mean<=4"``, all of which must be met.
 
     Raises
     ------
@@ -63,14 +71,12 @@ def parse(text: str) -> tuple[Objective, ...]:
     check_type("sla", text, str, 'objectives such as "ttft_p99<=1,tpot_p99<=0.05"')
     found: list[Objective] = []
     for part in text.split(","):
-        match = re.fullmatch(r"\s*(\w+?)_(?:p(\d+(?:\.\d+)?)|mean)\s*<=?\s*(\S+)\s*", part)
+        match = re.fullmatch(r"\s*(\w+?)_(?:p([0-9]+(?:\.[0-9]+)?)|mean)\s*<=?\s*([^\s<=][^<=]*)", part)
         if not match:
-            raise InputError(f"sla: {part.strip()!r} (expected METRIC_pQUANTILE<=SECONDS, such as ttft_p99<=1)")
-        try:
-            limit_s = float(match[3])
-        except ValueError:
-            raise InputError(f"sla: {match[3]!r} in {part.strip()!r} (expected seconds)") from None
-        one = Objective(match[1], None if match[2] is None else float(match[2]) / 100, limit_s)
+            raise InputError(
+                f"sla: {shown(part.strip())} (expected METRIC_pQUANTILE<=TIME, such as ttft_p99<=500ms{_meant(part)})"
+            )
+        one = Objective(match[1], None if match[2] is None else float(match[2]) / 100, match[3])
         if one.name in [other.name for other in found]:
             raise InputError(f"sla: {one.name} twice in {text!r} (expected each once)")
         found.append(one)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from simlib.latency.trust import Beyond
 from simlib.lazy import pd
 from simlib.planning.fleet import Engine
 from simlib.planning.objectives import Objective
@@ -94,6 +95,8 @@ class Plan:
         Fewest GPUs with so many bins, on screening; None above the limit.
     cost_per_million_output_tokens : float or None
         At the demand's load; None without a price.
+    beyond : list of Beyond
+        Where the law is used outside what it was measured at, in a fresh draw.
     runs : int
         Simulations made.
     """
@@ -110,7 +113,18 @@ class Plan:
     remeasure: str
     gpus_by_bins: dict[int, int | None]
     cost_per_million_output_tokens: float | None
+    beyond: list[Beyond]
     runs: int
+
+    @property
+    def doubts(self) -> list[str]:
+        """Why the law may not hold for this plan, in words: a bad fit, and what lies beyond the measurements."""
+        trust, chosen = self.nearest.engine.trust, self.nearest
+        told = [] if trust is None or not trust.misfit else [trust.misfit]
+        for one in self.beyond:
+            more = one.term in ("decodes", "batch_size") and chosen.max_seqs > one.used[1]
+            told.append(f"{one}{f', and up to {chosen.max_seqs} may run' if more else ''}")
+        return told
 
     @property
     def binding(self) -> Objective:

@@ -22,6 +22,7 @@ from simlib.checks import InputError, check_each, check_integer, check_number, c
 from simlib.continuous.settings import Continuous
 from simlib.latency import presets
 from simlib.latency.steps import StepLaw
+from simlib.latency.trust import MINOR, Beyond, seen
 from simlib.planning import objectives
 from simlib.planning.capacity import SCORED
 from simlib.planning.demand import Demand
@@ -60,7 +61,7 @@ class Planner:
     max_gpus : int
         In all.
     price_per_gpu_hour : float, optional
-        In whatever currency.
+        In `currency`.
     max_cost_per_hour : float, optional
         A limit on the price of all GPUs.
     max_seqs, token_budgets, k_bins : sequence of int
@@ -71,6 +72,8 @@ class Planner:
     confidence : float
         That the plan meets the objectives in the mean over draws.
     seed : int
+    currency : str
+        What prices are called in.
 
     Raises
     ------
@@ -91,7 +94,9 @@ class Planner:
     noise: float = 0.4
     confidence: float = 0.95
     seed: int = 42
+    currency: str = "USD"
     _count: list[int] = field(default_factory=lambda: [0], init=False, repr=False)
+    _hear: list[Callable[[], None]] = field(default_factory=list, init=False, repr=False)
     _drawn: dict[tuple[int, float | None], RequestTable] = field(default_factory=dict, init=False, repr=False)
     _values_s: dict[tuple, dict[str, float]] = field(default_factory=dict, init=False, repr=False)
 
@@ -117,6 +122,7 @@ class Planner:
         self._check_engines()
 
     def _check_cost(self) -> None:
+        check_type("currency", self.currency, str, "a name such as USD")
         if self.price_per_gpu_hour is not None:
             check_number("price_per_gpu_hour", self.price_per_gpu_hour, 0.0, open_low=True)
         if self.max_cost_per_hour is None:
@@ -183,6 +189,8 @@ class Planner:
     def run(self, chosen: Configuration, seed: int, load: float = 1.0, noise: float | None = None) -> Any:
         """Serve one draw, at a multiple of its rate."""
         self._count[0] += 1
+        for hear in self._hear:
+            hear()
         settings = Continuous(
             max_seqs=chosen.max_seqs,
             kv_tokens=chosen.engine.kv_tokens,
@@ -192,8 +200,16 @@ class Planner:
         policy = "fcfs" if chosen.k_bins == 1 else MultiBinDynamic(chosen.k_bins)
         table = self.requests(seed, noise)
         return simulate(
-            table if load == 1.0 else table.at_rate(load), policy, chosen.engine.law, chosen.replicas, settings
+            table if load == 1.0 else table.at_rate(load), policy, chosen.engine.untold, chosen.replicas, settings
         )
+
+    def beyond(self, chosen: Configuration) -> list[Beyond]:
+        """Where a fresh draw uses the engine's law outside what it was measured at, in more than a few requests."""
+        if chosen.engine.trust is None:
+            return []
+        run = self.run(chosen, self._fresh()[0])
+        uses = seen(run.table, *run.times[1:], run.served.gpu, chosen.token_budget)
+        return [one for one in chosen.engine.trust.beyond(uses) if one.share >= MINOR]
 
     def strain(self, chosen: Configuration, seed: int, load: float = 1.0, noise: float | None = None) -> float:
         """The largest of the objectives' values in one draw, each as a multiple of its limit."""
@@ -239,12 +255,14 @@ class Planner:
         Parameters
         ----------
         progress : callable
-            Told, in a few words, what is done next.
+            Told before each run, in a few words, what is done and how many runs there were.
         """
+        stage = "how many GPUs"
+        self._hear[:] = [lambda: progress(f"{stage}; {self._count[0]:,} runs")]
         tried: dict[Configuration, float] = {}
         attempts = 0
         for gpus in self.levels():
-            progress(f"{gpus} GPUs")
+            stage = f"with {gpus} GPUs"
             screened = {each: self.mean_strain(each) for each in self.configurations(gpus)}
             tried |= screened
             ranked = self.race(sorted((each for each in screened if screened[each] <= PROMISING), key=screened.get))
@@ -252,6 +270,7 @@ class Planner:
                 attempts += 1
                 confirmed = self.confirm(chosen, 1 - (1 - self.confidence) * 0.5**attempts)
                 if confirmed:
+                    stage = "how much more load, and what may go wrong"
                     others = [each for each in ranked if each is not chosen]
                     return self._found(chosen, chosen, others[:1], tried)
                 if place == 1:  # the third of a race is no better
@@ -331,6 +350,7 @@ class Planner:
             gpus_by_bins=self._gpus_by_bins(tried),
             cost_per_million_output_tokens=cost,
             runs=self._count[0],
+            beyond=self.beyond(nearest),
         )
 
     def _output_rate(self) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from dataclasses import asdict
 from typing import Any
 
 from simlib.latency.presets import SPLIT
@@ -22,15 +23,17 @@ svg { width: 100%; height: auto; background: #fff; } .answer { font-size: 1.2rem
 
 
 def answer(plan: Plan) -> str:
-    """The plan in one sentence."""
-    planner = plan.planner
+    """The plan in one sentence; where its law is not known to hold, that is the condition."""
+    planner, trust = plan.planner, plan.nearest.engine.trust
     wanted = ", ".join(map(str, planner.objectives))
+    law = f"the law of {trust.source}, which may not hold here: {'; '.join(plan.doubts)}" if plan.doubts else ""
     if plan.best is None:
         return (
             f"Nothing within {planner.most_gpus} GPUs meets {wanted}; the nearest, {plan.nearest}, has "
-            f"{plan.binding.name} at {_seconds(plan.values_s[plan.binding.name])}."
+            f"{plan.binding.name} at {_seconds(plan.values_s[plan.binding.name])}{f', by {law}' if law else ''}."
         )
-    return f"Deploy {plan.best}: it meets {wanted} with {planner.confidence:.0%} confidence."
+    how = f"would meet {wanted} by {law}" if law else f"meets {wanted} with {planner.confidence:.0%} confidence"
+    return f"Deploy {plan.best}: it {how}."
 
 
 def flags(chosen: Configuration) -> str:
@@ -44,7 +47,7 @@ def flags(chosen: Configuration) -> str:
 def rows(plan: Plan) -> list[tuple[str, str]]:
     """What to set, what to expect and what to fear: a heading and a sentence each."""
     planner, chosen = plan.planner, plan.nearest
-    found = [
+    found = [("May not hold", one) for one in plan.doubts] + [
         ("Demand", planner.demand.name),
         ("Replicas", f"{chosen.replicas} of {chosen.engine.gpus} GPU(s) each: {chosen.gpus} in all"),
         ("Each replica", flags(chosen)),
@@ -59,8 +62,11 @@ def rows(plan: Plan) -> list[tuple[str, str]]:
     found.append(("Headroom", _headroom(plan)))
     if plan.cost_per_million_output_tokens is not None:
         hourly = planner.price_per_gpu_hour * chosen.gpus
-        cost = f"{plan.cost_per_million_output_tokens:.3g} a million output tokens, {hourly:.4g} an hour"
-        found.append(("Cost", cost))
+        amounts = (
+            (f"{plan.cost_per_million_output_tokens:.3g}", "a million output tokens"),
+            (f"{hourly:.4g}", "an hour"),
+        )
+        found.append(("Cost", ", ".join(f"{amount} {planner.currency} {of}" for amount, of in amounts)))
     for risk in plan.risks:
         missed = "met" if risk.strain.ci_high <= 1 else "missed" if risk.strain.ci_low > 1 else "met or missed"
         found.append((f"Risk: {risk.what}", f"{missed}; some objective is missed in {risk.missed_share:.0%} of draws"))
@@ -95,8 +101,11 @@ def document(plan: Plan) -> dict[str, Any]:
             "k_bins": chosen.k_bins,
             "kv_tokens": chosen.engine.kv_tokens,
         },
+        "confidence": plan.planner.confidence if plan.best is not None and not plan.doubts else None,
+        "trust": _trust(plan),
         "objectives": [{"objective": str(one), **_numbers(plan.values_s[one.name])} for one in plan.planner.objectives],
         "headroom": None if plan.headroom is None else _numbers(plan.headroom),
+        "currency": plan.planner.currency,
         "cost_per_million_output_tokens": plan.cost_per_million_output_tokens,
         "risks": [{"risk": risk.what, "missed_share": risk.missed_share} for risk in plan.risks],
         "runner_up": None if plan.runner_up is None else str(plan.runner_up),
@@ -126,13 +135,24 @@ latency model, which is why the line "Measure again" is there.</p>
 
 
 def _law(chosen: Configuration) -> str:
-    measured = chosen.engine.measured
+    measured, trust, name = chosen.engine.measured, chosen.engine.trust, chosen.engine.name
+    if trust is None:
+        return f"{name}: {chosen.engine.law}, typed: not measured"
     if measured is None:
-        return f"{chosen.engine.name}: {chosen.engine.law}"
+        numbers = ", ".join(f"{value:.4g}" for value in chosen.engine.law.params[:4])
+        return f"a, b, c, d = {numbers} s, of {trust}"
     assumed = (
         f"; prefill's share is assumed to be {SPLIT:g}, measured at equal lengths" if measured.equal_lengths else ""
     )
-    return f"{chosen.engine.name}, measured for {measured}{assumed}"
+    return f"{name}, measured for {measured}{assumed}"
+
+
+def _trust(plan: Plan) -> dict[str, Any] | None:
+    """How far to trust the law; none where it was typed."""
+    trust = plan.nearest.engine.trust
+    if trust is None:
+        return None
+    return asdict(trust) | {"beyond": [one._asdict() for one in plan.beyond], "doubts": plan.doubts}
 
 
 def _order(planner: Planner, chosen: Configuration) -> str:

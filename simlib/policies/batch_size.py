@@ -19,7 +19,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-from simlib.checks import check_choice, check_integer, check_number, check_type
+from simlib.checks import check_choice, check_integer, check_number, check_type, keep
 from simlib.engine.batches import BLOCKS, SERVICE, SIZE, SQUARES, SUM_OUTPUT, SUM_PROMPT
 from simlib.engine.shapes import BLOCK_TOKENS
 
@@ -106,18 +106,24 @@ class Rules:
 
     def __post_init__(self) -> None:
         check_choice("variant", self.variant, VARIANTS)
-        check_integer("b_min", self.b_min, 1)
-        check_integer("b_max", self.b_max, self.b_min, MAX_BATCH)
+        keep(self, b_min=check_integer("b_min", self.b_min, 1))
+        keep(self, b_max=check_integer("b_max", self.b_max, self.b_min, MAX_BATCH))
         check_number("epsilon_s", self.epsilon_s, 0.0)
         check_number("epsilon_m", self.epsilon_m, 0.0, 0.5, open_low=True)
         for name in ("alpha", "delta", "average_batches", "candidates"):
-            check_integer(name, getattr(self, name), 1, MAX_BATCH if name != "average_batches" else MAX_AVERAGE)
+            most = MAX_BATCH if name != "average_batches" else MAX_AVERAGE
+            keep(self, **{name: check_integer(name, getattr(self, name), 1, most)})
         check_number("smoothing", self.smoothing, 0.0, 1.0, open_low=True)
         check_number("buffer_share", self.buffer_share, 0.0, 1.0, open_high=True)
         check_number("initial_prompt_tokens", self.initial_prompt_tokens, 0.0, open_low=True)
         check_number("initial_output_tokens", self.initial_output_tokens, 0.0, open_low=True)
         check_number("memory_factor", self.memory_factor, 0.0, 1.0, open_low=True)
         check_type("memory", self.memory, Memory, "a Memory")
+
+    @property
+    def least(self) -> int:
+        """The smallest size that Algorithm 2 asks for, however slow batches are (`least_of`)."""
+        return least_of(self.variant, self.b_min, self.b_max, self.alpha)
 
     @property
     def pooled(self) -> bool:
@@ -147,6 +153,24 @@ class Rules:
             row[SIZE_MEAN] = 1.0
             row[PROMPT_MEAN], row[OUTPUT_MEAN] = self.initial_prompt_tokens, self.initial_output_tokens
         return row
+
+
+def least_of(variant: str, b_min: int, b_max: int, alpha: int) -> int:
+    """The smallest size that a rule asks for: the middle of the least window that it keeps; 0 where it has no choice.
+
+    The original's rule comes down so far only from small batches: its window may close above.
+
+    Examples
+    --------
+    >>> least_of("original", 1, 128, 20), least_of("paper", 1, 128, 20), least_of("paper", 1, 8, 20)
+    (1, 11, 4)
+    """
+    if b_min == b_max:
+        return 0
+    if variant not in ("paper", "printed", "released"):
+        return b_min
+    high = b_min + alpha if variant == "printed" else min(b_min + alpha, b_max)
+    return min((b_min + high) // 2, b_max)
 
 
 ORIGINAL, PAPER, PRINTED, RELEASED = range(4)
@@ -187,7 +211,7 @@ def memory_bound(row: np.ndarray, params: np.ndarray) -> int:
         root = (math.sqrt(spread * spread + 4.0 * mean_tokens * params[CAPACITY]) - spread) / (2.0 * mean_tokens)
         bound = root * root
     elif variant == PRINTED:  # L0 = eta - (theta sigma_S + mu_S) at b_{t-1}, so that eta - L0 = theta sigma_S + mu_S
-        bound = (spread * math.sqrt(row[B_MEM]) + mean_tokens * row[B_MEM]) / mean_tokens
+        bound = row[B_MEM] + spread * math.sqrt(row[B_MEM]) / mean_tokens  # whole where lengths do not vary
     else:  # the released patch: blocks in use per sequence
         bound = params[PATCH_BLOCKS] / row[BLOCK_MEAN]
     row[B_MEM] = min(max(math.floor(bound), params[B_LEAST]), params[B_MOST])

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from simlib.checks import InputError, check_choice, check_integer, check_number, check_type
+from simlib.checks import InputError, check_choice, check_integer, check_number, check_type, keep
 from simlib.engine.shapes import Waiting
 from simlib.policies import bins
 from simlib.policies.fair_share import client_queues
@@ -114,7 +114,7 @@ class Custom:
             check_kernel(f"policy {self.name}, key", self.key, KEY_SEES)
         elif self.decide is everyone:
             raise InputError(f"policy {self.name}: neither decide nor key (expected at least one of them)")
-        check_integer("k_bins", self.k_bins, 1, bins.MAX_BINS)
+        keep(self, k_bins=check_integer("k_bins", self.k_bins, 1, bins.MAX_BINS))
         check_choice("lines", self.lines, LINES)
         if self.k_bins > 1 and (self.lines == "client" or self.decide is everyone):
             raise InputError(f"k_bins: {self.k_bins} (expected 1 with lines 'client', or without decide)")

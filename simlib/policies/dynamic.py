@@ -15,7 +15,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from simlib.checks import check_choice, check_integer, check_number, check_type
+from simlib.checks import check_choice, check_integer, check_type, keep
+from simlib.durations import limit_s
 from simlib.engine.compiled import bound
 from simlib.engine.shapes import Waiting
 from simlib.policies.batch_size import NOTES, PARAMS, Rules, observe, target
@@ -57,8 +58,8 @@ class DynamicNoBins:
 
     Parameters
     ----------
-    d_sla : float
-        Deadline that the controller steers its batches' service time to, seconds, > 0.
+    d_sla : float or str
+        Deadline that the controller steers its batches' service time to, seconds, > 0, or text such as ``500ms``.
     variant : {"original", "paper", "printed", "released"} or Rules
         Which form of Algorithms 1 and 2, or one with its own numbers.
     """
@@ -70,7 +71,7 @@ class DynamicNoBins:
     needs_predictions: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        check_number("d_sla", self.d_sla, 0.0, open_low=True)
+        keep(self, d_sla=limit_s("d_sla", self.d_sla))
         _rules(self.variant)
 
     def plan(self, table: RequestTable, gpus: int) -> Plan:
@@ -89,8 +90,8 @@ class MultiBinDynamic:
     d_sla : float
         As in `DynamicNoBins`, seconds, > 0.
     bin_select : {"round_robin", "longest_queue", "oldest_head"}
-        The next non-empty bin behind the last one served; the bin with most requests; the bin whose oldest request
-        arrived first. Ties go to the lowest index.
+        The next non-empty bin behind the last one served; the bin with most requests, of several the lowest; the bin
+        whose oldest request arrived first, of several at one instant the one that stands first in the table.
     bounds : str or sequence of float
         A rule of `bins.RULES` or K - 1 inner edges in tokens; the original variant cuts equal mass to integers.
     variant : str or Rules
@@ -111,8 +112,8 @@ class MultiBinDynamic:
     needs_predictions: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        check_integer("k_bins", self.k_bins, 1, MAX_BINS)
-        check_number("d_sla", self.d_sla, 0.0, open_low=True)
+        keep(self, k_bins=check_integer("k_bins", self.k_bins, 1, MAX_BINS))
+        keep(self, d_sla=limit_s("d_sla", self.d_sla))
         check_choice("bin_select", self.bin_select, SELECTIONS)
         check_bounds(self.bounds, self.k_bins)
         _rules(self.variant)
@@ -149,6 +150,8 @@ def _dynamic_plan(
         capacity_tokens=rules.memory.capacity_tokens,
         edges=edges,
         order=Order(queues, selects) if len(queues.end) > 1 else Order(),
+        least=rules.least,
+        target_s=policy.d_sla,
     )
 
 

@@ -11,7 +11,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from simlib.checks import check_number
+from simlib.checks import check_number, keep
+from simlib.durations import limit_s
 from simlib.engine.batches import MAX_TOTAL, SERVICE
 from simlib.engine.compiled import bound
 from simlib.engine.shapes import Waiting
@@ -98,9 +99,10 @@ class EarlyRejection:
     needs_predictions: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
+        keep(self, d_sla=limit_s("d_sla", self.d_sla))
         check_number("margin", self.margin, 0.0, 1e6)
         check_number("company", self.company, 0.0, 1.0)
-        self._base()
+        keep(self, k_bins=self._base().k_bins)
 
     def _base(self) -> MultiBinDynamic:
         return MultiBinDynamic(self.k_bins, self.d_sla, "oldest_head", variant=self.variant)

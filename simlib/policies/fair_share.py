@@ -12,7 +12,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from simlib.checks import check_integer, check_number
+from simlib.checks import check_integer, check_number, keep
 from simlib.policies import bins
 from simlib.policies.batch_size import MAX_BATCH
 from simlib.policies.orders import fair
@@ -56,7 +56,7 @@ class FairShare:
     needs_predictions: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        check_integer("batch_size", self.batch_size, 1, MAX_BATCH)
+        keep(self, batch_size=check_integer("batch_size", self.batch_size, 1, MAX_BATCH))
         check_number("output_weight", self.output_weight, 0.0, 1e6)
 
     def plan(self, table: RequestTable, gpus: int) -> Plan:

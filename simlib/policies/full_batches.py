@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from simlib.checks import check_integer
+from simlib.checks import check_integer, keep
 from simlib.engine.shapes import Waiting
 from simlib.policies import bins
 from simlib.policies.optimal_bins import sizes_of
@@ -61,7 +61,7 @@ class MultiBinFixed:
     needs_predictions: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        check_integer("k_bins", self.k_bins, 1, bins.MAX_BINS)
+        keep(self, k_bins=check_integer("k_bins", self.k_bins, 1, bins.MAX_BINS))
         sizes_of(self.batch_size, self.k_bins)
         check_bounds(self.bounds, self.k_bins)
 

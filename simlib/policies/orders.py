@@ -43,7 +43,7 @@ def longest_queue(
 def oldest_head(
     now_s: float, gpu: int, waiting: Waiting, params: np.ndarray, memory: np.ndarray, note: np.ndarray
 ) -> tuple[int, int]:
-    """Kernel: the line whose first request came first."""
+    """Kernel: the line whose first request came first, of several at one instant whoever stands first in the table."""
     best, best_head = 0, len(waiting.order)
     for queue in range(len(waiting.head)):
         if waiting.tail[queue] > waiting.head[queue] and waiting.order[waiting.head[queue]] < best_head:

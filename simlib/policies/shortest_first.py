@@ -14,7 +14,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from simlib.checks import check_integer, check_number
+from simlib.checks import check_integer, check_number, keep
 from simlib.policies import bins
 from simlib.policies.batch_size import MAX_BATCH
 from simlib.policies.orders import shortest
@@ -59,8 +59,8 @@ class ShortestPredictedFirst:
     def __post_init__(self) -> None:
         if self.seconds_per_token is not None and not self.ignores_waiting:
             check_number("seconds_per_token", self.seconds_per_token, 0.0)
-        check_integer("k_bins", self.k_bins, 1, bins.MAX_BINS)
-        check_integer("batch_size", self.batch_size, 1, MAX_BATCH)
+        keep(self, k_bins=check_integer("k_bins", self.k_bins, 1, bins.MAX_BINS))
+        keep(self, batch_size=check_integer("batch_size", self.batch_size, 1, MAX_BATCH))
 
     @property
     def ignores_waiting(self) -> bool:

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from simlib.checks import check_integer
+from simlib.checks import check_integer, keep
 from simlib.engine.shapes import Waiting
 from simlib.policies.batch_size import MAX_BATCH
 from simlib.policies.plan import Order, Plan, learn_nothing, one_queue
@@ -45,7 +45,7 @@ class StaticFIFO:
     needs_predictions: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        check_integer("batch_size", self.batch_size, 1, MAX_BATCH)
+        keep(self, batch_size=check_integer("batch_size", self.batch_size, 1, MAX_BATCH))
 
     def plan(self, table: RequestTable, gpus: int) -> Plan:
         """Prepare a run."""

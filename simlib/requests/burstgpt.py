@@ -10,7 +10,6 @@ the window; API calls come in clumps. Coefficients are data (``data/burstgpt_pop
 from __future__ import annotations
 
 import functools
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -19,7 +18,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from simlib import datasets
+from simlib import datasets, reading
 from simlib.checks import InputError, check_choice, check_integer, check_number
 from simlib.requests.streams import MOST_REQUESTS, stream
 from simlib.requests.table import RequestTable
@@ -168,9 +167,10 @@ class Population:
         """
         file = datasets.shipped("burstgpt_population.json") if file is None else Path(file)
         try:
-            document = json.loads(file.read_text())
+            source, text = reading.text(file, "coefficients as fit_population writes them", str(file))
+            document = reading.json_of(text, source)
             return cls(Conversations(**document["conversations"]), ApiCalls(**document["api_calls"]))
-        except (OSError, ValueError, KeyError, TypeError) as problem:
+        except (KeyError, TypeError) as problem:
             raise InputError(f"{file}: {problem} (expected coefficients as fit_population writes them)") from None
 
     def document(self) -> dict[str, Any]:

@@ -6,16 +6,13 @@ such a workload leaves out: bursts, and any relation between a request's prompt 
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from simlib.checks import InputError, check_integer, check_number, check_type
-from simlib.lazy import pd
+from simlib import reading
+from simlib.checks import InputError, check_integer, check_number, number_in
 from simlib.requests.arrivals import Poisson
 from simlib.requests.lengths import Mixture, Uniform
 from simlib.requests.predictors import MOST_TOKENS
@@ -77,28 +74,20 @@ def read_histogram(path: str | os.PathLike[str]) -> tuple[list[float], list[floa
         A JSON object with the arrays ``edges`` and ``counts``, or a CSV with these two columns, where the last edge
         has no count.
     """
-    check_type("path", path, (str, os.PathLike), "the path of a file")
-    file = Path(path)
-    if not os.path.isfile(file):
-        raise InputError(f"{file}: no such file (expected a histogram, JSON or CSV with edges and counts)")
+    source, text = reading.text(path, "a histogram as JSON or CSV, with edges and counts")
     try:
-        text = file.read_text(encoding="utf-8-sig")
-        given = json.loads(text) if text.lstrip().startswith(("{", "[")) else _csv(text)
+        given = reading.json_of(text, source) if text.lstrip().startswith(("{", "[")) else _csv(source, text)
         edges, counts = (list(given[name]) for name in ("edges", "counts"))
-    except OSError as error:
-        raise InputError(f"{file.name}: cannot be read ({error.strerror or error})") from None
-    except (ValueError, KeyError, TypeError, IndexError, RecursionError):
-        raise InputError(f"{file.name}: no histogram (expected JSON or CSV with edges and counts)") from None
-    return _numbers(f"{file.name}, edges", edges), _numbers(f"{file.name}, counts", counts)
+    except (KeyError, TypeError):
+        raise InputError(f"{source}: no histogram (expected JSON or CSV with edges and counts)") from None
+    return _numbers(f"{source}, edges", edges), _numbers(f"{source}, counts", counts)
 
 
-def _csv(text: str) -> dict[str, list[Any]]:
+def _csv(source: str, text: str) -> dict[str, list[float]]:
     """The two columns as numbers; the empty cell beside the last edge is no count."""
-    import io
-
-    frame = pd.read_csv(io.StringIO(text), index_col=False, skipinitialspace=True)
-    counts = frame["counts"].tolist()
-    return {"edges": frame["edges"].tolist(), "counts": counts[:-1] if pd.isna(counts[-1]) else counts}
+    frame = reading.delimited(source, text.encode())
+    last = len(frame) - (frame["counts"].iloc[-1] == "")
+    return {"edges": [*map(number_in, frame["edges"])], "counts": [*map(number_in, frame["counts"][:last])]}
 
 
 def _mixture(name: str, edges: Sequence[float], counts: Sequence[float]) -> Mixture:

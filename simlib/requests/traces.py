@@ -18,7 +18,6 @@ from simlib.checks import InputError, check_choice, check_integer, check_number,
 from simlib.lazy import pd
 from simlib.requests.formats import known
 from simlib.requests.formats.blocks import cached_prefix_tokens
-from simlib.requests.formats.clocks import UNITS
 from simlib.requests.formats.layout import Asked, Log
 from simlib.requests.streams import stream
 from simlib.requests.table import LABELS, SPARSE_GAP_S, TOKEN_COLUMNS, RequestTable
@@ -112,6 +111,7 @@ def read(
     seed: int = 0,
     time_unit: str | None = None,
     block_tokens: int | None = None,
+    run: int | None = None,
 ) -> Trace:
     """Read a trace or a benchmark's log, and choose, extend and scale what is read.
 
@@ -144,6 +144,8 @@ def read(
         What the file's clock counts in, where it does not say so itself.
     block_tokens : int, optional
         Tokens of a block that the file names, where its rows do not say so.
+    run : int, optional
+        Which load of a file that holds several, from 0.
 
     Raises
     ------
@@ -161,16 +163,13 @@ def read(
     check_choice("unsorted", unsorted, ("refuse", "sort"))
     block_rows, seed = check_integer("block_rows", block_rows, 1), check_integer("seed", seed, 0, 2**32 - 1)
     rate_factor, rate_rps = _check_rates(rate_factor, rate_rps)
-    asked = Asked(
-        None if time_unit is None else check_choice("time_unit", time_unit, UNITS),
-        None if block_tokens is None else check_integer("block_tokens", block_tokens, 1),
-    )
-    log = known.parse(path, format, asked)
-    failures = _failures(log.frame)
+    log = known.requests(path, format, Asked(time_unit, block_tokens, run))
+    failures = failures_of(log.frame)
     if failed == "drop" and failures.all():
         raise InputError(f"{log.source}: no request was served, all {len(failures)} failed (expected at least 1)")
     if "clock" not in log.frame and rate_rps is None:
-        raise InputError(f"{log.source}: lengths and no times of arrival (expected rate_rps, to draw them at)")
+        why = ": lengths and no times of arrival" if log.starts == "recorded" else f", {log.starts}"
+        raise InputError(f"{log.source}{why} (expected the option --rate, to draw them at)")
     frame = _in_order(log, failures, failed, unsorted)
     frame = _with_cache(log, frame, cache_blocks)
     frame, account = _choose(log.source, frame, rows, failed, {"model": model, "log_type": log_type}, extend)
@@ -203,7 +202,7 @@ def _check_rates(factor: float | None, rate_rps: float | None) -> tuple[float | 
     return factor, rate_rps
 
 
-def _failures(frame: pd.DataFrame) -> np.ndarray:
+def failures_of(frame: pd.DataFrame) -> np.ndarray:
     """Which requests were not served."""
     failed = frame["output_tokens"].to_numpy() == 0
     return failed | frame["failed"].to_numpy(bool) if "failed" in frame else failed
@@ -212,15 +211,16 @@ def _failures(frame: pd.DataFrame) -> np.ndarray:
 def _in_order(log: Log, failures: np.ndarray, failed: str, unsorted: str) -> pd.DataFrame:
     """The rows in order of arrival; `moved` marks those that stood after a later one in the file."""
     frame = log.frame.assign(failed=failures, moved=False)
-    if "clock" not in frame:
-        return frame
-    clock = frame["clock"].to_numpy()
-    if np.isnan(clock).any():
-        row = int(np.argmax(np.isnan(clock)))
+    clock = frame["clock"].to_numpy() if "clock" in frame else np.zeros(len(frame))
+    waits = np.isnan(clock) | (frame["delay_s"].notna().to_numpy() if "delay_s" in frame else False)
+    if waits.any():
+        row = int(np.argmax(waits))
         raise InputError(
             f"{log.source}, row {row}: a turn that waits for the answer before it (expected a time of arrival in every "
             "row: clients that wait cannot be simulated yet; `simlib inspect` says what the file holds)"
         )
+    if "clock" not in frame:
+        return frame
     # The start of a request that failed may be anything: where these are dropped, it is not looked at.
     counts = ~failures if failed == "drop" else np.ones(len(clock), dtype=bool)
     before = np.maximum.accumulate(np.where(counts, clock, -np.inf))

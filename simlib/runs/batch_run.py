@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from simlib.checks import MAX_BINS
 from simlib.engine.batches import Batches
-from simlib.runs import metrics
+from simlib.runs import collapse, metrics
 from simlib.runs.metrics import Times
+from simlib.runs.parquet import LARGEST, checked
 from simlib.runs.run import Run
 
 if TYPE_CHECKING:
@@ -34,10 +36,14 @@ class BatchRun(Run):
         From a batch's start to its first token, seconds.
     notes : tuple of str
         Names of the columns that the policy noted with each batch.
+    least, target_s : int, float
+        The smallest batch that its rule for the deadline asks for, and what it steers to, seconds; 0: it has none.
     """
 
     first_token_after_s: np.ndarray
     notes: tuple[str, ...]
+    least: int = 0
+    target_s: float = 0.0
 
     @property
     def rows(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -73,6 +79,32 @@ class BatchRun(Run):
     def busy_s(self) -> float:
         """Time that the GPUs were busy, all together, seconds."""
         return float(np.sum(self.served.service_s))
+
+    @property
+    def idle_s(self) -> float:
+        """Time that the GPUs waited from the first arrival to the last completion, all together, seconds."""
+        served, first_s = self.served, self.table.arrival_s[0]
+        if not len(served.size):
+            return 0.0
+        order = np.argsort(served.gpu.astype(np.int16), kind="stable")  # short integers in linear time
+        gpu, start_s = served.gpu[order], served.start_s[order]
+        end_s = start_s + served.service_s[order]
+        last_s, new = end_s.max(), gpu[1:] != gpu[:-1]
+        before_s = np.append(first_s, np.where(new, first_s, end_s[:-1]))
+        after_s = np.append(end_s[:-1][new], end_s[-1])
+        unused_s = (self.gpus - len(after_s)) * (last_s - first_s)
+        return float((start_s - before_s).sum() + (last_s - after_s).sum() + unused_s)
+
+    @cached_property
+    def collapsed_share(self) -> float:
+        """Share of the busy time in batches of a controller that has collapsed (`collapse`)."""
+        if not self.least or not len(self.served.size):
+            return 0.0
+        served = self.served
+        b_sla, mean_s = (served.notes[:, self.notes.index(name)] for name in ("b_sla", "service_mean_s"))
+        came_s = self.table.arrival_s[served.batch_of >= 0]
+        waiting = np.searchsorted(came_s, served.start_s, side="right") - np.cumsum(served.size)
+        return collapse.share(b_sla, mean_s, self.least, self.target_s, waiting, served.service_s)
 
     @property
     def batch_size_mean(self) -> float:
@@ -159,19 +191,32 @@ class BatchRun(Run):
         columns = {name: getattr(self.served, name) for name in Batches._fields if name != "notes"}
         columns |= {f"note {name}": self.served.notes[:, place] for place, name in enumerate(self.notes)}
         columns |= {"first_token_after_s": self.first_token_after_s}
-        return columns, {"batches": len(self.served.size), "notes": list(self.notes)}
+        about = {"batches": len(self.served.size), "notes": list(self.notes)}
+        return columns, about | {"least": self.least, "target_s": self.target_s}
 
     @staticmethod
     def parts(columns: dict[str, pa.ChunkedArray], about: dict[str, Any]) -> dict[str, Any]:
         """This kind's own parts, from what `stored` gave."""
-        batch_of = columns.pop("batch_of").to_numpy()
-        parts = {name: column.slice(0, about["batches"]).to_numpy() for name, column in columns.items()}
+        batches = about["batches"]
+        batch_of = checked("batch_of", columns.pop("batch_of").to_numpy(), "i", -1, batches - 1)
+        parts = {name: column.slice(0, batches).to_numpy() for name, column in columns.items()}
+        most = {"size": len(batch_of), "gpu": about["gpus"] - 1, "queue": MAX_BINS - 1}
+        for name, high in most.items():
+            checked(name, parts[name], "i", name == "size", high)
+        checked("start_s", parts["start_s"], "f", -LARGEST, LARGEST)
+        for name in ("service_s", "max_prompt_tokens", "sum_prompt_tokens"):
+            checked(name, parts[name], "f", 0, LARGEST)
+        checked("first_token_after_s", parts["first_token_after_s"], "f", 0, LARGEST, missing=True)
+        if not np.array_equal(np.bincount(batch_of[batch_of >= 0], minlength=batches), parts["size"]):
+            raise ValueError("size: not as many requests as belong to each batch")
         notes = np.array([parts.pop(f"note {name}") for name in about["notes"]])
         notes = notes.T.reshape(about["batches"], len(about["notes"]))
         return {
             "first_token_after_s": parts.pop("first_token_after_s"),
             "served": Batches(**parts, notes=notes, batch_of=batch_of),
             "notes": tuple(about["notes"]),
+            "least": about["least"],
+            "target_s": about["target_s"],
         }
 
     @property

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -15,12 +15,16 @@ from simlib.checks import InputError, check_probability
 from simlib.continuous import columns as at
 from simlib.continuous.control import DECIDED, KEPT, StepControl
 from simlib.continuous.serve import Served, served
-from simlib.continuous.state import GAP_BINS, GAP_LOW, LOGGED, StepRules
+from simlib.continuous.settings import needed_tokens
+from simlib.continuous.state import GAP_BINS, GAP_LOW, LOGGED, StepRules, blocks_of
 from simlib.latency.kernel_profile import ProfileLaw
 from simlib.latency.steps import StepLaw
+from simlib.latency.trust import Beyond, Trust, seen
 from simlib.policies import bins, orders
 from simlib.policies.plan import Order
+from simlib.runs import collapse
 from simlib.runs.metrics import Times
+from simlib.runs.parquet import LARGEST, checked
 from simlib.runs.run import Run
 
 if TYPE_CHECKING:
@@ -111,6 +115,60 @@ class EngineRun(Run):
         return float(self._times("busy_s").sum())
 
     @property
+    def idle_s(self) -> float:
+        """Time that the GPUs waited from the first arrival to the last completion, all together, seconds."""
+        completion_s, served = self.served.completion_s, ~np.isnan(self.served.completion_s)
+        if not served.any():
+            return 0.0
+        came_s = self.table.arrival_s
+        fits = blocks_of(needed_tokens(self.table, self.rules.bits, self.rules.share), self.rules.bits) <= self.blocks
+        before_s = self.gpus * (came_s[np.argmax(fits)] - came_s[0])  # what was rejected is not seen by the loop
+        after_s = completion_s[served].max() - self._times("now_s")
+        return max(float(before_s + self._times("idle_s").sum() + after_s.sum()), 0.0)
+
+    @property
+    def least(self) -> int:
+        """The smallest b_sla that its controllers' rule asks for; 0: there is none."""
+        return 0 if self.control is None or self.control.sla is None else self.control.least(self.rules)
+
+    @property
+    def target_s(self) -> float:
+        """What they steer to, seconds; 0: there is none."""
+        return 0.0 if self.control is None else self.control.target_s
+
+    @cached_property
+    def collapsed_share(self) -> float:
+        """Share of the controllers' decisions in which they have collapsed (`collapse`)."""
+        if not self.least:
+            return 0.0
+        decided, kept = self.served.decisions, self.served.control[:, KEPT].astype(int)
+        sampled = self._numbers("sampled")
+        rows = np.concatenate([own[:count] for own, count in zip(decided, kept, strict=True)])
+        waiting = []
+        for gpu in range(self.gpus):
+            seen, start_s = self.served.series[gpu, : sampled[gpu]], decided[gpu, : kept[gpu], DECIDED.index("start_s")]
+            last = np.searchsorted(seen[:, 0], start_s, side="right") - 1  # now and then is often enough
+            waiting.append(seen[np.maximum(last, 0), SAMPLED.index("waiting")])
+        b_sla, mean_s = (rows[:, DECIDED.index(name)] for name in ("b_sla", "tau_mean_s"))
+        waiting, weight = np.concatenate(waiting), np.ones(len(rows))
+        return collapse.share(b_sla, mean_s, self.least, self.target_s, waiting, weight)
+
+    @cached_property
+    def beyond(self) -> list[Beyond]:
+        """Where the run uses its law outside what it was measured at."""
+        trust = getattr(self.law, "trust", None)
+        if trust is None or np.isnan(self.served.completion_s).all():
+            return []
+        uses = seen(self.table, self.served.first_token_s, self.served.completion_s, self.served.gpu, self.rules.budget)
+        return trust.beyond(uses)
+
+    @property
+    def doubts(self) -> list[str]:
+        """Why its law may not hold in this run: a bad fit, and what is `beyond`."""
+        misfit = self.law.trust.misfit if getattr(self.law, "trust", None) else ""
+        return [*filter(None, [misfit]), *map(str, self.beyond)]
+
+    @property
     def batch_size_mean(self) -> float:
         """Sequences that decode in a step that decodes, on average."""
         steps = self._total("step")
@@ -179,13 +237,6 @@ class EngineRun(Run):
             right = float(np.dot(self.law.params, numbers))
         return {"busy_s": self.busy_s, "from_totals_s": right, **totals}
 
-    def summary(self, sla: Any = None) -> dict[str, float | int | str]:
-        """The run in numbers; means of delays that grow with the run, in an unstable one, are missing."""
-        numbers = super().summary(sla)
-        if numbers["stability"] == "unstable":
-            numbers |= dict.fromkeys(("latency_mean_s", "queueing_mean_s", "ttft_mean_s"), float("nan"))
-        return numbers
-
     @cached_property
     def steps(self) -> pd.DataFrame:
         """The steps of each GPU, one row a step: ``gpu, start_s, time_s, steps, kv_tokens, seats`` and their shape.
@@ -248,7 +299,7 @@ class EngineRun(Run):
         if type(self.law) not in LAWS.values():
             raise InputError(f"latency: {self.law!r:.80} (expected {' or '.join(LAWS)} for a run that is saved)")
         arrays = {name: getattr(self.served, name) for name in ARRAYS}
-        arrays |= {f"law {part.name}": getattr(self.law, part.name) for part in fields(self.law)}
+        arrays |= {f"law {part.name}": getattr(self.law, part.name) for part in fields(self.law) if part.compare}
         order, decide = self.order, self.order.decide
         arrays |= {"order params": order.params, "order memory": order.memory}
         line_of = np.zeros(0, np.int64) if order.queues is None else order.queues.of
@@ -258,6 +309,7 @@ class EngineRun(Run):
             "rules": self.rules._asdict(),
             "control": None if self.control is None else asdict(self.control),
             "law": type(self.law).__name__,
+            "trust": asdict(trust) if (trust := getattr(self.law, "trust", None)) else None,
             "order": decide and (decide.__name__ if getattr(orders, decide.__name__, None) is decide else ""),
             "arrays": base64.b64encode(packed.getvalue()).decode("ascii"),
         }
@@ -269,11 +321,21 @@ class EngineRun(Run):
         packed = io.BytesIO(base64.b64decode(about["arrays"]))
         with np.load(packed, allow_pickle=False) as arrays:
             kind = LAWS[about["law"]]
-            parts = {part.name: arrays[f"law {part.name}"] for part in fields(kind)}
+            parts = {part.name: arrays[f"law {part.name}"] for part in fields(kind) if part.compare}
             law = kind(**{name: value if value.ndim else value.item() for name, value in parts.items()})
+            if about.get("trust"):
+                law = replace(law, trust=Trust.of(about["trust"]))
             kept = {name: arrays[name] for name in ARRAYS}
             numbers = arrays["order params"], arrays["order memory"]
         times = {name: columns[name].to_numpy() for name in COLUMNS}
+        for name in COLUMNS[:3]:
+            checked(name, times[name], "f", -LARGEST, LARGEST, missing=True)
+        checked("gpu", times["gpu"], "i", -1, about["gpus"] - 1)
+        checked("numbers", kept["numbers"], "i", -LARGEST, LARGEST)
+        checked("gaps", kept["gaps"], "i", 0, LARGEST)
+        for name, width in (("numbers", len(at.NUMBERS)), ("totals_s", len(at.TIMES))):
+            if kept[name].shape != (about["gpus"], width):
+                raise ValueError(f"{name}: of shape {kept[name].shape} (expected {about['gpus']} rows of {width})")
         rules, line_of = StepRules(**about["rules"]), columns["line_of"].drop_null().to_numpy().astype(np.int64)
         queues = bins.queues(line_of, rules.lines) if len(line_of) else None
         decide = about["order"] and getattr(orders, about["order"])

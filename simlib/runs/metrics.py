@@ -23,10 +23,11 @@ if TYPE_CHECKING:
 
 
 SUMMARY_KEYS = (
-    *("requests", "sla_violation_share", "goodput_rps"),
+    *("requests", "failed", "sla_violation_share", "goodput_rps"),
     *("latency_mean_s", "latency_p50_s", "latency_p95_s", "latency_p99_s", "queueing_mean_s", "service_mean_s"),
     *("ttft_mean_s", "ttft_p99_s", "tpot_mean_s", "tpot_p99_s", "itl_p99_s"),
-    *("throughput_rps", "output_tokens_per_s", "gpu_utilization", "batch_size_mean", "makespan_s", "stability"),
+    *("throughput_rps", "output_tokens_per_s", "gpu_utilization", "batch_size_mean", "collapsed_share", "makespan_s"),
+    "stability",
 )
 
 
@@ -48,7 +49,9 @@ class Finished(Protocol):
     times: Times
     rows: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]  # each request's row in its start, first token and end
     busy_s: float
+    idle_s: float
     batch_size_mean: float
+    collapsed_share: float
 
     def gap_p99_s(self, tpot_s: np.ndarray, gaps: np.ndarray) -> float: ...  # over all times between tokens
     def slices(self) -> pd.DataFrame: ...  # what the GPUs did, one row a batch or a stretch of equal steps
@@ -58,7 +61,7 @@ class Finished(Protocol):
 def request_times(run: Finished) -> dict[str, np.ndarray]:
     """Per-request times in seconds, in input order: latency, queueing, service, ttft, tpot.
 
-    Rejected requests have NaN in all; tpot is NaN below two output tokens.
+    Rejected requests have NaN in all; tpot is NaN below two output tokens, ttft of a failed request, without any.
     """
     times = check_run(run).times
     arrival_s, outputs = run.table.arrival_s, run.table.output_tokens
@@ -69,7 +72,7 @@ def request_times(run: Finished) -> dict[str, np.ndarray]:
         "latency": times.completion_s - arrival_s,
         "queueing": times.start_s - arrival_s,
         "service": times.completion_s - times.start_s,
-        "ttft": times.first_token_s - arrival_s,
+        "ttft": np.where(outputs > 0, times.first_token_s - arrival_s, np.nan),
         "tpot": (times.completion_s - times.first_token_s) / gaps,
     }
 
@@ -77,7 +80,9 @@ def request_times(run: Finished) -> dict[str, np.ndarray]:
 def violations(run: Finished, sla: SLA | float | str | None = None) -> np.ndarray:
     """Whether each request misses the SLA (strictly later than a limit), shape (n_requests,).
 
-    A rejected request misses every deadline; a missing time per output token misses none.
+    A rejected request misses every deadline. A failed one, without output, misses every limit on its tokens; against
+    one on its latency it is held as the original system does, by when it ended. A single token has no time per token,
+    and misses no limit on it.
     """
     completion_s = check_run(run).times.completion_s
     limits = SLA.of(run.sla if sla is None else sla).limits_s
@@ -85,8 +90,10 @@ def violations(run: Finished, sla: SLA | float | str | None = None) -> np.ndarra
     if "latency" in limits:  # against arrival + deadline, so that equality is exact
         missed |= completion_s > run.table.arrival_s + limits["latency"]
     if set(limits) - {"latency"}:
-        times = request_times(run)
-        _refuse_untimed(limits, int(np.count_nonzero(np.isnan(times["ttft"]) & ~np.isnan(completion_s))))
+        times, answered = request_times(run), run.table.output_tokens > 0
+        missed |= ~answered
+        answered &= ~np.isnan(completion_s)
+        _refuse_untimed(limits, int(np.count_nonzero(np.isnan(times["ttft"]) & answered)))
         for metric in limits.keys() - {"latency"}:
             missed |= times[metric] > limits[metric]
     return missed
@@ -102,8 +109,12 @@ def _refuse_untimed(limits_s: Mapping[str, float], untimed: int) -> None:
 def summary(run: Finished, sla: SLA | float | str | None = None) -> dict[str, float | int | str]:
     """The run in numbers, by `SUMMARY_KEYS`: shares as fractions, times in seconds.
 
-    Shares count every request, rejected ones as violations; means and quantiles cover the completed ones.
-    Percentiles interpolate linearly. `makespan_s` runs from the first arrival to the last completion.
+    Shares count every request, rejected ones as violations; means and quantiles cover the completed ones of this finite
+    run: where ``stability`` is ``unstable`` they grow with its length. Percentiles interpolate linearly. `makespan_s`
+    runs from the first arrival to the last completion, and `gpu_utilization` is the busy share of the GPUs' time in it.
+
+    ``failed`` requests, without output, are served as given, and in latency and throughput as in the original system;
+    they are no goodput, have no time to a first token, and miss every limit on it. `collapsed_share`: see `collapse`.
     """
     check_run(run)
     limits_s = SLA.of(run.sla if sla is None else sla).limits_s
@@ -111,13 +122,14 @@ def summary(run: Finished, sla: SLA | float | str | None = None) -> dict[str, fl
     found = tally.tally(table.arrival_s, table.output_tokens, *run.rows, most_s)
     sums = found.sums.tolist()
     completed, ttfts, tpots = (int(sums[place]) for place in (tally.COMPLETED, tally.TTFTS, tally.TPOTS))
-    _refuse_untimed(limits_s, completed - ttfts)
+    _refuse_untimed(limits_s, int(sums[tally.ANSWERED]) - ttfts)
     makespan_s = sums[tally.LAST] - float(table.arrival_s[0])
     arrival_s = table.arrival_s if completed == len(table) else table.arrival_s[~np.isnan(run.times.completion_s)]
     values = (
         len(table),
+        int(sums[tally.FAILED]),
         sums[tally.MISSED] / len(table),
-        _rate(len(table) - sums[tally.MISSED], makespan_s),
+        _rate(sums[tally.GOOD], makespan_s),
         _mean(sums[tally.LATENCY], completed),
         *percentiles(found.latency_s, 50, 95, 99),
         _mean(sums[tally.QUEUEING], completed),
@@ -129,8 +141,9 @@ def summary(run: Finished, sla: SLA | float | str | None = None) -> dict[str, fl
         run.gap_p99_s(found.tpot_s, found.gaps),
         _rate(completed, makespan_s),
         _rate(sums[tally.TOKENS], makespan_s),
-        _rate(run.busy_s, run.gpus * makespan_s),
+        _share(run.busy_s, run.idle_s),
         run.batch_size_mean,
+        run.collapsed_share,
         makespan_s,
         label(arrival_s, found.completion_s) if completed else "unknown",
     )
@@ -140,6 +153,11 @@ def summary(run: Finished, sla: SLA | float | str | None = None) -> dict[str, fl
 def _rate(amount: float, time_s: float) -> float:
     """Amount per second; infinite, or nothing, where no time passes."""
     return float(amount / time_s) if time_s > 0 else (np.inf if amount > 0 else 0.0)
+
+
+def _share(part: float, rest: float) -> float:
+    """A part of the whole; of two that are not negative at most 1, which a part over a measured whole is not."""
+    return part / (part + rest) if part else 0.0
 
 
 def _mean(total: float, count: int) -> float:

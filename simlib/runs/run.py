@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from simlib.durations import Seconds
 from simlib.requests.table import RequestTable
 from simlib.runs import metrics, parquet, timeline
 from simlib.runs.sla import SLA
@@ -89,9 +90,10 @@ class Run:
     @classmethod
     def restored(cls, table: RequestTable, columns: dict[str, Any], about: dict[str, Any]) -> Run:
         """The run again, from what `save` wrote."""
+        limits_s, assumed = about["sla"]
         return cls(
             table=table,
-            sla=SLA(*about["sla"]),
+            sla=SLA({metric: Seconds(limit_s) for metric, limit_s in limits_s.items()}, assumed),
             edges=None if about["edges"] is None else np.array(about["edges"]),
             **{name: about[name] for name in SAID},
             **cls.parts(columns, about),

@@ -7,7 +7,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from simlib.checks import InputError, check_choice, check_number, check_type
+from simlib.checks import InputError, check_choice, check_type, shown
+from simlib.durations import limit_s
 
 METRICS = ("latency", "ttft", "tpot")
 
@@ -20,7 +21,7 @@ class SLA:
 
     Examples
     --------
-    >>> SLA.of("ttft<=1,tpot<=0.05").limits_s
+    >>> SLA.of("ttft<=1,tpot<=50ms").limits_s
     {'ttft': 1.0, 'tpot': 0.05}
     >>> SLA.of(0.5).limits_s
     {'latency': 0.5}
@@ -33,38 +34,32 @@ class SLA:
         check_type("sla", self.limits_s, Mapping, "limits in seconds by metric")
         if not self.limits_s:
             raise InputError(f"sla: no limit (expected some of {', '.join(METRICS)})")
-        for metric, limit_s in self.limits_s.items():
-            check_choice("sla", metric, METRICS)
-            check_number(f"sla {metric}", limit_s, 0.0, open_low=True)
+        limits = {
+            check_choice("sla", metric, METRICS): limit_s(f"sla: {metric}", limit, metric)
+            for metric, limit in self.limits_s.items()
+        }
+        object.__setattr__(self, "limits_s", limits)
 
     @classmethod
     def of(cls, sla: SLA | float | str) -> SLA:
-        """Take a deadline for end-to-end latency in seconds, or text such as ``"ttft<=1,tpot<=0.05"``.
+        """Take a deadline for end-to-end latency, or text such as ``"ttft<=500ms,tpot<=0.05"``; bare: seconds.
 
         Raises
         ------
         InputError
-            If a metric is not one of latency, ttft, tpot, a limit is not a number > 0, or a metric comes twice.
+            If a metric is not one of latency, ttft, tpot or comes twice, or a limit is no time > 0 or, without a unit,
+            more seconds than can be meant (`durations.limit_s`).
         """
         if isinstance(sla, SLA):
             return sla
-        if not isinstance(sla, str):
-            return _deadline(check_number("sla", sla, 0.0, open_low=True))
-        try:
-            return cls({"latency": check_number("sla", float(sla), 0.0, open_low=True)})
-        except ValueError as problem:
-            if isinstance(problem, InputError):
-                raise
-        limits: dict[str, float] = {}
+        if not isinstance(sla, str) or not re.search("[<=>,]", sla):
+            return _deadline(limit_s("sla", sla))
+        limits: dict[str, str] = {}
         for term in sla.split(","):
-            match = re.fullmatch(r"\s*(\w+?)(?:_s)?\s*<=?\s*([^\s<=]+)\s*", term)
+            match = re.fullmatch(r"\s*(\w+?)(?:_s)?\s*<=?\s*([^\s<=][^<=]*)", term)
             if not match or match[1] not in METRICS or match[1] in limits:
-                raise InputError(f"sla: {term!r} in {sla!r} (expected {'|'.join(METRICS)}<=SECONDS, each once)")
-            try:
-                limit = float(match[2])
-            except ValueError:
-                raise InputError(f"sla: {match[2]!r} in {sla!r} (expected seconds)") from None
-            limits[match[1]] = check_number(f"sla {match[1]}", limit, 0.0, open_low=True)
+                raise InputError(f"sla: {shown(term)} in {shown(sla)} (expected {'|'.join(METRICS)}<=TIME, each once)")
+            limits[match[1]] = match[2]
         return cls(limits)
 
 

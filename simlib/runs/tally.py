@@ -17,10 +17,14 @@ from simlib.engine.compiled import called, is_worthwhile, one_at_a_time
 
 ROWS_A_REQUEST = 4  # rows of a table that are tallied while the interpreted engine serves a request
 COMPLETED, MISSED, LATENCY, QUEUEING, SERVICE, TTFT, TTFTS, TPOT, TPOTS, TOKENS, LAST = range(11)
+FAILED, ANSWERED, GOOD = range(11, 14)
 
 
 class Tally(NamedTuple):
     """What a pass leaves: sums by the constants above, and the columns of what is present, in table order.
+
+    A request without output has failed, whether it was served or not; one that was served with output is answered, and
+    good if it is not late; only what is answered has a time to the first token.
 
     `gaps` are the times between tokens, output - 1, of the requests in `tpot_s`.
     """
@@ -55,7 +59,7 @@ def tally(
         Deadlines for latency, ttft and tpot, infinite where there is none.
     """
     count = len(arrival_s)
-    sums, gaps = np.zeros(LAST + 1), np.empty(count, np.int64)
+    sums, gaps = np.zeros(GOOD + 1), np.empty(count, np.int64)
     columns = tuple(np.empty(count) for _ in range(4))
     given = (arrival_s, output_tokens, row_of, start_s, first_token_s, completion_s, limits_s)
     _run(add_up, count, *given, sums, *columns, gaps)
@@ -98,16 +102,17 @@ def add_up(
 ) -> None:
     """Kernel of `tally`; the last six are filled in."""
     latency_most_s, ttft_most_s, tpot_most_s = limits_s[0], limits_s[1], limits_s[2]
-    completed = missed = ttfts = tpots = tokens = 0
+    completed = missed = ttfts = tpots = tokens = failed = answered = good = 0
     latency_sum = queueing_sum = service_sum = ttft_sum = tpot_sum = 0.0
-    last_s = arrival_s[0]
+    last_s, judges_tokens = arrival_s[0], min(ttft_most_s, tpot_most_s) < math.inf
     for request in range(len(arrival_s)):
-        row, came_s = row_of[request], arrival_s[request]
+        row, came_s, gap = row_of[request], arrival_s[request], output_tokens[request] - 1
+        failed += gap < 0
         if row < 0 or math.isnan(completion_s[row]):
             missed += 1
             continue
         end_s, began_s = completion_s[row], start_s[row]
-        latency_s, ttft_s, gap = end_s - came_s, first_token_s[row] - came_s, output_tokens[request] - 1
+        latency_s, ttft_s = end_s - came_s, first_token_s[row] - came_s
         completions_s[completed] = end_s
         latencies_s[completed] = latency_s
         completed += 1
@@ -117,8 +122,11 @@ def add_up(
         service_sum += end_s - began_s
         last_s = max(last_s, end_s)
         # Against arrival + deadline, so that equality is exact. No branch on it: which requests are late is a surprise.
-        late = (end_s > came_s + latency_most_s) | (ttft_s > ttft_most_s)
-        if not math.isnan(ttft_s):
+        late = end_s > came_s + latency_most_s
+        if gap < 0:
+            late |= judges_tokens  # of which there is none
+        elif not math.isnan(ttft_s):
+            late |= ttft_s > ttft_most_s
             ttfts_s[ttfts] = ttft_s
             ttfts += 1
             ttft_sum += ttft_s
@@ -130,6 +138,9 @@ def add_up(
                 tpot_sum += tpot_s
                 late |= tpot_s > tpot_most_s
         missed += late
+        answered += gap >= 0
+        good += (gap >= 0) & (not late)
+    sums[FAILED], sums[ANSWERED], sums[GOOD] = failed, answered, good
     sums[COMPLETED], sums[MISSED], sums[TOKENS], sums[LAST] = completed, missed, tokens, last_s
     sums[LATENCY], sums[QUEUEING], sums[SERVICE] = latency_sum, queueing_sum, service_sum
     sums[TTFT], sums[TTFTS], sums[TPOT], sums[TPOTS] = ttft_sum, ttfts, tpot_sum, tpots

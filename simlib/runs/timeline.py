@@ -7,16 +7,14 @@ gives its last.
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from simlib.checks import InputError, check_path
+from simlib import writing
 from simlib.runs.metrics import Finished, check_run
 
 # The viewer's two groups of rows, and their first row: one of a group's number is a main thread's, and comes first.
@@ -45,21 +43,12 @@ def write(run: Finished, path: str | Path) -> Path:
     gone, has an instant event in place of arrows. Slices carry what the run's `slices` says of them.
     """
     check_run(run)
-    path = check_path(path)
-    aside = path.with_name(path.name + ".part")
-    try:
-        with open(aside, "w", encoding="utf-8") as file:
-            file.write('{"displayTimeUnit": "ms", "traceEvents": [\n')
-            for number, event in enumerate(_events(run)):
-                file.write((",\n" if number else "") + json.dumps(event))
-            file.write("\n]}\n")
-        os.replace(aside, path)
-    except OSError as problem:
-        raise InputError(f"{path}: the trace cannot be written ({problem})") from None
-    finally:
-        with contextlib.suppress(OSError):
-            aside.unlink(missing_ok=True)
-    return path
+    with writing.opened(path) as file:
+        file.write(b'{"displayTimeUnit": "ms", "traceEvents": [\n')
+        for number, event in enumerate(_events(run)):
+            file.write(((",\n" if number else "") + json.dumps(event)).encode())
+        file.write(b"\n]}\n")
+    return Path(path)
 
 
 def _events(run: Finished) -> Iterator[dict[str, Any]]:

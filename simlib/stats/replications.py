@@ -6,6 +6,7 @@ Knows nothing of what the function simulates; `intervals` and `ranking` read wha
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from simlib.checks import InputError, check_integer, check_number, check_type
@@ -90,10 +91,8 @@ def _outcomes(function: Callable[[int], Any], replications: int, workers: int) -
     if workers == 1:
         yield from map(outcome, range(1, replications))
     else:
-        from joblib import Parallel, delayed
-
-        parallel = Parallel(n_jobs=workers, backend="threading", return_as="generator")
-        yield from parallel(delayed(outcome)(replication) for replication in range(1, replications))
+        with ThreadPoolExecutor(workers) as pool:
+            yield from pool.map(outcome, range(1, replications))
 
 
 def _row(place: str, outcome: Any, rows: list[dict[str, float]]) -> dict[str, float]:

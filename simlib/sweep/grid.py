@@ -19,9 +19,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from simlib.checks import InputError, check_choice, check_integer, check_type
+from simlib.checks import InputError, check_choice, check_integer, check_type, shown
 from simlib.latency.models import LatencyModel
 from simlib.runs.sla import SLA
+from simlib.sweep import documents
 from simlib.sweep.recipes import SECTIONS, Original, Synthetic, Trace
 
 MOST_CELLS, MOST_REPLICATIONS, MOST_KEPT = 10**9, 2**31, 1024
@@ -129,20 +130,10 @@ class Grid:
         Raises
         ------
         InputError
-            If the file is missing or not YAML (line and column are named), or the grid is bad.
+            If the file is missing or not YAML (`documents.read`; line and column are named), or the grid is bad.
         """
-        import yaml
-
-        path = Path(path)
-        try:
-            document = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError) as problem:
-            raise InputError(f"{path}: cannot be read ({problem})") from None
-        except yaml.YAMLError as problem:
-            mark, what = getattr(problem, "problem_mark", None), getattr(problem, "problem", problem)
-            where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-            raise InputError(f"{path}{where}: {what} (expected YAML)") from None
-        return cls.of(document, str(path))
+        source, document = documents.read(path, "a grid in YAML, a mapping that has vary")
+        return cls.of(document, source)
 
     @functools.cached_property
     def cells(self) -> int:
@@ -307,17 +298,23 @@ def _axis(name: str, values: Any, rows: bool) -> list[Any]:
     return plain
 
 
-def _plain(name: str, value: Any) -> Any:
+def _plain(name: str, value: Any, nested: int = 0) -> Any:
     """Numbers, texts, lists and mappings by text; whatever else is refused."""
     if isinstance(value, (np.generic, np.ndarray)):
         value = value.tolist()
+    if nested > documents.MOST_NESTED:
+        raise InputError(f"{name[:99]}: more than {documents.MOST_NESTED} lists or mappings in one another")
+    if isinstance(value, (int, float)) and not (
+        -(2**63) <= value < 2**63 if isinstance(value, int) else math.isfinite(value)
+    ):
+        raise InputError(f"{name}: {shown(value)} (expected a finite number, an integer of 64 bits)")
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     if isinstance(value, (list, tuple, range)):
-        return [_plain(name, one) for one in value]
+        return [_plain(name, one, nested + 1) for one in value]
     if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
-        return {key: _plain(f"{name}.{key}", one) for key, one in value.items()}
-    raise InputError(f"{name}: {value!r} (expected a number, a text, a list or a mapping)")
+        return {key: _plain(f"{name}.{key}", one, nested + 1) for key, one in value.items()}
+    raise InputError(f"{name}: {shown(value)} (expected a number, a text, a list or a mapping)")
 
 
 def _put(whole: Any, path: Sequence[str], value: Any, name: str) -> Any:

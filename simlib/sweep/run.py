@@ -14,6 +14,7 @@ import importlib
 import itertools
 import json
 import os
+import re
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -159,14 +160,17 @@ def run(
     [[0, 0, 1, 50], [1, 0, 4, 50], [0, 1, 1, 50], [1, 1, 4, 50]]
     """
     check_type("grid", grid, Grid, "a simlib.sweep.grid.Grid")
-    workers = workers if workers is None else check_integer("workers", workers, 1, 4096)
-    check_number("timeout_s", timeout_s, 0.0, open_low=True)
-    if scheduler is not None and workers is not None:
-        raise InputError(f"workers: {workers} (the scheduler has workers of its own; expected one of the two)")
+    workers = check_ways(workers, scheduler, timeout_s)
     grid.check()
     about = {"identity": grid.identity, "grid": json.loads(grid.document), "layout": Layout.of(grid)._asdict()}
+    about["tasks"] = Layout.of(grid).tasks
     with _backend(grid, workers, scheduler, timeout_s) as ways, Shards.writing(out, about) as shards:
         layout = Layout(**shards.about["layout"])  # that of whoever began
+        damaged = shards.damaged()
+        for number in sorted(damaged):
+            shards.remove(number)
+        if damaged:
+            warnings.warn(f"{out}: {len(damaged)} damaged shards, which are run again", stacklevel=2)
         done, broken = shards.done(), _broken(shards, layout) if retry_failed else {}
         numbers = (number for number in range(layout.tasks) if number not in done or number in broken)
         jobs = (Job(number, (grid.document, *layout.task(number), broken.get(number))) for number in numbers)
@@ -185,12 +189,23 @@ def run(
     return shards
 
 
+def check_ways(workers: int | None, scheduler: Any = None, timeout_s: float = ANSWER_S) -> int | None:
+    """Where a sweep is to run, as `run` takes it: the number of workers, or `InputError`. Nobody is called yet."""
+    workers = workers if workers is None else check_integer("workers", workers, 1, 4096)
+    check_number("timeout_s", timeout_s, 0.0, open_low=True)
+    if isinstance(scheduler, str) and not re.fullmatch(r"[a-z]+://\S+|[^\s:/]+:[0-9]+", scheduler):
+        raise InputError(f"scheduler: {scheduler!r} (expected the address of a Dask scheduler, as tcp://host:port)")
+    if scheduler is not None and workers is not None:
+        raise InputError(f"workers: {workers} (the scheduler has workers of its own; expected one of the two)")
+    return workers
+
+
 def results(out: str | Path) -> Shards:
     """What a sweep has left in its directory so far."""
     return Shards.open(out)
 
 
-def estimate(grid: Grid, out: str | Path | None = None) -> Forecast:
+def estimate(grid: Grid, out: str | Path | None = None, *, retry_failed: bool = False) -> Forecast:
     """Check a grid, count its cells, and run a few of them to see how long the rest would take.
 
     Parameters
@@ -198,12 +213,15 @@ def estimate(grid: Grid, out: str | Path | None = None) -> Forecast:
     grid : Grid
     out : str or Path, optional
         A results directory: what it has already is not counted.
+    retry_failed : bool
+        Whether tasks with failed cells are to be run again.
     """
     grid.check()
     layout, done = Layout.of(grid), set()
     if out is not None and Path(out).is_dir() and check_same(Path(out), grid.identity):
         shards = Shards.open(out)
-        layout, done = Layout(**shards.about["layout"]), shards.done()
+        layout, damaged = Layout(**shards.about["layout"]), shards.damaged()
+        done = shards.done() - damaged - (_broken(shards, layout).keys() if retry_failed and not damaged else set())
     cells = sorted({int(cell) for cell in np.linspace(0, grid.cells - 1, SAMPLES)})
     importlib.import_module("numba")  # as the sweep has after its first cells: the few are then run compiled
     work(grid.document, range(1), range(1))
@@ -291,7 +309,7 @@ def _schema(grid: Grid) -> pa.Schema:
             return pa.field(name, pa.string())
         return pa.field(name, pa.bool_()) if kinds == {bool} else pa.field(name, pa.string(), metadata={"as": "JSON"})
 
-    kinds = {"requests": pa.int64(), "stability": pa.string()}
+    kinds = {"requests": pa.int64(), "failed": pa.int64(), "stability": pa.string()}
     return pa.schema(
         [pa.field("cell", pa.int64()), pa.field("replication", pa.int64())]
         + [varied(name, values) for name, values in grid.vary.items()]

@@ -1,28 +1,33 @@
 """A results directory that survives: shards written aside and renamed, one writer at a time, one grid.
 
-Knows tables, not simulations: `run` gives it a table for each numbered task. What is there is whole, so that whoever
-begins again needs only the names of the files. Nothing is merged on disk; readers see one data set.
+Knows tables, not simulations: `run` gives it a table for each numbered task. A shard is whole or not there; a
+damaged one is told by its seal, and made again. Nothing is merged on disk; readers see one data set.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
+import math
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from simlib import writing
 from simlib.checks import InputError, check_format
 from simlib.lazy import pd
+from simlib.runs import sealed
 
 if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.dataset as ds
 
 
-MANIFEST, LOCK, FORMAT = "manifest.json", "sweep.lock", 2
+MANIFEST, LOCK, FORMAT = "manifest.json", "sweep.lock", 3
 
 
 @dataclass(frozen=True)
@@ -33,7 +38,7 @@ class Shards:
     ----------
     folder : Path
     about : dict
-        The manifest: ``identity`` of the grid, and whatever else the writer put down.
+        The manifest: ``identity`` of the grid, how many ``tasks`` it has, and whatever else the writer put down.
     """
 
     folder: Path
@@ -81,38 +86,55 @@ class Shards:
         try:
             check_same(folder, about["identity"])
             shards = cls(folder, _manifest(folder) or about)
-            for left in folder.glob("*.part"):  # of a writer that was killed
-                left.unlink(missing_ok=True)
+            writing.clear(folder)
             if not (folder / MANIFEST).exists():
-                manifest = json.dumps({"format": FORMAT} | about, indent=2) + "\n"
-                shards._write(MANIFEST, lambda path: path.write_text(manifest))
+                manifest = {"format": FORMAT, "seal": _seal(about)} | about
+                shards._write(MANIFEST, (json.dumps(manifest, indent=2) + "\n").encode())
             yield shards
         finally:
             lock.release()
 
     def done(self) -> set[int]:
-        """Numbers of the tasks that have their shard."""
-        return {int(path.stem.removeprefix("shard-")) for path in self.folder.glob("shard-*.parquet")}
+        """Numbers of the tasks that have their shard, whether it is as it was written or not."""
+        names = (re.fullmatch(r"shard-([0-9]{8,})\.parquet", path.name) for path in self.folder.glob("shard-*"))
+        return {int(name[1]) for name in names if name and int(name[1]) < self.about.get("tasks", math.inf)}
+
+    def damaged(self) -> set[int]:
+        """Numbers of the tasks whose shard is not as it was written."""
+        return {task for task in self.done() if self._problem(task)}
+
+    def remove(self, task: int) -> None:
+        """Take a task's shard away, so that it counts as not done."""
+        with _said(self.folder):
+            (self.folder / self._name(task)).unlink()
 
     def write(self, task: int, table: pa.Table) -> None:
         """Keep one task's table: aside, to the disk, then renamed."""
-        import pyarrow.parquet as pq
-
-        self._write(self._name(task), lambda path: pq.write_table(table, path))
+        self._write(self._name(task), sealed.packed(table, self._where(task)))
 
     def read(self, task: int) -> pa.Table:
-        """One task's table."""
-        import pyarrow.parquet as pq
-
-        return pq.read_table(self.folder / self._name(task))
+        """One task's table, or `InputError` if it is damaged."""
+        self._check(task)
+        return sealed.unpacked(sealed.contents(self.folder / self._name(task)), self._where(task))
 
     def dataset(self) -> ds.Dataset:
-        """All shards as one data set, in order of task; nothing is read yet."""
+        """All shards as one data set, in order of task, each found to be as it was written; nothing else is read yet.
+
+        Raises
+        ------
+        InputError
+            If no task is done yet, or a shard is damaged.
+        """
         import pyarrow.dataset as ds
 
-        if not self.done():
+        tasks = sorted(self.done())
+        if not tasks:
             raise InputError(f"{self.folder}: no task is done yet (expected at least one)")
-        return ds.dataset([str(self.folder / self._name(task)) for task in sorted(self.done())], format="parquet")
+        for task in tasks:
+            self._check(task)
+        scan = ds.ParquetFragmentScanOptions(page_checksum_verification=True)
+        kind = ds.ParquetFileFormat(default_fragment_scan_options=scan)
+        return ds.dataset([str(self.folder / self._name(task)) for task in tasks], format=kind)
 
     def frame(self, columns: list[str] | None = None, where: Any = None) -> pd.DataFrame:
         """Rows of all shards that meet a condition (`pyarrow.dataset.Expression`), as a data frame."""
@@ -127,18 +149,29 @@ class Shards:
     def _name(self, task: int) -> str:
         return f"shard-{task:08d}.parquet"
 
-    def _write(self, name: str, write: Any) -> None:
-        aside = self.folder / f"{name}.part"
-        with _said(self.folder):
-            try:
-                write(aside)
-                with aside.open("rb+") as file:
-                    os.fsync(file.fileno())  # before the name, or a power cut could leave the name alone
-                os.replace(aside, self.folder / name)
-            except BaseException:
-                with contextlib.suppress(OSError):
-                    aside.unlink(missing_ok=True)
-                raise
+    def _where(self, task: int) -> str:
+        return f"{self.about['identity']} {task}"
+
+    def _problem(self, task: int) -> str:
+        """What is wrong with a task's shard, if anything is."""
+        try:
+            whole = sealed.is_whole(sealed.contents(self.folder / self._name(task)), self._where(task))
+        except OSError as problem:
+            return os.strerror(problem.errno) if problem.errno else str(problem)
+        return "" if whole else "not as it was written"
+
+    def _check(self, task: int) -> None:
+        if problem := self._problem(task):
+            raise InputError(
+                f"{self.folder / self._name(task)}: damaged ({problem}; expected a shard of this sweep, which runs a "
+                "damaged one again)"
+            )
+
+    def _write(self, name: str, content: bytes) -> None:
+        try:
+            writing.write(self.folder / name, content)
+        except InputError as problem:  # of all places, the folder is the one that the user named
+            raise InputError(f"{self.folder}{str(problem).removeprefix(str(self.folder / name))}") from None
 
 
 def check_same(folder: Path, identity: str) -> bool:
@@ -159,11 +192,18 @@ def _manifest(folder: Path) -> dict[str, Any] | None:
         about = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(about["identity"], str):
             raise ValueError("no identity")
-        found = about.pop("format", 1)
+        found, seal = about.pop("format", 1), about.pop("seal", None)
     except (OSError, ValueError, KeyError, TypeError) as problem:
         raise InputError(f"{path}: not the manifest of a sweep ({problem})") from None
     check_format(f"{folder}: a sweep", found, FORMAT)
+    if seal != _seal(about):
+        raise InputError(f"{path}: damaged (expected the manifest of a sweep as it was written)")
     return about
+
+
+def _seal(about: dict[str, Any]) -> str:
+    """A digest of what a manifest says."""
+    return hashlib.sha256(json.dumps(about).encode()).hexdigest()
 
 
 @contextlib.contextmanager

@@ -7,27 +7,40 @@ import pandas as pd
 import pytest
 
 import simlib
+from simlib import named
 from simlib.calibration import engine_benchmarks
+from simlib.cli import main
 
 LAW = (0.008, 2e-4, 3e-5, 4e-8)
+ARRAYS = ("input_lens", "output_lens", "ttfts", "itls", "start_times")
 
 
-def serve(start_s, prompts, outputs, law=LAW, noise=0.0, seed=0, limit=None):
-    """A plain continuous-batching engine whose steps take what the law says: what a benchmark would have recorded."""
+def serve(start_s, prompts, outputs, law=LAW, noise=0.0, seed=0, limit=None, hits=None, chunk=None):
+    """A plain continuous-batching engine whose steps take what the law says: what a benchmark would have recorded.
+
+    `hits`: tokens of each prompt that are cached; `chunk`: tokens of prompts that a step works on at most.
+    """
     rng = np.random.default_rng(seed)
     a, b, c, d = law
     waiting = list(np.argsort(start_s, kind="stable"))
     start_s = np.array(start_s, dtype=float)
     tokens = {i: [] for i in range(len(prompts))}
+    left = np.array(prompts) - (0 if hits is None else hits)
     now, running = 0.0, []
     while waiting or running:
         if not running and start_s[waiting[0]] > now:
             now = start_s[waiting[0]]
         room = limit - len(running) if limit else len(waiting)
-        new = [i for i in waiting[:room] if start_s[i] <= now]
+        new, work = [], 0
+        for i in waiting[:room]:
+            if start_s[i] > now or work == chunk:
+                break
+            part = min(left[i], (chunk or np.inf) - work)
+            left[i], work = left[i] - part, work + part
+            new += [i] if left[i] == 0 else []
         waiting = waiting[len(new) :]
         context = sum(prompts[i] + len(tokens[i]) for i in running)
-        step_s = a + b * len(running) + c * sum(prompts[i] for i in new) + d * context
+        step_s = a + b * len(running) + c * work + d * context
         now += step_s * np.exp(noise * rng.standard_normal())
         running += new
         for i in running:
@@ -119,11 +132,67 @@ def test_a_step_counts_once_however_many_share_it():
     assert steps["context_tokens"].tolist() == [32, 32, 34, 34]
 
 
-def test_requests_that_failed_are_left_out(write):
+def test_requests_that_failed_are_left_out_and_counted(write):
     result = poisson()
     for name, value in (("ttfts", 0.0), ("itls", []), ("output_lens", 0), ("input_lens", 50), ("start_times", 101.0)):
         result[name].append(value)
-    assert values(engine_benchmarks.from_bench(write(result))) == pytest.approx(LAW, rel=1e-6)
+    law = engine_benchmarks.from_bench(write(result))
+    assert values(law) == pytest.approx(LAW, rel=1e-6)
+    assert "- assumed: 1 of 121 requests failed: left out" in law.card()
+    assert "requests failed" not in engine_benchmarks.from_bench(write(poisson())).card()
+
+
+def test_prompts_that_look_cached_are_told_by_number_and_left_out(write):
+    """Every other prompt has 0.4 to 1 of it in the cache: taken for whole, c would be 40 % too small."""
+    rng = np.random.default_rng(5)
+    n, start_s = 80, np.random.default_rng(6).exponential(0.25, 80).cumsum()
+    prompts, outputs = rng.integers(300, 1500, n), rng.integers(5, 40, n)
+    hits = np.where(np.arange(n) % 2, 0, (prompts * rng.uniform(0.4, 1.0, n)).astype(int))
+    with pytest.warns(UserWarning, match=r"3\d of 7\d steps with a prompt took less than 70 %.*prefix cache.*left out"):
+        law = engine_benchmarks.from_bench(write(serve(start_s, prompts, outputs, noise=0.01, hits=hits)))
+    low, high = law.intervals["c_s_per_prefill_token"]
+    assert low <= LAW[2] <= high and high < 1.1 * low
+    assert law.mape < 0.02 and "prefix cache, and the law takes all for uncached" in law.card()
+
+
+def test_prompts_in_chunks_are_told_and_the_bad_fit_is_named(write):
+    rng = np.random.default_rng(5)
+    n, start_s = 40, np.random.default_rng(6).exponential(0.3, 40).cumsum()
+    result = serve(start_s, rng.integers(1500, 4000, n), rng.integers(15, 40, n), noise=0.01, chunk=512)
+    with pytest.warns(UserWarning) as caught:
+        law = engine_benchmarks.from_bench(write(result))
+    told = "\n".join(str(one.message) for one in caught)
+    assert "prompts were computed in chunks" in told and "the law fits badly: held-out error" in told
+    assert "a bad fit (expected at most 10 %)" in law.card() and law.law.trust.misfit
+
+
+def test_a_coefficient_at_its_bound_is_not_identified_and_its_interval_is_no_point(write):
+    """Nothing is spent on context, and noise takes it below zero: that says how little it may be, not that it is 0."""
+    law = engine_benchmarks.from_bench(write(poisson(law=(0.008, 2e-4, 3e-5, 0.0), noise=0.02, seed=4)))
+    low, high = law.intervals["d_s_per_context_token"]
+    assert law.law.d_s == 0 or low == 0
+    assert high > 0 and "d_s_per_context_token" in law.unidentified
+    assert "| 0 to 0 |" not in law.card()
+
+
+def test_what_the_steps_cannot_tell_has_no_upper_end(write):
+    result = poisson(n=60)
+    result["itls"], result["output_lens"] = [[]] * 60, [1] * 60
+    result["start_times"] = (10.0 * np.arange(60)).tolist()
+    with pytest.warns(UserWarning, match="cannot be told"):
+        law = engine_benchmarks.from_bench(write(result))
+    assert law.intervals["b_s_per_decode"] == (0.0, np.inf) and "| 0 to any | no |" in law.card()
+
+
+def test_a_law_carries_what_its_benchmark_saw(write):
+    law = engine_benchmarks.from_bench(write(poisson()))
+    trust = law.law.trust
+    assert trust.source == "bench.json" and trust.mape == law.mape and trust.ranges["decodes"][0] == 0
+    assert trust.ranges["prefill_tokens"][1] >= 1400 and len(trust.assumes) == 5
+    path = write(poisson()).with_name("law.csv")
+    path.write_text(law.text())
+    again = named.step_law_of(str(path))
+    assert again == law.law and again.trust == trust
 
 
 def test_what_never_varies_is_named_as_unknown(write):
@@ -214,7 +283,7 @@ def test_the_lines_that_sglang_appends_are_read(tmp_path):
     assert '"request_rate": Infinity' in path.read_text()
     law = engine_benchmarks.from_bench(path)
     assert values(law) == pytest.approx(LAW, rel=1e-6)
-    assert law.starts == "rebuilt: each when one of 16 in flight had ended"
+    assert law.starts.endswith("rebuilt: each when one of 16 in flight had ended")
 
 
 @pytest.mark.parametrize(
@@ -224,8 +293,14 @@ def test_the_lines_that_sglang_appends_are_read(tmp_path):
             vllm_result(poisson(n=20), **dict.fromkeys(("input_lens", "output_lens", "ttfts", "itls"))),
             "--save-detailed",
         ),
-        (sglang_result(closed_loop(), request_rate=4.0), "no start_times, and request_rate 4.0 does not say"),
-        (sglang_result(closed_loop(), request_rate="trace"), "request_rate trace does not say"),
+        (
+            sglang_result(closed_loop(), request_rate=4.0),
+            "start_times: missing, and request_rate 4.0 with max_concurrency 8 does not say",
+        ),
+        (
+            sglang_result(closed_loop(), request_rate="trace"),
+            "request_rate 'trace' with max_concurrency 8 does not say",
+        ),
     ],
 )
 def test_a_real_file_without_what_is_needed_says_which_option_records_it(write, result, says):
@@ -243,20 +318,39 @@ def test_messages_of_several_tokens_are_no_steps_and_are_told(write):
         engine_benchmarks.from_bench(write(result | {"itls": [gaps[::2] for gaps in result["itls"]]}))
 
 
+def rounded(result, digits=4):
+    return result | {"itls": [np.round(gaps, digits).tolist() for gaps in result["itls"]]}
+
+
+@pytest.mark.filterwarnings("error:.*several tokens")
+@pytest.mark.parametrize("digits", [3, 4, 5])
+def test_gaps_that_are_rounded_are_no_messages_of_several_tokens(write, digits):
+    """Of gaps rounded to 0.1 ms, a quarter and more equal the one before: the clock is coarse, nothing else."""
+    engine_benchmarks.from_bench(write(rounded(poisson(n=60, noise=0.01), digits)))
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_messages_of_several_tokens_are_told_where_gaps_are_rounded_too(write):
+    result = poisson(n=60, noise=0.01)
+    cut = [[part for gap in gaps[::2] for part in (gap / 2, gap / 2)] for gaps in result["itls"]]
+    with pytest.warns(UserWarning, match=r"equal the one before: several tokens"):
+        engine_benchmarks.from_bench(write(rounded(result | {"itls": cut})))
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"itls": None}, "no itls (expected arrays with one entry a request: vLLM records them with"),
+        ({"itls": None}, "no gaps between tokens of each request (expected both: vLLM records them with"),
         ({"ttfts": None, "itls": None}, "--save-detailed, SGLang with --output-details"),
-        ({"ttfts": [0.1]}, "input_lens: 120 entries (expected 1"),
-        ({"input_lens": ["many"] * 120}, "input_lens: ['many'"),
-        ({"ttfts": [-1.0] * 120}, "ttfts, entry 0: -1.0"),
+        ({"ttfts": [0.1]}, "ttfts: 1 entries (expected 120"),
+        ({"input_lens": ["many"] * 120}, "row 0, input_lens: 'many'"),
+        ({"ttfts": [-1.0] * 120}, "row 0, ttfts: -1.0"),
         ({"ttfts": [0.0] * 120}, "no request was served"),
-        ({"start_times": None}, "no start_times, and request_rate 2.0 does not say"),
+        ({"start_times": None}, "start_times: missing, and request_rate 2.0 does not say"),
         ({"start_times": [0.0]}, "start_times: 1 entries"),
-        ({"itls": [[0.1, float("nan")]] * 120}, "itls, request 0, entry 1: nan"),
+        ({"itls": [[0.1, float("nan")]] * 120}, "row 0, itls, entry 1: nothing"),
         (
-            {n: poisson()[n][:3] for n in (*engine_benchmarks.ARRAYS, "start_times")} | {"itls": [[]] * 3},
+            {n: poisson()[n][:3] for n in ARRAYS} | {"itls": [[]] * 3},
             "steps (expected at l",
         ),
     ],
@@ -268,7 +362,7 @@ def test_a_benchmark_that_cannot_be_used_names_what_is_missing(write, change, sa
 
 
 @pytest.mark.parametrize(
-    ("text", "says"), [("", "empty"), ("[1]", "a JSON object"), ("{", "a line of JSON"), ("x", "a line of JSON")]
+    ("text", "says"), [("", "empty"), ("[1]", "a JSON object"), ("{", "expected JSON"), ("x", "(table|header)")]
 )
 def test_what_is_no_benchmark_is_named(tmp_path, text, says):
     path = tmp_path / "bench.json"
@@ -277,3 +371,30 @@ def test_what_is_no_benchmark_is_named(tmp_path, text, says):
         engine_benchmarks.from_bench(path)
     with pytest.raises(simlib.InputError, match=r"absent.json: no such file"):
         engine_benchmarks.from_bench(tmp_path / "absent.json")
+
+
+def test_what_calibrate_writes_simulate_and_plan_read(write, tmp_path, capsys):
+    law, card, table = tmp_path / "my.csv", tmp_path / "card.md", tmp_path / "requests.csv"
+    bench = ["calibrate", "--from-bench", str(write(poisson()))]
+    assert main([*bench, "--output", str(law)]) == 0
+    assert capsys.readouterr().out.startswith("### Step law of bench.json")  # the card goes to the terminal
+    assert main([*bench, "--output", str(law), "--card", str(card)]) == 0
+    assert capsys.readouterr().out == "" and card.read_text().startswith("### Step law")
+    table.write_text("arrival_s,prompt_tokens,output_tokens\n0,100,11\n0.5,90000,11\n")
+    for how in (["--policy", "fcfs", "--execution", "continuous"], ["--policy", "static_fifo"]):
+        out = tmp_path / "run.csv"
+        assert main(["simulate", str(table), "--latency", str(law), *how, "--out", str(out)]) == 0
+        first = pd.read_csv(out)["completion_s"][0]
+        a, b, c, d = LAW
+        assert first == pytest.approx(11 * a + 10 * b + 100 * c + d * sum(range(101, 111)), rel=1e-5)
+    assert "latency bench.json: parts of a run lie outside the measured range" in capsys.readouterr().err
+    demand = ["--rate", "2", "--prompt", "300,0.2", "--output", "20,0.2", "--kv-tokens", "9000", "--requests", "200"]
+    few = ["--sla", "ttft_p99<=5", "--max-num-seqs", "8", "--token-budgets", "2048", "--k-bins", "1", "--max-gpus", "1"]
+    for option in ("--latency", "--steps"):
+        assert main(["plan", *demand, *few, option, str(law)]) == 0
+        assert capsys.readouterr().out.startswith("Deploy 1 x ")
+
+
+def test_a_card_without_a_benchmark_is_refused(tmp_path, capsys):
+    assert main(["calibrate", "--template", "--card", str(tmp_path / "card.md")]) == 2
+    assert "--card" in capsys.readouterr().err and not (tmp_path / "card.md").exists()

@@ -214,11 +214,34 @@ def test_a_full_cache_bounds_the_throughput():
     ] > 0.8 * bound_rps  # fmt: skip
 
 
-def test_an_overloaded_engine_is_called_unstable_and_has_no_mean():
-    table = random_table(6, 6000, 60.0)
-    summary = simlib.simulate(table, "fcfs", LAWS[0], 1, Continuous(64, 20_000), backend="compiled").summary()
-    assert summary["stability"] == "unstable"
-    assert math.isnan(summary["latency_mean_s"]) and math.isnan(summary["ttft_mean_s"])
+@pytest.mark.parametrize("backend", ["interpreted", "compiled"])
+def test_whole_prompts_beside_decodes_stay_within_the_budget(backend):
+    """A budget of 16: beside one that decodes 15 are left; a prompt of 16 waits for its end, and so does one of 40."""
+    engine, law = Continuous(max_seqs=4, token_budget=16, prefill="mixed"), simlib.StepLaw(1.0)
+    for prompt, admitted_s in ((15, 1.0), (16, 5.0), (40, 5.0)):
+        table = simlib.RequestTable([0, 0.5], [8, prompt], [5, 2])
+        run = simlib.simulate(table, "fcfs", law, 1, engine, backend=backend)
+        assert run.times.start_s.tolist() == [0.0, admitted_s]
+        tokens = run.steps["decodes"] + run.steps["prefill_tokens"]
+        assert tokens.max() == max(prompt, 16)
+        assert (run.steps.loc[tokens > 16, ["decodes", "chunks"]] == [0, 1]).all(axis=None)
+
+
+@pytest.mark.parametrize("name", ["reserve", "reuse", "share_cached", "whole_prompt"])
+def test_what_is_on_or_off_is_true_or_false(name):
+    for value in ([], "no", 2, None):
+        with pytest.raises(simlib.InputError, match=f"{name}: .*expected True or False"):
+            Continuous(**{name: value})
+    assert Continuous(**{name: np.True_}) == Continuous(**{name: True})
+
+
+def test_whole_numbers_are_integers_however_they_are_given():
+    names = ("max_seqs", "kv_tokens", "block_tokens", "token_budget", "steps_in_flight")
+    engine = Continuous(*map(np.float32, (8, 4096, 16)), np.float32(512), steps_in_flight=np.float32(2))
+    assert {type(getattr(engine, name)) for name in names} == {int}
+    control = simlib.StepControl(window_steps=np.float32(4), b_max=np.float32(8), alpha=np.float32(2))
+    engine = dataclasses.replace(engine, control=control)
+    assert simlib.simulate(random_table(7, 50, 10.0), "fcfs", LAWS[0], 1, engine).summary()["requests"] == 50
 
 
 def test_a_run_has_what_every_run_has():

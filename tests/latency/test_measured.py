@@ -5,7 +5,7 @@ import warnings
 import pytest
 
 import simlib
-from simlib.latency import measured as latency_measured
+from simlib.latency import trust
 from simlib.latency.measured import Measured, Range
 from simlib.latency.phases import Phases
 
@@ -15,7 +15,7 @@ MODEL = Phases(0.01, 1e-4, 0.015, 1e-3)
 
 @pytest.fixture(autouse=True)
 def _nothing_said(monkeypatch):
-    monkeypatch.setattr(latency_measured, "_reported", set())
+    monkeypatch.setattr(trust, "_said", set())
 
 
 def measured(equal: bool = False) -> Measured:

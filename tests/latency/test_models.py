@@ -70,8 +70,8 @@ def test_a_batchs_first_token_comes_when_its_longest_prompt_and_one_token_are_do
 
 
 def test_the_first_token_never_comes_after_the_last():
-    run = simlib.simulate(simlib.RequestTable([0], [300], [0]), simlib.StaticFIFO(), "original-synthetic")
-    assert run.times.first_token_s == run.times.completion_s == pytest.approx([0.070])
+    run = simlib.simulate(simlib.RequestTable([0, 9], [300, 300], [0, 1]), simlib.StaticFIFO(), "original-synthetic")
+    assert run.times.first_token_s[0] == run.times.completion_s[0] == pytest.approx(0.070)
 
 
 # Given times
@@ -236,7 +236,7 @@ def test_the_fit_is_least_squares_with_no_coefficient_below_zero(write):
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("", "No columns"),
+        ("", "the file is empty"),
         (f"{HEADER}\n", "too few"),
         ("a,b\n1,2\n", "no column batch_size"),
         ("batch_size,max_seq_len\n1,2\n", "no column mean_latency_sec"),
@@ -269,7 +269,7 @@ def test_rows_longer_than_the_header_are_not_read_one_column_off(write):
 
 @pytest.mark.parametrize("path", ["absent.csv", os.devnull + "/x.csv"])
 def test_an_absent_grid_is_named(path):
-    with pytest.raises(simlib.InputError, match=r"latency file .*csv"):
+    with pytest.raises(simlib.InputError, match=r"csv: no such file .*measurements"):
         named.latency_of(path)
 
 

@@ -36,8 +36,9 @@ def test_a_packed_batch_costs_the_tokens_that_it_has():
 @pytest.mark.parametrize("tokens", ["padded", "packed"])
 def test_one_token_or_none_ends_with_prefill(tokens):
     for output in (1, 0):
-        run = simlib.simulate(simlib.RequestTable([0], [300], [output]), "static_fifo", Phases(*MODEL.params, tokens))
-        assert run.times.completion_s.tolist() == pytest.approx([0.01 + 1e-4 * 300], rel=1e-14)
+        table = simlib.RequestTable([0, 9], [300, 300], [output, 1])  # a table of failures alone is refused
+        run = simlib.simulate(table, "static_fifo", Phases(*MODEL.params, tokens))
+        assert run.times.completion_s.tolist() == pytest.approx([0.04, 9.04], rel=1e-14)
     assert MODEL.batch_time_s(1, 300, [0, 1]) == pytest.approx([0.04, 0.04], rel=1e-14)
 
 

@@ -7,11 +7,14 @@ import math
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import simlib
 from simlib import InputError, RequestTable, StepLaw, datasets
 from simlib.cli import main
+from simlib.latency import law_file
+from simlib.latency.trust import Trust
 from simlib.planning import demand, figure, fleet, objectives, report
 from simlib.planning.planner import FRESH, Planner
 from simlib.requests.lengths import Fixed, LogNormal
@@ -180,6 +183,66 @@ def test_a_preset_without_the_needed_range_and_a_cache_too_small_are_refused():
         Planner(long, [fleet.engine(LAW, kv_tokens=5000)], SLA)
     with pytest.raises(InputError, match="kv_tokens: missing"):
         fleet.engine(LAW)
+
+
+SEEN = {"decodes": (0.0, 3.0), "prefill_tokens": (0.0, 3000.0), "context_tokens": (0.0, 1e6)}
+
+
+def trusting(**known) -> Planner:
+    law = replace(LAW, trust=Trust("bench.json", SEEN | known.pop("ranges", {}), **known))
+    settings = {"max_gpus": 2, "max_seqs": (32,), "token_budgets": (2048,), "k_bins": (1,)}
+    return Planner(asked(12.0), [fleet.engine(law, kv_tokens=40_000)], SLA, **settings)
+
+
+def test_a_plan_beyond_the_measured_range_says_so_first_and_is_not_confident():
+    plan = trusting().plan()
+    first = report.text(plan).splitlines()[0]
+    assert plan.best is not None and first == report.answer(plan)
+    assert "would meet ttft_p99<=1.5" in first and "confidence" not in report.text(plan)
+    assert "by the law of bench.json, which may not hold here: decodes a step 1 to" in first
+    assert "measured 0 to 3 (" in first and "and up to 32 may run" in first
+    assert "context tokens" not in first  # where it was measured
+    document = report.document(plan)
+    assert document["confidence"] is None and document["trust"]["ranges"]["decodes"] == (0.0, 3.0)
+    assert document["trust"]["beyond"][0]["term"] == "decodes" and document["trust"]["beyond"][0]["share"] > 0.5
+    assert "measured 0 to 3" in report.page(plan, "<svg></svg>").split("<table>")[0]
+
+
+def test_a_plan_within_it_is_confident_and_a_bad_fit_is_not():
+    wide = {"decodes": (0.0, 64.0)}
+    plan = trusting(ranges=wide, mape=0.02, r2=0.99).plan()
+    assert report.answer(plan).endswith("with 95% confidence.") and plan.beyond == []
+    assert report.document(plan)["confidence"] == 0.95
+    plan = trusting(ranges=wide, mape=0.24, r2=0.228).plan()
+    assert "may not hold here: held-out error 24 %, R² 0.23 (expected at most 10 %)" in report.answer(plan)
+
+
+def test_a_typed_law_is_said_to_be_not_measured_and_is_not_doubted():
+    plan = planner(8.0, max_gpus=1).plan()
+    assert "typed: not measured" in dict(report.rows(plan))["Step times"] and plan.doubts == []
+    assert "95% confidence" in report.answer(plan) and report.document(plan)["trust"] is None
+
+
+def test_a_plan_beyond_the_range_warns_of_nothing_run_by_run(recwarn):
+    trusting().plan()
+    assert not [one for one in recwarn if "latency" in str(one.message)]
+
+
+def test_a_few_requests_beyond_move_no_percentile_and_are_not_told():
+    ours = trusting(ranges={"decodes": (0.0, 64.0)})
+    prompts = np.sort(ours.requests(ours.seed + FRESH).prompt_tokens)
+    for place, told in ((-5, 0), (-20, 1)):  # of 1,000
+        law = replace(LAW, trust=Trust("few.json", {"prompt_tokens": (0.0, float(prompts[place]))}))
+        chosen = ours.configurations(1)[0]
+        assert len(ours.beyond(replace(chosen, engine=replace(chosen.engine, law=law)))) == told
+
+
+def test_a_law_in_a_file_is_planned_with_as_it_was_fitted(tmp_path):
+    path = tmp_path / "my.csv"
+    table = pd.DataFrame({"coefficient": law_file.NAMES, "value": LAW.params[:4], "ci_low": 0.0, "ci_high": 1.0})
+    path.write_text(law_file.text_of(table.assign(identified=True), Trust("bench.json", SEEN)))
+    (one,) = fleet.engines([str(path)], 40_000)
+    assert one.law == LAW and one.trust.ranges == SEEN and one.untold.trust is None
 
 
 def test_in_a_terminal(tmp_path, capsys):

@@ -313,6 +313,29 @@ def test_released_memory_rule_divides_the_blocks_by_those_in_use():
     assert bound([28], memory_factor=0.5) == 62  # 500 / 8 = 62.5
 
 
+@pytest.mark.parametrize("b_max", [7, 100, 127, 128])
+def test_the_printed_rule_keeps_its_bound_where_no_memory_is_set_aside(b_max):
+    """theta = 0 at epsilon_M = 0.5: what is planned for is b requests of mean length, whatever the lengths are."""
+    controller, rng = Controller("printed", epsilon_m=0.5, b_max=b_max), np.random.default_rng(3)
+    for _ in range(200):
+        lengths = rng.integers(1, 51, (2, 5)).tolist()
+        assert controller.show(0.1, 5, *lengths).ask()["b_mem"] == b_max
+
+
+@pytest.mark.parametrize(
+    ("variant", "waiting", "least"),
+    [("original", 1, 1), ("paper", 128, 11), ("printed", 128, 11), ("released", 128, 11)],
+    ids=VARIANTS,
+)
+def test_the_least_size_is_where_batches_that_stay_too_slow_lead(variant, waiting, least):
+    controller, asked = Controller(variant, average_batches=1), []
+    for _ in range(60):
+        asked.append(controller.ask()["b_sla"])
+        controller.show(100.0, min(int(asked[-1]), waiting))
+    assert asked[-1] == min(asked) == least == Rules(variant).least
+    assert Rules(variant, b_min=5, b_max=5).least == 0  # nothing to choose
+
+
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_failed_requests_alone_are_no_evidence_of_need(variant):
     controller = Controller(variant, initial_prompt_tokens=1e-9, initial_output_tokens=1e-9, memory=capacity(16_000))
@@ -372,7 +395,7 @@ def test_algorithm_2_follows_the_papers_steps_from_64():
 
 def test_each_gpu_has_a_controller_of_its_own_but_for_the_original():
     # GPU 0 gets a long request, GPU 1 a short one; the third decision is GPU 1's.
-    table = simlib.RequestTable([0, 0, 0.5, 9.0], [9000, 100, 100, 100], [0, 0, 0, 0])
+    table = simlib.RequestTable([0, 0, 0.5, 9.0], [8999, 99, 99, 99], [1, 1, 1, 1])
 
     def means(variant):
         run = simlib.simulate(table, simlib.DynamicNoBins(1.0, Rules(variant, b_max=1)), "original-synthetic", gpus=2)

@@ -72,9 +72,12 @@ def test_the_longest_queue_is_counted_in_requests_not_in_tokens():
 
 
 def test_oldest_heads_that_arrived_together_go_in_table_order():
-    requests = table([0, 1, 1], [5, 900, 5])
+    requests = table([0, 1, 1], [5, 900, 5])  # the first in the table stands in the higher bin
     policy = simlib.MultiBinDynamic(2, bin_select="oldest_head", bounds=[10], variant=PAIRS)
     assert order_of_service(requests, policy, [5, 1, 1]) == [[0], [1], [2]]
+    for backend in ("interpreted", "compiled"):
+        run = simlib.simulate(requests, policy, simlib.StepLaw(1.0), 1, simlib.Continuous(max_seqs=1), backend=backend)
+        assert np.argsort(run.times.start_s).tolist() == [0, 1, 2]
 
 
 def test_the_original_looks_at_its_first_candidates_only():
@@ -120,6 +123,29 @@ def test_a_plan_starts_afresh():
     untouched = second.memory.copy()
     simlib.simulate(requests, policy, gpus=2)
     assert np.array_equal(policy.plan(requests, 2).memory, untouched)
+
+
+TWO, THREE = np.float32(2), np.float32(3)
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        simlib.StaticFIFO(THREE),
+        simlib.DynamicNoBins(1.0, simlib.Rules("paper", b_min=TWO, b_max=THREE, average_batches=TWO, alpha=TWO)),
+        simlib.MultiBinDynamic(TWO, batch_sizes=THREE),
+        simlib.MultiBinFixed(THREE, TWO),
+        simlib.MultiBinFixed([TWO, THREE], TWO),
+        simlib.ShortestPredictedFirst(k_bins=TWO, batch_size=THREE),
+        simlib.EarlyRejection(k_bins=TWO),
+        simlib.FairShare(THREE),
+        simlib.Custom("whole", lambda now_s, gpu, waiting, params, memory, note: (0, 3), k_bins=np.float32(1)),
+    ],
+    ids=lambda policy: policy.name,
+)
+def test_a_whole_number_is_an_integer_however_it_is_given(policy):
+    requests = simlib.workload.original(60, seed=7).frame().assign(client="a")
+    assert simlib.simulate(requests, policy).summary()["requests"] == 60
 
 
 def test_settings_do_not_change():

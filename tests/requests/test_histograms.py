@@ -104,16 +104,16 @@ def test_a_histogram_is_read_from_json_and_csv(tmp_path, name, text):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "h: no histogram"),
-        (b"{", "h: no histogram"),
+        (b"", "h: the file is empty"),
+        (b"{", "h, line 1, column 2: "),
         (b"[1, 2]", "h: no histogram"),
         (b'{"edges": [1, 2]}', "h: no histogram"),
         (b'{"edges": 1, "counts": 2}', "h: no histogram"),
         (b'{"edges": [1, "x"], "counts": [2]}', "h, edges, number 1: 'x'"),
-        (b"edges,counts\n", "h: no histogram"),
+        (b"edges,counts\n", "h: a header and no rows"),
         (b"low,high\n1,2\n", "h: no histogram"),
         (b"edges,counts\n1,2\n,3\n9,\n", "h, edges, number 1: nan"),
-        (b"\xff\xfe\x00", "h: no histogram"),
+        (b"\xff\xfe\x00", "h: UTF-16 text"),
     ],
 )
 def test_a_file_that_is_no_histogram_is_named(tmp_path, content, message):
@@ -125,5 +125,5 @@ def test_a_file_that_is_no_histogram_is_named(tmp_path, content, message):
 
 @pytest.mark.parametrize("path", ["absent.json", ".", 3, None])
 def test_a_path_that_is_no_file_is_named(path):
-    with pytest.raises(InputError, match=r"no such file|^path: "):
+    with pytest.raises(InputError, match=r"no such file|is a folder|^path: "):
         read_histogram(path)

@@ -106,6 +106,8 @@ def test_arrival_ms_gets_a_hint():
         ({"output_tokens": [1, 2.5, 3]}, "output_tokens, row 1: 2.5 (expected an integer >= 0)"),
         ({"output_tokens": [1, 2, np.nan]}, "output_tokens, row 2: nan (expected a finite number)"),
         ({"output_tokens": ["many", 2, 3]}, "output_tokens, row 0: many (expected a finite number)"),
+        ({"prompt_tokens": ["5", "٥", "6"]}, "prompt_tokens, row 1: ٥ (expected a finite number)"),
+        ({"prompt_tokens": ["5", "6", "1_0"]}, "prompt_tokens, row 2: 1_0 (expected a finite number)"),
         ({"prompt_tokens": [True, True, False]}, "prompt_tokens, row 0: True (expected a finite number)"),
         ({"prompt_tokens": [1, None, 3]}, "prompt_tokens, row 1: "),
         ({"predicted_output_tokens": [1, 2, -3]}, "predicted_output_tokens, row 2: -3 (expected an integer >= 0)"),

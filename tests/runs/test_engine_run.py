@@ -75,13 +75,13 @@ def test_the_runs_above_are_what_they_say():
     assert RUNS["clients leave"]().abandoned > 0 and RUNS["clients leave"]().rejected == 0
 
 
-def test_an_overloaded_run_is_unstable_and_has_no_mean_on_disk_as_before(tmp_path):
+def test_an_overloaded_run_is_unstable_and_its_means_are_those_of_what_it_served_on_disk_as_before(tmp_path):
     outputs = np.full(5000, 20)
     table = simlib.RequestTable(np.arange(5000) / 100.0, outputs, outputs)  # 2 at once, 47 ms or more each
     run = simlib.simulate(table, "fcfs", simlib.StepLaw(0.00235), 1, Continuous(2), backend="interpreted")
     for summary in (run.summary(), simlib.load(run.save(tmp_path / "run.parquet")).summary()):
         assert summary["stability"] == "unstable" and summary["throughput_rps"] < 50
-        assert all(np.isnan(summary[name]) for name in ("latency_mean_s", "queueing_mean_s", "ttft_mean_s"))
+        assert all(summary[name] > 1.0 for name in ("latency_mean_s", "queueing_mean_s", "ttft_mean_s"))
 
 
 def test_quantiles_of_gaps_reach_from_the_least_to_the_most():
@@ -111,7 +111,7 @@ def test_a_law_of_ones_own_is_not_saved_and_nothing_is_left_behind(tmp_path):
 @pytest.mark.parametrize("where", ["absent/run.parquet", "folder", "x" * 300])
 def test_a_run_that_cannot_be_saved_leaves_nothing_behind(where, tmp_path):
     (tmp_path / "folder").mkdir()
-    with pytest.raises(simlib.InputError, match="cannot be saved"):
+    with pytest.raises(simlib.InputError, match=rf"^{tmp_path / where}: .*\(expected"):
         run_of().save(tmp_path / where)
     assert [file.name for file in tmp_path.iterdir()] == ["folder"]
 

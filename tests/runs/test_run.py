@@ -1,7 +1,10 @@
 """The run object: its frames, and that it comes back from disk as it was."""
 
+import errno
 import json
 import math
+import os
+import random
 import struct
 
 import numpy as np
@@ -13,6 +16,7 @@ import pytest
 import simlib
 from simlib import InputError, Run
 
+STEPS = simlib.StepLaw(0.01, 0.001, 0.0001)
 MEMORY = simlib.Memory(kv_gb_per_token=1 / 128)  # 1152 tokens
 
 
@@ -219,7 +223,7 @@ def test_a_run_that_cannot_be_saved_leaves_nothing_behind(where, tmp_path):
     (tmp_path / "file").write_text("not a folder")
     (tmp_path / "folder").mkdir()
     run = simlib.simulate(frame(), simlib.StaticFIFO())
-    with pytest.raises(InputError, match="cannot be saved"):
+    with pytest.raises(InputError, match=rf"^{tmp_path / where}: .*\(expected"):
         run.save(tmp_path / where)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
     assert list((tmp_path / "folder").iterdir()) == []
@@ -238,12 +242,11 @@ def test_a_failing_write_leaves_the_older_file(tmp_path, monkeypatch):
     path = run.save(tmp_path / "run.parquet")
     before = path.read_bytes()
 
-    def full_disk(table, where, *arguments, **options):
-        where.write_bytes(b"half of it")
-        raise OSError("no space left on device")
+    def full_disk(number):
+        raise OSError(errno.ENOSPC, "no space")
 
-    monkeypatch.setattr(pq, "write_table", full_disk)
-    with pytest.raises(InputError, match="no space left"):
+    monkeypatch.setattr(os, "fsync", full_disk)
+    with pytest.raises(InputError, match="No space left"):
         run.save(path)
     assert path.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["run.parquet"]
@@ -269,9 +272,9 @@ def test_a_file_cut_short_is_no_saved_run(tmp_path):
 @pytest.mark.parametrize(
     ("about", "message"),
     [
-        ({"policy": "static_fifo"}, r"a run of an earlier version \(format 1; expected 2\)"),
-        ({"format": 3}, r"a run of a later version \(format 3; expected 2\)"),
-        ({"format": None}, r"a run of an earlier version \(format None; expected 2\)"),
+        ({"policy": "static_fifo"}, r"a run of an earlier version \(format 1; expected 3\)"),
+        ({"format": 4}, r"a run of a later version \(format 4; expected 3\)"),
+        ({"format": None}, r"a run of an earlier version \(format None; expected 3\)"),
     ],
 )
 def test_a_run_of_another_version_is_refused(about, message, tmp_path):
@@ -293,3 +296,46 @@ def test_summaries_of_a_loaded_run_take_another_deadline(tmp_path):
     for sla in (0.01, "ttft<=0.05"):
         assert back.summary(sla)["sla_violation_share"] == run.summary(sla)["sla_violation_share"]
     assert not math.isnan(back.summary(0.01)["sla_violation_share"])
+
+
+# A file that is not as it was written
+
+
+@pytest.mark.parametrize("execution", ["run_to_completion", "continuous"])
+def test_every_flipped_bit_of_a_saved_run_is_found(execution, tmp_path):
+    policy, latency = ("fcfs", STEPS) if execution == "continuous" else ("static_fifo", "original-synthetic")
+    path = simlib.simulate(frame(), policy, latency, execution=execution).save(tmp_path / "run.parquet")
+    whole = path.read_bytes()
+    for bit in random.Random(7).sample(range(8 * len(whole)), 60):
+        flipped = bytearray(whole)
+        flipped[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(flipped)
+        with pytest.raises(InputError, match=f"^{path}: "):
+            simlib.load(path)
+    path.write_bytes(whole)
+    assert simlib.load(path).summary()["requests"] == 12
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "message"),
+    [
+        ("gpu", 1, r"gpu: 1 as int64"),
+        ("gpu", -1, "gpu: -1"),
+        ("start_s", np.nan, "start_s: nan"),
+        ("service_s", -0.1, r"service_s: -0\.1"),
+        ("size", 0, "size: 0"),
+        ("batch_of", 99, "batch_of: 99"),
+    ],
+)
+def test_a_value_out_of_range_is_no_saved_run(column, value, message, tmp_path):
+    run = simlib.simulate(frame(), simlib.StaticFIFO(4))
+    getattr(run.served, column)[0] = value
+    with pytest.raises(InputError, match=rf"run\.parquet: not a saved run \({message}"):
+        simlib.load(run.save(tmp_path / "run.parquet"))
+
+
+def test_devices_and_pipes_are_no_saved_runs(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in ("/dev/zero", tmp_path / "pipe"):
+        with pytest.raises(InputError, match="not a saved run"):
+            simlib.load(path)

@@ -42,7 +42,10 @@ def test_the_tally_is_that_of_the_columns(sla, monkeypatch):
     assert 0 < per_token.sum() < done.sum()
     assert np.array_equal(found.completion_s, run.times.completion_s[done])
     assert np.array_equal(found.latency_s, times["latency"][done])
-    assert np.array_equal(found.ttft_s, times["ttft"][done])
+    failed, late = run.table.output_tokens == 0, metrics.violations(run, sla)
+    assert 0 < (failed & done).sum() < found.sums[tally.FAILED] + found.sums[tally.ANSWERED] == done.sum()
+    assert found.sums[tally.FAILED] == failed.sum() and found.sums[tally.GOOD] == (done & ~failed & ~late).sum() > 0
+    assert np.array_equal(found.ttft_s, times["ttft"][done & ~failed])
     assert np.array_equal(found.tpot_s, times["tpot"][per_token])
     assert np.array_equal(found.gaps, run.table.output_tokens[per_token] - 1)
 

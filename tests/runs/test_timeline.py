@@ -159,7 +159,7 @@ def test_a_trace_that_was_there_is_replaced_only_by_a_whole_one(tmp_path, monkey
 def test_the_terminal_writes_a_trace(options, tmp_path, capsys):
     requests, path = tmp_path / "requests.csv", tmp_path / "run.json"
     requests.write_text("arrival_s,prompt_tokens,output_tokens\n0,10,5\n0.5,20,7\n0.5,30,3\n")
-    assert main(["simulate", str(requests), *options, "--trace", str(path)]) == 0
+    assert main(["simulate", str(requests), *options, "--trace", str(path), "--json"]) == 0
     assert sorted(event["id"] for event in read(path)["f"]) == [0, 1, 2]
     assert json.loads(capsys.readouterr().out)["requests"] == 3
     assert main(["simulate", str(requests), *options, "--trace", str(tmp_path / "absent" / "run.json")]) == 2

@@ -80,7 +80,8 @@ SYNTHETIC["output"] = SYNTHETIC["prompt"]
             "cell 0 of 2: workload.predictor: m",
         ),
         ({"vary": {"policy": ["static_fifo", "multi_bin_dynamic"]}, "workload": SYNTHETIC}, "cell 1 of 2: workload.pr"),
-        ({"vary": {"sla": [1, "ttft<=x"]}}, "cell 1 of 2: 'x'|cell 1 of 2: sla: 'x'"),
+        ({"vary": {"policy.d_sla": [1, "500ms", 5000]}}, "cell 2 of 3: policy: d_sla: 5000 is 5000 seconds"),
+        ({"vary": {"sla": [1, "ttft<=x"]}}, "cell 1 of 2: sla: ttft: 'x'"),
     ],
 )
 def test_a_bad_cell_is_named_before_any_runs(given, message):

@@ -153,7 +153,7 @@ whole, fate = shards.Shards.write, sys.argv[1]
 
 def write(self, task, table):
     if len(self.done()) == 5 and fate == "killed":
-        (self.folder / f"shard-{task:08d}.parquet.part").write_bytes(b"PAR1 and half of the rest")
+        (self.folder / ".simlib-00ff00ff00ff00ff.part").write_bytes(b"PAR1 and half of the rest")
         time.sleep(600)
     if len(self.done()) == 5 and fate == "full":
         resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))  # the kernel refuses to write more
@@ -197,7 +197,7 @@ def test_a_driver_killed_in_the_middle_of_a_shard_loses_that_shard_alone(workers
     out = tmp_path / "out"
     driver = start(tmp_path, "killed", file, "--out", out, "--workers", workers)
     try:
-        wait_for(lambda: len(list(out.glob("shard-*.parquet"))) == 5 and list(out.glob("shard-*.part")))
+        wait_for(lambda: len(list(out.glob("shard-*.parquet"))) == 5 and list(out.glob(".simlib-*.part")))
         with pytest.raises(InputError, match="another sweep is writing into it"):
             sweep_run.run(grid, out)
         workers_left = children_of(driver.pid)
@@ -208,6 +208,7 @@ def test_a_driver_killed_in_the_middle_of_a_shard_loses_that_shard_alone(workers
     assert len(before) == 5
     sweep_run.run(grid, out)
     assert {path: path.stat().st_mtime_ns for path in before} == before  # not run again
+    assert not list(out.glob("*.part"))
     sweep_run.run(grid, tmp_path / "whole")
     assert shards_of(out) == shards_of(tmp_path / "whole")
     assert len(workers_left) >= workers - 1  # with two, and what watches over them
@@ -224,6 +225,24 @@ def test_a_full_disk_is_a_sentence_and_the_rest_follows_later(file, grid, tmp_pa
     sweep_run.run(grid, out)
     sweep_run.run(grid, tmp_path / "whole")
     assert shards_of(out) == shards_of(tmp_path / "whole")
+
+
+def test_shards_that_were_damaged_are_run_again_and_others_files_do_no_harm(file, grid, tmp_path, capsys):
+    out = tmp_path / "out"
+    sweep_run.run(grid, out)
+    before, names = shards_of(out), sorted(path.name for path in out.glob("shard-*.parquet"))
+    (out / names[0]).write_bytes(b"")
+    (out / names[1]).write_bytes((out / names[2]).read_bytes())  # whole, but of another task
+    flipped = bytearray((out / names[3]).read_bytes())
+    flipped[300] ^= 1
+    (out / names[3]).write_bytes(flipped)
+    assert sweep_run.estimate(grid, out).done == len(names) - 3
+    assert cli.main(["sweep", str(file), "--out", str(out)]) == 0
+    assert f"{out}: 3 damaged shards, which are run again" in capsys.readouterr().err
+    assert shards_of(out) == before
+    for name in ("shard-x.parquet", "shard-00000099.parquet"):
+        (out / name).write_bytes((out / names[0]).read_bytes())
+    assert len(sweep_run.run(grid, out).frame()) == grid.cells * grid.replications
 
 
 def test_a_worker_that_is_killed_takes_nobody_with_it(grid, tmp_path, monkeypatch):
@@ -367,7 +386,7 @@ BAD = [
     ("vary: {gpus: [1, 2]}\nreplications: 0", "replications: 0"),
     (f"vary: {{gpus: {list(range(1, 30))}, policy.k_bins: {[*range(1, 29), 0]}}}", "cell 812 of 841"),
     ("vary: {gpus: [1, 2]}\nlatency: !!python/object/apply:os.getpid []", "line 2"),
-    ("vary: {gpus: [1, 2]}\nsla: 2020-01-01", "sla: datetime.date(2020, 1, 1)"),
+    ("vary: {gpus: [1, 2]}\nsla: 2020-01-01", "sla: '2020-01-01'"),
 ]
 
 
@@ -389,12 +408,24 @@ def test_a_bad_file_is_a_sentence_and_exit_code_2(text, word, tmp_path, capsys):
         (["--scheduler", "tcp://127.0.0.1:9", "--workers", "2"], "workers: 2"),
         (["--workers", "0"], "workers: 0"),
         (["--timeout", "0"], "timeout_s: 0"),
+        (["--timeout", "5"], "--timeout: 5 (expected --scheduler beside it)"),
     ],
 )
 def test_bad_options_are_a_sentence_and_exit_code_2(options, word, file, tmp_path, capsys):
-    assert cli.main(["sweep", str(file), "--out", str(tmp_path / "out"), *options]) == 2
-    printed = capsys.readouterr()
-    assert printed.out == "" and word in printed.err and printed.err.count("\n") == 1
+    dry = [] if "answer" in word else [["--dry-run"]]  # a dry run calls nobody
+    for more in ([], *dry):
+        assert cli.main(["sweep", str(file), "--out", str(tmp_path / "out"), *options, *more]) == 2
+        printed = capsys.readouterr()
+        assert printed.out == "" and word in printed.err and printed.err.count("\n") == 1
+
+
+def test_a_dry_run_counts_what_is_to_be_run_again(tmp_path, monkeypatch):
+    grid = Grid({"gpus": [1, 2]}, 1, workload={"kind": "original", "requests": 5})
+    monkeypatch.setattr(sweep_run, "simulate", lambda *_, **__: 1 / 0)
+    sweep_run.run(grid, tmp_path / "out", workers=1)
+    monkeypatch.undo()
+    assert sweep_run.estimate(grid, tmp_path / "out").done == 1
+    assert sweep_run.estimate(grid, tmp_path / "out", retry_failed=True).done == 0
 
 
 def test_another_grids_directory_is_refused(grid, file, tmp_path, capsys):

@@ -97,7 +97,7 @@ class Machine:
 
 @functools.cache
 def _law() -> StepLaw:
-    return presets.load(PRESET).step_law()
+    return replace(presets.load(PRESET).step_law(), trust=None)  # the page says where it was measured
 
 
 MEMORY, PLACES, PADDED = Machine(), Machine(None), Machine(padding=0.25)

@@ -292,7 +292,7 @@ def _chosen(place: Place, loads: Iterable[float], main: str) -> dict[tuple[float
 def _measured(run: Run, d_sla: float, floor_s: float) -> dict[str, float]:
     summary, late = run.summary(d_sla), violations(run, d_sla)
     found = {metric: float(summary[metric]) for metric in METRICS[:2]}
-    latency_s = request_times(run)["latency"]  # of an engine, the summary has no mean where it calls it unstable
+    latency_s = request_times(run)["latency"]
     served_s = latency_s[~np.isnan(latency_s)]
     found |= {"latency_mean_s": float(served_s.mean()), "latency_p99_s": float(np.quantile(served_s, 0.99))}
     rank = np.argsort(np.argsort(run.table.output_tokens, kind="stable")) / len(late)

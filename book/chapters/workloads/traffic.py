@@ -12,51 +12,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from simlib import levels
-from simlib.checks import InputError, check_each, check_integer, check_number, check_probability, check_type
+from simlib.checks import check_each, check_integer, check_number, check_probability, check_type
 from simlib.named import latency_of
 from simlib.policies import bins
+from simlib.requests.arrivals import dispersion_index
+from simlib.requests.arrivals import gap_variation as gap_variation
 from simlib.requests.streams import stream
 from simlib.requests.table import RequestTable
-from simlib.stats.intervals import check_numbers
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
 HOUR_S = 3600.0
-MOST_WINDOWS = 10_000_000
-
-
-def dispersion_index(arrival_s: np.ndarray, window_s: float) -> float:
-    """Variance over mean of the number of arrivals in a window; 1 for a Poisson stream, more when it is bursty.
-
-    Parameters
-    ----------
-    arrival_s : ndarray, shape (n_requests,)
-        Arrival times in seconds, ascending.
-    window_s : float
-        Length of the window; at least two whole windows must fit between the first and the last arrival.
-
-    Examples
-    --------
-    >>> dispersion_index(np.arange(100.0), 10.0)
-    0.0
-    """
-    arrival_s = check_numbers("arrival_s", arrival_s, "row")
-    span_s = arrival_s[-1] - arrival_s[0]
-    check_number("window_s", window_s, span_s / MOST_WINDOWS, span_s / 2.0)
-    windows = int(span_s / window_s)
-    number = ((arrival_s - arrival_s[0]) / window_s).astype(int)
-    counts = np.bincount(number[number < windows], minlength=windows)
-    return float(np.var(counts, ddof=1) / np.mean(counts))
-
-
-def gap_variation(arrival_s: np.ndarray) -> float:
-    """Coefficient of variation of the gaps between arrivals; 1 for a Poisson stream."""
-    gaps = np.diff(check_numbers("arrival_s", arrival_s, "row"))
-    if len(gaps) < 2 or not gaps.sum() > 0:
-        raise InputError(f"arrival_s: {len(gaps)} gaps (expected at least 2, not all zero)")
-    return float(np.std(gaps, ddof=1) / np.mean(gaps))
 
 
 def burstiness(

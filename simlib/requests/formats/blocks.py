@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from simlib.checks import InputError, check_integer, check_type
 
 SIZES = tuple(2**power for power in range(13))  # what engines and traces are seen with
 ENGINE_BLOCK_TOKENS = 16
+MOST_TOKENS = 2**31  # of a block; more than a prompt has
 
 
 def tokens_of(source: str, counts: np.ndarray, prompts: np.ndarray, convention: int | None = None) -> int:
@@ -21,7 +22,8 @@ def tokens_of(source: str, counts: np.ndarray, prompts: np.ndarray, convention: 
     source : str
         The file, for messages.
     counts, prompts : ndarray of int, shape (n_requests,)
-        Blocks, and length of the prompt in tokens.
+        Blocks, and length of the prompt in tokens. Either all prompts have a name for their last block, full or not,
+        or none has for one that is not full.
     convention : int, optional
         The format's size, taken where the rows leave several possible.
 
@@ -35,37 +37,73 @@ def tokens_of(source: str, counts: np.ndarray, prompts: np.ndarray, convention: 
     >>> tokens_of("trace.jsonl", np.array([55, 49]), np.array([878, 782]))
     16
     """
-    ceil = [size for size in SIZES if (counts == -(-prompts // size)).all()]
-    whole = [size for size in SIZES if (counts == prompts // size).all()] if not ceil else []
-    fitting = ceil or whole
-    if convention in fitting:
-        return convention
-    if len(fitting) == 1:
-        return fitting[0]
-    if fitting:
-        raise InputError(
-            f"{source}, hash_ids: blocks of {', '.join(map(str, fitting))} tokens all fit (expected rows that leave "
-            "one; the option --block-tokens says which)"
-        )
-    most = max(SIZES, key=lambda size: ((counts == -(-prompts // size)).sum(), size == convention))
-    if convention is not None and not (counts == -(-prompts // most)).sum() > len(counts) / 2:
+    for low, high in (_sizes_with_last(counts, prompts), _sizes_of_full(counts, prompts)):
+        if convention is not None and low <= convention <= high:
+            return convention
+        usual = [size for size in SIZES if low <= size <= high]
+        if len(usual) == 1 or low == high:
+            return usual[0] if usual else int(low)
+        if low < high:
+            raise InputError(
+                f"{source}, hash_ids: blocks of {low:.0f} to {high:.0f} tokens all fit (expected rows that leave one "
+                "size; the option --block-tokens, block_tokens= in Python, says which)"
+            )
+    telling = counts > 1  # one block fits every large size
+    most = max(SIZES, key=lambda size: ((counts == -(-prompts // size))[telling].sum(), size == convention))
+    if convention is not None and 2 * (counts == -(-prompts // most))[telling].sum() <= telling.sum():
         most = convention
-    row = int(np.argmax(counts != -(-prompts // most)))
-    raise InputError(
-        f"{source}, row {row}, hash_ids: {counts[row]} blocks for {prompts[row]} tokens (expected "
-        f"{-(-int(prompts[row]) // most)}, at {most} tokens a block)"
-    )
+    check_counts(source, counts, prompts, most)
+    row = int(np.argmax(counts != -(-prompts // most)))  # full blocks alone in some rows, and not in others
+    raise _impossible(source, row, counts, prompts, most)
 
 
 def check_counts(source: str, counts: np.ndarray, prompts: np.ndarray, block_tokens: int) -> None:
     """Refuse the first prompt that has not the blocks that its length asks for."""
     bad = (counts != -(-prompts // block_tokens)) & (counts != prompts // block_tokens)
     if bad.any():
-        row = int(np.argmax(bad))
-        raise InputError(
-            f"{source}, row {row}, hash_ids: {counts[row]} blocks for {prompts[row]} tokens (expected "
-            f"{-(-int(prompts[row]) // block_tokens)}, at {block_tokens} tokens a block)"
-        )
+        raise _impossible(source, int(np.argmax(bad)), counts, prompts, block_tokens)
+
+
+def _sizes_with_last(counts: np.ndarray, prompts: np.ndarray) -> tuple[float, float]:
+    """The least and the largest size of block at which every prompt, its last block included, has its number."""
+    if ((counts == 0) != (prompts == 0)).any():
+        return np.inf, -np.inf
+    some, more = counts > 0, counts > 1
+    low = (-(-prompts[some] // counts[some])).max(initial=1)
+    return float(low), float((-(-prompts[more] // (counts[more] - 1)) - 1).min(initial=MOST_TOKENS))
+
+
+def _sizes_of_full(counts: np.ndarray, prompts: np.ndarray) -> tuple[float, float]:
+    """The same where only full blocks have a name."""
+    some = counts > 0
+    low = (prompts // (counts + 1) + 1).max(initial=1)
+    return float(low), float((prompts[some] // counts[some]).min(initial=MOST_TOKENS))
+
+
+def _impossible(source: str, row: int, counts: np.ndarray, prompts: np.ndarray, block_tokens: int) -> InputError:
+    return InputError(
+        f"{source}, row {row}, hash_ids: {counts[row]} blocks for {prompts[row]} tokens (expected "
+        f"{-(-int(prompts[row]) // block_tokens)}, at {block_tokens} tokens a block)"
+    )
+
+
+def names_of(token_ids: Iterable[Sequence[int]], block_tokens: int) -> list[list[int]]:
+    """Names of the full blocks of prompts whose tokens are known; equal ones are of equal tokens, prefix included.
+
+    Examples
+    --------
+    >>> names_of([[1, 2, 3, 4, 5], [1, 2, 9, 9], [9, 9]], 2)
+    [[0, 1], [0, 2], [3]]
+    """
+    known: dict[tuple[int | None, tuple[int, ...]], int] = {}
+    named = []
+    for tokens in token_ids:
+        blocks, before = [], None
+        for start in range(0, len(tokens) - block_tokens + 1, block_tokens):
+            before = known.setdefault((before, tuple(tokens[start : start + block_tokens])), len(known))
+            blocks.append(before)
+        named.append(blocks)
+    return named
 
 
 def cached_prefix_tokens(
@@ -120,14 +158,17 @@ def cached_prefix_tokens(
         check_type(name, given, (Sequence, np.ndarray), "a sequence, one element a request")
     if len(hash_ids) != len(prompt_tokens):
         raise InputError(f"hash_ids: {len(hash_ids)} rows (expected {len(prompt_tokens)}, as in prompt_tokens)")
+    prompts = [check_integer(f"prompt_tokens, row {row}", prompt, 0) for row, prompt in enumerate(prompt_tokens)]
     cache: OrderedDict[Hashable, None] = OrderedDict()
     cached_tokens = np.zeros(len(hash_ids), dtype=np.int64)
-    for row, given in enumerate(hash_ids):
+    for row, (given, prompt) in enumerate(zip(hash_ids, prompts, strict=True)):
         blocks = _blocks(row, given)
-        prompt = check_integer(f"prompt_tokens, row {row}", prompt_tokens[row], 0)
         leading = next((i for i, block in enumerate(blocks) if block not in cache), len(blocks))
         held = min(leading, prompt // block_tokens) * block_tokens
         cached_tokens[row] = max(min(held, prompt - 1), 0) // engine_block_tokens * engine_block_tokens
+        if capacity == np.inf:
+            cache.update(dict.fromkeys(blocks))
+            continue
         for block in reversed(blocks):
             cache[block] = None
             cache.move_to_end(block)
@@ -141,7 +182,7 @@ def shared_in_part(hash_ids: Sequence[Sequence[Hashable]], prompts: np.ndarray, 
     seen: set[Hashable] = set()
     count = 0
     for blocks, prompt in zip(hash_ids, prompts, strict=True):
-        count += bool(len(blocks)) and prompt % block_tokens > 0 and blocks[-1] in seen
+        count += len(blocks) > prompt // block_tokens and blocks[-1] in seen
         seen.update(blocks)
     return count
 

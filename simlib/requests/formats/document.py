@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,7 +16,12 @@ from simlib.checks import InputError
 from simlib.lazy import pd
 
 JSON_STARTS = (b"{", b"[")
-COMMENT = b"#"
+# A line of a scrape: what a metric is, or a metric's value.
+METRIC = re.compile(rb"\s*(# (HELP|TYPE) |[A-Za-z_:][\w:]*(\{[^\n]*\})? [-+.\dNI]\S*( \d+)?\s*\n)")
+# ServeGen's windows of one client have no head.
+WINDOWS = ("window_start_s", "rate_req_per_s", "iat_cv", "iat_dist", "param1", "param2")
+HEADLESS = re.compile(rb"\d+,[\d.]+,[\d.]*,[A-Z]?[a-z]*,[-+.\de]+,[-+.\de]+\r?\n")
+NAMES = re.compile(r"^([A-Za-z_:][\w:]*)[{ ]", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -31,17 +37,22 @@ class Document:
     records : list of dict, optional
         The objects of a JSON file: one, an array of them, or one a line.
     text : str, optional
-        What is neither.
+        A scrape of metrics.
+    places : tuple of str
+        What messages call the rows, where these are not simply the file's, counted.
     """
 
     source: str
     frame: pd.DataFrame | None = None
     records: list[dict[str, Any]] | None = None
     text: str | None = None
+    places: tuple[str, ...] = ()
 
     @cached_property
     def columns(self) -> tuple[str, ...]:
-        """Names of the columns, or the keys of all records, in order of their first appearance."""
+        """Names of the columns or metrics, or the keys of all records, in order of their first appearance."""
+        if self.text is not None:
+            return tuple(dict.fromkeys(NAMES.findall(self.text)))
         if self.records is None:
             return () if self.frame is None else tuple(self.frame)
         return tuple(dict.fromkeys(key for record in self.records for key in record))
@@ -56,7 +67,7 @@ class Document:
             return cells.where(cells != "", None)
         values = np.empty(len(self), dtype=object)
         values[:] = [record.get(name) for record in self.records or ()]
-        return pd.Series(values, dtype=object)
+        return pd.Series(values, index=self.places or None, dtype=object)
 
 
 def document(path: str | os.PathLike[str]) -> Document:
@@ -74,10 +85,12 @@ def document(path: str | os.PathLike[str]) -> Document:
     """
     source, data = reading.contents(path, "a trace or a benchmark's result")
     start = data[:1000].lstrip()[:1]
-    if start == COMMENT:
+    if METRIC.match(data):
         return Document(source, text=_decoded(source, data))
     if start in JSON_STARTS:
         return Document(source, records=_objects(source, reading.json_lines(_decoded(source, data), source)))
+    if HEADLESS.match(data):
+        data = ",".join(WINDOWS).encode() + b"\n" + data
     return Document(source, frame=reading.delimited(source, data))
 
 

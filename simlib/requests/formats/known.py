@@ -5,22 +5,39 @@ from __future__ import annotations
 import os
 
 from simlib.checks import InputError, check_choice
+from simlib.requests.formats.aggregates import aiperf_means, inference_perf_stages, llmperf_means, metrics
+from simlib.requests.formats.aggregates.summary import Summary
 from simlib.requests.formats.document import Document, document
 from simlib.requests.formats.layout import Asked, Log, shown
-from simlib.requests.formats.results import serving_benchmark
-from simlib.requests.formats.traces import azure, burstgpt, mooncake, plain, vidur, vllm_log
+from simlib.requests.formats.results import aiperf, guidellm, inference_perf, llmperf, serving_benchmark
+from simlib.requests.formats.traces import (
+    azure,
+    bailian,
+    blis,
+    burstgpt,
+    llmservingsim,
+    mooncake,
+    plain,
+    servegen,
+    splitwise_sim,
+    vidur,
+    vllm_log,
+)  # fmt: skip
 
 FORMATS = {
     format.name: format
     for format in (
-        plain.FORMAT, burstgpt.FORMAT, azure.FORMAT, mooncake.FORMAT, mooncake.QWEN, vidur.FORMAT, vllm_log.FORMAT,
-        serving_benchmark.FORMAT,
+        plain.FORMAT, burstgpt.FORMAT, azure.FORMAT, mooncake.FORMAT, bailian.FORMAT, vidur.FORMAT, vllm_log.FORMAT,
+        llmservingsim.FORMAT, llmservingsim.RUN_FORMAT, blis.FORMAT, splitwise_sim.FORMAT, servegen.FORMAT,
+        servegen.JOB_FORMAT, servegen.RATES_FORMAT,
+        serving_benchmark.FORMAT, aiperf.FORMAT, guidellm.FORMAT, inference_perf.FORMAT, llmperf.FORMAT,
+        aiperf_means.FORMAT, inference_perf_stages.FORMAT, llmperf_means.FORMAT, metrics.FORMAT,
     )
 }  # fmt: skip
 
 
-def parse(path: str | os.PathLike[str], format: str = "auto", asked: Asked | None = None) -> Log:
-    """Read a file of any known format, every cell checked.
+def parse(path: str | os.PathLike[str], format: str = "auto", asked: Asked | None = None) -> Log | Summary:
+    """Read a file of any known format, every cell checked; of several loads all, unless one is asked for.
 
     Parameters
     ----------
@@ -41,6 +58,18 @@ def parse(path: str | os.PathLike[str], format: str = "auto", asked: Asked | Non
     return FORMATS[format_of(found, format)].read(found, asked or Asked())
 
 
+def requests(path: str | os.PathLike[str], format: str = "auto", asked: Asked | None = None) -> Log:
+    """The requests of one load; `InputError` too where a file has only means, or several loads and none is asked for.
+
+    Parameters are those of `parse`.
+    """
+    log = parse(path, format, asked)
+    refused = log.refusal if isinstance(log, Summary) else log.several
+    if refused:
+        raise InputError(refused)
+    return log
+
+
 def format_of(found: Document, format: str = "auto") -> str:
     """The format that a document is of, by its marks; `InputError` where it has none's, or those of two.
 
@@ -52,9 +81,10 @@ def format_of(found: Document, format: str = "auto") -> str:
         sets = [(name, marks) for name, marks in sets if name == format]
     complete = [(name, marks) for name, marks in sets if marks <= names]
     # Marks that another format's contain say less than these.
-    best = {name for name, marks in complete if not any(marks < other for _, other in complete)}
+    complete = [(name, marks) for name, marks in complete if not any(marks < other for _, other in complete)]
+    best = {name for name, _ in complete}
     if len(best) > 1:
-        which = "; ".join(f"{name}: {', '.join(sorted(marks))}" for name, marks in complete if name in best)
+        which = "; ".join(f"{name}: {', '.join(sorted(marks))}" for name, marks in complete)
         raise InputError(f"{found.source}: columns of {len(best)} formats ({which}; expected the option --format)")
     near, marks = max(sets, key=lambda one: (len(one[1] & names), -len(one[1])))
     if best or len(marks & names) >= 2:

@@ -12,15 +12,17 @@ from typing import Any
 
 import numpy as np
 
-from simlib.checks import InputError
+from simlib.checks import InputError, check_choice, check_integer
 from simlib.lazy import pd
 from simlib.requests.formats.blocks import check_counts, tokens_of
-from simlib.requests.formats.clocks import NAMES, Clock, told
+from simlib.requests.formats.clocks import NAMES, UNITS, Clock, exact, told
 from simlib.requests.formats.document import Document
 from simlib.requests.table import LABELS, MAX_TOKENS, TOKEN_COLUMNS, UNIX_CLOCK_S, number_of
+from simlib.text import of_cell
 
 DATES = {"format": "ISO8601", "utc": True, "errors": "coerce"}
 NUMERAL = re.compile(r"[-+]?[.\d]|[-+]?(nan|inf)", re.IGNORECASE)  # a table's cell that is meant as a number
+LONGEST_TICKS = 1e18  # of a measured time: thirty years in nanoseconds
 TIMES = ("ttft_s", "itl_s", "tpot_s", "latency_s")  # what a result measured of a request
 
 
@@ -31,6 +33,13 @@ class Asked:
     time_unit: str | None = None
     block_tokens: int | None = None
     run: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.time_unit is not None:
+            check_choice("time_unit", self.time_unit, UNITS)
+        for name, low in (("block_tokens", 1), ("run", 0)):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, check_integer(name, getattr(self, name), low))
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +75,7 @@ class Log:
     dropped : mapping of str to int
         Rows that are not among those of the frame, by what they are.
     runs : tuple of str
-        What the loads are called, where a file has several; each has a clock of its own.
+        What the loads are called that were read, where a file has several; each has a clock of its own.
     """
 
     source: str
@@ -84,24 +93,41 @@ class Log:
     dropped: Mapping[str, int] = field(default_factory=dict)
     runs: tuple[str, ...] = ()
 
-    def of_run(self, run: int | None) -> Log:
-        """One of several loads, counted from 0; `InputError` where there are several and none is asked for."""
-        if len(self.runs) < 2 and run is None:
-            return self
-        named = "; ".join(f"{number}: {name}" for number, name in enumerate(self.runs[:8])) or "0"
-        if run is None:
-            raise InputError(f"{self.source}: {len(self.runs)} loads in one file ({named}; expected the option --run)")
-        if run >= max(len(self.runs), 1):
-            raise InputError(f"run: {run} (expected one of the {max(len(self.runs), 1)} in {self.source}, {named})")
-        if not self.runs:
-            return self
-        frame = self.frame[self.frame["run"] == run].reset_index(drop=True)
-        return replace(self, frame=frame, runs=(self.runs[run],))
+    @property
+    def several(self) -> str:
+        """Why these are not the requests of one load; empty where they are."""
+        if len(self.runs) < 2:
+            return ""
+        return f"{self.source}: {len(self.runs)} loads in one file ({listed(self.runs)}; expected the option --run)"
+
+    def knowing(self, columns: Mapping[str, str], block_tokens: int | None = None, **values: Any) -> Log:
+        """The same with more of its columns understood: what each was taken for, and columns of the frame."""
+        unused = tuple(name for name in self.unused if name not in columns)
+        frame, size = self.frame.assign(**values), block_tokens or self.block_tokens
+        return replace(self, frame=frame, columns={**self.columns, **columns}, unused=unused, block_tokens=size)
+
+    def warned(self, *warnings: str) -> Log:
+        """The same with more to know before its numbers are believed."""
+        return replace(self, warnings=(*self.warnings, *warnings))
 
     def seconds(self, ticks: np.ndarray) -> np.ndarray:
         """Arrival times in seconds, of some of the frame's rows."""
         # The shift comes before the division: it is exact in the clock's own ticks.
         return (ticks - ticks[0] if self.starts_at_0 else ticks) / (self.clock.ticks_per_s if self.clock else 1.0)
+
+
+def chosen_runs(source: str, names: Sequence[str], run: int | None) -> list[int]:
+    """Which of a file's loads are read: the one that is asked for, counted from 0, or all."""
+    if run is None:
+        return list(range(len(names)))
+    if run not in range(len(names)):
+        raise InputError(f"run: {run} (expected one of the {len(names)} in {source}, {listed(names)})")
+    return [run]
+
+
+def listed(names: Sequence[str]) -> str:
+    """Loads with their numbers, as far as a line has room."""
+    return "; ".join(f"{number}: {name}" for number, name in enumerate(names[:8])) + ("; …" if len(names) > 8 else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,8 +191,18 @@ class Layout:
     block_tokens: int | None = None
     may_lack_arrivals: bool = False
 
-    def read(self, document: Document, asked: Asked, version: str = "", warnings: Iterable[str] = ()) -> Log:
-        """The rows of a document, every cell checked; `InputError` names file, row, column and value."""
+    def read(
+        self,
+        document: Document,
+        asked: Asked,
+        version: str = "",
+        warnings: Iterable[str] = (),
+        waits: np.ndarray | None = None,
+    ) -> Log:
+        """The rows of a document, every cell checked; `InputError` names file, row, column and value.
+
+        `waits` marks the rows that arrive after an answer, and whose arrival is in no file.
+        """
         source, present = document.source, document.columns
         tokens = {"prompt_tokens": self.prompt, "output_tokens": self.output}
         tokens |= {ours: theirs for ours, theirs in self.tokens.items() if theirs in present}
@@ -175,7 +211,7 @@ class Layout:
             check_column(document, name, self.format)
         if self.arrival in present or not self.may_lack_arrivals:
             check_column(document, self.arrival, self.format)
-            frame["clock"], clock = self._clock(document, asked)
+            frame["clock"], clock = self._clock(document, asked, waits)
             columns[self.arrival] = f"arrival, {clock}"
             warned += [f"{self.arrival}: taken for {clock}, though {clock.doubt}"] if clock.doubt else []
         for ours, theirs in tokens.items():
@@ -209,18 +245,25 @@ class Layout:
             block_tokens, unused, tuple(warned),
         )  # fmt: skip
 
-    def _clock(self, document: Document, asked: Asked) -> tuple[np.ndarray, Clock]:
+    def _clock(self, document: Document, asked: Asked, waits: np.ndarray | None) -> tuple[np.ndarray, Clock]:
         """The arrival column as ticks of its unit, not yet shifted; dates become whole nanoseconds since 1970."""
         source, given = document.source, document.column(self.arrival)
         if self.unit == "date":
             return dates(source, self.arrival, given), Clock("date", "the format's", True)
+        if waits is not None:
+            given = given[~waits]
         ticks = numbers(given)
         wanted = f"expected {NAMES[self.unit]} >= 0"
         refuse_first(source, self.arrival, given, ~(np.isfinite(ticks) & (ticks >= 0)), wanted)
         if not self.starts_at_0 and asked.time_unit is None:
             since_1970 = "expected seconds from the start; this looks like a clock since 1970"
             refuse_first(source, self.arrival, given, ticks >= UNIX_CLOCK_S, since_1970)
-        return ticks, told(f"{source}, {self.arrival}", ticks, self.unit, self.sure, asked.time_unit)
+        ticks = exact(given, ticks)
+        clock = told(f"{source}, {self.arrival}", ticks, self.unit, self.sure, asked.time_unit)
+        if waits is not None:
+            ticks, known = np.full(len(waits), np.nan), ticks
+            ticks[~waits] = known
+        return ticks, clock
 
 
 def check_column(document: Document, name: str, format: str) -> None:
@@ -255,7 +298,8 @@ def seconds(source: str, column: str, given: Any, ticks_per_s: float = 1.0) -> n
     """A column of measured times, >= 0, in seconds; NaN where nothing was measured."""
     given = pd.Series(given)
     found = numbers(given)
-    refuse_first(source, column, given, ~(given.isna().to_numpy() | (found >= 0)), "expected a time >= 0 or nothing")
+    good = given.isna().to_numpy() | ((found >= 0) & (found < LONGEST_TICKS))
+    refuse_first(source, column, given, ~good, "expected a time >= 0 or nothing")
     return found / ticks_per_s
 
 
@@ -266,7 +310,9 @@ def label(source: str, ours: str, theirs: str, given: pd.Series) -> pd.Series:
         # Filters read these two, and a row cut short shows as an empty last cell.
         refuse_first(source, theirs, given, absent.to_numpy(), "expected a name")
         return given.astype(str).astype(object)
-    return given.astype(object).where(~absent, "") if absent.any() else given
+    given = given.astype(object).where(~absent, "") if absent.any() else given
+    # What our own tables write for a spreadsheet's sake.
+    return given.map(lambda cell: of_cell(cell) if isinstance(cell, str) else cell)
 
 
 def hash_ids(source: str, column: str, values: pd.Series) -> pd.Series:
@@ -280,7 +326,8 @@ def numbers(given: pd.Series) -> np.ndarray:
     """The values as floats, NaN where one is not a number."""
     if given.dtype.kind in "iuf":
         return given.to_numpy(dtype=np.float64)
-    found = pd.to_numeric(given, errors="coerce") if isinstance(given.iloc[0], str) else None
+    is_text = isinstance(given.iloc[0], str) and all(isinstance(value, str) for value in given)
+    found = pd.to_numeric(given, errors="coerce") if is_text else None
     if found is not None and found.notna().all():
         return found.to_numpy(dtype=np.float64)
     return np.array([number_of(value) for value in given], dtype=np.float64)
@@ -289,8 +336,8 @@ def numbers(given: pd.Series) -> np.ndarray:
 def refuse_first(source: str, column: str, given: Sequence[Any], bad: np.ndarray, expected: str) -> None:
     """Raise `InputError` at the first bad row, with its value."""
     if bad.any():
-        row = int(np.argmax(bad))
-        raise InputError(f"{source}, row {row}, {column}: {shown(pd.Series(given).iloc[row])} ({expected})")
+        row, values = int(np.argmax(bad)), pd.Series(given)
+        raise InputError(f"{source}, row {values.index[row]}, {column}: {shown(values.iloc[row])} ({expected})")
 
 
 def shown(value: Any) -> str:

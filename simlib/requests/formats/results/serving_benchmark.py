@@ -1,4 +1,9 @@
-"""The detailed result of vLLM's ``bench serve`` or SGLang's ``bench_serving``: one JSON object of arrays."""
+"""The detailed result of vLLM's ``bench serve`` or SGLang's ``bench_serving``: one JSON object of arrays, or several.
+
+Arrays with one entry a request, failed ones among them (https://github.com/vllm-project/vllm,
+``vllm/benchmarks/serve.py``; https://github.com/sgl-project/sglang, ``python/sglang/bench_serving.py``); seconds.
+Without them there are means, which `aggregates.serving_means` reads.
+"""
 
 from __future__ import annotations
 
@@ -10,114 +15,146 @@ import numpy as np
 
 from simlib.checks import InputError, check_number
 from simlib.lazy import pd
-from simlib.requests.formats.clocks import told
+from simlib.requests.formats.aggregates import serving_means
+from simlib.requests.formats.aggregates.serving_means import details, engine
+from simlib.requests.formats.aggregates.summary import Summary, is_number
+from simlib.requests.formats.clocks import Clock, told
 from simlib.requests.formats.document import Document
-from simlib.requests.formats.layout import Asked, Format, Log, numbers, refuse_first, seconds, shown, token_counts
+from simlib.requests.formats.layout import (
+    Asked,
+    Format,
+    Log,
+    chosen_runs,
+    numbers,
+    refuse_first,
+    seconds,
+    shown,
+    token_counts,
+)
+from simlib.requests.formats.results.measured import check_seconds, gaps, together
 
-DETAILS = "vLLM records one entry a request with --save-result --save-detailed, SGLang with --output-details"
+ARRAYS = {
+    "input_lens": "prompt, tokens",
+    "output_lens": "output, tokens",
+    "ttfts": "time to first token, seconds",
+    "itls": "times between tokens, seconds",
+    "errors": "why a request failed",
+}
 ENDLESS = ("inf", "Infinity", float("inf"), None)
 
 
-def read(document: Document, asked: Asked) -> Log:
-    """The requests of one result, or of several one after the other is refused; failed ones are marked."""
+def read(document: Document, asked: Asked) -> Log | Summary:
+    """The requests of each result, failed ones marked; several results are several loads."""
     source = document.source
-    if len(document) > 1:
-        raise InputError(f"{source}: {len(document)} results (expected the result of one benchmark)")
-    result = document.records[0]
-    details = _advice(result)
+    results = document.records
+    if results is None or not any(_is_detailed(result) for result in results):
+        return serving_means.read(document, asked)
+    names = [_load(result) for result in results]
+    runs = chosen_runs(source, names, asked.run)
+    logs = dict(enumerate(_log(source, results[run], asked) for run in runs))
+    return together(logs, [names[run] for run in runs])
+
+
+def _is_detailed(result: Mapping[str, Any]) -> bool:
+    return any(result.get(name) is not None for name in ("input_lens", "output_lens", "ttfts", "itls"))
+
+
+def _load(result: Mapping[str, Any]) -> str:
+    limit = result.get("max_concurrency")
+    return f"rate {shown(result.get('request_rate'))}" + ("" if limit is None else f", {shown(limit)} in flight")
+
+
+def _log(source: str, result: Mapping[str, Any], asked: Asked) -> Log:
     for name in ("input_lens", "output_lens"):
         if not isinstance(result.get(name), list):
-            raise InputError(f"{source}, {name}: {shown(result.get(name))} (expected an array: {details})")
+            raise InputError(f"{source}, {name}: {shown(result.get(name))} (expected an array: {details(result)})")
     rows = len(result["input_lens"])
-    columns = {"input_lens": "prompt, tokens", "output_lens": "output, tokens"}
-    for name in ("output_lens", "ttfts", "itls", "start_times", "errors"):
-        if isinstance(result.get(name), list) and len(result[name]) != rows:
-            raise InputError(f"{source}, {name}: {len(result[name])} entries (expected {rows}, as in input_lens)")
     if rows == 0:
         raise InputError(f"{source}, input_lens: no values (expected at least 1 request)")
+    for name in (*ARRAYS, "start_times"):
+        value = result.get(name)
+        if value is not None and not isinstance(value, list):
+            raise InputError(f"{source}, {name}: {shown(value)} (expected an array)")
+        if value is not None and len(value) != rows:
+            raise InputError(f"{source}, {name}: {len(value)} entries (expected {rows}, as in input_lens)")
+    columns = {name: meaning for name, meaning in ARRAYS.items() if isinstance(result.get(name), list)}
     frame = {
         "prompt_tokens": token_counts(source, "input_lens", result["input_lens"]),
         "output_tokens": token_counts(source, "output_lens", result["output_lens"]),
     }
     failed = frame["output_tokens"] == 0
-    if isinstance(result.get("errors"), list):
+    if "errors" in columns:
         failed |= np.array([bool(error) for error in result["errors"]])
-        columns["errors"] = "why a request failed"
-    if isinstance(result.get("ttfts"), list):
+    if "ttfts" in columns:
         frame["ttft_s"] = seconds(source, "ttfts", result["ttfts"])
         failed |= ~(frame["ttft_s"] > 0)
-        columns["ttfts"] = "time to first token, seconds"
-    if isinstance(result.get("itls"), list):
+    if "itls" in columns:
         frame["itl_s"] = gaps(source, "itls", result["itls"])
-        columns["itls"] = "times between tokens, seconds"
+    if "ttfts" in columns and "itls" in columns:
+        frame["latency_s"] = frame["ttft_s"] + [gap.sum() for gap in frame["itl_s"]]
     frame["failed"] = failed
     ticks, clock, starts = _starts(source, result, frame, asked)
     if ticks is not None:
         frame["clock"] = ticks
-        columns |= {"start_times": f"arrival, {clock}"} if clock is not None else {}
-    unused = tuple(key for key, value in result.items() if isinstance(value, list) and key not in columns)
-    version = str(result.get("backend") or result.get("endpoint_type") or "")
-    return Log(
-        source, "serving_benchmark", pd.DataFrame(frame), columns, clock, "start_times", version,
-        unused=unused, starts=starts,
-    )  # fmt: skip
-
-
-def gaps(source: str, column: str, values: list[Any], ticks_per_s: float = 1.0) -> pd.Series:
-    """A column of arrays of gaps between tokens, in seconds."""
-    found = np.empty(len(values), dtype=object)
-    for row, value in enumerate(values):
-        ticks = numbers(pd.Series(value, dtype=object)) if isinstance(value, list) and value else np.zeros(0)
-        if not isinstance(value, list) or not (np.isfinite(ticks) & (ticks >= 0)).all():
-            raise InputError(f"{source}, row {row}, {column}: {shown(value)} (expected an array of times >= 0)")
-        found[row] = ticks / ticks_per_s
-    return pd.Series(found)
-
-
-def _advice(result: Mapping[str, Any]) -> str:
-    """How this engine's benchmark records what is missing."""
-    if "sglang" in str(result.get("backend")):
-        return "SGLang records one entry a request with --output-details"
-    return (
-        "vLLM records one entry a request with --save-result --save-detailed" if "endpoint_type" in result else DETAILS
-    )
-
-
-def _starts(source: str, result: Mapping[str, Any], frame: Mapping[str, Any], asked: Asked) -> tuple[Any, Any, str]:
-    """When requests were sent, in ticks and as how it is known; nothing where only a finite rate is."""
-    rows, failed = len(frame["prompt_tokens"]), frame["failed"]
     if isinstance(result.get("start_times"), list):
-        given = pd.Series(result["start_times"], dtype=object)
-        ticks = numbers(given)
-        # A request that failed may never have been sent.
-        unsent = failed & ~(ticks > 0)
-        refuse_first(source, "start_times", given, ~(unsent | (ticks >= 0)), "expected seconds >= 0")
-        if unsent.all():
-            return np.zeros(rows), None, "unknown: none was sent"
-        ticks = pd.Series(np.where(unsent, np.nan, ticks)).ffill().bfill().to_numpy()
-        return ticks, told(f"{source}, start_times", ticks, "s", False, asked.time_unit), "recorded"
-    limit = result.get("max_concurrency")
-    if result.get("request_rate") not in ENDLESS:
-        raise InputError(
-            f"{source}, start_times: missing, and request_rate {shown(result['request_rate'])} with max_concurrency "
-            f"{shown(limit)} does not say when each request was sent (expected start_times, which vLLM saves since "
-            "January 2026; or --request-rate inf)"
-        )
+        columns["start_times"] = f"arrival, {clock}"
+    unused = tuple(key for key, value in result.items() if isinstance(value, list) and key not in columns)
+    log = Log(
+        source, "serving_benchmark", pd.DataFrame(frame), columns, clock, "start_times", engine(result), unused=unused,
+        starts=starts,
+    )  # fmt: skip
+    check_seconds(log, "ttfts", "itls")
+    return log
+
+
+def _starts(
+    source: str, result: Mapping[str, Any], frame: Mapping[str, Any], asked: Asked
+) -> tuple[np.ndarray | None, Clock | None, str]:
+    """When requests were sent, in ticks, and how it is known; nothing where only a finite rate is."""
+    failed = frame["failed"]
+    if isinstance(result.get("start_times"), list):
+        return _recorded(source, result, failed, asked)
+    limit, rate = result.get("max_concurrency"), result.get("request_rate")
+    if rate not in ENDLESS:
+        limited = "" if limit is None else f" with max_concurrency {shown(limit)}"
+        return None, None, (
+            f"start_times: missing, and request_rate {shown(rate)}{limited} does not say when each request was sent; "
+            "vLLM saves them since January 2026 with --save-detailed, and --request-rate inf needs none"
+        )  # fmt: skip
     if limit is None:
-        return np.zeros(rows), None, "rebuilt: all were sent at once"
-    if "ttft_s" not in frame or "itl_s" not in frame:
+        return np.zeros(len(failed)), None, "rebuilt: all were sent at once"
+    if "latency_s" not in frame:
         raise InputError(
             f"{source}, start_times: missing (expected them, or ttfts and itls, as {limit} were in flight)"
         )
-    latency_s = np.where(failed, 0.0, np.nan_to_num(frame["ttft_s"]) + [gap.sum() for gap in frame["itl_s"]])
-    free_s = [0.0] * int(check_number(f"{source}, max_concurrency", limit, 1.0))
+    free_s = [0.0] * int(check_number(f"{source}, max_concurrency", limit, 1.0, 1e6))
+    latency_s = np.where(failed, 0.0, np.nan_to_num(frame["latency_s"]))
     ticks = np.array([heapq.heapreplace(free_s, free_s[0] + time_s) for time_s in latency_s])
     return ticks, None, f"rebuilt: each when one of {limit} in flight had ended"
 
 
+def _recorded(
+    source: str, result: Mapping[str, Any], failed: np.ndarray, asked: Asked
+) -> tuple[np.ndarray, Clock, str]:
+    """The recorded starts; a request that failed may never have been sent, and takes the start before it."""
+    given = pd.Series(result["start_times"], dtype=object)
+    ticks = numbers(given)
+    unsent = failed & ~(ticks > 0)
+    refuse_first(source, "start_times", given, ~(unsent | (ticks >= 0)), "expected seconds >= 0")
+    if unsent.all():
+        return np.zeros(len(ticks)), Clock("s", "the format's"), "recorded for none: no request was sent"
+    ticks = pd.Series(np.where(unsent, np.nan, ticks)).ffill().bfill().to_numpy()
+    duration_s = result.get("duration")
+    if asked.time_unit is None and is_number(duration_s) and np.ptp(ticks) <= 1.01 * duration_s:
+        clock = Clock("s", "as its duration")
+    else:
+        clock = told(f"{source}, start_times", ticks, "s", True, asked.time_unit)
+    return ticks, clock, "recorded" + (f", for all but {unsent.sum()} that failed" if unsent.any() else "")
+
+
 FORMAT = Format(
     "serving_benchmark",
-    "the detailed result of vLLM's or SGLang's serving benchmark",
-    (("input_lens", "output_lens"), ("request_rate", "completed")),
+    "the result of vLLM's or SGLang's serving benchmark",
+    (("input_lens", "output_lens"), ("request_rate", "completed"), ("request_rate", "duration")),
     read,
 )

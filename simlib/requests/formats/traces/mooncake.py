@@ -1,30 +1,44 @@
-"""Mooncake's traces, https://github.com/kvcache-ai/Mooncake, and all that took over its form.
+"""Mooncake's traces, and all that took over their form.
 
-Milliseconds and blocks of 512 tokens are Mooncake's own; Qwen-Bailian's traces have the same keys with seconds, and
-blocks of 16. Turns of a conversation (``session_id``, ``delay``) come so many milliseconds after the answer before.
+https://github.com/kvcache-ai/Mooncake counts milliseconds and has blocks of 512 tokens. AIPerf
+(https://github.com/ai-dynamo/aiperf, ``docs/benchmark-modes/trace-replay.md``) replays it, with conversations
+(``session_id``), whose later turns come ``delay`` milliseconds after the answer, and with rows that have no time.
 """
 
 from __future__ import annotations
 
-import dataclasses
-
 from simlib.requests.formats.document import Document
 from simlib.requests.formats.layout import Asked, Format, Layout, Log
+from simlib.requests.formats.sessions import read_turns
 
 LAYOUT = Layout(
     "mooncake", "timestamp", "input_length", "output_length", unit="ms", sure=False, hashes="hash_ids",
-    block_tokens=512,
+    block_tokens=512, may_lack_arrivals=True,
 )  # fmt: skip
-BAILIAN = dataclasses.replace(LAYOUT, format="bailian", unit="s", block_tokens=16, labels={"client": "chat_id"})
-FORMAT = Format("mooncake", "Mooncake's traces", (("timestamp", "input_length", "output_length"),), LAYOUT.read)
-QWEN = Format(
-    "bailian",
-    "Qwen-Bailian's traces",
-    (("chat_id", "turn", "timestamp", "input_length", "output_length"),),
-    lambda document, asked: BAILIAN.read(document, asked),
+WHOLE = "message_array_with_responses"  # how AIPerf says that each turn has all that was said before
+
+
+def read(document: Document, asked: Asked) -> Log:
+    """The requests, or the turns of conversations."""
+    if "session_id" not in document.columns:
+        return LAYOUT.read(document, asked)
+    log = read_turns(LAYOUT, document, asked, "session_id", "delay", "multi-turn")
+    modes = set(document.column("context_mode")) if "context_mode" in document.columns else set()
+    if log.frame["session"].duplicated().any() and modes != {WHOLE}:
+        return log.warned(
+            "input_length: taken as it stands; AIPerf puts the conversation so far before a later turn's, unless "
+            f"context_mode is {WHOLE}"
+        )
+    return log
+
+
+FORMAT = Format(
+    "mooncake",
+    "Mooncake's traces, with AIPerf's conversations",
+    (
+        ("timestamp", "input_length", "output_length"),
+        ("session_id", "input_length", "output_length"),
+        ("input_length", "output_length"),
+    ),
+    read,
 )
-
-
-def turns(document: Document, asked: Asked) -> Log:
-    """Conversations: a turn's delay runs from the end of the answer before it."""
-    raise NotImplementedError

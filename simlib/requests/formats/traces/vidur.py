@@ -4,5 +4,5 @@ from __future__ import annotations
 
 from simlib.requests.formats.layout import Format, Layout
 
-LAYOUT = Layout("vidur", "arrived_at", "num_prefill_tokens", "num_decode_tokens", may_lack_arrivals=True)
+LAYOUT = Layout("vidur", "arrived_at", "num_prefill_tokens", "num_decode_tokens", sure=False, may_lack_arrivals=True)
 FORMAT = Format("vidur", "Vidur's traces", (("num_prefill_tokens", "num_decode_tokens"),), LAYOUT.read)

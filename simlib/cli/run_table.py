@@ -1,0 +1,87 @@
+"""A run as a person reads it: times by their units, the deadline, the objectives, the label, what was assumed."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from simlib.text import percent, span, three
+
+WIDTH, MARGIN, CELL = 100, 16, 10
+TIMES = {
+    "latency": "latency",
+    "queueing": "  queueing",
+    "service": "  service",
+    "ttft": "first token",
+    "tpot": "a token",
+    "itl": "token gaps",
+}
+STATISTICS = ("mean", "p50", "p95", "p99")
+LIMITS = {"latency": "end to end", "ttft": "to the first token", "tpot": "a token"}
+STABILITY = {
+    "stable": "stable: queues do not grow",
+    "near_critical": "near critical: whether queues grow cannot be told",
+    "unstable": "unstable: queues grow, and these times with the length of the run",
+    "unknown": "unknown: too few requests to tell (5,000)",
+}
+
+
+def text(run: Any, head: str, objectives: Sequence[Mapping[str, Any]], assumed: Sequence[str]) -> str:
+    """A run's table.
+
+    Parameters
+    ----------
+    run : Run
+    head : str
+        What was simulated, in a line.
+    objectives : sequence of mapping
+        Each with ``objective, value_s, met``.
+    assumed : sequence of str
+        What nobody said.
+    """
+    numbers = run.summary()
+    served = numbers["requests"] - run.rejected - getattr(run, "abandoned", 0)
+    limits = ", ".join(f"{span(limit_s)} {LIMITS[metric]}" for metric, limit_s in run.sla.limits_s.items())
+    many = [f"{served:,} served", f"{run.rejected:,} rejected"]
+    many += [f"{run.abandoned:,} gone before they were admitted"] if getattr(run, "abandoned", 0) else []
+    many += [f"{numbers['failed']:,} failed among them"] if numbers.get("failed") else []
+    late = f"{percent(numbers['sla_violation_share'])}, deadline {limits}{' (assumed)' if run.sla.assumed else ''}"
+    engine = hasattr(run, "preemptions")
+    sizes = f"{three(numbers['batch_size_mean'])} {'decode in a step' if engine else 'in a batch'} on average"
+    rows = [
+        ("requests", ", ".join(many)),
+        ("late", f"{late}; goodput {three(numbers['goodput_rps'])}/s"),
+        *(
+            ("objective" if number == 0 else "", f"{each['objective']}: {span(each['value_s'])}, {_met(each)}")
+            for number, each in enumerate(objectives)
+        ),
+        ("", "".join(f"{name.upper() if name != 'mean' else name:>{CELL}}" for name in STATISTICS)),
+        *((label, _times(numbers, name)) for name, label in TIMES.items()),
+        (
+            "throughput",
+            f"{three(numbers['throughput_rps'])} requests/s, {three(numbers['output_tokens_per_s'])} tokens/s",
+        ),
+        ("GPUs", f"{percent(numbers['gpu_utilization'])} busy over {span(numbers['makespan_s'])}, {sizes}"),
+        *([("preempted", f"{run.preemptions:,} times")] if engine and run.preemptions else []),
+        ("stability", STABILITY[numbers["stability"]]),
+        ("assumed", "; ".join(assumed)),
+    ]
+    return "\n".join([head, *(line for label, said in rows if said for line in _wrapped(label, said))])
+
+
+def _met(objective: Mapping[str, Any]) -> str:
+    return "met" if objective["met"] else "NOT met"
+
+
+def _times(numbers: Mapping[str, Any], name: str) -> str:
+    """Statistics of a time, each in its own unit; those that a summary does not have are left blank."""
+    values = [numbers.get(f"{name}_{statistic}_s") for statistic in STATISTICS]
+    return "".join(f"{'' if value is None else span(value):>{CELL}}" for value in values)
+
+
+def _wrapped(label: str, said: str) -> list[str]:
+    first, next_ = f"  {label:<{MARGIN - 2}}", " " * MARGIN
+    if said.startswith(" "):  # columns of a table
+        return [(first + said).rstrip()]
+    return textwrap.wrap(said, WIDTH, initial_indent=first, subsequent_indent=next_)

@@ -1,0 +1,81 @@
+"""inference-perf's ``per_request_lifecycle_metrics.json``, https://github.com/kubernetes-sigs/inference-perf.
+
+An array of objects with ``start_time`` and ``end_time`` (seconds of one monotonic clock, as all times are), ``error``
+and ``info``, where lengths and ``output_token_times`` stand (in ``info.response_metrics`` since 2026). See
+``inference_perf/reportgen/base.py`` and ``inference_perf/apis/base.py`` there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from simlib.checks import InputError, check_integer, check_number
+from simlib.requests.formats.clocks import told
+from simlib.requests.formats.document import Document
+from simlib.requests.formats.layout import LONGEST_TICKS, Asked, Format, Log, shown
+from simlib.requests.formats.results.measured import check_seconds, first_of, in_order, object_in, tidy
+from simlib.requests.table import MAX_TOKENS
+
+TIMES = "output_token_times"
+
+
+def read(document: Document, asked: Asked) -> Log:
+    """The requests of all stages, one after the other as they were sent; those with an error have failed."""
+    source = document.source
+    frame = tidy([_request(source, row, record) for row, record in enumerate(document.records or ())])
+    clock = told(f"{source}, start_time", frame["clock"].to_numpy(), "s", True, asked.time_unit)
+    columns = {
+        "start_time": f"arrival, {clock}",
+        "end_time": "latency, on the same clock",
+        "input_tokens": "prompt, tokens",
+        "output_tokens": "output, tokens",
+        TIMES: "times of tokens, on the same clock",
+        "error": "why a request failed",
+    }
+    if "itl_s" not in frame:
+        columns.pop(TIMES)
+    return check_seconds(Log(source, "inference_perf", in_order(frame), columns, clock, "start_time"), TIMES, TIMES)
+
+
+def _request(source: str, row: int, record: Mapping[str, Any]) -> dict[str, Any]:
+    place = f"{source}, row {row}"
+    info = object_in(source, row, record, "info")
+    answer = object_in(source, row, info, "response_metrics") or info
+    usage = object_in(source, row, answer, "server_usage")
+    details = object_in(source, row, usage, "prompt_tokens_details")
+    output = first_of({**answer, **usage}, ("completion_tokens", "output_tokens"))
+    prompt, cached = info.get("input_tokens"), details.get("cached_tokens")
+    failed = bool(record.get("error")) or not info or output == 0
+    start, end = (
+        np.nan
+        if failed and record.get(name) is None
+        else check_number(f"{place}, {name}", record.get(name), 0.0, LONGEST_TICKS)
+        for name in ("start_time", "end_time")
+    )
+    prompt = 0 if failed and prompt is None else check_integer(f"{place}, input_tokens", prompt, 0, MAX_TOKENS)
+    times = answer.get(TIMES) or []
+    if not isinstance(times, list):
+        raise InputError(f"{place}, {TIMES}: {shown(times)} (expected an array of seconds)")
+    token_s = np.array([check_number(f"{place}, {TIMES}", time, start, LONGEST_TICKS) for time in times])
+    return {
+        "clock": start,
+        "prompt_tokens": prompt,
+        "output_tokens": 0
+        if failed and output is None
+        else check_integer(f"{place}, output_tokens", output, 0, MAX_TOKENS),
+        "cached_prompt_tokens": np.nan
+        if cached is None
+        else min(check_integer(f"{place}, cached_tokens", cached, 0), prompt),
+        "ttft_s": token_s[0] - start if len(token_s) else np.nan,
+        "itl_s": np.maximum(np.diff(token_s), 0.0),
+        "latency_s": end - start,
+        "failed": failed,
+    }
+
+
+FORMAT = Format(
+    "inference_perf", "inference-perf's requests, one a record", (("start_time", "end_time", "info"),), read
+)
