@@ -24,7 +24,6 @@ from simlib.named import execution_of, latency_of, policy_of, step_law_of
 from simlib.policies import bins as policies_bins
 from simlib.policies.plan import Plan
 from simlib.requests.table import RequestTable
-from simlib.runs import collapse
 from simlib.runs.batch_run import BatchRun
 from simlib.runs.engine_run import EngineRun
 from simlib.runs.run import Run
@@ -151,7 +150,7 @@ def simulate(
 
 
 def _refuse_failures(table: RequestTable) -> None:
-    if not table.output_tokens.any():
+    if not (table.output_tokens[0] or table.output_tokens.any()):
         raise InputError(
             f"output_tokens: 0 in all {len(table)} rows, which is a failed request: no request was served "
             "(expected at least one with an answer)"
@@ -168,7 +167,7 @@ def _report_no_prompt(table: RequestTable) -> None:
 
 def _report_collapse(run: Run) -> None:
     """In the same words for every run of a study, so that it is said once."""
-    if run.collapsed_share <= collapse.MOST:
+    if not run.collapsed:
         return
     who, sizes, target, target_s = f"policy {run.policy}", "batches", "d_sla", run.target_s
     if isinstance(run, EngineRun):

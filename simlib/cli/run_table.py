@@ -65,6 +65,7 @@ def text(run: Any, head: str, objectives: Sequence[Mapping[str, Any]], assumed: 
         ("GPUs", f"{percent(numbers['gpu_utilization'])} busy over {span(numbers['makespan_s'])}, {sizes}"),
         *([("preempted", f"{run.preemptions:,} times")] if engine and run.preemptions else []),
         ("stability", STABILITY[numbers["stability"]]),
+        ("controller", f"collapsed: its target is missed at its least size, {run.least}" if run.collapsed else ""),
         ("assumed", "; ".join(assumed)),
     ]
     return "\n".join([head, *(line for label, said in rows if said for line in _wrapped(label, said))])

@@ -83,25 +83,22 @@ class BatchRun(Run):
     @property
     def idle_s(self) -> float:
         """Time that the GPUs waited from the first arrival to the last completion, all together, seconds."""
-        served, first_s = self.served, self.table.arrival_s[0]
-        if not len(served.size):
+        start_s = self.served.start_s
+        if not len(start_s):
             return 0.0
-        order = np.argsort(served.gpu.astype(np.int16), kind="stable")  # short integers in linear time
-        gpu, start_s = served.gpu[order], served.start_s[order]
-        end_s = start_s + served.service_s[order]
-        last_s, new = end_s.max(), gpu[1:] != gpu[:-1]
-        before_s = np.append(first_s, np.where(new, first_s, end_s[:-1]))
-        after_s = np.append(end_s[:-1][new], end_s[-1])
-        unused_s = (self.gpus - len(after_s)) * (last_s - first_s)
-        return float((start_s - before_s).sum() + (last_s - after_s).sum() + unused_s)
+        end_s = start_s + self.served.service_s
+        # What was busy as the clock has it, which rounds: so the two are parts of one time.
+        return max(float(self.gpus * (end_s.max() - self.table.arrival_s[0]) - (end_s - start_s).sum()), 0.0)
 
     @cached_property
     def collapsed_share(self) -> float:
         """Share of the busy time in batches of a controller that has collapsed (`collapse`)."""
-        if not self.least or not len(self.served.size):
+        if not self.least:
             return 0.0
         served = self.served
         b_sla, mean_s = (served.notes[:, self.notes.index(name)] for name in ("b_sla", "service_mean_s"))
+        if (b_sla > self.least).all():
+            return 0.0
         came_s = self.table.arrival_s[served.batch_of >= 0]
         waiting = np.searchsorted(came_s, served.start_s, side="right") - np.cumsum(served.size)
         return collapse.share(b_sla, mean_s, self.least, self.target_s, waiting, served.service_s)

@@ -15,7 +15,7 @@ import numpy as np
 
 from simlib.durations import Seconds
 from simlib.requests.table import RequestTable
-from simlib.runs import metrics, parquet, timeline
+from simlib.runs import collapse, metrics, parquet, timeline
 from simlib.runs.sla import SLA
 
 if TYPE_CHECKING:
@@ -62,6 +62,11 @@ class Run:
     def requests(self) -> pd.DataFrame:
         """The input's columns and ``start_s, first_token_s, completion_s, gpu, batch, bin``, one row a request."""
         return self.table.frame().assign(**self.times._asdict(), **self.places)
+
+    @property
+    def collapsed(self) -> bool:
+        """Whether its controller has, for most of the run (`collapse`)."""
+        return self.collapsed_share > collapse.MOST
 
     def summary(self, sla: Any = None) -> dict[str, float | int | str]:
         """The run in numbers (`metrics.SUMMARY_KEYS`), under its own or another deadline."""
