@@ -60,7 +60,7 @@ ALPHA_S, BETA_S_PER_TOKEN = 0.01, 0.0002
 BLOCK = len(FACTORS) + 2  # rows of the design that differ from each other in one factor each, or in all
 STATIC, QUANTILES = 8, 2000
 CAPS, LINES = (4, 8, 16, 32), 2  # of what each side chooses from; lines of shortest predicted first
-UNSTEERED_S = 1e6  # a deadline that no controller shrinks a batch for
+UNSTEERED = "1000000s"  # a deadline that no controller shrinks a batch for
 RESAMPLES = 200
 
 
@@ -151,7 +151,7 @@ def without_bins(point: Mapping[str, Any]) -> list[dict[str, Any]]:
 def with_bins(point: Mapping[str, Any]) -> list[dict[str, Any]]:
     """What may be done with bins: each up to a cap, or steered to the deadline; one bin is none."""
     bins = {"kind": "multi_bin_dynamic", "k_bins": point["k_bins"]}
-    capped = [bins | {"d_sla": UNSTEERED_S, "batch_sizes": cap} for cap in CAPS]
+    capped = [bins | {"d_sla": UNSTEERED, "batch_sizes": cap} for cap in CAPS]
     return [*capped, bins | {"d_sla": point["d_sla"]}]
 
 

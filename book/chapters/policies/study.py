@@ -22,6 +22,7 @@ from book.kit import arms
 from simlib import levels
 from simlib.checks import check_choice, check_each, check_frame, check_integer, check_number
 from simlib.continuous.settings import Continuous
+from simlib.durations import Seconds
 from simlib.latency import presets
 from simlib.planning import phase_bins
 from simlib.policies import bins
@@ -61,7 +62,7 @@ METRICS = (
     *(f"late_{name}" for name in CLASSES),
     *("late_heavy_client", "late_light_clients", "over_floor"),
 )
-AXIS_LOAD, LATE_SHARE, MOST_S, UNSTEERED_S = 0.8, 0.1, 60.0, 1e6  # nobody promises a deadline beyond a minute
+AXIS_LOAD, LATE_SHARE, MOST_S, UNSTEERED_S = 0.8, 0.1, 60.0, Seconds(1e6)  # nobody promises a deadline beyond a minute
 SHARES = (9.0, *[1.0] * 9)  # of ten clients: one sends half of the requests
 POINT = ["execution", "traffic", "load", "predictor", "policy"]
 

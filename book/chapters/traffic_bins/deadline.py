@@ -18,6 +18,7 @@ import numpy as np
 from book.chapters.traffic_bins import held_out
 from book.kit import arms
 from simlib.checks import InputError, check_choice, check_each, check_integer, check_number
+from simlib.durations import Seconds
 from simlib.planning import capacity, joint_bins
 from simlib.planning.phase_bins import CUTS
 from simlib.policies import bins
@@ -40,7 +41,7 @@ CHOICES = ("one_bin", "equal_mass", "joint")
 SIZES = np.array([1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128])
 FINENESS = 400  # lengths are told apart by this share of their 99th percentile
 PICKED, PICKED_SEED = 3, 10_000  # replications to pick on, and what is added to the seed: none of them is judged
-UNSTEERED_S = 1e6  # a deadline that no controller shrinks a batch for
+UNSTEERED_S = Seconds(1e6)  # a deadline that no controller shrinks a batch for
 
 
 class Plan(NamedTuple):
