@@ -85,10 +85,9 @@ class Measured(LatencyModel):
 
     @property
     def trust(self) -> Trust:
-        """The same for a law of steps, which carries it; a short output's steps are the first ones of a long output."""
+        """The same for a law of steps, which carries it."""
         assumes = (EQUAL_LENGTHS,) if self.measured.equal_lengths else ()
         ranges = {part: getattr(self.measured, part) for part in PARTS}
-        ranges["output_tokens"] = 0.0, self.measured.output_tokens[1]
         return Trust(self.name, ranges, self.mape, self.r2, assumes)
 
     def step_law(self) -> StepLaw:

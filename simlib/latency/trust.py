@@ -54,6 +54,9 @@ class Beyond(NamedTuple):
         )
 
 
+LENGTHS = ("prompt_tokens", "output_tokens")
+
+
 @dataclass(frozen=True, slots=True)
 class Trust:
     """What is known of a law beside its coefficients.
@@ -99,7 +102,10 @@ class Trust:
         return f"held-out error {100 * self.mape:.0f} %, R² {self.r2:.2f} (expected at most {100 * GOOD_MAPE:.0f} %)"
 
     def beyond(self, uses: Mapping[str, Use]) -> list[Beyond]:
-        """The terms of a run that leave their ranges.
+        """The terms of a run that leave their ranges: a shorter prompt or output than any measured does not.
+
+        The step of a short prompt lies between one without a prompt and the shortest measured; the steps of a short
+        output are the first ones of a long output.
 
         Examples
         --------
@@ -110,7 +116,7 @@ class Trust:
         found = []
         for term, (low, high) in self.ranges.items():
             values, weights, of = uses[term]
-            outside = (values < low) | (values > high)
+            outside = values > high if term in LENGTHS else (values < low) | (values > high)
             if outside.any():
                 share = float(weights[outside].sum() / max(weights.sum(), 1e-300))
                 found.append(Beyond(term, (low, high), (float(values.min()), float(values.max())), share, of))

@@ -64,7 +64,7 @@ def test_the_warning_of_batches_is_there_in_an_engine_too():
     table = simlib.RequestTable([0.0, 60.0], [118_000, 500], [90, 2100])
     (text,), _ = said(table, "h100-vllm-llama3-8b")
     assert "prompt tokens 500 to 118000, measured 128 to 2048 (50 % of the requests beyond)" in text
-    assert "output tokens 90 to 2100, measured 0 to 2048 (50 % of the requests beyond)" in text
+    assert "output tokens 90 to 2100, measured 128 to 2048 (50 % of the requests beyond)" in text
 
 
 def test_a_typed_law_has_no_range_and_is_not_warned_of():
