@@ -18,4 +18,4 @@ def made_log(law, engine, count=60, scale=0.0):
     served = serve(table, law, engine, log_steps=100_000)
     late_s = 1 + scale * np.random.default_rng(0).uniform(-1, 1, count)
     first_s, last_s = served.first_token_s * late_s, served.completion_s * late_s
-    return replay.Log(table, replay.queued_s(served, table.arrival_s), first_s, last_s)
+    return replay.EngineLog(table, replay.queued_s(served, table.arrival_s), first_s, last_s)

@@ -37,7 +37,7 @@ MOST_OVERHEAD_S, MOST_OVERLAP = 0.2, 0.9  # of a constant per step; as a share o
 
 
 @dataclass(frozen=True, slots=True)
-class Log:
+class EngineLog:
     """A real engine's requests in order of arrival, and the stamps that its times are taken from, seconds."""
 
     table: RequestTable
@@ -58,7 +58,7 @@ class Replay:
     rows: pd.DataFrame
 
 
-def read_log(path: str | Path) -> Log:
+def read_log(path: str | Path) -> EngineLog:
     """Read a log of one JSON object a line, gzipped or not.
 
     Each has ``input_toks, output_toks, arrival_time`` and the stamps ``queued_ts, scheduled_ts, first_token_ts,
@@ -89,10 +89,10 @@ def read_log(path: str | Path) -> Log:
             raise InputError(f"log {path}, row {int(order[np.argmax(late)])}: {after} before {before}")
     arrival_s, cached = columns["arrival_time"] - columns["arrival_time"][0], columns.get("cached_toks")
     table = RequestTable(arrival_s, columns["input_toks"], columns["output_toks"], cached_prompt_tokens=cached)
-    return Log(table, *(columns[name] for name in STAMPS if name != "scheduled_ts"))
+    return EngineLog(table, *(columns[name] for name in STAMPS if name != "scheduled_ts"))
 
 
-def replay(log: Log, law: Any, settings: Continuous) -> Any:
+def replay(log: EngineLog, law: Any, settings: Continuous) -> Any:
     """Serve the log's requests; their times and the steps, as `serve.serve` returns them."""
     needed = settings.needed_blocks(log.table)
     if (needed > settings.blocks).any():
@@ -103,14 +103,14 @@ def replay(log: Log, law: Any, settings: Continuous) -> Any:
     return serve(log.table, law, settings, backend=backend, log_steps=most)
 
 
-def affine_of(law: kernel_profile.ProfileLaw, log: Log, settings: Continuous) -> StepLaw:
+def affine_of(law: kernel_profile.ProfileLaw, log: EngineLog, settings: Continuous) -> StepLaw:
     """The affine law nearest to the profile, by least squares, at the steps that a replay with the profile takes."""
     served = replay(log, law, settings)
     steps = steps_of(served)
     return fitted_law(_totals(steps), steps["time_s"])
 
 
-def affine_from_log(log: Log, settings: Continuous, requests: int = FITTED) -> StepLaw:
+def affine_from_log(log: EngineLog, settings: Continuous, requests: int = FITTED) -> StepLaw:
     """The affine law under which a replay's steps add up to the log's times.
 
     From the start to a first token, and from there to the last one, a replay says what steps there were and for how
@@ -128,7 +128,7 @@ def affine_from_log(log: Log, settings: Continuous, requests: int = FITTED) -> S
     return law
 
 
-def equations(log: Log, served: Any, count: int) -> tuple[np.ndarray, np.ndarray]:
+def equations(log: EngineLog, served: Any, count: int) -> tuple[np.ndarray, np.ndarray]:
     """What a law from the log solves: totals and times to the first tokens, then from there to the last, as shares."""
     first_s, last_s = (ends[:count] - log.queued_s[0] for ends in (log.first_token_s, log.last_token_s))
     first, first_idle_s = _until(served, served.first_token_s[:count])
@@ -146,7 +146,7 @@ def _until(served: Any, at_s: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.cumsum(_totals(steps), axis=0)[ended], at_s - np.cumsum(steps["time_s"])[ended]
 
 
-def overhead_of(law: kernel_profile.ProfileLaw, log: Log, settings: Continuous, requests: int = FITTED) -> float:
+def overhead_of(law: kernel_profile.ProfileLaw, log: EngineLog, settings: Continuous, requests: int = FITTED) -> float:
     """The constant per step, in seconds, with which the first requests end when the log has it, on average.
 
     Below zero where the engine is faster than the sum of its kernels, measured one by one; down to a tenth of a step.
@@ -232,7 +232,7 @@ def validate(
     return Replay({**about, "series": apart} if apart else about, pd.DataFrame(rows, columns=COLUMNS))
 
 
-def errors(model: str, log: Log, served: Any, judged: slice) -> list[tuple]:
+def errors(model: str, log: EngineLog, served: Any, judged: slice) -> list[tuple]:
     """Rows of `COLUMNS`: mean and quantiles of TTFT, TPOT and end-to-end latency, and their single errors."""
     seen_s = queued_s(served, log.table.arrival_s)
     simulated = _times(seen_s, served.first_token_s, served.completion_s, log.table)

@@ -13,7 +13,7 @@ import numpy as np
 
 from simlib import datasets
 from simlib.calibration import replay
-from simlib.calibration.replay import FITTED, Log
+from simlib.calibration.replay import FITTED, EngineLog
 from simlib.checks import InputError, check_integer
 from simlib.continuous.serve import serve
 from simlib.continuous.settings import Continuous
@@ -32,7 +32,9 @@ SPANS = ("filling", "decoding", "full")
 TABLES = ("vllm_validation", "vllm_validation_spans", "vllm_validation_refits")
 
 
-def refits(log: Log, settings: Continuous, requests: int = FITTED, draws: int = DRAWS, seed: int = 0) -> pd.DataFrame:
+def refits(
+    log: EngineLog, settings: Continuous, requests: int = FITTED, draws: int = DRAWS, seed: int = 0
+) -> pd.DataFrame:
     """How far the law from the log, and with it its errors, depend on which requests were logged: a bootstrap.
 
     The fitted requests are drawn again, with replacement; each draw gives a law, and a replay with it is judged on the
@@ -64,7 +66,7 @@ def refits(log: Log, settings: Continuous, requests: int = FITTED, draws: int = 
 
 
 def prefix_hits(
-    log: Log, law: StepLaw, settings: Continuous, hit_tokens: int, requests: int = FITTED, draws: int = DRAWS,
+    log: EngineLog, law: StepLaw, settings: Continuous, hit_tokens: int, requests: int = FITTED, draws: int = DRAWS,
     seed: int = 0,
 ) -> pd.DataFrame:  # fmt: skip
     """How far errors depend on what no log of lengths tells: which prompts began like one that was in the cache.
@@ -104,18 +106,18 @@ def prefix_hits(
     return pd.DataFrame(rows)
 
 
-def _judged(log: Log, law: StepLaw, settings: Continuous, count: int, most: int) -> dict[str, float]:
+def _judged(log: EngineLog, law: StepLaw, settings: Continuous, count: int, most: int) -> dict[str, float]:
     """A law's numbers and its errors on the requests after so many, in a replay of at most so many rows of steps."""
     served = serve(log.table, law, settings, log_steps=most)
     off = _signed(log, served, slice(count, None))
     return dict(zip(("a_s", "b_s", "c_s", "d_s"), law.params, strict=False)) | off
 
 
-def _signed(log: Log, served: Any, judged: slice) -> dict[str, float]:
+def _signed(log: EngineLog, served: Any, judged: slice) -> dict[str, float]:
     return {f"{row[1]}_{row[2]}": row[-1] for row in replay.errors("", log, served, judged) if row[2] != "mape"}
 
 
-def spans(log: Log, served: Any) -> list[tuple[str, float, float, float]]:
+def spans(log: EngineLog, served: Any) -> list[tuple[str, float, float, float]]:
     """How long an overload's three parts take, which are different work: errors of one sign may hide those of another.
 
     `SPANS`: until the last first token before the first request ends; from there until it ends, where all that runs

@@ -154,7 +154,7 @@ class Format:
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class Rows:
     """What a format of rows calls the arrival, the prompt and the output, and in which unit its clock counts.
 
     Attributes

@@ -7,15 +7,15 @@ import numpy as np
 from simlib.lazy import pd
 from simlib.requests.formats.clocks import NAMES, TICKS_PER_S
 from simlib.requests.formats.document import Document
-from simlib.requests.formats.layout import Asked, Layout, Log, refuse_first, seconds
+from simlib.requests.formats.layout import Asked, Log, Rows, refuse_first, seconds
 
 
-def read_turns(layout: Layout, document: Document, asked: Asked, session: str, delay: str, version: str = "") -> Log:
+def read_turns(layout: Rows, document: Document, asked: Asked, session: str, delay: str, version: str = "") -> Log:
     """The rows of a document whose later turns may say how long they wait, and not when they arrive.
 
     Parameters
     ----------
-    layout : Layout
+    layout : Rows
         What the rows hold beside.
     document, asked : Document, Asked
         The file, and what the user says about it.
@@ -35,7 +35,7 @@ def read_turns(layout: Layout, document: Document, asked: Asked, session: str, d
     ------
     InputError
         If a conversation's first row has no arrival while others have; a later one has neither arrival nor delay; or as
-        `Layout.read`.
+        `Rows.read`.
     """
     source, present = document.source, document.columns
     names = document.column(session)

@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 
 from simlib.requests.formats.document import Document
-from simlib.requests.formats.layout import Asked, Format, Layout, Log
+from simlib.requests.formats.layout import Asked, Format, Log, Rows
 
-LAYOUT = Layout("azure", "TIMESTAMP", "ContextTokens", "GeneratedTokens", unit="date")
+LAYOUT = Rows("azure", "TIMESTAMP", "ContextTokens", "GeneratedTokens", unit="date")
 
 
 def read(document: Document, asked: Asked) -> Log:

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from simlib.lazy import pd
 from simlib.requests.formats.document import Document
-from simlib.requests.formats.layout import Asked, Format, Layout, Log
+from simlib.requests.formats.layout import Asked, Format, Log, Rows
 
-LAYOUT = Layout(
+LAYOUT = Rows(
     "bailian", "timestamp", "input_length", "output_length", sure=False, hashes="hash_ids", block_tokens=16,
     labels={"log_type": "type", "request_id": "chat_id"},
 )  # fmt: skip

@@ -13,9 +13,9 @@ import numpy as np
 from simlib.lazy import pd
 from simlib.requests.formats.blocks import ENGINE_BLOCK_TOKENS
 from simlib.requests.formats.document import Document
-from simlib.requests.formats.layout import Asked, Format, Layout, Log, numbers, refuse_first, token_counts
+from simlib.requests.formats.layout import Asked, Format, Log, Rows, numbers, refuse_first, token_counts
 
-LAYOUT = Layout(
+LAYOUT = Rows(
     "blis", "arrival_time_us", "input_tokens", "output_tokens", unit="us",
     labels={"request_id": "request_id", "client": "client_id"},
 )  # fmt: skip

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from simlib.requests.formats.layout import Format, Layout
+from simlib.requests.formats.layout import Format, Rows
 
 # Six columns in the first files, eight (Session ID, Elapsed time) in the later ones.
-LAYOUT = Layout(
+LAYOUT = Rows(
     "burstgpt", "Timestamp", "Request tokens", "Response tokens",
     labels={"client": "Session ID", "model": "Model", "log_type": "Log Type"},
 )  # fmt: skip

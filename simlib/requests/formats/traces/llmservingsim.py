@@ -16,11 +16,11 @@ from simlib.lazy import pd
 from simlib.reading import json_of
 from simlib.requests.formats.blocks import ENGINE_BLOCK_TOKENS, names_of
 from simlib.requests.formats.document import Document
-from simlib.requests.formats.layout import Asked, Format, Layout, Log, refuse_first, seconds, shown
+from simlib.requests.formats.layout import Asked, Format, Log, Rows, refuse_first, seconds, shown
 from simlib.requests.formats.sessions import read_turns
 
-WORKLOAD = Layout("llmservingsim", "arrival_time_ns", "input_toks", "output_toks", unit="ns")
-RUN = Layout(
+WORKLOAD = Rows("llmservingsim", "arrival_time_ns", "input_toks", "output_toks", unit="ns")
+RUN = Rows(
     "llmservingsim_run", "arrival", "input", "output", unit="ns",
     labels={"request_id": "request id", "model": "model"},
 )  # fmt: skip

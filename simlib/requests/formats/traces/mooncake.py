@@ -8,10 +8,10 @@ https://github.com/kvcache-ai/Mooncake counts milliseconds and has blocks of 512
 from __future__ import annotations
 
 from simlib.requests.formats.document import Document
-from simlib.requests.formats.layout import Asked, Format, Layout, Log
+from simlib.requests.formats.layout import Asked, Format, Log, Rows
 from simlib.requests.formats.sessions import read_turns
 
-LAYOUT = Layout(
+LAYOUT = Rows(
     "mooncake", "timestamp", "input_length", "output_length", unit="ms", sure=False, hashes="hash_ids",
     block_tokens=512, may_lack_arrivals=True,
 )  # fmt: skip

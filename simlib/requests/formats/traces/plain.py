@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from simlib.requests.formats.layout import PLAIN_LABELS, PLAIN_TOKENS, Format, Layout
+from simlib.requests.formats.layout import PLAIN_LABELS, PLAIN_TOKENS, Format, Rows
 
 # Its clock is kept, as it may have been measured from an origin of its own.
-LAYOUT = Layout(
+LAYOUT = Rows(
     "plain", "arrival_s", "prompt_tokens", "output_tokens",
     labels=PLAIN_LABELS, tokens=PLAIN_TOKENS, starts_at_0=False,
 )  # fmt: skip

@@ -13,12 +13,12 @@ import numpy as np
 from simlib.checks import InputError
 from simlib.requests.formats.aggregates.summary import Load, Summary
 from simlib.requests.formats.document import WINDOWS, Document
-from simlib.requests.formats.layout import Asked, Format, Layout, Log, numbers, refuse_first, seconds
+from simlib.requests.formats.layout import Asked, Format, Log, Rows, numbers, refuse_first, seconds
 
-WORKLOAD = Layout(
+WORKLOAD = Rows(
     "servegen", "timestamp", "input_tokens", "output_tokens", sure=False, labels={"request_id": "request_id"}
 )
-JOB = Layout(
+JOB = Rows(
     "servegen_job", "timestamp", "input_length", "output_length", may_lack_arrivals=True,
     labels={"request_id": "request_id", "log_type": "type"},
 )  # fmt: skip

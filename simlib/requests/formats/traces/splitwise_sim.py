@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from simlib.requests.formats.document import Document
-from simlib.requests.formats.layout import Asked, Format, Layout, Log, refuse_first, token_counts
+from simlib.requests.formats.layout import Asked, Format, Log, Rows, refuse_first, token_counts
 
-LAYOUT = Layout(
+LAYOUT = Rows(
     "splitwise_sim", "arrival_timestamp", "prompt_size", "token_size", sure=False,
     labels={"request_id": "request_id", "client": "application_id", "log_type": "request_type"},
 )  # fmt: skip

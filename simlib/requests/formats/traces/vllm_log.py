@@ -11,11 +11,9 @@ import numpy as np
 from simlib.lazy import pd
 from simlib.requests.formats.clocks import told
 from simlib.requests.formats.document import Document
-from simlib.requests.formats.layout import Asked, Format, Layout, Log, numbers, refuse_first
+from simlib.requests.formats.layout import Asked, Format, Log, Rows, numbers, refuse_first
 
-LAYOUT = Layout(
-    "vllm_log", "arrival_time", "input_toks", "output_toks", sure=False, labels={"request_id": "request_id"}
-)
+LAYOUT = Rows("vllm_log", "arrival_time", "input_toks", "output_toks", sure=False, labels={"request_id": "request_id"})
 FROM = "queued_ts"
 STAMPS = {"queue_s": "scheduled_ts", "ttft_s": "first_token_ts", "latency_s": "last_token_ts"}
 
