@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from simlib.calibration.cards import Calibration
 from simlib.calibration.fit import from_grid
 from simlib.checks import InputError, check_choice, number_in
 from simlib.continuous.settings import Continuous
-from simlib.latency import law_file, presets
+from simlib.latency import law_file, measurements, presets
 from simlib.latency.interpolated import Table
 from simlib.latency.models import Affine, Function, LatencyModel
 from simlib.latency.presets import PRESETS
@@ -40,7 +41,8 @@ def latency_of(latency: Any) -> LatencyModel:
     if isinstance(latency, str) and latency.startswith("table:"):
         return Table.read(latency.removeprefix("table:"))
     if _is_file(latency):
-        return _from_csv(latency)
+        found = _from_csv(latency)
+        return law_file.static_batches(found) if isinstance(found, StepLaw) else found
     if isinstance(latency, str) and latency in PRESETS:
         return PRESETS[latency]
     if isinstance(latency, str) and latency.count(",") == 2:
@@ -55,18 +57,20 @@ def latency_of(latency: Any) -> LatencyModel:
 
 
 def _is_file(given: Any) -> bool:
-    return isinstance(given, Path) or (isinstance(given, str) and (given.endswith(".csv") or Path(given).is_file()))
+    if not isinstance(given, str):
+        return isinstance(given, Path)
+    return given.endswith(".csv") or (os.path.exists(given) and not os.path.isdir(given))  # a pipe, too
 
 
-def _from_csv(path: str | Path) -> LatencyModel:
+def _from_csv(path: str | Path) -> LatencyModel | StepLaw:
+    """What a file says of times; it is read once, as a pipe can only be."""
     expected = "a CSV of measurements, or a law that `simlib calibrate` wrote"
-    source, text = reading.text(path, expected, f"latency file {path}")
+    _, text = reading.text(path, expected, f"latency file {path}")
     if law_file.is_law(text):
-        return law_file.static_batches(law_file.parse(text, source))
+        return law_file.parse(text, str(path))
     header = next((line for line in text.splitlines() if not line.startswith("#")), "")
-    if "prompt_tokens" not in header:
-        return from_grid(path)
-    return Calibration.of(path).model()
+    measured = measurements.parse(text, str(path))
+    return Calibration.of(measured).model() if "prompt_tokens" in header else from_grid(measured)
 
 
 POLICIES: Mapping[str, Any] = {
@@ -82,6 +86,7 @@ POLICIES: Mapping[str, Any] = {
     )
 }
 ENGINE_POLICIES = {**POLICIES, FirstCome.name: FirstCome}
+LONGEST_STEP_S = 1.0  # of a typed law, with nothing in it: a longer one was meant in milliseconds
 EXECUTIONS = ("run_to_completion", "continuous")
 
 
@@ -119,12 +124,15 @@ def step_law_of(given: Any) -> Any:
     if hasattr(given, "law") and hasattr(given, "linear") and not isinstance(given, type):
         return given
     if isinstance(given, str) and given.count(",") in (3, 4):
-        return StepLaw(*_numbers(given, "a,b,c,d"))
-    if _is_file(given):
-        source, text = reading.text(given, "a law of steps")
-        if law_file.is_law(text):
-            return law_file.parse(text, source)
-    return latency_of(given).step_law()
+        law = StepLaw(*_numbers(given, "a,b,c,d"))
+        if law.a_s > LONGEST_STEP_S:
+            raise InputError(
+                f"latency: {given!r}: a step of {law.a_s:g} s with nothing in it looks like milliseconds "
+                f"(expected a, b, c and d in seconds, a at most {LONGEST_STEP_S:g})"
+            )
+        return law
+    found = _from_csv(given) if _is_file(given) else latency_of(given)
+    return found if isinstance(found, StepLaw) else found.step_law()
 
 
 def _numbers(text: str, expected: str) -> list[float]:

@@ -7,6 +7,7 @@ be used is refused in a sentence; whoever asks says what was expected of it.
 from __future__ import annotations
 
 import codecs
+import contextlib
 import csv
 import gzip
 import io
@@ -17,23 +18,27 @@ import re
 import select
 import stat
 import time
+import warnings
 import zlib
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from simlib.checks import InputError, check_type
 from simlib.lazy import pd
 
 MOST_BYTES = 2_000_000_000  # of a regular file as it lies there
-MOST_STREAMED = 512 << 20  # of what is unpacked or comes through a pipe: its size is known only at its end
+MOST_STREAMED = 192 << 20  # of what is unpacked or comes through a pipe: its size is known only at its end
 BOMB_BYTES, BOMB_RATIO = 64 << 20, 100  # larger than this, and this much larger than its file: made to fill a memory
+MOST_DEFLATED = 1040  # times as small as it was: no gzip is smaller, and one that says so is cut
 CHUNK = 1 << 20
 NO_WRITER_S, SILENCE_S = 0.3, 60.0  # how long a pipe may be without a writer; how long a writer may be silent
 MOST_NESTED = 100
 TOO_DEEP = f"JSON: more than {MOST_NESTED} lists or objects in one another (expected a few)"
 SEPARATORS = ",\t;"
+COMMENTS = re.compile(rb"(#[^\r\n]*[\r\n]+)+(?=.)")
+LINE = re.compile(r"\S[^\n]*")  # that is not blank, without what stands blank before it
 
 GZIP, ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 FOREIGN = {
@@ -85,14 +90,16 @@ def contents(path: str | os.PathLike[str], what: str, source: str = "") -> tuple
     source = source or (str(path) if piped else Path(path).name)
     if not piped and kind.st_size > MOST_BYTES:
         raise InputError(f"{source}: {kind.st_size / 1e9:.1f} GB (expected at most {MOST_BYTES / 1e9:g} GB)")
-    try:
-        data = _gathered(source, _piped(path) if piped else _plain(path), MOST_STREAMED if piped else MOST_BYTES, what)
-        if data.startswith((GZIP, ZSTD)):
-            data = _gathered(source, _unpacked(source, data), MOST_STREAMED, what, packed=True)
-    except (OSError, EOFError, zlib.error) as problem:  # an error of the packing has no number
-        if getattr(problem, "errno", None) is not None:
-            raise InputError(f"{source}: cannot be read ({problem.strerror})") from None
-        raise InputError(f"{source}: broken packing ({problem}; expected a whole gzip or zstd file)") from None
+    with _said(source):
+        if piped:
+            data = _gathered(source, _piped(path), MOST_STREAMED, what)
+            if data.startswith((GZIP, ZSTD)):
+                data = _gathered(source, _unpacked(source, io.BytesIO(data)), MOST_STREAMED, what, packed=True)
+        else:
+            with open(path, "rb") as file:
+                packed = _is_packed(source, file)
+                most = MOST_STREAMED if packed else MOST_BYTES
+                data = _gathered(source, _unpacked(source, file) if packed else _plain(file), most, what, packed)
     data = data.removeprefix(codecs.BOM_UTF8)
     if not data.strip():
         nobody = " and nobody writes into the pipe" if piped and not data else ""
@@ -115,9 +122,39 @@ def decoded(source: str, data: bytes) -> str:
         raise InputError(f"{source}, line {line}: not UTF-8 text (expected UTF-8; byte {problem.start})") from None
 
 
-def _plain(path: str | os.PathLike[str]) -> Iterator[bytes]:
-    with open(path, "rb", buffering=0) as file:
-        yield from iter(lambda: file.read(CHUNK), b"")
+def beginning(path: str | os.PathLike[str], source: str = "") -> str:
+    """The first characters of a regular file, unpacked, whatever follows; `InputError` where it cannot be read."""
+    source = source or Path(path).name
+    with _said(source), open(path, "rb") as file:
+        chunks = _unpacked(source, file) if _is_packed(source, file) else _plain(file)
+        return next(chunks, b"").removeprefix(codecs.BOM_UTF8).decode(errors="replace")
+
+
+@contextlib.contextmanager
+def _said(source: str) -> Iterator[None]:
+    """An error of the system, or of a packing, as a sentence."""
+    try:
+        yield
+    except (OSError, EOFError, zlib.error) as problem:  # an error of the packing has no number
+        if getattr(problem, "errno", None) is not None:
+            raise InputError(f"{source}: cannot be read ({problem.strerror})") from None
+        raise InputError(f"{source}: broken packing ({problem}; expected a whole gzip or zstd file)") from None
+
+
+def _is_packed(source: str, file: IO[bytes]) -> bool:
+    """Whether a file is; `InputError` if the end of a gzip says that it is too large, before all is unpacked."""
+    start = file.read(4)
+    if start.startswith(GZIP) and (packed := file.seek(0, os.SEEK_END)) > 4:
+        file.seek(-4, os.SEEK_END)
+        size = int.from_bytes(file.read(), "little")  # of the last member, or less where that has 4 GB
+        if MOST_STREAMED < size < MOST_DEFLATED * packed:
+            raise _too_large(source, MOST_STREAMED)
+    file.seek(0)
+    return start.startswith((GZIP, ZSTD))
+
+
+def _plain(file: IO[bytes]) -> Iterator[bytes]:
+    yield from iter(lambda: file.read(CHUNK), b"")
 
 
 def _piped(path: str | os.PathLike[str]) -> Iterator[bytes]:
@@ -142,12 +179,12 @@ def _piped(path: str | os.PathLike[str]) -> Iterator[bytes]:
         os.close(pipe)
 
 
-def _unpacked(source: str, data: bytes) -> Iterator[bytes]:
+def _unpacked(source: str, packed: IO[bytes]) -> Iterator[bytes]:
     """The chunks of a packed file, which may be of several members."""
     import pyarrow as pa
 
-    packed, size = io.BytesIO(data), 0
-    with gzip.GzipFile(fileobj=packed) if data.startswith(GZIP) else pa.CompressedInputStream(packed, "zstd") as file:
+    is_gzip, size = packed.read(2) == GZIP, packed.seek(0)
+    with gzip.GzipFile(fileobj=packed) if is_gzip else pa.CompressedInputStream(packed, "zstd") as file:
         while chunk := file.read(CHUNK):
             size += len(chunk)
             if size > max(BOMB_BYTES, BOMB_RATIO * packed.tell()):
@@ -170,11 +207,15 @@ def _gathered(source: str, chunks: Iterator[bytes], most: int, what: str, packed
         if b"\0" in chunk and (packed or not start.startswith((GZIP, ZSTD))):
             raise InputError(f"{source}: a binary file (expected {what} as UTF-8 text)")
         if size > most:
-            raise InputError(
-                f"{source}: more than {most / 1e6:.0f} MB unpacked (expected less; a file that is not packed may have "
-                f"{MOST_BYTES / 1e6:.0f})"
-            )
+            raise _too_large(source, most)
     return whole.getvalue()
+
+
+def _too_large(source: str, most: int) -> InputError:
+    return InputError(
+        f"{source}: more than {most / 1e6:.0f} MB unpacked (expected less; a file that is not packed may have "
+        f"{MOST_BYTES / 1e6:.0f})"
+    )
 
 
 class _Twice(Exception):
@@ -245,7 +286,7 @@ def json_lines(text: str, source: str) -> list[dict[str, Any]]:
     >>> json_lines('{"a": 1}\\n\\n{"a": 2}\\n', "a.jsonl")
     [{'a': 1}, {'a': 2}]
     """
-    first = list(itertools.islice(filter(str.strip, text.split("\n")), 2))
+    first = [line[0] for line in itertools.islice(LINE.finditer(text), 2)]
     # A document that is spread over lines has none among its first that is an object of its own.
     if len(first) > 1 and any(map(_is_object, first)):
         _check_depth(text, source)
@@ -260,11 +301,12 @@ def json_lines(text: str, source: str) -> list[dict[str, Any]]:
 
 
 def _objects_by_line(text: str, source: str) -> list[dict[str, Any]]:
-    value_of, records = _Strict().value, []
-    for number, line in enumerate(text.split("\n"), 1):
-        if line.strip():
-            records.append(value_of(line, source, number))
-            _check_object(records[-1], f"{source}, line {number}")
+    value_of, records, number, end = _Strict().value, [], 1, 0
+    for line in LINE.finditer(text):
+        start = text.rfind("\n", end, line.start()) + 1 or end
+        number, end = number + text.count("\n", end, start), line.end()
+        records.append(value_of(text[start:end], source, number))
+        _check_object(records[-1], f"{source}, line {number}")
     return records
 
 
@@ -306,8 +348,8 @@ def delimited(source: str, data: bytes, *, least: int = 1) -> pd.DataFrame:
     source : str
         The file's name, for messages.
     data : bytes
-        What separates the cells, a comma, a tab or a semicolon, is told by the first line; where it is a semicolon,
-        a comma within a number is taken for its point.
+        What separates the cells, a comma, a tab or a semicolon, is told by the first line; where it is no comma,
+        one within a number is taken for its point. Lines before it that begin with ``#`` are skipped, and said.
     least : int
         How many rows are expected.
 
@@ -333,6 +375,9 @@ def delimited(source: str, data: bytes, *, least: int = 1) -> pd.DataFrame:
 
     decoded(source, data)
     data = data.strip(b" \r\n") + b"\n"  # no line that is blank but for spaces, no header without an end
+    if comments := COMMENTS.match(data):
+        data = data[comments.end() :]
+        warnings.warn(f"{source}: lines before the header that begin with # are skipped", stacklevel=2)
     separator, names = _header(source, data)
     spaced = f"{separator} ".encode()
     has_space = spaced in data
@@ -369,7 +414,7 @@ def delimited(source: str, data: bytes, *, least: int = 1) -> pd.DataFrame:
     columns = table.columns
     if has_space:
         columns = [pc.utf8_ltrim_whitespace(column) for column in columns]
-    if separator == ";":
+    if separator != ",":
         columns = [pc.replace_substring_regex(column, r"^([+-]?\d+),(\d+)$", r"\1.\2") for column in columns]
     return pa.table(columns, names=names).to_pandas()
 

@@ -183,7 +183,7 @@ def _report_beyond(run: EngineRun) -> None:
     trust = getattr(run.law, "trust", None)
     if trust is None or was_said(trust.source, "fit", "steps"):
         return
-    say(trust.source, "fit", [trust.misfit])
+    say(trust.source, "fit", [trust.misfit, *trust.unlike])
     if run.beyond:
         told = "; ".join(map(str, run.beyond))
         say(trust.source, "steps", [f"parts of a run lie outside the measured range: {told}"])

@@ -37,6 +37,11 @@ def p_value(p: float) -> str:
     return "–" if math.isnan(p) else f"{p:.2f}" if p >= 0.005 else "< 0.005"
 
 
+def many(count: int, what: str) -> str:
+    """A count with its noun: ``1 GPU``, ``2,000 GPUs``."""
+    return f"{count:,} {what}{'s' * (count != 1)}"
+
+
 UNITS_S = (("days", 86_400, 172_800), ("h", 3600, 7200), ("min", 60, 600), ("s", 1, 1), ("ms", 1e-3, 1e-3))
 UNITS_S += (("µs", 1e-6, 1e-6), ("ns", 1e-9, 0))
 

@@ -20,7 +20,9 @@ from simlib.checks import InputError, check_path
 
 ASIDE = ".simlib-{}.part"  # in the same folder, as only there a file can be renamed
 MOST_NAME_BYTES = 255
-NO_READER_S = 10.0  # how long a pipe may be without a reader
+NO_READER_S = 0.5  # how long a pipe may be without a reader
+
+_PIPES: dict[str, int] = {}  # opened when their places were looked at: closed, they would end for their readers
 
 
 def check_places(files: Sequence[Path | None] = (), folders: Sequence[Path | None] = ()) -> None:
@@ -34,7 +36,8 @@ def check_places(files: Sequence[Path | None] = (), folders: Sequence[Path | Non
     Raises
     ------
     InputError
-        If a place cannot be written, is a folder in place of a file or the reverse, or is named twice.
+        If a place cannot be written, is a folder in place of a file or the reverse, a pipe that nobody reads, or named
+        twice.
     """
     places = [path for path in (*files, *folders) if path is not None]
     for path in places:
@@ -42,6 +45,9 @@ def check_places(files: Sequence[Path | None] = (), folders: Sequence[Path | Non
             continue
         with _said(path):
             _check_place(path, path in folders)
+            target = os.path.realpath(path)
+            if stat.S_ISFIFO(_mode(target)) and target not in _PIPES:
+                _PIPES[target] = _into_pipe(path)
     for number, path in enumerate(places):
         if any(_is_same(path, other) for other in places[:number]):
             raise InputError(f"{path}: for two results (expected a place for each)")
@@ -84,7 +90,10 @@ def opened(path: str | Path) -> Iterator[IO[bytes]]:
         target = Path(os.path.realpath(path))
         mode = os.stat(target).st_mode if target.exists() else None
         if mode is not None and not stat.S_ISREG(mode):
-            with os.fdopen(_into_pipe(target) if stat.S_ISFIFO(mode) else os.open(target, os.O_WRONLY), "wb") as file:
+            number = _PIPES.pop(str(target), None)
+            if number is None:
+                number = _into_pipe(path) if stat.S_ISFIFO(mode) else os.open(target, os.O_WRONLY)
+            with os.fdopen(number, "wb") as file:
                 yield file
             return
         aside = target.with_name(ASIDE.format(secrets.token_hex(8)))
@@ -128,6 +137,11 @@ def _check_place(path: Path, is_folder: bool = False) -> None:
     for place in places:
         if not os.access(place, os.W_OK):
             raise InputError(f"{path}: {place} may not be written (expected a place with permission)")
+
+
+def _mode(path: str) -> int:
+    """What kind of file is there; 0 where there is none."""
+    return os.stat(path).st_mode if os.path.exists(path) else 0
 
 
 def _is_open(path: Path) -> str:

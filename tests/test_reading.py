@@ -142,6 +142,20 @@ def test_what_unpacks_to_far_more_than_it_is_is_refused_early(packing, tmp_path,
     refused(put(tmp_path, content), "unpack to more than 100 times as many")
 
 
+def test_the_beginning_of_a_file_is_read_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr(reading, "CHUNK", 3)
+    for content in (b"a,b,c", b"a,b"):
+        assert reading.beginning(put(tmp_path, content)) == "a,b"
+    assert reading.beginning(put(tmp_path, gzip.compress(b"a,b,c"))) == "a,b"
+    assert reading.beginning(put(tmp_path, b"")) == ""
+
+
+def test_a_gzip_that_says_it_is_too_large_is_not_unpacked(tmp_path, monkeypatch):
+    monkeypatch.setattr(reading, "MOST_STREAMED", 1000)
+    monkeypatch.setattr(reading, "_unpacked", None)
+    refused(put(tmp_path, gzip.compress(b"a,b\n" * 400)), "more than 0 MB unpacked")
+
+
 def test_what_is_too_large_is_refused_before_it_is_read(tmp_path, monkeypatch):
     path = put(tmp_path, TABLE)
     os.truncate(path, 10_000_000_000)  # a file of holes
@@ -226,7 +240,7 @@ def test_the_line_that_is_broken_is_named(text, message):
     ("data", "columns"),
     [
         (b"a,b\n1,2\n", {"a": ["1"], "b": ["2"]}),
-        (b"\r\na\tb\r\n1,5\tx y\r\n", {"a": ["1,5"], "b": ["x y"]}),
+        (b"\r\na\tb\r\n1,5\tx y, 2\r\n", {"a": ["1.5"], "b": ["x y, 2"]}),
         (b"a;b;c\n1,911;x;-2,5\n3;1,2,3;\n", {"a": ["1.911", "3"], "b": ["x", "1,2,3"], "c": ["-2.5", ""]}),
         (b'a, b\n1, "x, y"\n2,z', {"a": ["1", "2"], "b": ["x, y", "z"]}),
         (b'a,b\n"1\n2","say ""x"""\n', {"a": ["1\n2"], "b": ['say "x"']}),
@@ -258,3 +272,14 @@ def test_a_table_that_is_none_is_named_by_its_place(data, message):
 
 def test_a_table_may_have_no_rows_where_that_is_expected():
     assert list(reading.delimited("s", b"a,b\n", least=0)) == ["a", "b"]
+
+
+def test_lines_before_the_header_that_begin_with_a_mark_are_skipped_and_said():
+    with pytest.warns(UserWarning, match="^s: lines before the header that begin with # are skipped"):
+        found = reading.delimited("s", b"# made by me\r\n#\na,b\n#1,2\n")
+    assert found.to_dict("list") == {"a": ["#1"], "b": ["2"]}
+
+
+def test_lines_are_counted_over_blank_ones():
+    with pytest.raises(InputError, match=r"^s, line 6: 3 "):
+        reading.json_lines('\n{"a": 1}\n \n\n {"a": 2} \n3\n', "s")

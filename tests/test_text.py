@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from simlib.text import cell, interval, of_cell, p_value, percent, seconds, span, three
+from simlib.text import cell, interval, many, of_cell, p_value, percent, seconds, span, three
 
 
 def test_texts_say_their_unit():
@@ -51,3 +51,7 @@ def test_no_text_is_a_formula_in_a_spreadsheet_and_each_comes_back(written):
 @pytest.mark.parametrize("written", ["", "chat", "-2", "+1.5e3", "a=b", "'quoted'", "-.5"])
 def test_numbers_and_plain_texts_stay_as_they_are(written):
     assert cell(written) == of_cell(written) == written
+
+
+def test_a_count_has_its_noun():
+    assert [many(count, "GPU") for count in (0, 1, 2000)] == ["0 GPUs", "1 GPU", "2,000 GPUs"]

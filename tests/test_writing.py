@@ -140,3 +140,22 @@ def test_a_full_standard_output_ends_with_a_sentence(arguments):
         done = subprocess.run([sys.executable, "-m", "simlib", *arguments], stdout=full, stderr=subprocess.PIPE)
     assert done.returncode == 2
     assert done.stderr == b"simlib: the result cannot be written (No space left on device)\n"
+
+
+def test_a_pipe_without_a_reader_is_refused_before_any_work(tmp_path, monkeypatch):
+    monkeypatch.setattr(writing, "NO_READER_S", 0.05)
+    os.mkfifo(pipe := tmp_path / "pipe")
+    refused("pipe: a pipe that nobody reads", files=[pipe])
+
+
+def test_a_pipe_that_was_looked_at_is_still_open_for_its_reader(tmp_path):
+    os.mkfifo(pipe := tmp_path / "pipe")
+    read = []
+    reader = threading.Thread(target=lambda: read.append(pipe.read_bytes()))
+    reader.start()
+    for _ in range(2):
+        writing.check_places(files=[pipe])
+    reader.join(0.05)
+    writing.write(pipe, "x")
+    reader.join()
+    assert read == [b"x"]

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from simlib.calibration.step_fit import EngineLaw, fit_steps
+from simlib.calibration import own_times
+from simlib.calibration.step_fit import UNCACHED, EngineLaw, fit_steps
 from simlib.checks import InputError, check_frame
 from simlib.lazy import pd
 from simlib.requests.formats import known
@@ -57,15 +59,20 @@ def from_log(log: Log | Summary, source: str) -> EngineLaw:
     """Fit the step law to what a benchmark measured of each request, as `known.parse` reads it; see `from_bench`."""
     loads = _loads(log)
     asked, served = len(log.frame), sum(map(len, loads))
-    assumed = [f"{asked - served} of {asked} requests failed: left out, as if the engine had not had them"]
-    assumed = assumed if served < asked else []
+    known = "prompt tokens that the file says were cached are not counted as prefilled"
+    assumed = [known if "cached_prompt_tokens" in log.frame else UNCACHED]
+    if served < asked:
+        assumed.append(f"{asked - served} of {asked} requests failed: left out, as if the engine had not had them")
     assumed += [
         f"{count} requests {what}: left out, as if the engine had not had them" for what, count in log.dropped.items()
     ]
-    if "cached_prompt_tokens" in log.frame:
-        assumed.append("prompt tokens that the file says were cached are not counted as prefilled")
     steps = pd.concat(map(steps_of, loads), ignore_index=True)
-    return fit_steps(steps, source, log.starts, tuple(assumed))
+    found = fit_steps(steps, source, log.starts, tuple(assumed))
+    told = own_times.unlike(found.law, loads)
+    if not told:
+        return found
+    warnings.warn(f"{source}: the law does not give back {'; '.join(told)}", stacklevel=2)
+    return replace(found, law=replace(found.law, trust=replace(found.law.trust, unlike=told)))
 
 
 def steps_of(requests: pd.DataFrame) -> pd.DataFrame:
@@ -154,11 +161,12 @@ def _loads(log: Log | Summary) -> list[pd.DataFrame]:
     if missing:
         raise InputError(f"{place}: no {' and no '.join(missing)} of each request (expected both: {RECORDED})")
     if "clock" not in frame:
-        raise InputError(f"{place}, {log.starts} (expected the start of each request)")
+        raise InputError(log.several or f"{place}, {log.starts} (expected the start of each request)")
     served = ~failures_of(frame) & (frame["ttft_s"] > 0)
     if not served.any():
         raise InputError(f"{place}: no request was served, with a time to its first token (expected at least 1)")
-    _warn_of_messages(place, frame["itl_s"][served].tolist(), (frame["output_tokens"][served] - 1).sum())
+    itls = [np.asarray(times, dtype=float) for times in frame["itl_s"][served]]
+    _check_messages(place, itls, (frame["output_tokens"][served] - 1).to_numpy())
     loads, runs = [], frame["run"] if "run" in frame else pd.Series(0, frame.index)
     for _, load in frame[served].groupby(runs[served]):
         start_s = log.seconds(load["clock"].to_numpy())
@@ -166,16 +174,32 @@ def _loads(log: Log | Summary) -> list[pd.DataFrame]:
     return loads
 
 
-def _warn_of_messages(place: str, itls: Sequence[np.ndarray], tokens: float) -> None:
-    """Warn where messages carried several tokens: vLLM then records fewer gaps, SGLang cuts one into equal parts."""
-    gaps = sum(map(len, itls))
+def _check_messages(place: str, itls: Sequence[np.ndarray], tokens: np.ndarray) -> None:
+    """Refuse requests without gaps, whose steps nobody knows; warn where messages carried several tokens.
+
+    vLLM then records fewer gaps, SGLang cuts one into equal parts, others write a gap of 0.
+    """
+    gaps, silent = (
+        sum(map(len, itls)),
+        sum(not len(times) for times, more in zip(itls, tokens, strict=True) if more > 0),
+    )
+    asked = int(np.count_nonzero(tokens > 0))
+    if silent > SEVERAL * asked:
+        raise InputError(
+            f"{place}: {silent} of {asked} requests with several tokens have no {TIMES['itl_s']} (expected them of "
+            f"each: {RECORDED})"
+        )
+    if not gaps:
+        return
     parts, by_chance = _equal(itls, 1), _by_chance(itls)
-    equal = parts - by_chance > (ROUNDED if by_chance else SEVERAL) * gaps
-    told = f"{parts} equal the one before" if equal else f"for {tokens:.0f} tokens after the first"
-    if gaps and (equal or gaps < (1 - SEVERAL) * tokens):
+    together = sum(int((times < JITTER * sum(map(np.sum, itls)) / gaps).sum()) for times in itls)
+    told = [f"{parts} equal the one before"] if parts - by_chance > (ROUNDED if by_chance else SEVERAL) * gaps else []
+    told += [f"{together} next to nothing"] if together > SEVERAL * gaps else []
+    told += [f"for {tokens.sum():.0f} tokens after the first"] if gaps < (1 - SEVERAL) * tokens.sum() else []
+    if told:
         warnings.warn(
-            f"{place}, itls: {gaps} gaps, {told}: several tokens came in one message, and a gap is not a step "
-            "(expected one token a message: no speculation, SGLang's --stream-interval 1)",
+            f"{place}, itls: {gaps} gaps, {', '.join(told)}: several tokens came in one message, and a gap is not a "
+            "step (expected one token a message: no speculation, SGLang's --stream-interval 1)",
             stacklevel=4,
         )
 

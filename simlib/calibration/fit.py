@@ -17,7 +17,7 @@ import numpy as np
 from simlib.checks import InputError, check_choice, check_frame, check_integer
 from simlib.latency.forms import EQUAL, FORMS, NAMES, Form
 from simlib.latency.measured import Range
-from simlib.latency.measurements import GRID_COLUMNS, TIMED, Points, points_of, read
+from simlib.latency.measurements import GRID_COLUMNS, TIMED, Measurements, Points, points_of, read
 from simlib.latency.models import Affine
 from simlib.lazy import pd
 
@@ -325,12 +325,12 @@ def _predict(form: Form, value: np.ndarray, b: np.ndarray, p: np.ndarray, o: np.
     return np.column_stack(form.columns(b, p, o)) @ value
 
 
-def from_grid(path: str | Path) -> Affine:
+def from_grid(path: str | Path | Measurements) -> Affine:
     """Fit the formula to a measured grid by least squares, no coefficient below zero.
 
     Parameters
     ----------
-    path : str or Path
+    path : str, Path or measurements.Measurements
         CSV with the columns ``batch_size, max_seq_len, mean_latency_sec`` (the original's), one row a grid point.
 
     Raises
@@ -340,7 +340,9 @@ def from_grid(path: str | Path) -> Affine:
     """
     from scipy.optimize import nnls
 
-    grid = check_frame(f"latency file {path}", read(path).frame, GRID_COLUMNS)
+    measured = path if isinstance(path, Measurements) else read(path)
+    path = measured.source
+    grid = check_frame(f"latency file {path}", measured.frame, GRID_COLUMNS)
     size, length, time_s = (grid[column].to_numpy(dtype=float) for column in GRID_COLUMNS)
     design = np.column_stack([np.ones_like(length), length, length * (size - 1) / size])
     if np.linalg.matrix_rank(design) < 3:

@@ -6,7 +6,6 @@ those that `Replay.settings` shows: the affine law fitted to the log, or the pro
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,12 +23,14 @@ from simlib.engine import shapes
 from simlib.latency import kernel_profile
 from simlib.latency.steps import StepLaw
 from simlib.lazy import pd
-from simlib.requests.formats.document import json_objects
-from simlib.requests.table import RequestTable
+from simlib.requests.formats import known
+from simlib.requests.formats.layout import Log, refuse_first
+from simlib.requests.formats.traces import vllm_log
+from simlib.requests.table import TOKEN_COLUMNS, RequestTable
 
 MODELS = ("profile", "affine", "affine-from-log")
 COLUMNS = ("step_model", "metric", "statistic", "engine_s", "simulated_s", "error_percent")
-STAMPS = ("queued_ts", "scheduled_ts", "first_token_ts", "last_token_ts")
+STAMPS = {"queued_s": vllm_log.FROM} | vllm_log.STAMPS
 FITTED = 150  # requests of a log to which a law is fitted
 STEPS_PER_TOKEN, ROUNDS, FEW = 2, 12, 1000
 SHORTEST_S = 0.3  # of a time that counts in full, such as the first step's
@@ -58,38 +59,36 @@ class Replay:
     rows: pd.DataFrame
 
 
-def read_log(path: str | Path) -> EngineLog:
-    """Read a log of one JSON object a line, gzipped or not.
+def read_log(given: str | Path | Log) -> EngineLog:
+    """Read an engine's log of requests, one JSON object a line, packed or not; or take one that `known` has parsed.
 
     Each has ``input_toks, output_toks, arrival_time`` and the stamps ``queued_ts, scheduled_ts, first_token_ts,
     last_token_ts``, and ``cached_toks`` where the engine tells how many tokens of a prompt its prefix cache had.
+    Requests without output have failed, and are left out.
 
     Raises
     ------
     InputError
-        If a line is not JSON, or lacks lengths, arrival or one of the stamps; if stamps are out of order; if more
-        tokens were cached than the prompt has.
+        If it is another file; if a line lacks lengths, arrival or one of the stamps; if stamps are out of order; if
+        more tokens were cached than the prompt has; if no request was served.
     """
-    fields = ["input_toks", "output_toks", "arrival_time", *STAMPS]
-    records = json_objects(path)
-    if any("cached_toks" in record for record in records):
-        fields.append("cached_toks")
-    columns = {}
-    for name in fields:
-        for row, record in enumerate(records):
-            value = record.get(name)
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not np.isfinite(value):
-                raise InputError(f"log {path}, row {row}, {name}: {value!r} (expected a number; a stamp in seconds)")
-        columns[name] = np.array([record[name] for record in records], dtype=np.float64)
-    order = np.argsort(columns["arrival_time"], kind="stable")
-    columns = {name: values[order] for name, values in columns.items()}
-    for before, after in itertools.pairwise(STAMPS):
-        late = columns[after] < columns[before]
-        if late.any():
-            raise InputError(f"log {path}, row {int(order[np.argmax(late)])}: {after} before {before}")
-    arrival_s, cached = columns["arrival_time"] - columns["arrival_time"][0], columns.get("cached_toks")
-    table = RequestTable(arrival_s, columns["input_toks"], columns["output_toks"], cached_prompt_tokens=cached)
-    return EngineLog(table, *(columns[name] for name in STAMPS if name != "scheduled_ts"))
+    log = given if isinstance(given, Log) else known.requests(given)
+    frame, place = log.frame, f"log {log.source}"
+    missing = [theirs for ours, theirs in STAMPS.items() if ours not in frame]
+    if missing:
+        raise InputError(f"{place}: no {', '.join(missing)} (expected an engine's log with its stamps)")
+    frame = frame[frame["output_tokens"] > 0]
+    if not len(frame):
+        raise InputError(f"{place}: no request has output (expected at least 1 that was served)")
+    for ours, theirs in STAMPS.items():
+        refuse_first(place, theirs, frame[ours], frame[ours].isna().to_numpy(), "expected a time")
+    frame = frame.sort_values("clock", kind="stable")
+    clock = frame["clock"].to_numpy()
+    table = RequestTable(
+        (clock - clock[0]) / log.clock.ticks_per_s, *(frame[name].to_numpy() for name in TOKEN_COLUMNS[:2]),
+        cached_prompt_tokens=frame["cached_prompt_tokens"].to_numpy() if "cached_prompt_tokens" in frame else None,
+    )  # fmt: skip
+    return EngineLog(table, *(frame[name].to_numpy() for name in STAMPS if name != "scheduled_s"))
 
 
 def replay(log: EngineLog, law: Any, settings: Continuous) -> Any:
@@ -162,12 +161,20 @@ def overhead_of(law: kernel_profile.ProfileLaw, log: EngineLog, settings: Contin
     one_decode = np.zeros(len(shapes.SHAPE))
     one_decode[[shapes.N_DECODES, shapes.CONTEXT]] = 1
     least_s = -MOST_OVERLAP * law.law(one_decode, law.params)
-    return least_s if late_s(least_s) >= 0 else float(brentq(late_s, least_s, MOST_OVERHEAD_S, xtol=1e-5))
+    if late_s(least_s) >= 0:
+        return least_s
+    if (short_s := -late_s(MOST_OVERHEAD_S)) > 0:
+        raise InputError(
+            f"log: its first requests end after {ends_s:.4g} s on average, {short_s:.4g} s later than with "
+            f"{MOST_OVERHEAD_S:g} s a step beside the profile's kernels (expected the log of an engine with this "
+            "profile and these limits, or a constant of your own, --step-overhead)"
+        )
+    return float(brentq(late_s, least_s, MOST_OVERHEAD_S, xtol=1e-5))
 
 
 def validate(
     profile: str | Path,
-    log: str | Path,
+    log: str | Path | Log,
     settings: Continuous,
     models: Sequence[str] = MODELS,
     *,
@@ -181,8 +188,10 @@ def validate(
 
     Parameters
     ----------
-    profile, log : str or Path
-        Folder of a kernel profile (`kernel_profile.read`); a log of requests (`read_log`).
+    profile : str or Path
+        Folder of a kernel profile (`kernel_profile.read`).
+    log : str, Path or Log
+        Of requests (`read_log`).
     settings : simlib.Continuous
         The engine's limits, with the cache's size.
     models : sequence of {"profile", "affine", "affine-from-log"}

@@ -37,10 +37,10 @@ NORMAL = 1.4826  # times the median of a normal's absolute deviations is its sta
 ASSUMPTIONS = (
     "every gap between two tokens of a request is one step (no speculation, no preemption, one token a message)",
     "a prompt is worked on in the step that ends with its first token, whole (no chunks)",
-    "no token of a prompt is in the prefix cache (what was cached makes c too small)",
     "a request that has the engine to itself gets its first token after one step of its prompt",
     "what the client sees is the engine's clock: the way to it costs the same for all tokens",
 )
+UNCACHED = "no token of a prompt is in the prefix cache (what was cached makes c too small)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,7 @@ class EngineLaw:
             for row in self.table().itertuples()
         ]
         seen = ", ".join(f"{WORDS[name]} {low:g} to {high:g}" for name, (low, high) in trust.ranges.items())
-        bad = f": a bad fit (expected at most {100 * GOOD_MAPE:.0f} %)" if trust.misfit else ""
+        bad = f": a bad fit{trust.misfit[trust.misfit.index(' (') :]}" if trust.misfit else ""
         return "\n".join(
             [
                 f"### Step law of {trust.source}",
@@ -116,13 +116,14 @@ class EngineLaw:
                 f"R² {self.r2:.4f}{bad}",
                 f"- valid for {seen}",
                 f"- start of requests: {self.starts}",
+                *(f"- its own benchmark is not given back: {text}" for text in trust.unlike),
                 *(f"- assumed: {text}" for text in trust.assumes),
             ]
         )
 
 
 def fit_steps(
-    steps: pd.DataFrame, source: str = "steps", starts: str = "given", assumes: tuple[str, ...] = ()
+    steps: pd.DataFrame, source: str = "steps", starts: str = "given", assumes: tuple[str, ...] = (UNCACHED,)
 ) -> EngineLaw:
     """Fit the step law by non-negative least squares of relative errors.
 
@@ -180,7 +181,7 @@ def fit_steps(
         told += "; they are left out of the fit"
     elif len(whole.step_s) < len(steps):
         found = _fit(whole := data)
-    confounded = _confounded(whole.design)
+    confounded = _confounded(whole)
     value, intervals = found.value.tolist(), {}
     for name, middle, reach in zip(NAMES, value, found.reach.tolist(), strict=True):
         known = name not in confounded
@@ -302,15 +303,17 @@ def _slow(data: _Steps, some: np.ndarray) -> np.ndarray:
     return slow & (NOISES * NORMAL * np.median(np.abs(off[some & ~slow])) < SLOW) if slow.any() else slow
 
 
-def _confounded(design: np.ndarray) -> tuple[str, ...]:
-    """Coefficients of columns that never change, or that others make up."""
+def _confounded(data: _Steps) -> tuple[str, ...]:
+    """Coefficients of columns that never change, that others make up, or that fewer steps have than there are parts."""
+    design = data.design
     centred = design[:, 1:] - design[:, 1:].mean(axis=0)
     size = np.linalg.norm(centred, axis=0)
     still = size <= 1e-9 * np.maximum(np.linalg.norm(design[:, 1:], axis=0), 1e-300)
-    names = [name for name, constant in zip(NAMES[1:], still, strict=True) if constant]
+    seldom = np.array([data.count(column > 0) < BLOCKS for column in design[:, 1:].T])
+    names = [name for name, unknown in zip(NAMES[1:], still | seldom, strict=True) if unknown]
     moving = np.flatnonzero(~still)
     if len(moving) > 1:
         _, singular, directions = np.linalg.svd(centred[:, moving] / size[moving], full_matrices=False)
         if singular[0] > ILL_CONDITIONED * singular[-1]:
             names += [NAMES[1 + k] for k, part in zip(moving, directions[-1], strict=True) if abs(part) > 0.1]
-    return tuple(names)
+    return tuple(dict.fromkeys(names))

@@ -15,7 +15,7 @@ import warnings
 from collections.abc import Sequence
 from typing import IO, Any, NoReturn
 
-from simlib.checks import InputError
+from simlib.checks import NEAREST, InputError, check_choice, nearest
 from simlib.cli import calibrate, capacity, compare, fetch, inspect, plan, presets, simulate, sweep, validate
 
 EXIT_CODES = """exit codes: 0 done; 1 some cells of a sweep failed; 2 bad input, said in a sentence;
@@ -40,7 +40,19 @@ class _Parser(argparse.ArgumentParser):
             settings["help"] = f"{told} (default: %(default)s)".lstrip()
         return super().add_argument(*names, **settings)
 
+    def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:
+        """As argparse's own, with the nearest option for one that a verb does not have."""
+        options, unknown = self.parse_known_args(args, namespace)
+        if unknown:
+            word = unknown[0].partition("=")[0]
+            near = nearest(word, sorted(options.known))[:NEAREST] if word.startswith("-") else []
+            hint = f" (did you mean {' or '.join(near)}?)" if near else ""
+            raise InputError(f"unrecognized arguments: {' '.join(unknown)}{hint}")
+        return options
+
     def error(self, message: str) -> NoReturn:
+        if verb := re.match("argument VERB: invalid choice: '(.*?)'", message):
+            check_choice("VERB", verb[1], [module.__name__.rpartition(".")[2] for module in VERBS])
         raise InputError(message.removeprefix("argument "))
 
     def print_help(self, file: IO[str] | None = None) -> None:

@@ -9,7 +9,8 @@ from typing import Any
 from simlib.checks import InputError
 from simlib.cli.inspect import READING, add_reading, parsed, tell
 from simlib.cli.numbers import check_used, integer, integers, place
-from simlib.writing import check_places, write
+from simlib.cli.outputs import add_json, answer, check_outputs
+from simlib.writing import write
 
 SHAPES = ("batch-sizes", "prompt-tokens", "output-tokens")
 MEASURED = ("--trials", *(f"--{name}" for name in SHAPES), "--device", "--dtype", "--threads", "--seed")
@@ -35,10 +36,11 @@ def add(verbs: Any) -> None:
     own.add_argument("--dtype", default="auto", help="auto, float32, bfloat16 or float16")
     own.add_argument("--threads", type=integer, help="of the processor (default: torch's choice)")
     own.add_argument("--seed", type=integer, default=0, help="of random weights and prompts (default 0)")
+    add_json(own, "what was fitted, and how far to trust it,")
 
 
 def _calibrate(options: argparse.Namespace) -> None:
-    check_places(files=[options.output, options.card])
+    check_outputs(options, options.output, options.card)
     if options.card is not None and options.from_bench is None:
         raise InputError("--card: given without --from-bench (expected both, or none)")
     if options.model is None:
@@ -48,7 +50,11 @@ def _calibrate(options: argparse.Namespace) -> None:
     if options.template:
         from simlib.latency import measurements
 
-        _give(options.output, measurements.TEMPLATE)
+        check_used(options, "beside --template, which is a CSV", "--json")
+        if options.output is None:
+            print(measurements.TEMPLATE, end="")
+        else:
+            write(options.output, measurements.TEMPLATE)
         return
     if options.from_bench is not None:
         from simlib.calibration import engine_benchmarks
@@ -58,7 +64,9 @@ def _calibrate(options: argparse.Namespace) -> None:
         tell(bench)
         if options.output is not None:
             write(options.output, law.text())
-        _give(options.card, law.card() + "\n")
+        if options.card is not None:
+            write(options.card, law.card() + "\n")
+        answer(options.json, _document(law), "" if options.card else law.card())
         return
     from simlib.calibration import cards, host
     from simlib.calibration import measure as calibration
@@ -71,19 +79,28 @@ def _calibrate(options: argparse.Namespace) -> None:
     grid = calibration.ShapeGrid(*(getattr(options, name) or getattr(standard, name) for name in axes), options.trials)
     settings = {"device": found.device, "dtype": found.dtype, "threads": found.threads, "seed": options.seed}
     measured = calibration.measure(options.model, options.output, grid, **settings, progress=True)
-    print(measured.summary().to_string(index=False, float_format="{:.4g}".format))
+    frames = {"measured": measured.summary()}
     try:
         card = cards.Calibration.of(measured).card()
+        frames |= {"forms": card.forms, "coefficients": card.coefficients}
     except InputError as problem:  # what was measured is on disk all the same
         warnings.warn(str(problem), stacklevel=2)
-        return
-    for frame in (card.forms, card.coefficients):
-        print("", frame.to_string(index=False, float_format="{:.4g}".format), sep="\n")
+    texts = [frame.to_string(index=False, float_format="{:.4g}".format) for frame in frames.values()]
+    document = {name: frame.to_dict("records") for name, frame in frames.items()}
+    answer(options.json, document, "\n\n".join(texts))
 
 
-def _give(path: Any, text: str) -> None:
-    """Write a text to a file; print it where none is named."""
-    if path is None:
-        print(text, end="")
-    else:
-        write(path, text)
+def _document(law: Any) -> dict[str, Any]:
+    """A law of steps for machines: its coefficients, and how far to trust it."""
+    trust = law.law.trust
+    return {
+        "source": trust.source,
+        "coefficients": law.table().to_dict("records"),
+        "steps": law.steps,
+        "mape": law.mape,
+        "r2": law.r2,
+        "bad_fit": trust.misfit,
+        "ranges": trust.ranges,
+        "starts": law.starts,
+        "assumed": trust.assumes,
+    }

@@ -6,9 +6,8 @@ import argparse
 from typing import Any
 
 from simlib.cli.numbers import check_used, deadline, integer, number
-from simlib.cli.outputs import add_json, aligned, answer, on_disk
+from simlib.cli.outputs import add_json, aligned, answer, check_outputs
 from simlib.lazy import pd
-from simlib.writing import check_places
 
 VERDICTS = {
     "stable": "yes",
@@ -40,9 +39,10 @@ def _capacity(options: argparse.Namespace) -> None:
     from simlib import levels
     from simlib.checks import check_choice
     from simlib.planning import capacity
+    from simlib.text import many
 
     check_choice("--level", options.level, list(map(str, levels.LEVELS)))
-    check_places(files=on_disk(options.json))
+    check_outputs(options)
     known = levels.policies(options.k_bins, options.d_sla)
     names = [check_choice("--policies", name, known) for name in options.policies.split(",")]
     if "multi_bin_dynamic" not in names:
@@ -64,8 +64,8 @@ def _capacity(options: argparse.Namespace) -> None:
     limits = " and ".join(f"{name} <= {limit_s:g} s" for name, limit_s in search.sla.limits_s.items())
     assumed = (
         f"Met: {limits}, but for {100 * options.late_share:g} % of requests. Requests of level {options.level}, times "
-        f"of {search.latency}, {options.gpus} GPUs, batches that run to completion; mean of {options.replications} "
-        f"runs of {options.requests:,} requests, with 95 % intervals."
+        f"of {search.latency}, {many(options.gpus, 'GPU')}, batches that run to completion; mean of "
+        f"{options.replications} runs of {options.requests:,} requests, with 95 % intervals."
     )
     answer(options.json, document, "\n\n".join([assumed, *map(aligned, _readable(found))]))
 

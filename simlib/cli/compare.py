@@ -7,9 +7,9 @@ from typing import Any
 
 from simlib.checks import check_integer
 from simlib.cli.numbers import integer, place
-from simlib.cli.outputs import add_json, answer, on_disk, sheet, wrote
+from simlib.cli.outputs import add_json, answer, check_outputs, sheet, wrote
 from simlib.lazy import pd
-from simlib.writing import check_places, make, write
+from simlib.writing import make, write
 
 ESTABLISHED = 0.05  # p-value up to which a difference is told as one
 
@@ -32,7 +32,7 @@ def _compare(options: argparse.Namespace) -> None:
 
     check_choice("--level", options.level, (*map(str, levels.LEVELS), "all"))
     check_integer("--replications", options.replications, 2)
-    check_places(files=on_disk(options.json), folders=[options.out])
+    check_outputs(options, folders=[options.out])
     chosen = list(levels.LEVELS) if options.level == "all" else [int(options.level)]
     settings = {"requests": options.requests, "seed": options.seed}
     runs = pd.concat(

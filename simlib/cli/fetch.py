@@ -5,8 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from simlib.cli.outputs import add_json, answer, on_disk
-from simlib.writing import check_places
+from simlib.cli.outputs import add_json, answer, check_outputs
 
 
 def add(verbs: Any) -> None:
@@ -20,6 +19,6 @@ def add(verbs: Any) -> None:
 def _fetch(options: argparse.Namespace) -> None:
     from simlib import datasets
 
-    check_places(files=on_disk(options.json))
+    check_outputs(options)
     found = str(datasets.fetch(options.name))
     answer(options.json, {"file": found}, found)

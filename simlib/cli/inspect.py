@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
-import json
 import re
 import sys
 import warnings
@@ -14,8 +12,7 @@ from typing import Any
 
 from simlib.checks import InputError
 from simlib.cli.numbers import integer
-from simlib.cli.outputs import STANDARD_OUTPUT, add_json, answer, on_disk
-from simlib.writing import check_places
+from simlib.cli.outputs import add_json, answer, check_outputs
 
 PARQUET = b"PAR1"
 READING = ("--format", "--time-unit", "--block-tokens", "--run")
@@ -63,18 +60,8 @@ def tell(given: Any) -> None:
         print(f"simlib: {line}", file=sys.stderr)
 
 
-def tell_of(path: Path) -> None:
-    """The same of a file that a verb has read in a way of its own; of a pipe nothing is left to be read."""
-    from simlib.requests.formats import known
-
-    if path.is_file():
-        with contextlib.suppress(InputError):  # it was good enough for the verb
-            tell(known.parse(path))
-
-
 def _inspect(options: argparse.Namespace) -> int:
-    check_places(files=on_disk(options.json))
-    _spare(options.json)
+    check_outputs(options)
     shown, documents, refused = [], [], 0
     for path in options.files:
         try:
@@ -109,22 +96,6 @@ def _account(path: str, options: argparse.Namespace) -> tuple[str, dict[str, Any
             "about": sentence,
         }
     return str(account), account.document()
-
-
-def _spare(file: Path | None) -> None:
-    """Refuse to write over a file that holds no accounts: it may be one that was to be inspected."""
-    if file is None or file == STANDARD_OUTPUT or not file.is_file() or not file.stat().st_size:
-        return
-    try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-        first = found[0] if isinstance(found, list) else found
-        mine = "verbs" in first or "error" in first
-    except (OSError, ValueError, TypeError, LookupError):
-        mine = False
-    if not mine:
-        raise InputError(
-            f"--json: {file} is there, and is no account (expected a new file, or --json behind the files)"
-        )
 
 
 # What else is brought, by its columns: kind, verb, what it is and how it is used.
@@ -186,7 +157,7 @@ def _other(path: Path) -> tuple[str, str, str]:
             return _stored(path)
     from simlib import reading
 
-    _, text = reading.text(path, "a trace")
+    text = reading.beginning(path)
     if path.name.lower().endswith((".yaml", ".yml")) and re.search(r"^(vary|replications)\s*:", text, re.MULTILINE):
         return "sweep", "sweep", f"a sweep's grid, for `simlib sweep {path} --out DIR`"
     first = next((line for line in text.splitlines() if line.strip() and not line.startswith("#")), "")

@@ -5,13 +5,16 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from simlib.checks import InputError
 from simlib.cli.numbers import place
 from simlib.text import cell, three
-from simlib.writing import write
+from simlib.writing import check_places, write
 
 STANDARD_OUTPUT = Path("-")
 
@@ -33,12 +36,57 @@ def on_disk(*files: Path | None) -> list[Path]:
     return [file for file in files if file not in (None, STANDARD_OUTPUT)]
 
 
+def check_outputs(options: argparse.Namespace, *files: Path | None, folders: Sequence[Path | None] = ()) -> None:
+    """Look at the places of a verb's results before any work: they can be written, and nothing of the user's is lost.
+
+    Raises
+    ------
+    InputError
+        As `check_places`; if a place is a file that the command reads; if that of ``--json`` has anything but a result.
+    """
+    files = on_disk(options.json, *files)
+    check_places(files=files, folders=folders)
+    given = [each for value in vars(options).values() for each in (value if isinstance(value, list) else [value])]
+    check_unread(files, [each for each in given if isinstance(each, str | Path) and not any(each is f for f in files)])
+    for file in on_disk(options.json):
+        if file.is_file() and file.stat().st_size and not _is_result(file):
+            raise InputError(
+                f"--json: {file} is there, and is no result in JSON (expected a new file, or --json behind all others)"
+            )
+
+
+def check_unread(files: Sequence[Path], inputs: Sequence[str | Path]) -> None:
+    """Raise `InputError` if a file is, under whatever name, one of the inputs: words, of which some are paths."""
+    for text in map(str, inputs):
+        for word in {text, *text.removeprefix("table:").split(",")}:
+            for file in files:
+                if file.is_file() and os.path.isfile(word) and os.path.samefile(file, word):
+                    raise InputError(f"{file}: this command reads it (expected another place for its result)")
+
+
+def _is_result(file: Path) -> bool:
+    """Whether a file holds JSON, and no requests or measurements of the user's."""
+    from simlib import reading
+    from simlib.requests.formats import known
+
+    try:
+        reading.json_of(*reversed(reading.text(file, "JSON")))
+    except InputError:
+        return False
+    try:
+        known.parse(file)
+    except InputError:
+        return True
+    return False
+
+
 def answer(file: Path | None, document: Any, text: str) -> None:
     """Print a text for eyes; for machines a document, into a file beside it or to standard output in its place."""
     machine = "" if file is None else json.dumps(plain(document), indent=2)
     for path in on_disk(file):
         write(path, machine + "\n")
-    print(machine if file == STANDARD_OUTPUT else text)
+    if shown := machine if file == STANDARD_OUTPUT else text:
+        print(shown)
     wrote(file)
 
 

@@ -11,8 +11,8 @@ from typing import Any
 from simlib.checks import InputError
 from simlib.cli.inspect import READING, add_reading, asked_of, parsed, tell
 from simlib.cli.numbers import check_used, integer, integers, number, numbers, place
-from simlib.cli.outputs import add_json, answer, on_disk, wrote
-from simlib.writing import check_places, write
+from simlib.cli.outputs import add_json, answer, check_outputs, wrote
+from simlib.writing import write
 
 EVERY_S = 3.0  # between two lines that say how far it is
 NOTHING_MEETS = 3  # exit code
@@ -60,7 +60,7 @@ def add(verbs: Any) -> None:
 
 
 def _plan(options: argparse.Namespace) -> int:
-    check_places(files=on_disk(options.json, options.report))
+    check_outputs(options, options.report)
     if options.report is not None:
         try:  # before any work: nobody should wait for a page that cannot be drawn
             from simlib.planning import figure

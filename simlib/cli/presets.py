@@ -6,9 +6,8 @@ import argparse
 from typing import Any
 
 from simlib.checks import InputError
-from simlib.cli.outputs import add_json, aligned, answer, on_disk
+from simlib.cli.outputs import add_json, aligned, answer, check_outputs, on_disk
 from simlib.lazy import pd
-from simlib.writing import check_places
 
 EXPLAINED = """
 error: how far the law is off points that it was not fitted to, in the mean. To use one: --latency PRESET.
@@ -27,8 +26,11 @@ def add(verbs: Any) -> None:
 def _presets(options: argparse.Namespace) -> None:
     from simlib.latency import presets
 
-    check_places(files=on_disk(options.json))
+    check_outputs(options)
     shown = presets.table()
+    for place in on_disk(options.json):
+        if shown["name"].str.contains(str(place), case=False, regex=False).any():
+            raise InputError(f"--json: {place} is in a preset's name (expected a file, or --json behind all words)")
     for word in options.parts:
         found = shown["name"].str.contains(word, case=False, regex=False)
         if not found.any():

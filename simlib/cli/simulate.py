@@ -6,14 +6,15 @@ import argparse
 import os
 import re
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
 from simlib.checks import InputError, check_choice
 from simlib.cli.inspect import add_reading, asked_of, tell
 from simlib.cli.numbers import check_used, deadline, integer, number, place
-from simlib.cli.outputs import STANDARD_OUTPUT, add_json, answer, on_disk, sheet, wrote
-from simlib.writing import check_places, write
+from simlib.cli.outputs import STANDARD_OUTPUT, add_json, answer, check_outputs, sheet, wrote
+from simlib.writing import write
 
 POLICIES = ("static_fifo", "dynamic_no_bins", "multi_bin_dynamic", "multi_bin_fixed", "shortest_predicted_first")
 POLICIES += ("early_rejection", "fair_share")
@@ -71,7 +72,9 @@ def _simulate(options: argparse.Namespace) -> None:
     from simlib.checks import MAX_GPUS, check_integer
     from simlib.cli import run_table
     from simlib.requests import traces
+    from simlib.text import many
 
+    check_outputs(options, options.out, options.trace)
     assumed = _assumed(options)
     policy, way = _policy(options), _execution(options)
     objectives, sla = _limits(options)
@@ -82,7 +85,6 @@ def _simulate(options: argparse.Namespace) -> None:
     check_choice("--predictor", "column" if options.predictor is None else options.predictor, PREDICTORS)
     check_integer("--seed", options.seed, 0, 2**32 - 1)
     law = (named.latency_of if named.execution_of(way) is None else named.step_law_of)(options.latency)
-    check_places(files=on_disk(options.out, options.trace, options.json))
     chosen = ("rows", "extend", "failed", "unsorted", "rate_factor", "seed")
     chosen = {name: getattr(options, name) for name in chosen}
     trace = traces.read(options.requests, **asked_of(options), rate_rps=options.rate, **chosen)
@@ -90,6 +92,7 @@ def _simulate(options: argparse.Namespace) -> None:
     tell(trace)
     if trace.format == "plain" and options.time_unit is None and trace.rate_factor == 1.0:
         table = table.frame()  # its clock is the user's word, and is looked at as a data frame's
+    warnings.filterwarnings("ignore", ".* requests have no prompt")  # the account has said it
     run = simulation.simulate(table, policy, law, gpus, way, sla, oversize=options.oversize)
     found = _found(run, objectives)
     assumed += [f"a deadline of {run.sla.limits_s['latency']:g} s end to end (--d-sla)"] if run.sla.assumed else []
@@ -97,9 +100,10 @@ def _simulate(options: argparse.Namespace) -> None:
         run.trace(options.trace)
     if options.out is not None:
         write(options.out, sheet(run.requests))
-    head = f"{policy.name} on {gpus} GPU{'s' * (gpus > 1)}, {options.execution.replace('_', ' ')}, {options.latency}"
+    head = f"{policy.name} on {many(gpus, 'GPU')}, {options.execution.replace('_', ' ')}, {options.latency}"
     text = run_table.text(run, head, found, assumed)
     document = {**run.summary(), "rejected": run.rejected, "failed_dropped": trace.failed_dropped}
+    document["failed_on_time"] = run_table.failed_on_time(run)
     document |= {"doubts": run.doubts} if hasattr(run, "doubts") else {}  # batches say theirs in a warning only
     document |= {"objectives": found, "assumed": assumed}
     if options.json == STANDARD_OUTPUT and assumed:
@@ -134,7 +138,7 @@ def _limits(options: argparse.Namespace) -> tuple[Any, Any]:
     from simlib.runs.sla import SLA
 
     terms = options.sla.split(",") if options.sla else []
-    overall = [term for term in terms if re.search(r"_(p[\d.]+|mean)\s*<", term)]
+    overall = [term for term in terms if re.search(r"_(p[\d.]+|mean)\s*<", term, re.IGNORECASE)]
     each = ",".join(term for term in terms if term not in overall)
     found = objectives.parse(",".join(overall)) if overall else ()
     if each or options.sla == "":

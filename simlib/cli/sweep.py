@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 from dataclasses import asdict
 from typing import Any
 
 from simlib.checks import InputError
-from simlib.cli.numbers import integer, number, place
-from simlib.cli.outputs import add_json, answer, on_disk
-from simlib.writing import check_places
+from simlib.cli.inspect import tell
+from simlib.cli.numbers import check_used, integer, number, place
+from simlib.cli.outputs import add_json, answer, check_outputs, check_unread, on_disk
 
 FAILURES_SHOWN = 20
 
@@ -33,12 +34,18 @@ def _sweep(options: argparse.Namespace) -> int:
     from simlib.sweep import run as sweep
     from simlib.sweep.grid import Grid
 
-    check_places(files=on_disk(options.json), folders=[options.out])
+    check_outputs(options, folders=[options.out])
     timeout_s = sweep.ANSWER_S if options.timeout is None else options.timeout
     workers = sweep.check_ways(options.workers, options.scheduler, timeout_s)
     if options.timeout is not None and options.scheduler is None:
         raise InputError(f"--timeout: {options.timeout:g} (expected --scheduler beside it)")
+    if options.dry_run:
+        check_used(options, "beside --dry-run (which estimates the time on one core)", "--workers", "--scheduler")
     grid = Grid.read(options.grid)
+    check_unread(on_disk(options.json), sorted(grid.files))
+    with contextlib.suppress(InputError):  # of which the check of the whole grid says more
+        for workload in grid.traces():
+            tell(workload.read())
     if options.dry_run:
         forecast = sweep.estimate(grid, options.out, retry_failed=options.retry_failed)
         answer(options.json, asdict(forecast), str(forecast))

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
 from typing import Any
 
 from simlib.checks import check_integer
-from simlib.cli.inspect import tell_of
+from simlib.cli.inspect import tell
 from simlib.cli.numbers import integer, number, place
-from simlib.cli.outputs import add_json, aligned, answer, on_disk, plain
-from simlib.writing import check_places
+from simlib.cli.outputs import add_json, aligned, answer, check_outputs, plain
 
 
 def add(verbs: Any) -> None:
@@ -20,6 +18,7 @@ def add(verbs: Any) -> None:
     replay.add_argument("--profile", type=place, required=True, metavar="DIR", help="folder of a kernel profile")
     replay.add_argument("--prefix", default="", help="how the profile's files begin, if the folder holds several")
     replay.add_argument("--log", type=place, required=True, metavar="REQUESTS.jsonl.gz", help="one JSON object a line")
+    replay.add_argument("--time-unit", help="of the log's clock: s, ms, us or ns (default: as the file tells)")
     replay.add_argument("--timeseries", type=place, metavar="FILE", help="the log's series of running and waiting")
     replay.add_argument("--max-num-seqs", type=integer, required=True, metavar="N", help="sequences that run at once")
     replay.add_argument("--kv-blocks", type=integer, required=True, metavar="N", help="usable blocks of the KV cache")
@@ -45,8 +44,10 @@ def add(verbs: Any) -> None:
 def _validate(options: argparse.Namespace) -> None:
     from simlib.calibration import replay as validation
     from simlib.continuous.settings import Continuous
+    from simlib.requests.formats import known
+    from simlib.requests.formats.layout import Asked
 
-    check_places(files=on_disk(options.json))
+    check_outputs(options)
     block = check_integer("--block-size", options.block_size, 1)
     settings = Continuous(
         max_seqs=check_integer("--max-num-seqs", options.max_num_seqs, 1),
@@ -57,9 +58,10 @@ def _validate(options: argparse.Namespace) -> None:
         watermark=options.watermark,
         reuse=options.reuse,
     )
+    log = known.requests(options.log, asked=Asked(options.time_unit))
     found = validation.validate(
         options.profile,
-        options.log,
+        log,
         settings,
         [options.step_model],
         layers=options.layers,
@@ -68,6 +70,22 @@ def _validate(options: argparse.Namespace) -> None:
         fitted=options.fitted,
         timeseries=options.timeseries,
     )
-    tell_of(options.log)
+    tell(log)
     document = {"settings": found.settings, "rows": found.rows.to_dict("records")}
-    answer(options.json, document, f"{json.dumps(plain(found.settings))}\n{aligned(found.rows)}")
+    answer(options.json, document, f"{_sentence(found.settings)}\n\n{aligned(found.rows)}")
+
+
+def _sentence(settings: Any) -> str:
+    """What was replayed, and by which laws."""
+    engine, apart = settings["engine"], settings.get("series", {})
+    said = (
+        f"Replayed with at most {engine['max_seqs']:,} sequences at once, {engine['token_budget']:,} tokens a step, a "
+        f"cache of {engine['kv_tokens'] // engine['block_tokens']:,} blocks of {engine['block_tokens']} tokens and "
+        f"{engine['steps_in_flight']} steps in flight; laws fitted to {settings['fitted_requests']:,} requests."
+    )
+    laws = settings["laws"] | {f"{name}, mean difference from the series": one for name, one in apart.items()}
+    return "\n".join([said, *(f"{name}: {_numbers(law)}" for name, law in laws.items())])
+
+
+def _numbers(law: dict[str, Any]) -> str:
+    return ", ".join(f"{name} {value:.4g}" for name, value in plain(law).items() if value is not None)

@@ -30,6 +30,7 @@ def text_of(table: Any, trust: Trust) -> str:
     """
     about = {"law": FORMULA, "source": trust.source, "mape": repr(trust.mape), "r2": repr(trust.r2)}
     about |= {MEASURED + name: f"{low!r} to {high!r}" for name, (low, high) in trust.ranges.items()}
+    about |= {f"unlike {number}": text for number, text in enumerate(trust.unlike, 1)}
     about |= {f"assumed {number}": text for number, text in enumerate(trust.assumes, 1)}
     head = "".join(f"# {key}: {' '.join(value.split())}\n" for key, value in about.items())
     return head + table.to_csv(index=False, columns=list(COLUMNS))
@@ -81,6 +82,7 @@ def parse(text: str, source: str) -> StepLaw:
         *(number_in(about.get(name, "")) for name in ("mape", "r2")),
         tuple(value for key, value in about.items() if key.startswith("assumed ")),
         tuple(unidentified),
+        tuple(value for key, value in about.items() if key.startswith("unlike ")),
     )
     return StepLaw(*(values[name] for name in NAMES), trust=trust)
 

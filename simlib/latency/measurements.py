@@ -33,6 +33,7 @@ GRID_EXTRAS = ("std_latency_sec", "num_trials")
 # Seconds a token beyond which times are more likely in another unit: output tokens, and tokens of any kind in a grid.
 STEP_S = (2e-5, 1.0)
 GRID_STEP_S = (5e-7, 0.02)
+SLOWEST_STEP_S = 1.0  # beyond it they are not believed, unless the file says so
 SUM_TOLERANCE = 0.01  # of total_s against prefill_s + decode_s, relative: rounding
 DISAGREEMENT = 10.0  # between times of one grid point, as a ratio
 
@@ -123,7 +124,8 @@ def read(path: str | Path) -> Measurements:
     ------
     InputError
         Naming file, row, column and value: a column is missing, a count is no integer >= 1, a time is not above zero
-        (prefill, total) or below it (decode), total is not the sum of its phases; or if all batch sizes are equal.
+        (prefill, total) or below it (decode), total is not the sum of its phases; if all batch sizes are equal; or if
+        a token takes seconds, and no line ``# unit: s`` says so.
 
     Warns
     -----
@@ -170,7 +172,7 @@ def parse(text: str, source: str) -> Measurements:
         raise InputError(
             f"{place}: too few batch sizes or lengths (batch_size with times: {sizes}; expected at least 2 of each)"
         )
-    _warn_of_units(kept, place, phases)
+    _check_units(kept, place, phases, _header(text).get("unit") == "s")
     _warn_of_disagreement(kept, place, phases)
     return Measurements(source, _header(text), kept, frame[~timed])
 
@@ -253,8 +255,11 @@ def _refuse(rows: pd.DataFrame, name: str, bad: pd.Series, place: str, expected:
         raise InputError(f"{place}, row {row}, {name}: {rows[name][row]} (expected {expected})")
 
 
-def _warn_of_units(frame: pd.DataFrame, place: str, phases: bool) -> None:
-    """Warn where the median time a token is out of all proportion; the row named is the one nearest to it."""
+def _check_units(frame: pd.DataFrame, place: str, phases: bool, sure: bool) -> None:
+    """Warn where the median time a token is out of all proportion, naming the row that is nearest to it.
+
+    Refused above `SLOWEST_STEP_S`, unless the header says ``# unit: s``: days of milliseconds would be simulated.
+    """
     time, tokens, (low, high) = (
         ("total_s", "output_tokens", STEP_S) if phases else ("mean_latency_sec", "max_seq_len", GRID_STEP_S)
     )
@@ -262,14 +267,16 @@ def _warn_of_units(frame: pd.DataFrame, place: str, phases: bool) -> None:
     if phases and (decoded := frame["decode_s"] > 0).any():
         a_token = (frame["decode_s"] / (frame["output_tokens"] - 1))[decoded]
     middle = a_token.median()
-    if not low <= middle <= high:
-        row = (a_token - middle).abs().idxmin()
-        looks = "milliseconds" if middle > high else "kiloseconds"
-        warnings.warn(
-            f"{place}, row {row}, {time}: {frame[time][row]:g} for {tokens} {frame[tokens][row]:g}: seconds look like "
-            f"{looks} (expected {low:g} to {high:g} s a token)",
-            stacklevel=4,
-        )
+    if low <= middle <= high or (sure and middle > high):
+        return
+    row = (a_token - middle).abs().idxmin()
+    looks = "milliseconds" if middle > high else "kiloseconds"
+    expected = f"expected {low:g} to {high:g} s a token"
+    seen = f"{frame[time][row]:g} for {tokens} {frame[tokens][row]:g}"
+    said = f"{place}, row {row}, {time}: {seen}: seconds look like {looks}"
+    if middle > SLOWEST_STEP_S:
+        raise InputError(f"{said} ({expected}; a line `# unit: s` at the file's head says that they are seconds)")
+    warnings.warn(f"{said} ({expected})", stacklevel=4)
 
 
 def _warn_of_disagreement(frame: pd.DataFrame, place: str, phases: bool) -> None:

@@ -16,6 +16,8 @@ import numpy as np
 from simlib.requests.table import RequestTable
 
 GOOD_MAPE = 0.1  # held-out error of a law that is planned with
+LEAST_R2 = 0.1  # below it a mean would do as well: steps differ, and the law does not say why
+JUDGED_BY = {"ttft": "ttft c", "tpot": "tpot b d", "latency": "ttft tpot c b d"}  # what speaks of an objective's metric
 MINOR = 0.01  # of requests or of time: what less than that share does moves no 99th percentile
 WORDS = {
     "decodes": "decodes a step",
@@ -73,6 +75,9 @@ class Trust:
         What holds only if the engine is as assumed.
     unidentified : tuple of str
         Coefficients that the measurements cannot tell.
+    unlike : tuple of str
+        Times of its own benchmark that the law does not give back, each a sentence that begins with ``ttft`` or
+        ``tpot``.
     """
 
     source: str
@@ -81,11 +86,12 @@ class Trust:
     r2: float = math.nan
     assumes: tuple[str, ...] = ()
     unidentified: tuple[str, ...] = ()
+    unlike: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, about: Mapping[str, Any]) -> Trust:
         """The same again, from what JSON keeps of it."""
-        tuples = {name: tuple(about[name]) for name in ("assumes", "unidentified")}
+        tuples = {name: tuple(about.get(name, ())) for name in ("assumes", "unidentified", "unlike")}
         return cls(**{**about, **tuples, "ranges": {name: tuple(ends) for name, ends in about["ranges"].items()}})
 
     def __str__(self) -> str:
@@ -96,10 +102,28 @@ class Trust:
 
     @property
     def misfit(self) -> str:
-        """A sentence where the fit is bad, else nothing."""
-        if not self.mape > GOOD_MAPE:  # unknown is not bad
-            return ""
-        return f"held-out error {100 * self.mape:.0f} %, R² {self.r2:.2f} (expected at most {100 * GOOD_MAPE:.0f} %)"
+        """A sentence where the fit is bad, else nothing; what is not known is not bad."""
+        fit, bad = f"held-out error {100 * self.mape:.0f} %, R² {self.r2:.2f}", []
+        bad += [f"at most {100 * GOOD_MAPE:.0f} %"] if self.mape > GOOD_MAPE else []
+        bad += [f"R² of at least {LEAST_R2:g}"] if self.r2 < LEAST_R2 else []
+        return f"{fit} (expected {', '.join(bad)})" if bad else ""
+
+    def doubts(self, metrics: Iterable[str]) -> list[str]:
+        """Why the law may not hold where these times are asked for, of ``ttft, tpot, latency``.
+
+        A first token needs the time of a prompt's token, a next one that of what decodes, told by either of two.
+
+        Examples
+        --------
+        >>> Trust("bench.json", {}, unidentified=("c_s_per_prefill_token",)).doubts(["tpot", "ttft"])
+        ['c_s_per_prefill_token is not identified']
+        """
+        asked = {word for metric in metrics for word in JUDGED_BY[metric].split()}
+        unknown = [name for name in self.unidentified if name[0] in asked]
+        if not {"b", "d"} <= {name[0] for name in unknown}:
+            unknown = [name for name in unknown if name[0] not in "bd"]
+        told = [f"{', '.join(unknown)} {'is' if len(unknown) == 1 else 'are'} not identified"] if unknown else []
+        return [*filter(None, [self.misfit]), *told, *(one for one in self.unlike if one.split()[0] in asked)]
 
     def beyond(self, uses: Mapping[str, Use]) -> list[Beyond]:
         """The terms of a run that leave their ranges: a shorter prompt or output than any measured does not.

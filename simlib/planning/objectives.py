@@ -55,7 +55,7 @@ class Objective:
 
 def _meant(part: str) -> str:
     """What ``p99_ttft`` may mean."""
-    name = re.match(r"\s*(\w*)", part)[1]
+    name = re.match(r"\s*(\w*)", part)[1].lower()
     near = nearest(name, [f"{metric}_{word}" for metric in WHAT for word in name.split("_") if word != metric])
     return f"; did you mean {near[0]}?" if near and "_" in name else ""
 

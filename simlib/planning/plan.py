@@ -10,6 +10,7 @@ from simlib.lazy import pd
 from simlib.planning.fleet import Engine
 from simlib.planning.objectives import Objective
 from simlib.stats.intervals import Interval
+from simlib.text import many
 
 LOADS = tuple(tenths / 10 for tenths in range(5, 21))
 CURVE_DRAWS = 5
@@ -41,7 +42,7 @@ class Configuration:
     def __str__(self) -> str:
         order = "first come, first served" if self.k_bins == 1 else f"{self.k_bins} bins by predicted length"
         return (
-            f"{self.replicas} x {self.engine.name} ({self.gpus} GPUs), at most {self.max_seqs} sequences and "
+            f"{self.replicas} x {self.engine.name} ({many(self.gpus, 'GPU')}), at most {self.max_seqs} sequences and "
             f"{self.token_budget} tokens a step, {order}"
         )
 
@@ -118,9 +119,9 @@ class Plan:
 
     @property
     def doubts(self) -> list[str]:
-        """Why the law may not hold for this plan, in words: a bad fit, and what lies beyond the measurements."""
+        """Why the law may not hold for this plan, in words: fit, what it cannot tell, what lies beyond it."""
         trust, chosen = self.nearest.engine.trust, self.nearest
-        told = [] if trust is None or not trust.misfit else [trust.misfit]
+        told = [] if trust is None else trust.doubts(one.metric for one in self.planner.objectives)
         for one in self.beyond:
             more = one.term in ("decodes", "batch_size") and chosen.max_seqs > one.used[1]
             told.append(f"{one}{f', and up to {chosen.max_seqs} may run' if more else ''}")

@@ -36,6 +36,7 @@ from simlib.stats import intervals
 from simlib.stats.intervals import Interval
 from simlib.stats.ranking import select_best
 from simlib.stats.replications import replicate
+from simlib.text import many
 
 SCREENED, RACING, MOST_RACED = 2, 4, 40  # draws in the screening; configurations in a race, and draws of each at most
 PROMISING = 1.1  # strain up to which two draws do not speak against a configuration
@@ -262,7 +263,7 @@ class Planner:
         tried: dict[Configuration, float] = {}
         attempts = 0
         for gpus in self.levels():
-            stage = f"with {gpus} GPUs"
+            stage = f"with {many(gpus, 'GPU')}"
             screened = {each: self.mean_strain(each) for each in self.configurations(gpus)}
             tried |= screened
             ranked = self.race(sorted((each for each in screened if screened[each] <= PROMISING), key=screened.get))

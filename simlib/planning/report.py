@@ -12,6 +12,7 @@ from simlib.planning.plan import Configuration, Plan
 from simlib.planning.planner import HEADROOM, Planner
 from simlib.policies.bins import equal_mass
 from simlib.stats.intervals import Interval
+from simlib.text import many
 
 STYLE = """
 :root { color-scheme: light dark; }
@@ -29,7 +30,7 @@ def answer(plan: Plan) -> str:
     law = f"the law of {trust.source}, which may not hold here: {'; '.join(plan.doubts)}" if plan.doubts else ""
     if plan.best is None:
         return (
-            f"Nothing within {planner.most_gpus} GPUs meets {wanted}; the nearest, {plan.nearest}, has "
+            f"Nothing within {many(planner.most_gpus, 'GPU')} meets {wanted}; the nearest, {plan.nearest}, has "
             f"{plan.binding.name} at {_seconds(plan.values_s[plan.binding.name])}{f', by {law}' if law else ''}."
         )
     how = f"would meet {wanted} by {law}" if law else f"meets {wanted} with {planner.confidence:.0%} confidence"
@@ -177,7 +178,8 @@ def _bins(plan: Plan) -> str:
     told = []
     for k_bins, gpus in plan.gpus_by_bins.items():
         name = "first come, first served" if k_bins == 1 else f"{k_bins} bins"
-        told.append(f"{name}: {f'more than {plan.planner.most_gpus}' if gpus is None else gpus} GPUs")
+        needed = f"more than {many(plan.planner.most_gpus, 'GPU')}" if gpus is None else many(gpus, "GPU")
+        told.append(f"{name}: {needed}")
     return "; ".join(told)
 
 

@@ -21,6 +21,7 @@ from simlib.requests.traces import Trace, failures_of
 from simlib.text import percent, span, three
 
 WIDTH, MOST_LINES, MOST_WARNED, MARGIN = 100, 24, 8, 15
+LINES, READ_AS = 3, "read as"  # that an entry may have; the entry that has more where the screen has room
 WINDOW_S, FEWEST_WINDOWS = 10.0, 20  # in which arrivals are counted
 ROUNDING = 1e-9  # variation of gaps that are all alike
 FEWEST_PLANNED = 100  # requests that a demand is redrawn from
@@ -115,8 +116,9 @@ class Account:
         --------
         >>> from simlib.datasets import sample
         >>> account = Account.of(known.parse(sample()))
-        >>> print(account.head)
+        >>> print("\\n".join(line[:80] for line in account.head.splitlines()))
         warning: 17 of 400 requests failed: dropped
+        warning: Timestamp: taken for seconds (the format's), though these are rare rate
         BurstGPT_sample.csv: BurstGPT's trace, 383 of 400 requests in 10.4 h, 0.0102/s
         arrivals: Timestamp, seconds (the format's); not used: Total tokens
         """
@@ -184,7 +186,10 @@ class Account:
         *warned, what, arrivals = self.head.splitlines()
         warned = _cut([line for text in warned for line in _wrapped(text)], MOST_WARNED)
         head = [*warned, *_wrapped(what), *_wrapped(arrivals)]
-        body = [line for label, text in self._rows() if text for line in _wrapped(text, label)]
+        rows = [(label, text) for label, text in self._rows() if text]
+        others = sum(len(_wrapped(text, label)) for label, text in rows if label != READ_AS)
+        most = max(LINES, MOST_LINES - len(head) - others)  # what is left of the screen
+        body = [x for label, text in rows for x in _wrapped(text, label, most if label == READ_AS else LINES)]
         return "\n".join(head + _cut(body, MOST_LINES - len(head)))
 
     def _what(self) -> str:
@@ -203,7 +208,7 @@ class Account:
         who = [f"{count:,} {what}{'s' * (count != 1)}" for what, count in who if count is not None]
         return [
             ("loads", listed(self.loads) if self.loads else ""),
-            ("read as", "; ".join(f"{name}: {taken}" for name, taken in self.columns.items())),
+            (READ_AS, "; ".join(f"{name}: {taken}" for name, taken in self.columns.items())),
             ("burstiness", _bursts(self.burstiness)),
             ("prompts", _in_words(self.prompt_tokens, three, " tokens")),
             ("outputs", _in_words(self.output_tokens, three, " tokens")),
@@ -226,10 +231,10 @@ def _cut(lines: list[str], most: int) -> list[str]:
     return lines if len(lines) <= most else [*lines[: most - 1], "… and more, which --json has"]
 
 
-def _wrapped(text: str, label: str = "") -> list[str]:
-    """Lines no longer than the screen's, those after the first indented; three at most."""
+def _wrapped(text: str, label: str = "", most: int = LINES) -> list[str]:
+    """Lines no longer than the screen's, those after the first indented."""
     margin = " " * (MARGIN if label else 2)
-    wrap = textwrap.TextWrapper(WIDTH, f"{label:<{MARGIN}}" if label else "", margin, max_lines=3, placeholder=" …")
+    wrap = textwrap.TextWrapper(WIDTH, f"{label:<{MARGIN}}" if label else "", margin, max_lines=most, placeholder=" …")
     return wrap.wrap(text)
 
 
@@ -291,13 +296,24 @@ def _arrivals(given: Log | Trace, log: Log) -> str:
 
 
 def _said(given: Log | Trace, failures: np.ndarray, prompts: pd.Series) -> list[str]:
-    """What became of requests that failed, and how many prompts are empty."""
+    """What became of requests that failed, how many prompts are empty, and how many rows are out of order."""
     failed, empty = int(failures.sum()), int((prompts == 0).sum())
-    kept = isinstance(given, Trace) and not given.failed_dropped
+    kept = isinstance(given, Trace) and bool((given.requests.output_tokens == 0).any())
     what = f"{failed:,} of {len(failures):,} requests failed: {'kept, with no output' if kept else 'dropped'}"
     what = what if failed < len(failures) else f"all {failed:,} requests failed: none was served"
-    zeros = f"prompts of 0 tokens: {empty:,} of {len(prompts):,}, served as they stand"
-    return [text for count, text in ((failed, what), (empty, zeros)) if count]
+    zeros = f"prompts of 0 tokens: {empty:,} of {len(prompts):,}, which an engine refuses; served as they stand"
+    moved = given.rows_moved if isinstance(given, Trace) else _moved(given, failures)
+    order = f"{moved:,} of {len(failures):,} rows stand behind a later one: "
+    order += "sorted" if isinstance(given, Trace) else "refused by simulate and plan, but for --unsorted sort"
+    return [text for count, text in ((failed, what), (empty, zeros), (moved, order)) if count]
+
+
+def _moved(log: Log, failures: np.ndarray) -> int:
+    """How many rows stand behind one of a later arrival, of the requests of one load that did not fail."""
+    if "clock" not in log.frame or len(log.runs) > 1:
+        return 0
+    clock = log.frame["clock"][~failures].dropna().to_numpy()
+    return int((clock < np.maximum.accumulate(clock)).sum())
 
 
 def _burstiness(arrival_s: np.ndarray) -> dict[str, float | None]:
@@ -359,7 +375,7 @@ def _lacks(log: Log, failures: np.ndarray, arrival_s: np.ndarray) -> dict[str, s
     timed = {"ttft_s", "itl_s"} <= set(frame)
     calibrate = rows or ("" if timed else "needs each request's time to its first token and gaps between tokens")
     calibrate = calibrate or ("" if "clock" in frame else "needs the start of each request")
-    plan = rows or turns or loads or ("" if len(arrival_s) else f"needs times of arrival, or {_described(frame)}")
+    plan = simulate
     if not plan and (served < FEWEST_PLANNED or not arrival_s[-1] > arrival_s[0]):
         plan = f"needs {FEWEST_PLANNED} requests over some time (these are {served})"
     if not calibrate:
@@ -369,27 +385,18 @@ def _lacks(log: Log, failures: np.ndarray, arrival_s: np.ndarray) -> dict[str, s
     return {"simulate": simulate, "plan": plan, "calibrate": calibrate, "validate": validate}
 
 
-def _described(frame: pd.DataFrame) -> str:
-    """Lengths as ``plan`` takes them without a file."""
-    shapes = []
-    for name in ("prompt_tokens", "output_tokens"):
-        found = frame[name].to_numpy()
-        found = found[found > 0]
-        shapes.append(f"--{name.removesuffix('_tokens')} {np.median(found):.4g},{np.log(found).std():.2g}")
-    return f"--rate RPS {' '.join(shapes)} in its place"
-
-
 def _of_summary(summary: Summary) -> Account:
     """The account of a file without rows: of its one load, or of several their names."""
     load = summary.loads[0] if len(summary.loads) == 1 else Load()
+    failed, served = (sum(getattr(each, name) or 0 for each in summary.loads) for name in ("failed", "requests"))
     share, open_ = load.cached_share, summary.missing.count("(") > summary.missing.count(")")  # as it goes on there
     return Account(
         summary.source,
         summary.format,
         summary.version,
-        failed=sum(each.failed or 0 for each in summary.loads),
-        requests=sum(each.requests or 0 for each in summary.loads),
-        warnings=summary.warnings,
+        failed=failed,
+        requests=served,
+        warnings=(*([f"{failed:,} of {failed + served:,} requests failed"] if failed else []), *summary.warnings),
         columns=summary.columns,
         unused=summary.unused,
         arrivals="none in the file",

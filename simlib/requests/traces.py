@@ -167,7 +167,8 @@ def read(
     failures = failures_of(log.frame)
     if failed == "drop" and failures.all():
         raise InputError(f"{log.source}: no request was served, all {len(failures)} failed (expected at least 1)")
-    if "clock" not in log.frame and rate_rps is None:
+    waits = "delay_s" in log.frame and log.frame["delay_s"].notna().any()  # no rate helps these
+    if "clock" not in log.frame and rate_rps is None and not waits:
         why = ": lengths and no times of arrival" if log.starts == "recorded" else f", {log.starts}"
         raise InputError(f"{log.source}{why} (expected the option --rate, to draw them at)")
     frame = _in_order(log, failures, failed, unsorted)

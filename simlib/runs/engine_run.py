@@ -164,9 +164,9 @@ class EngineRun(Run):
 
     @property
     def doubts(self) -> list[str]:
-        """Why its law may not hold in this run: a bad fit, and what is `beyond`."""
-        misfit = self.law.trust.misfit if getattr(self.law, "trust", None) else ""
-        return [*filter(None, [misfit]), *map(str, self.beyond)]
+        """Why its law may not hold in this run: a bad fit, own times that it does not give back, and `beyond`."""
+        trust = getattr(self.law, "trust", None)
+        return [*filter(None, [trust.misfit, *trust.unlike] if trust else []), *map(str, self.beyond)]
 
     @property
     def batch_size_mean(self) -> float:

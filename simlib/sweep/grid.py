@@ -154,9 +154,23 @@ class Grid:
     def identity(self) -> str:
         """SHA-256 of the grid and of the files that it names: equal for equal results."""
         digest = hashlib.sha256(self.document.encode())
-        for path in sorted(_files(json.loads(self.document))):
+        for path in sorted(self.files):
             digest.update(hashlib.sha256(Path(path).read_bytes()).digest())
         return digest.hexdigest()
+
+    @property
+    def files(self) -> set[str]:
+        """The files that it names."""
+        return _files(json.loads(self.document))
+
+    def traces(self) -> Iterator[Trace]:
+        """The first workload of each file of requests that it names."""
+        told: set[str] = set()
+        for cell in self._first_cells("workload") if '"trace"' in self.document else ():
+            made = self._made("workload", cell)
+            if isinstance(made, Trace) and made.path not in told:
+                told.add(made.path)
+                yield made
 
     def values(self, cell: int) -> dict[str, Any]:
         """What varies, in one cell."""

@@ -86,8 +86,11 @@ class Trace:
 
     def table(self, replication: int) -> RequestTable:
         """One replication's requests."""
-        rows = _trace(self.path, self.requests, self.rate_factor, self.failed)
-        return predictors.predict(rows, self.predictor, family=self.family, replication=replication)
+        return predictors.predict(self.read().requests, self.predictor, family=self.family, replication=replication)
+
+    def read(self) -> traces.Trace:
+        """The file's requests, with the account of how they came out of it."""
+        return _trace(self.path, self.requests, self.rate_factor, self.failed)
 
     def check(self, replications: int) -> None:
         """Raise `InputError` if the file cannot be read so."""
@@ -100,8 +103,8 @@ def _check_recipe(recipe: Original | Synthetic) -> None:
 
 
 @functools.lru_cache(maxsize=4)
-def _trace(path: str, requests: int | None, rate_factor: float, failed: str) -> RequestTable:
-    return traces.read(path, rows=requests, rate_factor=rate_factor, failed=failed).requests
+def _trace(path: str, requests: int | None, rate_factor: float, failed: str) -> traces.Trace:
+    return traces.read(path, rows=requests, rate_factor=rate_factor, failed=failed)
 
 
 class Kinds(NamedTuple):

@@ -10,6 +10,8 @@ import simlib
 from simlib import named
 from simlib.calibration import engine_benchmarks
 from simlib.cli import main
+from simlib.requests.formats.clocks import Clock
+from simlib.requests.formats.layout import Log
 
 LAW = (0.008, 2e-4, 3e-5, 4e-8)
 ARRAYS = ("input_lens", "output_lens", "ttfts", "itls", "start_times")
@@ -351,7 +353,7 @@ def test_messages_of_several_tokens_are_told_where_gaps_are_rounded_too(write):
         ({"itls": [[0.1, float("nan")]] * 120}, "row 0, itls, entry 1: nothing"),
         (
             {n: poisson()[n][:3] for n in ARRAYS} | {"itls": [[]] * 3},
-            "steps (expected at l",
+            "3 of 3 requests with several tokens have no gaps",
         ),
     ],
 )
@@ -398,3 +400,73 @@ def test_what_calibrate_writes_simulate_and_plan_read(write, tmp_path, capsys):
 def test_a_card_without_a_benchmark_is_refused(tmp_path, capsys):
     assert main(["calibrate", "--template", "--card", str(tmp_path / "card.md")]) == 2
     assert "--card" in capsys.readouterr().err and not (tmp_path / "card.md").exists()
+
+
+def test_a_gap_of_nothing_is_a_message_of_several_tokens(write):
+    result = poisson(n=60)
+    result["itls"] = [[gap for step in itls[::2] for gap in (2 * step, 0.0)] for itls in result["itls"]]
+    result["output_lens"] = [1 + len(itls) for itls in result["itls"]]
+    with pytest.warns(UserWarning, match=r"\d+ next to nothing: several tokens came in one message"):
+        engine_benchmarks.from_bench(write(result))
+
+
+def test_requests_of_which_no_gaps_are_known_are_counted(write):
+    result = poisson()
+    result["itls"] = [[] if row % 3 == 0 else itls for row, itls in enumerate(result["itls"])]
+    with pytest.raises(simlib.InputError, match="40 of 120 requests with several tokens have no gaps between tokens"):
+        engine_benchmarks.from_bench(write(result))
+
+
+def test_several_loads_without_starts_are_to_be_chosen_from(write):
+    loads = [{name: value for name, value in poisson(seed=seed).items() if name != "start_times"} for seed in (1, 2)]
+    with pytest.raises(simlib.InputError, match=r"2 loads in one file .*--run"):
+        engine_benchmarks.from_bench(write(*loads))
+
+
+@pytest.mark.filterwarnings("ignore:.*cannot be told")
+def test_a_coefficient_that_hardly_a_step_shows_is_not_identified(write):
+    result = poisson(n=8, rate_rps=0.5)
+    law = engine_benchmarks.from_bench(write(result))
+    assert "c_s_per_prefill_token" in law.unidentified and law.intervals["c_s_per_prefill_token"] == (0.0, np.inf)
+
+
+def test_prompts_that_the_file_says_were_cached_are_not_assumed_to_be_none():
+    law, known = (engine_benchmarks.from_log(log_of(cached), "bench.json") for cached in (False, True))
+    assert any("no token of a prompt is in the prefix cache" in text for text in law.law.trust.assumes)
+    assert not any("no token of a prompt is in the prefix cache" in text for text in known.law.trust.assumes)
+
+
+def log_of(cached):
+    result = poisson()
+    frame = pd.DataFrame(
+        {
+            "clock": result["start_times"],
+            "prompt_tokens": result["input_lens"],
+            "output_tokens": result["output_lens"],
+            "ttft_s": result["ttfts"],
+            "itl_s": [np.array(itls) for itls in result["itls"]],
+        }
+    )
+    frame = frame.assign(cached_prompt_tokens=0) if cached else frame
+    return Log("bench.json", "serving_benchmark", frame, {}, Clock("s", "by its name"))
+
+
+def test_a_law_that_does_not_give_back_its_own_first_tokens_says_so(write):
+    """Gaps that no prompt disturbs: whatever the first tokens took, the law knows nothing of it."""
+    rng, n = np.random.default_rng(0), 60
+    result = {
+        "input_lens": rng.integers(20, 1500, n).tolist(),
+        "output_lens": [50] * n,
+        "start_times": (100 + np.arange(n) * 0.1).tolist(),
+        "request_rate": 5.0,
+        "duration": 13.0,
+    }
+    result["ttfts"] = [0.02 + 5e-5 * tokens for tokens in result["input_lens"]]
+    result["itls"] = (0.013 * np.exp(0.04 * rng.standard_normal((n, 49)))).tolist()
+    with pytest.warns(UserWarning) as caught:
+        law = engine_benchmarks.from_bench(write(result))
+    told = law.law.trust.unlike
+    assert told and told[0].startswith("ttft mean") and any(told[0] in str(one.message) for one in caught)
+    assert law.r2 < 0.1 and "R² of at least 0.1" in law.law.trust.misfit
+    assert told[0] in law.card() and named.law_file.parse(law.text(), "x.csv").trust.unlike == told
+    assert engine_benchmarks.from_bench(write(poisson())).law.trust.unlike == ()

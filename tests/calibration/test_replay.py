@@ -9,7 +9,7 @@ from replayed import ENGINE, LOG, made_log
 
 import simlib
 from book.chapters.trust.replayed_log import REACH_PERCENT
-from simlib.calibration.replay import COLUMNS, overhead_of, queued_s, read_log, validate
+from simlib.calibration.replay import COLUMNS, EngineLog, overhead_of, queued_s, read_log, validate
 from simlib.cli import main
 from simlib.continuous.serve import serve
 from simlib.continuous.settings import Continuous
@@ -94,7 +94,9 @@ def request(**change):
     ("change", "named"),
     [
         ({"queued_ts": None}, "row 0, queued_ts"),
-        ({"last_token_ts": 1.5}, "last_token_ts before first_token_ts"),
+        ({"last_token_ts": 1.5}, r"row 0, last_token_ts: 1.5 \(expected first_token_ts or later"),
+        ({"first_token_ts": None}, "row 0, first_token_ts: nothing"),
+        ({"output_toks": 0}, "no request has output"),
         ({"input_toks": "many"}, "row 0, input_toks"),
     ],
 )
@@ -102,6 +104,32 @@ def test_a_log_without_its_stamps_is_named(tmp_path, change, named):
     path = tmp_path / "log.jsonl.gz"
     path.write_bytes(gzip.compress(json.dumps(request(**change)).encode()))
     with pytest.raises(simlib.InputError, match=named):
+        read_log(path)
+
+
+@pytest.mark.parametrize(("clock", "stamps"), [(1e3, 1), (1, 1e3), (1, 1e9), (1e9, 1e9)])
+def test_a_log_is_the_same_in_whatever_units_it_counts(tmp_path, clock, stamps):
+    path, rows = tmp_path / "log.jsonl", [request(), request(output_toks=0, first_token_ts=0, last_token_ts=0)]
+    rows += [{name: value + (name not in ("input_toks", "output_toks")) for name, value in request().items()}]
+    scale = {name: stamps for name in request() if name.endswith("_ts")} | {"arrival_time": clock}
+    path.write_text("\n".join(json.dumps({k: v * scale.get(k, 1) for k, v in row.items()}) for row in rows))
+    log = read_log(path)
+    assert log.table.arrival_s.tolist() == pytest.approx([0, 1])  # and the one that failed is left out
+    assert log.times_s()["ttft"].tolist() == pytest.approx([1, 1])
+
+
+def test_a_log_that_no_constant_fits_is_refused_with_a_sentence(folder):
+    kernels = kernel_profile.read(folder)
+    log = made_log(kernels, ENGINE)
+    slow = EngineLog(log.table, log.queued_s, 1e3 * log.first_token_s, 1e3 * log.last_token_s)
+    with pytest.raises(simlib.InputError, match=r"later than with 0\.2 s a step"):
+        overhead_of(kernels, slow, ENGINE, 30)
+
+
+def test_another_file_is_no_engines_log(tmp_path):
+    path = tmp_path / "r.csv"
+    path.write_text("arrival_s,prompt_tokens,output_tokens\n0,5,5\n1,5,5\n")
+    with pytest.raises(simlib.InputError, match=r"no queued_ts, .* \(expected an engine's log"):
         read_log(path)
 
 

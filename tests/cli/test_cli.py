@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 from simlib.cli import main
+from simlib.latency.law_file import NAMES
 
 
 @pytest.fixture
@@ -245,7 +246,7 @@ def engine_files(tmp_path) -> dict[str, Path]:
         ({"--max-num-seqs": "0"}, "--max-num-seqs: 0"),
         ({"--kv-blocks": "0"}, "--kv-blocks: 0"),
         ({"--token-budget": "8"}, "--token-budget: 8 (expected an integer from 16"),
-        ({"--log": "lacking"}, "row 0, first_token_ts: None"),
+        ({"--log": "lacking"}, "first_token_ts"),
         (
             {"--step-model": "profile"},
             "2 files *dense.csv, packed or not (A_dense.csv.gz, B_dense.csv.gz; expected one, see prefix)",
@@ -260,3 +261,31 @@ def test_validate_names_what_it_cannot_replay(engine_files, capsys, changed, mes
     assert main(words) == 2
     printed = capsys.readouterr()
     assert message in printed.err and printed.out == "" and printed.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        (["simulat", "x.csv"], "VERB: 'simulat' .*did you mean 'simulate'"),
+        (["simulate", "x.csv", "--polcy=fcfs"], r"did you mean --policy\?"),
+        (["plan", "--sla", "ttft_p99<=1", "--max-gpu", "3"], r"did you mean --max-gpus\?"),
+        (["simulate", "x.csv", "y.csv"], "unrecognized arguments: y.csv\n"),
+        (["simulate", "x.csv", "--sla", "ttft_P99<=1"], r"did you mean ttft_p99\?"),
+    ],
+)
+def test_the_nearest_verb_option_or_objective_is_suggested(words, meant, capsys):
+    assert main(words) == 2
+    assert re.search(meant, capsys.readouterr().err)
+
+
+def test_a_fitted_law_is_json_for_machines(tmp_path, capsys):
+    bench = tmp_path / "b.json"
+    loads = {"input_lens": [100 + 10 * i for i in range(20)], "output_lens": [11] * 20, "request_rate": 5.0}
+    loads |= {"ttfts": [0.05 + 0.001 * i for i in range(20)], "itls": [[0.01 + 1e-4 * i] * 10 for i in range(20)]}
+    bench.write_text(json.dumps(loads | {"start_times": [5.0 + 0.2 * i for i in range(20)]}))
+    assert main(["calibrate", "--from-bench", str(bench), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [row["coefficient"] for row in found["coefficients"]] == list(NAMES)
+    assert set(found["coefficients"][0]) == {"coefficient", "value", "ci_low", "ci_high", "identified"}
+    assert found["ranges"]["prefill_tokens"] == [0.0, 290.0] and {"mape", "r2", "assumed", "steps"} <= set(found)
+    assert main(["calibrate", "--template", "--json"]) == 2

@@ -122,7 +122,7 @@ def test_a_plan_says_how_far_it_is_where_nobody_watches(capsys, monkeypatch):
     monkeypatch.setattr("simlib.cli.plan.EVERY_S", 0.0)
     assert main([*FEW, "--sla", "ttft_p99<=1"]) == 0
     said = capsys.readouterr().err.splitlines()
-    assert [line for line in said if re.fullmatch(r"simlib: planning with 1 GPUs; \d+ runs", line)]
+    assert [line for line in said if re.fullmatch(r"simlib: planning with 1 GPU; \d+ runs", line)]
 
 
 def test_a_length_may_be_cut(capsys):

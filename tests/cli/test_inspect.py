@@ -50,7 +50,7 @@ def test_a_file_that_is_to_be_inspected_is_not_written_over(table, tmp_path, cap
     other = tmp_path / "other.csv"
     other.write_text(TABLE)
     assert main(["inspect", "--json", str(other), str(table)]) == 2
-    assert other.read_text() == TABLE and "is no account" in capsys.readouterr().err
+    assert other.read_text() == TABLE and "is no result in JSON" in capsys.readouterr().err
 
 
 def test_what_the_user_says_of_a_file_is_taken(tmp_path, capsys):

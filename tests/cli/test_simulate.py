@@ -108,7 +108,7 @@ def test_the_cache_of_an_engine_is_assumed_without_limit_until_one_is_given(tabl
         ["--policy", "early_rejection", "--k-bins", "2", "--variant", "paper"],
         ["--policy", "dynamic_no_bins", "--variant", "released", "--latency", "0.01,0.001,0.2"],
         ["--predictor", "original", "--seed", "7", "--oversize", "reject"],
-        ["--format", "plain", "--time-unit", "s", "--unsorted", "sort", "--block-tokens", "16"],
+        ["--format", "plain", "--time-unit", "s", "--unsorted", "sort"],
     ],
 )
 def test_every_option_reaches_the_simulation(table, capsys, options):
@@ -136,6 +136,9 @@ def test_the_account_of_the_file_is_on_standard_error_with_what_is_not_used_and_
     printed = capsys.readouterr()
     assert printed.err.startswith("simlib: warning: 1 of 3 requests failed: kept, with no output\n")
     assert "3 served, 0 rejected, 1 failed among them" in printed.out
+    assert "of the rest 1 failed, and were judged by when they ended" in " ".join(printed.out.split())
+    assert main(["simulate", str(table), "--policy", "static_fifo", "--failed", "keep", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["failed_on_time"] == 1
 
 
 def test_a_file_in_which_all_failed_is_refused(bench, capsys):
@@ -255,3 +258,11 @@ def test_an_engines_settings_in_a_terminal(capsys):
     static = ["simulate", sample, "--policy", "static_fifo", "--max-num-seqs", "4"]
     assert main(static) == 2
     assert "--max-num-seqs: 4 (expected --execution continuous" in capsys.readouterr().err
+
+
+def test_empty_prompts_are_said_once(tmp_path, capsys):
+    path = tmp_path / "zero.csv"
+    path.write_text("arrival_s,prompt_tokens,output_tokens\n0,0,5\n1,10,5\n")
+    assert main(["simulate", str(path), "--execution", "continuous", "--policy", "fcfs"]) == 0
+    said = capsys.readouterr().err
+    assert "prompts of 0 tokens: 1 of 2, which an engine refuses" in said and "have no prompt" not in said

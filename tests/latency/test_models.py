@@ -2,6 +2,7 @@
 
 import math
 import os
+import threading
 
 import numpy as np
 import pytest
@@ -9,8 +10,12 @@ import pytest
 import simlib
 from simlib import named
 from simlib.calibration import fit
+from simlib.checks import InputError
 from simlib.engine.shapes import BATCH_COLUMNS
-from simlib.latency import models, presets
+from simlib.latency import law_file, measurements, models, presets
+
+LAW = "".join(f"# measured {term}: 0 to 9\n" for term in law_file.TERMS)
+LAW += "coefficient,value,ci_low,ci_high,identified\n" + "".join(f"{n},0.01,0,1,True\n" for n in law_file.NAMES)
 
 
 def batch(**columns) -> np.ndarray:
@@ -307,3 +312,24 @@ def test_a_first_token_before_the_batch_starts_is_refused_not_shown():
     table = simlib.RequestTable([0.0, 0.0], [100, 100], [50, 50])
     with pytest.raises(simlib.InputError, match=r"latency: -0.03 s to the first token of batch 0, of size 2"):
         simlib.simulate(table, "static_fifo", fitted)
+
+
+@pytest.mark.parametrize("kind", ["grid", "measurements", "law"])
+@pytest.mark.parametrize("meant", [named.latency_of, named.step_law_of])
+def test_a_files_law_comes_through_a_pipe_too(kind, meant, tmp_path, write):
+    text = {"grid": original_grid(), "measurements": measurements.TEMPLATE}.get(kind, LAW)
+    if (kind, meant) == ("grid", named.step_law_of):
+        pytest.skip("a grid has no phases")
+    os.mkfifo(pipe := tmp_path / "pipe")
+    writer = threading.Thread(target=pipe.write_text, args=(text,))
+    writer.start()
+    found = meant(str(pipe))
+    writer.join()
+    assert repr(found).replace("pipe", "grid.csv") == repr(meant(write(text)))
+
+
+def test_a_device_is_no_law_and_a_folder_no_name_of_one():
+    with pytest.raises(InputError, match="/dev/zero: is a device"):
+        named.latency_of("/dev/zero")
+    with pytest.raises(InputError, match=r"^latency: '/dev' .expected a preset"):
+        named.latency_of("/dev")

@@ -217,6 +217,25 @@ def test_a_plan_within_it_is_confident_and_a_bad_fit_is_not():
     assert "may not hold here: held-out error 24 %, R² 0.23 (expected at most 10 %)" in report.answer(plan)
 
 
+def test_a_law_that_does_not_know_first_tokens_is_no_confidence_in_them():
+    c, wide = "c_s_per_prefill_token", {"decodes": (0.0, 64.0)}
+    unlike = ("ttft mean 20 ms by the law, 42 ms in its own benchmark",)
+    for known, doubt in (
+        ({"unidentified": (c,)}, f"{c} is not identified"),
+        ({"unlike": unlike}, unlike[0]),
+        ({"r2": 0.0, "mape": 0.04}, "R² of at least 0.1"),
+    ):
+        plan = trusting(ranges=wide, **known).plan()
+        assert doubt in report.answer(plan) and report.document(plan)["confidence"] is None
+    trust = Trust("bench.json", {}, unidentified=("b_s_per_decode", c), unlike=unlike)
+    assert trust.doubts(["tpot"]) == []  # d tells how steps grow
+
+
+def test_a_typed_law_in_milliseconds_is_refused():
+    with pytest.raises(InputError, match="a step of 13 s with nothing in it looks like milliseconds"):
+        fleet.engine("13,0.3,0.025,0.0001", kv_tokens=10_000)
+
+
 def test_a_typed_law_is_said_to_be_not_measured_and_is_not_doubted():
     plan = planner(8.0, max_gpus=1).plan()
     assert "typed: not measured" in dict(report.rows(plan))["Step times"] and plan.doubts == []

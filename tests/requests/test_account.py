@@ -1,5 +1,6 @@
 """What is understood of a file is said in numbers worked by hand, warnings first, on one screen."""
 
+import itertools
 import json
 
 import numpy as np
@@ -108,7 +109,7 @@ def test_lengths_alone_say_what_can_be_done_with_them(written):
     text = "num_prefill_tokens,num_decode_tokens\n" + "100,20\n" * 3
     found = written("a.csv", text)
     assert (found.span_s, found.rate_rps, found.time_unit) == (None, None, None)
-    assert "--rate" in found.lacks["simulate"] and "--rate RPS --prompt 100,0 --output 20,0" in found.lacks["plan"]
+    assert "--rate" in found.lacks["simulate"] and found.lacks["plan"] == found.lacks["simulate"]
 
 
 def test_a_summary_gives_what_it_has_and_says_what_is_missing(written):
@@ -162,3 +163,23 @@ def test_a_time_of_arrival_that_nobody_recorded_is_told(written):
     found = written("b.json", json.dumps(BENCH | {"request_rate": "inf"}))
     assert "all were sent at once" in found.arrivals and found.rate_rps is None
     assert np.isnan(found.span_s or np.nan)
+
+
+def test_rows_out_of_order_are_said_with_the_option_that_sorts_them(written, tmp_path):
+    text = "arrival_s,prompt_tokens,output_tokens\n" + "0,9,2\n2,9,2\n1,9,2\n3,9,0\n2.5,9,2\n"
+    said = str(written("a.csv", text))
+    assert (
+        "warning: 1 of 5 rows stand behind a later one: refused by simulate and plan, but for --unsorted sort" in said
+    )
+    trace = traces.read(tmp_path / "a.csv", unsorted="sort")
+    assert "1 of 5 rows stand behind a later one: sorted" in Account.of(trace).warnings
+
+
+def test_what_each_column_was_taken_for_has_the_rest_of_the_screen(written):
+    names = ["request_id", "client", "model", "log_type", "predicted_output_tokens", "cached_prompt_tokens"]
+    text = ",".join(["arrival_s", "prompt_tokens", "output_tokens", *names]) + "\n"
+    text += "".join(f"{i},10,5,{i},a,m,l,5,1\n" for i in range(9))
+    shown = str(written("a.csv", text)).splitlines()
+    start = next(number for number, line in enumerate(shown) if line.startswith("read as"))
+    entry = " ".join(itertools.takewhile(lambda line: line.startswith(" "), shown[start + 1 :]))
+    assert "…" not in entry and "cached_prompt_tokens" in entry and len(shown) <= 24

@@ -562,7 +562,7 @@ GOOD = "5,ChatGPT,472,18,490,API log\n"
             "trace, Response tokens: missing column .found 'Timestamp'",
         ),
         ("a,b,c\n1,2,3\n", "trace: columns 'a', 'b', 'c' .expected arrival_s, .*burstgpt"),
-        (PLAIN.replace("arrival_s", "arrival_ms"), "trace, arrival_s: missing column .found 'arrival_ms'"),
+        (PLAIN.replace("arrival_s", "arrival_h"), "trace, arrival_s: missing column .found 'arrival_h'"),
         (
             PLAIN.replace(",output_tokens", ",output_tokens,output_tokens"),
             "trace, output_tokens: 2 columns of that name",

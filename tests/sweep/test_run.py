@@ -1,6 +1,7 @@
 """Sweeps: the same to the last bit however they are run, and nothing lost when something dies. The kills are real."""
 
 import contextlib
+import json
 import os
 import re
 import signal
@@ -508,3 +509,22 @@ def test_the_batch_job_of_the_page_runs(beside_the_example):
         with contextlib.suppress(ProcessLookupError):
             os.killpg(job.pid, signal.SIGKILL)
     assert Path("printed").read_text() == "results: 144 runs, 0 of them failed\n", Path("said").read_text()
+
+
+def test_a_trace_is_accounted_for_once_in_a_run_and_in_a_dry_one(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("t.csv").write_text("arrival_s,prompt_tokens,output_tokens\n0,9,2\n1,9,0\n2,9,2\n")
+    workload = {"kind": "trace", "path": "t.csv", "predictor": "oracle"}
+    Path("g.yaml").write_text(
+        json.dumps({"vary": {"workload.requests": [1, 2]}, "replications": 1, "workload": workload})
+    )
+    for more in ([], ["--dry-run"]):
+        assert cli.main(["sweep", "g.yaml", "--out", "o", *more]) == 0
+        said = capsys.readouterr().err
+        assert said.count("warning: 1 of 3 requests failed: dropped") == said.count("t.csv: a request table") == 1
+
+
+@pytest.mark.parametrize("option", [["--workers", "2"], ["--scheduler", "tcp://127.0.0.1:9"]])
+def test_a_dry_run_takes_no_option_that_it_does_not_use(option, file, tmp_path, capsys):
+    assert cli.main(["sweep", str(file), "--out", str(tmp_path / "out"), "--dry-run", *option]) == 2
+    assert f"{option[0]}: given beside --dry-run" in capsys.readouterr().err

@@ -20,12 +20,13 @@ NAMES = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nano
 SUFFIX = re.compile(  # a group for each of the units
     r"(?:_|\b)(?:(s|secs?|seconds)|(ms|msecs?|millis(?:econds)?)|(us|micros(?:econds)?)|(ns|nanos(?:econds)?))[)\]]?$"
 )
-EPOCH_S = (1e9, 4.2e9)  # since 1970: the years 2001 to 2103
+EPOCH_S = (1.5e9, 2.6e9)  # since 1970: the years 2017 to 2052, in which language models were served
 GAP_S = (2e-3, 60.0)  # mean gap of a service with users: at most 500 requests a second, at least one a minute
-SLOWEST_GAP_S = 1000.0  # no format's own unit is believed of slower ones
-FASTEST_GAP_S = 1e-6  # nor of faster ones, where it is a fine one
+SLOWEST_GAP_S = 1000.0  # since 1970, in the unit of a format that nobody else writes
+THINNEST_GAP_S = 1e4  # such a format's seconds, which whoever uses them must scale
+FASTEST_GAP_S = 1e-6  # nor any unit of faster ones
 FRACTIONS = 0.05  # share of values that are no whole numbers
-FEW = 3  # rows that may speak against a format
+FEW, ENOUGH = 3, 8  # rows whose spacing may speak against a format, and rows of which it says something
 EXACT = 2**53  # whole numbers that a float holds
 
 
@@ -59,7 +60,14 @@ class Clock:
         return f"{NAMES[self.unit]}{' since 1970' if self.epoch else ''} ({self.why})"
 
 
-def told(place: str, ticks: np.ndarray, convention: str | None, sure: bool, given: str | None = None) -> Clock:
+def told(
+    place: str,
+    ticks: np.ndarray,
+    convention: str | None,
+    sure: bool,
+    given: str | None = None,
+    other: str | None = None,
+) -> Clock:
     """The unit of a clock's values.
 
     Parameters
@@ -74,6 +82,8 @@ def told(place: str, ticks: np.ndarray, convention: str | None, sure: bool, give
         Whether nobody else writes the format's columns with another unit.
     given : str, optional
         What the user says; it is taken.
+    other : str, optional
+        What another format counts in that has the same name for its clock.
 
     Raises
     ------
@@ -91,29 +101,29 @@ def told(place: str, ticks: np.ndarray, convention: str | None, sure: bool, give
         unit = check_choice("time_unit", given, UNITS)
         low, high = (bound * TICKS_PER_S[unit] for bound in EPOCH_S)
         return Clock(unit, "as asked for", bool(((ticks >= low) & (ticks <= high)).all()))
-    seen, since = _Seen.of(ticks), _epoch(place, ticks)
-    named = _named(place.rpartition(", ")[2])
-    if named is not None:
-        if since not in (None, named):
-            raise _unclear(
-                place, seen, f"{ticks[0]:.16g}, {NAMES[named]} by the name, {NAMES[since]} since 1970 by size"
-            )
-        if _is_absurd(seen, named):
-            raise _unclear(place, seen, f"{NAMES[named]} by the name, and not by the spacing")
-        return Clock(named, "by its name", since == named)
+    seen, named = _Seen.of(ticks), _named(place.rpartition(", ")[2])
+    own = named or (convention if sure else None)
+    since = _epoch(place, ticks, own)
+    if named is not None and since not in (None, named):
+        raise _unclear(place, seen, f"{ticks[0]:.16g}, {NAMES[named]} by the name, {NAMES[since]} since 1970 by size")
+    why = "by its name" if named else "the format's" if convention else "all at one instant"
+    if seen.gap is None:  # whatever the unit
+        coarse = "all are at one instant: too coarse for their gaps, unless all were sent at once"
+        return Clock(since or own or convention or "s", why, since is not None, coarse if seen.rows > 1 else "")
     if since is not None:
-        finer = UNITS[min(UNITS.index(since) + 1, 3)]
-        if since != convention and seen.gap_s(since) > GAP_S[1] and seen.fits(finer):
-            raise _unclear(place, seen, f"{NAMES[since]} since 1970 by size, {NAMES[finer]} by spacing")
+        if convention not in (None, since) and seen.rows >= FEW and seen.fits(convention):
+            raise _unclear(place, seen, f"the format counts in {NAMES[convention]}, {NAMES[since]} since 1970 by size")
         against = "" if convention in (None, since) else f"the format counts in {NAMES[convention]}"
-        return Clock(since, "by their size", True, against)
-    if seen.gap is None:  # all at one instant, whatever the unit
-        return Clock(convention or "s", "the format's" if convention else "all at one instant")
-    if sure and convention is not None:
-        if _is_absurd(seen, convention):
-            raise _unclear(place, seen, f"the format counts in {NAMES[convention]}")
-        return Clock(convention, "the format's")
-    return _by_spacing(place, seen, convention)
+        return Clock(since, why if named else "by their size", True, against)
+    if own is None:
+        return _by_spacing(place, seen, convention, other)
+    gap_s = seen.gap_s(own)
+    if seen.rows < FEW or seen.fits(own) or (own == "s" and gap_s < GAP_S[0]):
+        return Clock(own, why)
+    if own == "s" and gap_s <= THINNEST_GAP_S and seen.rows >= ENOUGH:
+        return Clock(own, why, doubt=f"these are rare rates: {seen.rates('s', 'ms')}")
+    by = f"{NAMES[own]} by the name, and not by the spacing" if named else f"the format counts in {NAMES[own]}"
+    raise _unclear(place, seen, by)
 
 
 def exact(given: pd.Series, ticks: np.ndarray) -> np.ndarray:
@@ -144,8 +154,8 @@ class _Seen:
         return cls(gap, float(np.median(gaps)) if len(gaps) else 0.0, len(ticks), fractions)
 
     def gap_s(self, unit: str) -> float:
-        """Mean gap in seconds, if they count in this unit; what every unit fits, where all are at one instant."""
-        return GAP_S[1] if self.gap is None else self.gap / TICKS_PER_S[unit]
+        """Mean gap in seconds, if they count in this unit; there must be one."""
+        return self.gap / TICKS_PER_S[unit]
 
     def fits(self, unit: str) -> bool:
         """Whether the mean gap is a service's in this unit."""
@@ -160,61 +170,56 @@ class _Seen:
         return ", ".join(f"{rates[unit]:.3g}/s if {NAMES[unit]}" for unit in within)
 
     def rivals(self, convention: str | None) -> list[str]:
-        """The other units that all of this speaks for."""
+        """The other units that the spacing speaks for."""
         # One gap that makes up the span (a clock that is missing, and written as 0) speaks for none.
         return [
             unit for unit in UNITS
             if unit != convention and self.fits(unit) and self.middle / TICKS_PER_S[unit] >= FASTEST_GAP_S
-            and not (self.has_fractions and unit != "s")
         ]  # fmt: skip
 
 
-def _is_absurd(seen: _Seen, unit: str) -> bool:
-    """Whether no trace has such gaps in a fine unit; of seconds, whoever uses the trace says when they are too rare."""
-    return unit != "s" and seen.rows >= FEW and not FASTEST_GAP_S <= seen.gap_s(unit) <= SLOWEST_GAP_S
-
-
-def _by_spacing(place: str, seen: _Seen, convention: str | None) -> Clock:
+def _by_spacing(place: str, seen: _Seen, convention: str | None, other: str | None) -> Clock:
     """The unit of a clock that a format's makers are not alone in writing, or that has no format."""
-    rivals = seen.rivals(convention)
-    enough = len(rivals) == 1 and seen.rows >= FEW
+    rivals = seen.rivals(convention) if seen.rows >= FEW else []
     if convention is None:
-        if enough:
+        if len(rivals) == 1:
             return Clock(rivals[0], "by spacing and fractions")
         raise _unclear(place, seen, "nothing but the values says what it counts in")
     by = f"the format counts in {NAMES[convention]}"
-    gap_s = seen.gap_s(convention)
-    slow = gap_s > GAP_S[1]
-    if seen.fits(convention):
-        # Only seconds and milliseconds are taken for one another so often that one asks.
-        rivals = [unit for unit in rivals if {unit, convention} == {"s", "ms"}]
-        if not rivals:
-            return Clock(convention, "the format's")
-        if not seen.has_fractions:
-            return Clock(convention, "the format's", doubt=f"{NAMES[rivals[0]]} are possible: {seen.rates(convention)}")
-        raise _unclear(place, seen, by)
-    if not slow if convention == "s" else slow and gap_s <= SLOWEST_GAP_S:
-        return Clock(convention, "the format's", doubt=f"{1 / gap_s:.3g}/s is no usual rate")
-    # Too slow for the format's unit, they are finer ticks, which are whole; too fast, coarser ones, which are not.
-    if enough and slow != seen.has_fractions:
-        return Clock(rivals[0], "by spacing and fractions", doubt=f"{by}: {seen.rates(convention)}")
+    fast = seen.gap_s(convention) < GAP_S[0]
+    if seen.fits(convention) and (not rivals or seen.rows < ENOUGH):
+        doubt = f"these are too few to tell: {seen.rates(convention, *rivals)}" if rivals else ""
+        return Clock(convention, "the format's", doubt=doubt)
+    if fast and convention == "s":  # there is no coarser unit
+        return Clock(convention, "the format's", doubt=f"{seen.rates('s')} is no usual rate")
+    # Too fast for the format's unit, and with fractions, they are seconds; too slow, they may simply be slow.
+    fitting = "s" if fast and seen.has_fractions else other if not fast and not seen.has_fractions else None
+    if rivals == [fitting]:
+        return Clock(fitting, "by spacing and fractions", doubt=f"{by}: {seen.rates(convention)}")
     raise _unclear(place, seen, by)
 
 
-def _epoch(place: str, ticks: np.ndarray) -> str | None:
-    """The unit in which the values are of our time since 1970; `InputError` where most are and some are not."""
+def _epoch(place: str, ticks: np.ndarray, own: str | None) -> str | None:
+    """The unit in which the values are of our time since 1970, at gaps that can be believed of it.
+
+    `InputError` where most are and some are not.
+    """
     for unit in UNITS:
         low, high = (bound * TICKS_PER_S[unit] for bound in EPOCH_S)
         inside = (ticks >= low) & (ticks <= high)
-        if inside.any() and 2 * inside.sum() > len(ticks):
-            if not inside.all():
-                source, _, name = place.rpartition(", ")
-                row = int(np.argmin(inside))
-                where = f"{source}, row {row}, {name}".removeprefix(", ")
-                raise InputError(
-                    f"{where}: {ticks[row]:.16g} (expected {NAMES[unit]} since 1970, as in most other rows)"
-                )
-            return unit
+        if 2 * inside.sum() <= len(ticks):
+            continue
+        seen = _Seen.of(ticks[inside])
+        if seen.gap is not None and seen.gap_s(unit) > (SLOWEST_GAP_S if unit == own else GAP_S[1]):
+            if own is None and seen.gap_s(unit) <= THINNEST_GAP_S:
+                raise _unclear(place, seen, f"{NAMES[unit]} since 1970 by size, and not by the spacing")
+            return None  # large, and spread over years: a finer clock that began anywhere
+        if not inside.all():
+            source, _, name = place.rpartition(", ")
+            row = int(np.argmin(inside))
+            where = f"{source}, row {row}, {name}".removeprefix(", ")
+            raise InputError(f"{where}: {ticks[row]:.16g} (expected {NAMES[unit]} since 1970, as in most other rows)")
+        return unit
     return None
 
 

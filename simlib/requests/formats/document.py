@@ -17,7 +17,8 @@ from simlib.lazy import pd
 
 JSON_STARTS = (b"{", b"[")
 # A line of a scrape: what a metric is, or a metric's value.
-METRIC = re.compile(rb"\s*(# (HELP|TYPE) |[A-Za-z_:][\w:]*(\{[^\n]*\})? [-+.\dNI]\S*( \d+)?\s*\n)")
+METRIC = re.compile(rb"\s*(# (HELP|TYPE) |[A-Za-z_:][\w:]*(\{[^\n]*\})? ([-+]?[.\d]|NaN|[-+]?Inf)\S*( \d+)?\s*\n)")
+YAML = re.compile(rb"(---\s*\n|\s*#[^\n]*\n)*[A-Za-z_]\w*:( [^,;\t\n]*)?\r?\n")
 # ServeGen's windows of one client have no head.
 WINDOWS = ("window_start_s", "rate_req_per_s", "iat_cv", "iat_dist", "param1", "param2")
 HEADLESS = re.compile(rb"\d+,[\d.]+,[\d.]*,[A-Z]?[a-z]*,[-+.\de]+,[-+.\de]+\r?\n")
@@ -85,6 +86,10 @@ def document(path: str | os.PathLike[str]) -> Document:
     """
     source, data = reading.contents(path, "a trace or a benchmark's result")
     start = data[:1000].lstrip()[:1]
+    if YAML.match(data):
+        header = data.startswith(b"trace_version:")
+        what = "BLIS's header of a trace (expected the table" if header else "YAML (expected the JSON or the table"
+        raise InputError(f"{source}: {what} that its writer puts beside it)")
     if METRIC.match(data):
         return Document(source, text=_decoded(source, data))
     if start in JSON_STARTS:

@@ -35,6 +35,8 @@ FORMATS = {
     )
 }  # fmt: skip
 
+SEVERAL = (serving_benchmark.FORMAT.name, guidellm.FORMAT.name)  # that may have several loads in one file
+
 
 def parse(path: str | os.PathLike[str], format: str = "auto", asked: Asked | None = None) -> Log | Summary:
     """Read a file of any known format, every cell checked; of several loads all, unless one is asked for.
@@ -55,7 +57,24 @@ def parse(path: str | os.PathLike[str], format: str = "auto", asked: Asked | Non
     """
     check_choice("format", format, ("auto", *FORMATS))
     found = document(path)
-    return FORMATS[format_of(found, format)].read(found, asked or Asked())
+    log = FORMATS[format_of(found, format)].read(found, asked or Asked())
+    _check_used(log, asked or Asked())
+    return log
+
+
+def _check_used(log: Log | Summary, asked: Asked) -> None:
+    """Refuse what the user says of something that the file does not have."""
+    clock, blocks, waits = None, None, False
+    if isinstance(log, Log):
+        clock, blocks, waits = log.clock, log.block_tokens, "delay_s" in log.frame
+    if asked.time_unit is not None and not waits and (clock is None or clock.unit == "date"):
+        what = "dates" if clock else "no clock"
+        raise InputError(f"time_unit: {asked.time_unit!r} (expected none: {log.source} has {what})")
+    if asked.block_tokens not in (None, blocks):
+        what = f"{blocks}, as {log.source} has" if blocks else f"none: {log.source} names no blocks of prompts"
+        raise InputError(f"block_tokens: {asked.block_tokens} (expected {what})")
+    if asked.run and log.format not in SEVERAL:
+        raise InputError(f"run: {asked.run} (expected none: {log.source} is one load)")
 
 
 def requests(path: str | os.PathLike[str], format: str = "auto", asked: Asked | None = None) -> Log:

@@ -15,7 +15,7 @@ import numpy as np
 from simlib.checks import InputError, check_choice, check_integer
 from simlib.lazy import pd
 from simlib.requests.formats.blocks import check_counts, tokens_of
-from simlib.requests.formats.clocks import NAMES, UNITS, Clock, exact, told
+from simlib.requests.formats.clocks import NAMES, TICKS_PER_S, UNITS, Clock, exact, told
 from simlib.requests.formats.document import Document
 from simlib.requests.table import LABELS, MAX_TOKENS, TOKEN_COLUMNS, UNIX_CLOCK_S, number_of
 from simlib.text import of_cell
@@ -167,6 +167,8 @@ class Rows:
         What its clock counts in, by its makers.
     sure : bool
         Whether nobody else writes these columns with another unit.
+    other_unit : str, optional
+        What another format counts in that has the same name for its clock.
     labels : mapping of str to str
         The request table's labels, and the names of the columns that hold them; each column may be absent.
     tokens, times_s : mapping of str to str
@@ -183,6 +185,7 @@ class Rows:
     output: str
     unit: str = "s"
     sure: bool = True
+    other_unit: str | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
     tokens: Mapping[str, str] = field(default_factory=dict)
     times_s: Mapping[str, str] = field(default_factory=dict)
@@ -223,8 +226,12 @@ class Rows:
             refuse_first(source, theirs, document.column(theirs), over, "expected at most the row's prompt tokens")
         for ours, theirs in self.labels.items():
             if theirs in present:
-                frame[ours] = label(source, ours, theirs, document.column(theirs))
-                columns[theirs] = ours
+                given = document.column(theirs)
+                frame[ours], absent = label(source, ours, theirs, given), int(given.isna().sum())
+                none = f"none in {absent:,} of {len(given):,} rows" if absent else ""
+                columns[theirs] = f"{ours}, {none}" if none else ours
+                # A table's blank cell was meant, a record's missing key may not be.
+                warned += [f"{theirs}: {none}"] if none and document.records and absent < len(given) else []
         for ours, theirs in self.times_s.items():
             if theirs in present:
                 frame[ours] = seconds(source, theirs, document.column(theirs))
@@ -238,10 +245,14 @@ class Rows:
             else:
                 block_tokens = asked.block_tokens
                 check_counts(source, counts, frame["prompt_tokens"], block_tokens)
+            twice = sum(len(set(ids)) < len(ids) for ids in frame["hash_ids"])
+            again = f"{self.hashes}: {twice:,} prompts name a block twice (equal names are of equal prefixes)"
+            warned += [again] if twice else []
             columns[self.hashes] = f"blocks of the prompt, {block_tokens} tokens each"
         unused = tuple(name for name in present if name not in columns)
+        starts_at_0 = self.starts_at_0 or (clock is not None and clock.epoch)
         return Log(
-            source, self.format, pd.DataFrame(frame), columns, clock, self.arrival, version, self.starts_at_0,
+            source, self.format, pd.DataFrame(frame), columns, clock, self.arrival, version, starts_at_0,
             block_tokens, unused, tuple(warned),
         )  # fmt: skip
 
@@ -256,10 +267,13 @@ class Rows:
         wanted = f"expected {NAMES[self.unit]} >= 0"
         refuse_first(source, self.arrival, given, ~(np.isfinite(ticks) & (ticks >= 0)), wanted)
         if not self.starts_at_0 and asked.time_unit is None:
-            since_1970 = "expected seconds from the start; this looks like a clock since 1970"
-            refuse_first(source, self.arrival, given, ticks >= UNIX_CLOCK_S, since_1970)
+            since_1970 = (
+                f"expected {NAMES[self.unit]} from the start; this looks like a clock since 1970, which the option "
+                "--time-unit, time_unit= in Python, takes"
+            )
+            refuse_first(source, self.arrival, given, ticks >= UNIX_CLOCK_S * TICKS_PER_S[self.unit], since_1970)
         ticks = exact(given, ticks)
-        clock = told(f"{source}, {self.arrival}", ticks, self.unit, self.sure, asked.time_unit)
+        clock = told(f"{source}, {self.arrival}", ticks, self.unit, self.sure, asked.time_unit, self.other_unit)
         if waits is not None:
             ticks, known = np.full(len(waits), np.nan), ticks
             ticks[~waits] = known
@@ -309,7 +323,8 @@ def label(source: str, ours: str, theirs: str, given: pd.Series) -> pd.Series:
     if ours in ("model", "log_type"):
         # Filters read these two, and a row cut short shows as an empty last cell.
         refuse_first(source, theirs, given, absent.to_numpy(), "expected a name")
-        return given.astype(str).astype(object)
+        names = given.astype(str).astype(object)
+        return names.map(of_cell) if names.str.startswith("'").any() else names
     given = given.astype(object).where(~absent, "") if absent.any() else given
     # What our own tables write for a spreadsheet's sake.
     return given.map(lambda cell: of_cell(cell) if isinstance(cell, str) else cell)

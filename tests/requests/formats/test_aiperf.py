@@ -121,3 +121,15 @@ def test_what_is_wrong_is_named(write, changed, says):
 def test_nothing_but_a_warm_up_is_refused(write):
     with pytest.raises(simlib.InputError, match=r"no request of the measured phase \(1 of the phase warmup; expected"):
         known.parse(write(RECORDS[:1]))
+
+
+def test_records_without_gaps_have_their_mean_and_records_that_lack_them_among_others_are_counted(write):
+    mean = {"inter_token_latency": {"value": 15.0, "unit": "ms"}}
+    rows = [record(number, 500_000_000 * number, **mean) for number in range(3)]
+    assert known.parse(write(rows)).warnings == ()
+    del rows[1]["metrics"]["inter_chunk_latency"]
+    assert known.parse(write(rows)).warnings == ("inter_chunk_latency: none in 1 of 3 requests of two tokens or more",)
+    for row in rows:
+        row["metrics"].pop("inter_chunk_latency", None)
+    log = known.parse(write(rows))
+    assert log.frame["tpot_s"].tolist() == [0.015] * 3 and "inter_token_latency" in log.columns

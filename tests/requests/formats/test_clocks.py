@@ -38,6 +38,7 @@ def test_a_name_says_its_unit_if_it_ends_in_one(name, is_unit):
 @pytest.mark.parametrize("name, ticks", [
     ("arrival_s", SINCE_1970_S * 1e3 + 140 * np.arange(12)),
     ("arrival_ms", SINCE_1970_S + 0.14 * np.arange(12)),
+    ("arrival_ms", [SINCE_1970_S]),
     ("arrival_time_ns", 93.0 * np.arange(12)),  # milliseconds: 10 million a second, if they were nanoseconds
     ("arrival_ms", 93e6 * np.arange(12)),
 ])  # fmt: skip
@@ -51,11 +52,6 @@ def test_seconds_where_the_format_counts_in_milliseconds_are_seen_and_said():
     assert clock.unit == "s" and clock.doubt == "the format counts in milliseconds: 1.52e+03/s if milliseconds"
 
 
-def test_milliseconds_where_the_format_counts_in_seconds_are_seen_and_said():
-    clock = unit(np.round(POISSON * 1e3), "s")
-    assert clock.unit == "ms" and clock.doubt == "the format counts in seconds: 0.00152/s if seconds"
-
-
 @pytest.mark.parametrize("ticks, convention", [
     (POISSON, "s"),
     (81235.26 + POISSON, "s"),  # a monotonic clock
@@ -64,7 +60,6 @@ def test_milliseconds_where_the_format_counts_in_seconds_are_seen_and_said():
     (np.round(POISSON * 1e3), "ms"),
     (POISSON * 1e3, "ms"),  # milliseconds with fractions
     (np.round(POISSON * 1e3)[::-1], "ms"),  # any order
-    ([7.0, 7.0, 7.0], "ms"),  # all at one instant
     ([0.0, 4000.0], "ms"),
     ([12.0], "s"),
 ])  # fmt: skip
@@ -74,11 +69,10 @@ def test_a_format_is_believed_where_nothing_speaks_against_it(ticks, convention)
 
 
 @pytest.mark.parametrize("ticks, convention", [
-    (np.round(POISSON * 10), "s"),  # 0.2/s, or 200/s
-    (np.round(POISSON * 50), "ms"),  # 40/s, or 0.04/s
-    (np.round(POISSON * 10), "ms"),  # 200/s, or 0.2/s
-    (np.round(POISSON * 2e5), "ms"),  # 0.01/s
     (POISSON * 1e-4, "s"),  # all sent at once
+    ([0.0, 2.0, 6.0, 9.0], "s"),  # 0.3/s, or 300/s: four rows tell little
+    ([7.0, 7.0, 7.0], "ms"),  # too coarse a clock, or all sent at once
+    (1.788e9 + np.zeros(5), "s"),
 ])  # fmt: skip
 def test_a_format_is_believed_with_a_doubt_where_its_rate_is_rare(ticks, convention):
     clock = unit(ticks, convention)
@@ -91,6 +85,19 @@ def test_a_format_is_believed_with_a_doubt_where_its_rate_is_rare(ticks, convent
     (POISSON * 281 + 0.123, "s"),  # fractions say seconds, spacing milliseconds
     ([0.0, 1.0], "ms"),
     ([0.0, 626.0], "s"),  # two rows
+    (np.round(POISSON * 10), "s"),  # 0.2/s, or 200/s
+    (POISSON * 10, "s"),  # the same with fractions
+    (np.round(POISSON * 50), "ms"),  # 40/s, or 0.04/s
+    (np.round(POISSON * 10), "ms"),  # 200/s, or 0.2/s
+    (np.round(POISSON * 4e4), "ms"),  # 0.05/s, or 50/s if microseconds
+    (np.round(POISSON * 1e3), "s"),  # a slow night in seconds, or milliseconds
+    (np.round(POISSON * 2e5), "ms"),
+    (1e9 + np.round(POISSON * 4e7), "s"),  # nanoseconds from an origin that is no year
+    (2.1e9 + np.round(POISSON * 1e5), "s"),  # microseconds of a clock that ran for half an hour
+    (1.3e9 + np.round(POISSON * 40), "s"),  # milliseconds of one that ran for two weeks
+    (1.788e9 + np.round(POISSON * 40), "ms"),  # or for three: the format's, or seconds since 1970
+    (np.round(POISSON * 4e7), "s"),  # nanoseconds from 0, the most of them as large as seconds since 1970
+    (1.788e9 + np.round(POISSON * 1e3), "ms"),  # a slow night since 1970, or the format's milliseconds
     (np.round(POISSON * 30), None),
     (np.concatenate([[0.0] * 8, SINCE_1970_S + POISSON[:7]]), "s"),  # most were not stamped
     (1.5e15 + 2e8 * np.arange(12), "s"),  # nanoseconds since a boot long ago, or microseconds since 1970
@@ -106,12 +113,24 @@ def test_a_stamp_that_is_missing_among_clocks_since_1970_is_named():
         unit([SINCE_1970_S, SINCE_1970_S + 1, 0.0, SINCE_1970_S + 2], "s")
 
 
-def test_columns_that_nobody_else_writes_are_believed_unless_they_are_absurd():
-    sparse = 170.0 * np.arange(12)
-    assert str(unit(sparse, "s", sure=True)) == "seconds (the format's)"
-    assert str(unit(sparse * 1e6, "ns", sure=True)) == "nanoseconds (the format's)"
-    with pytest.raises(InputError, match="--time-unit"):
-        unit(sparse, "ns", sure=True)
+def test_seconds_that_nobody_else_writes_are_believed_of_rare_requests_with_a_doubt():
+    clock = unit(98.0 * np.arange(12), "s", sure=True)
+    assert str(clock) == "seconds (the format's)"
+    assert clock.doubt == "these are rare rates: 0.0102/s if seconds, 10.2/s if milliseconds"
+    assert unit(98.0 * np.arange(12), "s", "arrival_s").doubt == clock.doubt
+    assert unit(SINCE_1970_S + 98.0 * np.arange(12), "s", sure=True).epoch
+
+
+@pytest.mark.parametrize("ticks, convention, name", [
+    (116.0 * np.arange(3), "s", "Timestamp"),  # three rows of milliseconds
+    (2e7 * np.arange(12), "s", "Timestamp"),
+    (170.0 * np.arange(12), "ns", "ticks"),
+    (1e5 * np.arange(12), "ns", "arrival_time_ns"),  # microseconds under the name of nanoseconds: 10,000/s
+    (1e8 * np.arange(12), "us", "arrival_time_us"),  # nanoseconds under the name of microseconds: 0.01/s
+])  # fmt: skip
+def test_a_unit_that_nobody_else_writes_is_asked_about_if_no_service_is_so_fast_or_slow(ticks, convention, name):
+    with pytest.raises(InputError, match=f"f.csv, {name}: .*--time-unit"):
+        unit(ticks, convention, name, sure=True)
 
 
 def test_spacing_alone_tells_a_unit_where_it_leaves_one():

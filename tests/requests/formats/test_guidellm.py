@@ -115,3 +115,11 @@ def test_it_has_no_times_of_single_tokens_to_calibrate_by(write):
 def test_what_is_wrong_is_named(write, benchmarks, says):
     with pytest.raises(simlib.InputError, match=rf"benchmarks\.json, .*{says}"):
         known.parse(write(*benchmarks))
+
+
+@pytest.mark.parametrize("form, names", [
+    (flat, ("start_time", "first_token_time")), (recent, ("request_start", "first_token_iteration")),
+])  # fmt: skip
+def test_columns_are_called_as_the_file_calls_them(write, form, names):
+    log = known.parse(write(benchmark(form)))
+    assert log.arrival == names[0] and set(names) <= set(log.columns)

@@ -94,3 +94,10 @@ def test_what_was_not_streamed_has_no_token_times(write):
 def test_what_is_wrong_is_named(write, changed, says):
     with pytest.raises(simlib.InputError, match=rf"per_request_lifecycle_metrics\.json, {says}"):
         known.parse(write([old(0, **changed)]))
+
+
+def test_lengths_are_found_where_the_record_has_them_no_more_itself(write):
+    rows = [recent(n) for n in range(3)]
+    for row in rows:
+        del row["info"]["input_tokens"]
+    assert known.parse(write(rows)).frame["prompt_tokens"].tolist() == [100] * 3

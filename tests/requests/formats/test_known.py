@@ -41,3 +41,23 @@ def test_a_key_that_some_records_lack_is_named_with_the_first_of_them(parsed, ke
     del records[3][key]
     with pytest.raises(InputError, match=rf"f.jsonl, row 3, {key}: nothing \(expected an integer >= 0\)"):
         parsed(records)
+
+
+AZURE = "TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 18:15:46,10,5\n2023-11-16 18:15:47,10,5\n"
+
+
+@pytest.mark.parametrize("asked", [{"time_unit": "ms"}, {"block_tokens": 16}, {"run": 1}])
+def test_what_is_said_of_something_that_a_file_has_not_is_refused(parsed, asked):
+    with pytest.raises(InputError, match=rf"{next(iter(asked))}: .*\(expected none: f.csv"):
+        parsed(AZURE, "f.csv", **asked)
+
+
+@pytest.mark.parametrize("text, says", [
+    ("trace_version: 2\ntime_unit: microseconds\n", "BLIS's header of a trace .expected the table"),
+    ("benchmarks:\n- config:\n    id_: '1'\n", "YAML .expected the JSON"),
+    ('{"benchmarks": [{"name": "BM_x", "real_time": 3.1}]}', "no requests in them .expected GuideLLM's"),
+    ("Request Id,arrived,lengths\n0,1,2\n", "columns 'Request Id', 'arrived', 'lengths'"),
+])  # fmt: skip
+def test_another_programs_file_is_told(parsed, text, says):
+    with pytest.raises(InputError, match=says):
+        parsed(text, "f.txt")

@@ -6,6 +6,7 @@ import pytest
 
 import simlib
 from simlib import traces
+from simlib.requests.account import Account
 from simlib.requests.formats import known
 from simlib.requests.histograms import from_histograms
 
@@ -130,3 +131,22 @@ def test_sglangs_own_names_are_read_and_ranks_count_once(write):
 def test_what_is_wrong_is_named(write, text, says):
     with pytest.raises(simlib.InputError, match=rf"metrics\.txt.*{says}"):
         known.parse(write(text))
+
+
+def test_a_series_twice_is_refused(write):
+    with pytest.raises(
+        simlib.InputError, match=r"vllm:time_to_first_token_seconds_bucket: .* twice .expected one scrape"
+    ):
+        known.parse(write(SCRAPE + "\n" + SCRAPE))
+
+
+def test_requests_that_failed_are_said(write):
+    text = (
+        SCRAPE
+        + "\n"
+        + "\n".join(
+            sample("vllm:request_success_total", count, f'engine="7",finished_reason="{reason}"')
+            for reason, count in (("stop", 90.0), ("abort", 10.0))
+        )
+    )
+    assert any("requests failed" in text for text in Account.of(known.parse(write(text))).warnings)

@@ -1,5 +1,7 @@
 """Mooncake's form: milliseconds, blocks of 512, and conversations whose later turns wait."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -112,3 +114,15 @@ def test_delays_are_in_the_unit_of_the_clock(parsed):
     ])  # fmt: skip
     assert log.clock.unit == "s" and log.frame["delay_s"].tolist()[1] == 2.0
     assert log.columns["delay"] == "wait after the answer before it, seconds"
+
+
+def test_a_prompt_that_names_a_block_twice_is_said(parsed):
+    rows = [{"timestamp": 500 * row, "input_length": 1029, "output_length": 5, "hash_ids": [1, 1, 1]} for row in (0, 1)]
+    assert "2 prompts name a block twice" in parsed(rows).warnings[0]
+
+
+def test_turns_that_wait_are_named_where_no_row_has_a_time(tmp_path):
+    rows = [{"session_id": "a", "input_length": 9, "output_length": 5, "delay": 1}] * 2
+    (tmp_path / "f.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with pytest.raises(InputError, match="row 1: a turn that waits for the answer before it"):
+        traces.read(tmp_path / "f.jsonl")

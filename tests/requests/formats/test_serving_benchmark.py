@@ -125,3 +125,30 @@ def test_several_results_are_several_loads(write):
 def test_what_is_wrong_is_named(write, changed, says):
     with pytest.raises(simlib.InputError, match=rf"bench\.json, .*{says}"):
         known.parse(write(result(**changed)))
+
+
+@pytest.mark.parametrize("changed, says", [
+    ({"ttfts": [50.0] * 10, "mean_ttft_ms": 50.0}, "ttfts: a mean of 50 s, where mean_ttft_ms is 50"),
+    ({"ttfts": [70.0] * 10}, "ttfts: a median of 70 s .expected seconds, below 60"),
+    ({"itls": [[2.0, 2.0]] * 10, "mean_itl_ms": 2.0}, "itls: a mean of 2 s, where mean_itl_ms is 2"),
+    (
+        {"start_times": [800_000.0 + 500 * row for row in range(10)]},
+        "start_times: 4500 from first to last, where duration is 5 .*--time-unit",
+    ),
+])  # fmt: skip
+def test_times_that_the_results_own_numbers_contradict_are_refused(write, changed, says):
+    with pytest.raises(simlib.InputError, match=says):
+        known.parse(write(result(**changed)))
+
+
+def test_first_tokens_of_an_overload_are_believed_where_the_results_own_mean_says_so(write):
+    log = known.parse(write(result(ttfts=[70.0] * 10, mean_ttft_ms=70_000.0)))
+    assert log.frame["ttft_s"].tolist() == [70.0] * 10
+
+
+def test_sglangs_result_at_a_finite_rate_gets_no_advice_of_vllms(write):
+    given = result(backend="sglang")
+    del given["start_times"], given["endpoint_type"], given["num_prompts"], given["burstiness"]
+    with pytest.raises(simlib.InputError) as refused:
+        traces.read(write(given))
+    assert "vLLM" not in str(refused.value) and "--request-rate inf" in str(refused.value)

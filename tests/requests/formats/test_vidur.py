@@ -1,5 +1,9 @@
 """Vidur's traces: lengths, with arrivals or without."""
 
+import pytest
+
+from simlib.checks import InputError
+
 LENGTHS = [f"{2000 + 40 * row},{100 + row},{2100 + 41 * row},20.0\n" for row in range(10)]
 
 
@@ -15,7 +19,8 @@ def test_ten_arrivals(parsed):
     assert log.format == "vidur" and log.seconds(log.frame["clock"].to_numpy())[-1] == 4.5
 
 
-def test_whole_milliseconds_under_the_name_of_seconds_are_seen_and_said(parsed):
-    rows = "".join(f"{500 * row},{10 + row},{20 + row}\n" for row in range(10))
-    log = parsed("arrived_at,num_prefill_tokens,num_decode_tokens\n" + rows, "f.csv")
-    assert log.clock.unit == "ms" and "though the format counts in seconds" in log.warnings[0]
+@pytest.mark.parametrize("gap", [500, 5.001])  # 2/s or 0.002/s; 200/s or 0.2/s
+def test_milliseconds_under_the_name_of_seconds_are_asked_about(parsed, gap):
+    rows = "".join(f"{gap * row},{10 + row},{20 + row}\n" for row in range(10))
+    with pytest.raises(InputError, match=r"arrived_at: the format counts in seconds; .*--time-unit"):
+        parsed("arrived_at,num_prefill_tokens,num_decode_tokens\n" + rows, "f.csv")

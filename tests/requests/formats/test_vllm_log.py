@@ -41,7 +41,7 @@ def test_arrivals_in_milliseconds_since_1970_are_seen_and_said(parsed):
 
 def test_stamps_in_nanoseconds_are_seen_and_said(parsed):
     log = parsed([record | {name: int(1e9 * record[name]) for name in STAMPS} for record in ROWS])
-    assert log.frame["ttft_s"].tolist() == [0.5] * 10 and "queued_ts: taken for nanoseconds" in log.warnings[0]
+    assert log.frame["ttft_s"].tolist() == [0.5] * 10 and "nanoseconds" in log.columns["queued_ts"]
 
 
 def test_a_request_that_was_never_answered_has_no_times(parsed):
@@ -50,5 +50,12 @@ def test_a_request_that_was_never_answered_has_no_times(parsed):
 
 
 def test_an_answer_before_its_question_is_named(parsed):
-    with pytest.raises(InputError, match=r"row 1, first_token_ts: 27536 \(expected queued_ts or later\)"):
+    with pytest.raises(InputError, match=r"row 1, first_token_ts: 27536 \(expected scheduled_ts or later\)"):
         parsed([ROWS[0], ROWS[1] | {"first_token_ts": 27536}, *ROWS[2:]])
+
+
+def test_a_stamp_that_is_missing_is_said_and_of_who_failed_it_is_not_looked_at(parsed):
+    rows = [dict(record) for record in ROWS]
+    rows[3]["first_token_ts"] = None
+    rows[4] |= {"output_toks": 0, "first_token_ts": 0, "last_token_ts": 0}
+    assert parsed(rows).warnings[-1] == "first_token_ts: 1 of 9 served requests have none"

@@ -63,11 +63,17 @@ def read(document: Document, asked: Asked) -> Summary:
     source = document.source
     groups: dict[tuple[str, ...], dict[str, Any]] = defaultdict(dict)
     version = ""
+    seen = set()
     for name, labels, value in _samples(source, document.text or ""):
         engine, _, name = name.partition(":")
         again = labels.get("priority") or any(labels.get(rank, "0") not in ("", "0") for rank in RANKS)
         if engine not in ENGINES or not name or again:
             continue
+        sample = (name, *sorted(labels.items()))
+        if sample in seen:
+            said = ", ".join(f"{label}={text}" for label, text in sample[1:])
+            raise InputError(f"{source}, {engine}:{name}: {shown(said)} twice (expected one scrape in a file)")
+        seen.add(sample)
         version = version or ENGINES[engine]
         series = groups[tuple(labels.get(label, "") for label in LABELS)]
         if name.endswith("_bucket") or name == FINISHED:

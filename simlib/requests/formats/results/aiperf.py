@@ -17,13 +17,21 @@ from simlib.checks import InputError, check_integer, check_number
 from simlib.requests.formats.clocks import told
 from simlib.requests.formats.document import Document
 from simlib.requests.formats.layout import LONGEST_TICKS, Asked, Format, Log, shown
-from simlib.requests.formats.results.measured import check_seconds, first_of, in_order, object_in, tidy
+from simlib.requests.formats.results.measured import (
+    OVERLOADED_TTFT_S,
+    check_seconds,
+    first_of,
+    in_order,
+    object_in,
+    tidy,
+)
 from simlib.requests.table import MAX_TOKENS
 
 STARTS, PHASES = ("request_start_ns", "timestamp_ns"), ("benchmark_phase", "credit_phase")
 SESSIONS = ("x_correlation_id", "conversation_id", "session_num")
 PROMPT, OUTPUT = "input_sequence_length", "output_sequence_length"
 FIRST, BETWEEN, WHOLE = ("time_to_first_token", "ttft"), ("inter_chunk_latency",), ("request_latency",)
+MEAN = ("inter_token_latency",)
 TICKS_PER_S = {"ns": 1e9, "us": 1e6, "ms": 1e3, "s": 1.0, "sec": 1.0}
 LATEST_NS = 2**63 - 1
 CANCELLED = "RequestCancellationError"
@@ -32,6 +40,7 @@ COLUMNS = {
     "output_tokens": (OUTPUT, "output, tokens"),
     "ttft_s": (FIRST[0], "time to first token, by its own unit"),
     "itl_s": (BETWEEN[0], "times between messages of tokens, by their own unit"),
+    "tpot_s": (MEAN[0], "mean time between tokens, by its own unit"),
     "latency_s": ("request_end_ns", "latency, since the start"),
     "failed": ("error", "why a request failed"),
     "session": (SESSIONS[0], "session"),
@@ -55,12 +64,19 @@ def read(document: Document, asked: Asked) -> Log:
         why = ", ".join(f"{count} {what}" for what, count in dropped.items())
         raise InputError(f"{source}: no request of the measured phase ({why or 'no rows'}; expected at least 1)")
     frame = tidy(rows)
+    if "itl_s" in frame:
+        frame = frame.drop(columns="tpot_s", errors="ignore")  # the mean of these
     clock = told(f"{source}, {STARTS[0]}", frame["clock"].to_numpy(float), "ns", True, asked.time_unit)
     columns = {STARTS[0]: f"arrival, {clock}"} | {
         theirs: meaning for ours, (theirs, meaning) in COLUMNS.items() if ours in frame
     }
     log = Log(source, "aiperf", in_order(frame), columns, clock, STARTS[0], dropped=dict(dropped))
-    return check_seconds(log, FIRST[0], BETWEEN[0])
+    if "itl_s" in frame:
+        several = (frame["output_tokens"] > 1) & ~frame["failed"]
+        missing = int((several & (frame["itl_s"].map(len) == 0)).sum())
+        if missing:
+            log = log.warned(f"{BETWEEN[0]}: none in {missing:,} of {several.sum():,} requests of two tokens or more")
+    return check_seconds(log, FIRST[0], BETWEEN[0], OVERLOADED_TTFT_S)
 
 
 def _request(
@@ -80,6 +96,7 @@ def _request(
         "output_tokens": 0 if failed and output is None else _tokens(f"{place}, {OUTPUT}", output),
         "ttft_s": _one(_seconds(place, metrics, FIRST)),
         "itl_s": np.zeros(0) if between is None else np.atleast_1d(between),
+        "tpot_s": _one(_seconds(place, metrics, MEAN)),
         "latency_s": _one(whole),
         "failed": failed,
         "session": str(first_of(metadata, SESSIONS)),

@@ -19,12 +19,21 @@ from simlib.requests.formats.aggregates.summary import is_number
 from simlib.requests.formats.clocks import told
 from simlib.requests.formats.document import Document
 from simlib.requests.formats.layout import LONGEST_TICKS, Asked, Format, Log, chosen_runs, shown
-from simlib.requests.formats.results.measured import check_seconds, first_of, in_order, object_in, tidy, together
+from simlib.requests.formats.results.measured import (
+    OVERLOADED_TTFT_S,
+    check_seconds,
+    first_of,
+    in_order,
+    object_in,
+    tidy,
+    together,
+)
 from simlib.requests.table import MAX_TOKENS
 
 START, END = ("request_start", "start_time", "resolve_start"), ("request_end", "end_time", "resolve_end")
 FIRST = ("first_token_iteration", "first_iteration", "first_token_time")
 LAST = ("last_token_iteration", "last_iteration", "last_token_time")
+STAMPS = (START, END, FIRST, LAST)
 COLUMNS = {
     "prompt_tokens": "prompt, tokens",
     "output_tokens": "output, tokens",
@@ -40,6 +49,8 @@ def read(document: Document, asked: Asked) -> Log:
     found = report.get("benchmarks")
     if not isinstance(found, list) or not found or not all(isinstance(benchmark, Mapping) for benchmark in found):
         raise InputError(f"{source}, benchmarks: {shown(found)} (expected an array of GuideLLM's benchmarks)")
+    if not any("requests" in benchmark for benchmark in found):
+        raise InputError(f"{source}, benchmarks: no requests in them (expected GuideLLM's, with their requests)")
     version = str(object_in(source, 0, report, "metadata").get("guidellm_version") or "")
     names = [_name(benchmark) for benchmark in found]
     runs = chosen_runs(source, names, asked.run)
@@ -75,7 +86,9 @@ def _log(place: str, benchmark: Mapping[str, Any], source: str, version: str, as
     if not rows:
         return None
     frame = tidy(rows)
-    starts, clock, columns = "recorded", None, COLUMNS
+    timings = _timings(next(request for kind in ("successful", "errored") for request in kinds[kind]))
+    named = {names[0]: next((name for name in names if timings.get(name) is not None), names[0]) for names in STAMPS}
+    starts, clock, columns = "recorded", None, {named.get(name, name): meaning for name, meaning in COLUMNS.items()}
     made, saved = _made(benchmark), sum(map(len, kinds.values()))
     if is_number(made) and made > saved:
         # Those that are not there were in the engine too: the starts of a sample are another load.
@@ -86,13 +99,13 @@ def _log(place: str, benchmark: Mapping[str, Any], source: str, version: str, as
         frame = frame.drop(columns="clock")
     else:
         clock = told(f"{place}, {START[0]}", frame["clock"].to_numpy(), "s", True, asked.time_unit)
-        columns = {START[0]: f"arrival, {clock}", **columns}
+        columns = {named[START[0]]: f"arrival, {clock}", **columns}
     dropped = {"cut off at the benchmark's end": len(kinds["incomplete"])} if kinds["incomplete"] else {}
     log = Log(
-        source, "guidellm", in_order(frame), columns, clock, START[0], version,
+        source, "guidellm", in_order(frame), columns, clock, named[START[0]], version,
         starts=starts, dropped=dropped,
     )  # fmt: skip
-    return check_seconds(log, FIRST[0], LAST[0])
+    return check_seconds(log, FIRST[0], LAST[0], OVERLOADED_TTFT_S)
 
 
 def _made(benchmark: Mapping[str, Any]) -> Any:
@@ -105,9 +118,7 @@ def _made(benchmark: Mapping[str, Any]) -> Any:
 def _request(place: str, request: Any, failed: bool) -> dict[str, Any]:
     if not isinstance(request, Mapping):
         raise InputError(f"{place}: {shown(request)} (expected an object)")
-    homes = (request.get("info"), request.get("scheduler_info"))
-    parts = [home.get("timings") or home.get("request_timings") for home in homes if isinstance(home, Mapping)]
-    timings = next((part for part in parts if isinstance(part, Mapping)), request)
+    timings, info = _timings(request), request.get("info")
     start, first, last, end = (_time(place, timings, names) for names in (START, FIRST, LAST, END))
     output, prompt = (request.get(name) for name in ("output_tokens", "prompt_tokens"))
     failed = failed or output == 0
@@ -115,7 +126,7 @@ def _request(place: str, request: Any, failed: bool) -> dict[str, Any]:
         raise InputError(f"{place}, {START[0]}: nothing (expected seconds since 1970)")
     output = 0 if failed and output is None else check_integer(f"{place}, output_tokens", output, 0, MAX_TOKENS)
     prompt = 0 if failed and prompt is None else check_integer(f"{place}, prompt_tokens", prompt, 0, MAX_TOKENS)
-    cached, info = request.get("cached_tokens"), homes[0] if isinstance(homes[0], Mapping) else {}
+    cached, info = request.get("cached_tokens"), info if isinstance(info, Mapping) else {}
     cached = np.nan if cached is None else check_integer(f"{place}, cached_tokens", cached, 0, prompt)
     return {
         "clock": start,
@@ -129,6 +140,13 @@ def _request(place: str, request: Any, failed: bool) -> dict[str, Any]:
         "session": str(info.get("conversation_id")),
         "turn": info.get("turn_index"),
     }
+
+
+def _timings(request: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Where a request's stamps are; itself, in the first versions."""
+    homes = (request.get("info"), request.get("scheduler_info"))
+    parts = [home.get("timings") or home.get("request_timings") for home in homes if isinstance(home, Mapping)]
+    return next((part for part in parts if isinstance(part, Mapping)), request)
 
 
 def _time(place: str, timings: Mapping[str, Any], names: Sequence[str]) -> float:

@@ -1,7 +1,8 @@
 """inference-perf's ``per_request_lifecycle_metrics.json``, https://github.com/kubernetes-sigs/inference-perf.
 
 An array of objects with ``start_time`` and ``end_time`` (seconds of one monotonic clock, as all times are), ``error``
-and ``info``, where lengths and ``output_token_times`` stand (in ``info.response_metrics`` since 2026). See
+and ``info``, where lengths and ``output_token_times`` stand (since 2026 in ``request_metrics.text`` and
+``response_metrics`` there). See
 ``inference_perf/reportgen/base.py`` and ``inference_perf/apis/base.py`` there.
 """
 
@@ -16,7 +17,14 @@ from simlib.checks import InputError, check_integer, check_number
 from simlib.requests.formats.clocks import told
 from simlib.requests.formats.document import Document
 from simlib.requests.formats.layout import LONGEST_TICKS, Asked, Format, Log, shown
-from simlib.requests.formats.results.measured import check_seconds, first_of, in_order, object_in, tidy
+from simlib.requests.formats.results.measured import (
+    OVERLOADED_TTFT_S,
+    check_seconds,
+    first_of,
+    in_order,
+    object_in,
+    tidy,
+)
 from simlib.requests.table import MAX_TOKENS
 
 TIMES = "output_token_times"
@@ -37,7 +45,9 @@ def read(document: Document, asked: Asked) -> Log:
     }
     if "itl_s" not in frame:
         columns.pop(TIMES)
-    return check_seconds(Log(source, "inference_perf", in_order(frame), columns, clock, "start_time"), TIMES, TIMES)
+    return check_seconds(
+        Log(source, "inference_perf", in_order(frame), columns, clock, "start_time"), TIMES, TIMES, OVERLOADED_TTFT_S
+    )
 
 
 def _request(source: str, row: int, record: Mapping[str, Any]) -> dict[str, Any]:
@@ -47,7 +57,9 @@ def _request(source: str, row: int, record: Mapping[str, Any]) -> dict[str, Any]
     usage = object_in(source, row, answer, "server_usage")
     details = object_in(source, row, usage, "prompt_tokens_details")
     output = first_of({**answer, **usage}, ("completion_tokens", "output_tokens"))
-    prompt, cached = info.get("input_tokens"), details.get("cached_tokens")
+    asked = object_in(source, row, object_in(source, row, info, "request_metrics"), "text")
+    prompt = first_of({**usage, **asked, **info}, ("input_tokens", "prompt_tokens"))
+    cached = details.get("cached_tokens")
     failed = bool(record.get("error")) or not info or output == 0
     start, end = (
         np.nan

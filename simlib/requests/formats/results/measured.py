@@ -13,7 +13,8 @@ from simlib.checks import InputError
 from simlib.lazy import pd
 from simlib.requests.formats.layout import LONGEST_TICKS, Log, numbers, shown
 
-LONGEST_GAP_S, LONGEST_TTFT_S = 5.0, 3600.0  # a median above these is no time in seconds
+LONGEST_GAP_S, LONGEST_TTFT_S = 5.0, 60.0  # a median above these is no time in seconds
+OVERLOADED_TTFT_S = 3600.0  # but where something else says that they are: their clock, their unit, their own means
 
 
 def gaps(source: str, column: str, values: Sequence[Any], ticks_per_s: float = 1.0) -> pd.Series:
@@ -36,10 +37,10 @@ def gaps(source: str, column: str, values: Sequence[Any], ticks_per_s: float = 1
     return pd.Series(found)
 
 
-def check_seconds(log: Log, ttft: str, between: str) -> Log:
-    """The log, if its times can be seconds; `InputError` names the column, and what it looks like."""
+def check_seconds(log: Log, ttft: str, between: str, longest_ttft_s: float = LONGEST_TTFT_S) -> Log:
+    """The log, with the doubts of its clock, if its times can be seconds; `InputError` names the column that cannot."""
     frame = log.frame if "failed" not in log.frame else log.frame[~log.frame["failed"]]
-    known = {ttft: (frame.get("ttft_s"), LONGEST_TTFT_S), between: (frame.get("tpot_s"), LONGEST_GAP_S)}
+    known = {ttft: (frame.get("ttft_s"), longest_ttft_s), between: (frame.get("tpot_s"), LONGEST_GAP_S)}
     if "itl_s" in frame and len(frame):
         known[between] = (pd.Series(np.concatenate(frame["itl_s"].to_list())), LONGEST_GAP_S)
     for column, (times_s, most_s) in known.items():
@@ -49,7 +50,8 @@ def check_seconds(log: Log, ttft: str, between: str) -> Log:
                 f"{log.source}, {column}: a median of {median_s:.4g} s (expected seconds, below {most_s:g}; these look "
                 "like milliseconds)"
             )
-    return log
+    doubt = log.clock.doubt if log.clock else ""
+    return log.warned(f"{log.arrival}: taken for {log.clock}, though {doubt}") if doubt else log
 
 
 def in_order(frame: pd.DataFrame) -> pd.DataFrame:

@@ -31,7 +31,7 @@ from simlib.requests.formats.layout import (
     shown,
     token_counts,
 )
-from simlib.requests.formats.results.measured import check_seconds, gaps, together
+from simlib.requests.formats.results.measured import LONGEST_TTFT_S, OVERLOADED_TTFT_S, check_seconds, gaps, together
 
 ARRAYS = {
     "input_lens": "prompt, tokens",
@@ -40,6 +40,7 @@ ARRAYS = {
     "itls": "times between tokens, seconds",
     "errors": "why a request failed",
 }
+UNLIKE = 300.0  # ratio of a file's times to what it says itself of them, above which their unit is another
 ENDLESS = ("inf", "Infinity", float("inf"), None)
 
 
@@ -103,8 +104,26 @@ def _log(source: str, result: Mapping[str, Any], asked: Asked) -> Log:
         source, "serving_benchmark", pd.DataFrame(frame), columns, clock, "start_times", engine(result), unused=unused,
         starts=starts,
     )  # fmt: skip
-    check_seconds(log, "ttfts", "itls")
-    return log
+    agreed = _check_own(log, result)
+    return check_seconds(log, "ttfts", "itls", OVERLOADED_TTFT_S if agreed else LONGEST_TTFT_S)
+
+
+def _check_own(log: Log, result: Mapping[str, Any]) -> bool:
+    """Whether the result has a mean of its own of first tokens; `InputError` where its times are at odds with it."""
+    served = log.frame[~log.frame["failed"]]
+    times = {"ttfts": ("mean_ttft_ms", served.get("ttft_s")), "itls": ("mean_itl_ms", served.get("itl_s"))}
+    for column, (name, found) in times.items():
+        own_ms = result.get(name)
+        if found is None or not len(found) or not is_number(own_ms) or own_ms <= 0:
+            continue
+        values = np.concatenate(found.to_list()) if column == "itls" else found.to_numpy()
+        mean_s = float(np.nanmean(values)) if len(values) else 0.0
+        if mean_s * 1e3 > UNLIKE * own_ms:
+            raise InputError(
+                f"{log.source}, {column}: a mean of {mean_s:.4g} s, where {name} is {own_ms:.4g} (expected seconds; "
+                "these look like milliseconds)"
+            )
+    return is_number(result.get("mean_ttft_ms")) and result["mean_ttft_ms"] > 0
 
 
 def _starts(
@@ -117,9 +136,10 @@ def _starts(
     limit, rate = result.get("max_concurrency"), result.get("request_rate")
     if rate not in ENDLESS:
         limited = "" if limit is None else f" with max_concurrency {shown(limit)}"
+        saved = "" if engine(result) == "SGLang" else "vLLM saves them since January 2026 with --save-detailed, and "
         return None, None, (
             f"start_times: missing, and request_rate {shown(rate)}{limited} does not say when each request was sent; "
-            "vLLM saves them since January 2026 with --save-detailed, and --request-rate inf needs none"
+            f"{saved}--request-rate inf needs none"
         )  # fmt: skip
     if limit is None:
         return np.zeros(len(failed)), None, "rebuilt: all were sent at once"
@@ -145,7 +165,13 @@ def _recorded(
         return np.zeros(len(ticks)), Clock("s", "the format's"), "recorded for none: no request was sent"
     ticks = pd.Series(np.where(unsent, np.nan, ticks)).ffill().bfill().to_numpy()
     duration_s = result.get("duration")
-    if asked.time_unit is None and is_number(duration_s) and np.ptp(ticks) <= 1.01 * duration_s:
+    known = asked.time_unit is None and is_number(duration_s) and duration_s > 0
+    if known and np.ptp(ticks) > UNLIKE * duration_s:
+        raise InputError(
+            f"{source}, start_times: {np.ptp(ticks):.4g} from first to last, where duration is {duration_s:.4g} "
+            "(expected seconds, and at most as many; the option --time-unit, time_unit= in Python, says what they are)"
+        )
+    if known and np.ptp(ticks) <= 1.01 * duration_s:
         clock = Clock("s", "as its duration")
     else:
         clock = told(f"{source}, start_times", ticks, "s", True, asked.time_unit)

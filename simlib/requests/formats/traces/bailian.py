@@ -1,6 +1,7 @@
 """Qwen-Bailian's traces, https://github.com/alibaba-edu/qwen-bailian-usagetraces-anon: two hours of a Qwen model.
 
-Mooncake's keys, but seconds, blocks of 16 tokens, and conversations by ``parent_chat_id``, each turn with its own time.
+Mooncake's keys, but seconds (some write its milliseconds), blocks of 16 tokens, and conversations by
+``parent_chat_id``, each turn with its own time.
 """
 
 from __future__ import annotations
@@ -10,8 +11,8 @@ from simlib.requests.formats.document import Document
 from simlib.requests.formats.layout import Asked, Format, Log, Rows
 
 LAYOUT = Rows(
-    "bailian", "timestamp", "input_length", "output_length", sure=False, hashes="hash_ids", block_tokens=16,
-    labels={"log_type": "type", "request_id": "chat_id"},
+    "bailian", "timestamp", "input_length", "output_length", sure=False, other_unit="ms",
+    hashes="hash_ids", block_tokens=16, labels={"log_type": "type", "request_id": "chat_id"},
 )  # fmt: skip
 
 
