@@ -22,8 +22,10 @@ SUFFIX = re.compile(  # a group for each of the units
 )
 EPOCH_S = (1.5e9, 2.6e9)  # since 1970: the years 2017 to 2052, in which language models were served
 GAP_S = (2e-3, 60.0)  # mean gap of a service with users: at most 500 requests a second, at least one a minute
+USUAL_GAP_S = (1e-2, 10.0)  # outside of it, another unit whose gap lies inside is looked at
 SLOWEST_GAP_S = 1000.0  # since 1970, in the unit of a format that nobody else writes
 THINNEST_GAP_S = 1e4  # such a format's seconds, which whoever uses them must scale
+LONGEST_S = 1e8  # three years that a machine is up
 FASTEST_GAP_S = 1e-6  # nor any unit of faster ones
 FRACTIONS = 0.05  # share of values that are no whole numbers
 FEW, ENOUGH = 3, 8  # rows whose spacing may speak against a format, and rows of which it says something
@@ -138,10 +140,11 @@ def exact(given: pd.Series, ticks: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """What the values of a clock show: mean gap, median of the gaps that are none, rows, and fractions."""
+    """What the values of a clock show: mean gap, median of the gaps that are some, largest, rows, and fractions."""
 
     gap: float | None
     middle: float
+    most: float
     rows: int
     has_fractions: bool
 
@@ -151,15 +154,22 @@ class _Seen:
         gaps = gaps[gaps > 0].astype(np.float64)
         gap = float(gaps.sum()) / (len(ticks) - 1) if len(gaps) else None
         fractions = bool(len(ticks)) and float(np.mean(ticks != np.floor(ticks))) > FRACTIONS
-        return cls(gap, float(np.median(gaps)) if len(gaps) else 0.0, len(ticks), fractions)
+        return cls(
+            gap, float(np.median(gaps)) if len(gaps) else 0.0, float(ticks.max(initial=0)), len(ticks), fractions
+        )
 
     def gap_s(self, unit: str) -> float:
         """Mean gap in seconds, if they count in this unit; there must be one."""
         return self.gap / TICKS_PER_S[unit]
 
     def fits(self, unit: str) -> bool:
-        """Whether the mean gap is a service's in this unit."""
-        return GAP_S[0] <= self.gap_s(unit) <= GAP_S[1]
+        """Whether the mean gap is a service's in this unit, and no clock has run for years without an origin."""
+        began_s = self.most / TICKS_PER_S[unit]
+        return GAP_S[0] <= self.gap_s(unit) <= GAP_S[1] and (began_s < LONGEST_S or began_s > EPOCH_S[0])
+
+    def is_usual(self, unit: str) -> bool:
+        """Whether the mean gap is in the middle of what services have, in this unit."""
+        return USUAL_GAP_S[0] <= self.gap_s(unit) <= USUAL_GAP_S[1]
 
     def rates(self, *units: str) -> str:
         """What rates the mean gap would be."""
@@ -187,9 +197,14 @@ def _by_spacing(place: str, seen: _Seen, convention: str | None, other: str | No
         raise _unclear(place, seen, "nothing but the values says what it counts in")
     by = f"the format counts in {NAMES[convention]}"
     fast = seen.gap_s(convention) < GAP_S[0]
-    if seen.fits(convention) and (not rivals or seen.rows < ENOUGH):
-        doubt = f"these are too few to tell: {seen.rates(convention, *rivals)}" if rivals else ""
-        return Clock(convention, "the format's", doubt=doubt)
+    torn = seen.has_fractions and convention != "s" and "s" in rivals
+    usual = [unit for unit in rivals if seen.is_usual(unit)]
+    if seen.fits(convention) and not torn:
+        doubtful = usual and not seen.is_usual(convention)
+        # A service of hundreds of requests a second is rarer than a log in another unit than its format's.
+        if not doubtful or seen.gap_s(convention) > USUAL_GAP_S[1] or seen.rows < ENOUGH:
+            doubt = f"these are unusual rates: {seen.rates(convention, *usual)}" if doubtful else ""
+            return Clock(convention, "the format's", doubt=doubt)
     if fast and convention == "s":  # there is no coarser unit
         return Clock(convention, "the format's", doubt=f"{seen.rates('s')} is no usual rate")
     # Too fast for the format's unit, and with fractions, they are seconds; too slow, they may simply be slow.

@@ -19,8 +19,7 @@ def test_ten_arrivals(parsed):
     assert log.format == "vidur" and log.seconds(log.frame["clock"].to_numpy())[-1] == 4.5
 
 
-@pytest.mark.parametrize("gap", [500, 5.001])  # 2/s or 0.002/s; 200/s or 0.2/s
-def test_milliseconds_under_the_name_of_seconds_are_asked_about(parsed, gap):
-    rows = "".join(f"{gap * row},{10 + row},{20 + row}\n" for row in range(10))
+def test_milliseconds_under_the_name_of_seconds_are_asked_about(parsed):
+    rows = "".join(f"{500 * row},{10 + row},{20 + row}\n" for row in range(10))
     with pytest.raises(InputError, match=r"arrived_at: the format counts in seconds; .*--time-unit"):
         parsed("arrived_at,num_prefill_tokens,num_decode_tokens\n" + rows, "f.csv")
