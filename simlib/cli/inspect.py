@@ -12,7 +12,7 @@ from typing import Any
 
 from simlib.checks import InputError
 from simlib.cli.numbers import integer
-from simlib.cli.outputs import add_json, answer, check_outputs
+from simlib.cli.outputs import add_json, answer, check_outputs, inputs
 
 PARQUET = b"PAR1"
 READING = ("--format", "--time-unit", "--block-tokens", "--run")
@@ -22,7 +22,7 @@ def add(verbs: Any) -> None:
     """Add the verb."""
     own = verbs.add_parser("inspect", help="what a file holds, in which units and why, and which verbs can use it")
     own.set_defaults(verb=_inspect)
-    own.add_argument("files", nargs="+", metavar="FILE", help="a trace, a request table, a benchmark's result, metrics")
+    own.add_argument("files", nargs="*", metavar="FILE", help="a trace, a request table, a benchmark's result, metrics")
     add_reading(own)
     add_json(own, "the account of each file")
 
@@ -61,6 +61,7 @@ def tell(given: Any) -> None:
 
 
 def _inspect(options: argparse.Namespace) -> int:
+    options.files = inputs(options, options.files)
     check_outputs(options)
     shown, documents, refused = [], [], 0
     for path in options.files:

@@ -31,6 +31,22 @@ def add_json(own: argparse.ArgumentParser, what: str = "the result") -> None:
     )
 
 
+def inputs(options: argparse.Namespace, given: list[str]) -> list[str]:
+    """The files that a verb reads: of ``--json FILE`` and no other word, FILE, whose result is printed.
+
+    Raises
+    ------
+    InputError
+        If there is none.
+    """
+    if given:
+        return given
+    if options.json in (None, STANDARD_OUTPUT):
+        raise InputError("FILE: none (expected a trace, a request table or a benchmark's result)")
+    alone, options.json = str(options.json), STANDARD_OUTPUT
+    return [alone]
+
+
 def on_disk(*files: Path | None) -> list[Path]:
     """Those that are asked for and are files: where `check_places` is to look."""
     return [file for file in files if file not in (None, STANDARD_OUTPUT)]

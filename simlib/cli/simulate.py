@@ -13,7 +13,7 @@ from typing import Any
 from simlib.checks import InputError, check_choice
 from simlib.cli.inspect import add_reading, asked_of, tell
 from simlib.cli.numbers import check_used, deadline, integer, number, place
-from simlib.cli.outputs import STANDARD_OUTPUT, add_json, answer, check_outputs, sheet, wrote
+from simlib.cli.outputs import STANDARD_OUTPUT, add_json, answer, check_outputs, inputs, sheet, wrote
 from simlib.writing import write
 
 POLICIES = ("static_fifo", "dynamic_no_bins", "multi_bin_dynamic", "multi_bin_fixed", "shortest_predicted_first")
@@ -33,7 +33,9 @@ def add(verbs: Any) -> None:
     """Add the verb."""
     own = verbs.add_parser("simulate", help="serve a request table under one policy")
     own.set_defaults(verb=_simulate, words=WORDS)
-    own.add_argument("requests", metavar="REQUESTS", help="a request table, a trace or a benchmark's result, gz or not")
+    own.add_argument(
+        "requests", nargs="?", metavar="REQUESTS", help="a request table, a trace or a benchmark's result, gz or not"
+    )
     add_reading(own)
     own.add_argument("--rows", type=integer, metavar="N", help="how many requests (default: all)")
     own.add_argument("--extend", help="bootstrap: where --rows are more than there are, add blocks of the trace's rows")
@@ -74,6 +76,7 @@ def _simulate(options: argparse.Namespace) -> None:
     from simlib.requests import traces
     from simlib.text import many
 
+    [options.requests] = inputs(options, [options.requests] if options.requests else [])
     check_outputs(options, options.out, options.trace)
     assumed = _assumed(options)
     policy, way = _policy(options), _execution(options)

@@ -122,3 +122,14 @@ def test_validate_tells_what_its_log_is(tmp_path, capsys):
     words = ["validate", "--profile", str(tmp_path), "--log", str(log), "--max-num-seqs", "8", "--kv-blocks", "100"]
     assert main([*words, "--token-budget", "2048", "--step-model", "affine-from-log", "--fitted", "2"]) == 0
     assert "simlib: log.jsonl: an engine's log of requests" in capsys.readouterr().err
+
+
+def test_a_file_behind_json_alone_is_what_is_read(tmp_path, capsys):
+    file = tmp_path / "mine.csv"
+    file.write_text("arrival_s,prompt_tokens,output_tokens\n0,10,2\n1,20,3\n")
+    for verb, key in (("inspect", "rate_rps"), ("simulate", "latency_mean_s")):
+        assert main([verb, "--json", str(file)]) == 0
+        assert json.loads(capsys.readouterr().out)[key] > 0
+        assert file.read_text().startswith("arrival_s")
+        assert main([verb, "--json"]) == 2
+        assert "FILE: none" in capsys.readouterr().err
