@@ -17,7 +17,7 @@ from simlib.checks import InputError, check_format, check_path
 from simlib.requests.table import RequestTable
 from simlib.runs import sealed
 
-# What a file may meet that is none; Arrow's errors are of these kinds, too.
+# What reading a file may meet that is no saved run, beside Arrow's own errors.
 UNREADABLE = (OSError, LookupError, TypeError, ValueError, AttributeError, OverflowError, BadZipFile, zlib.error)
 LARGEST = float(np.finfo(np.float64).max)
 KEY, FORMAT = b"simlib.run", 3
@@ -68,16 +68,7 @@ def read(path: str | Path, make: Callable[[RequestTable, dict[str, Any], dict[st
         raise InputError(f"{path}: not a saved run ({problem})") from None
     except InputError:
         raise
-    except (
-        OSError,
-        LookupError,
-        TypeError,
-        ValueError,
-        AttributeError,
-        BadZipFile,
-        zlib.error,
-        pa.ArrowException,
-    ) as problem:
+    except (*UNREADABLE, pa.ArrowException) as problem:
         raise InputError(f"{path}: not a saved run ({problem})") from None
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -91,33 +90,9 @@ def document(path: str | os.PathLike[str]) -> Document:
         what = "BLIS's header of a trace (expected the table" if header else "YAML (expected the JSON or the table"
         raise InputError(f"{source}: {what} that its writer puts beside it)")
     if METRIC.match(data):
-        return Document(source, text=_decoded(source, data))
+        return Document(source, text=reading.decoded(source, data))
     if start in JSON_STARTS:
-        return Document(source, records=_objects(source, reading.json_lines(_decoded(source, data), source)))
+        return Document(source, records=reading.json_lines(reading.decoded(source, data), source))
     if HEADLESS.match(data):
         data = ",".join(WINDOWS).encode() + b"\n" + data
     return Document(source, frame=reading.delimited(source, data))
-
-
-def json_objects(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
-    """The objects of a JSON file: one, an array of them, or one a line; `InputError` for others."""
-    found = document(path)
-    if found.records is None:
-        raise InputError(f"{found.source}: not JSON (expected one JSON object, an array of them, or one a line)")
-    return found.records
-
-
-def _decoded(source: str, data: bytes) -> str:
-    try:
-        return data.decode()
-    except UnicodeDecodeError:
-        raise InputError(f"{source}: not UTF-8 text (expected CSV or JSON as UTF-8 text, gzipped or not)") from None
-
-
-def _objects(source: str, found: Sequence[Any]) -> list[dict[str, Any]]:
-    if not found:
-        raise InputError(f"{source}: an empty array (expected at least 1 request)")
-    for row, record in enumerate(found):
-        if not isinstance(record, dict):
-            raise InputError(f"{source}, row {row}: {str(record)[:60]} (expected a JSON object)")
-    return list(found)

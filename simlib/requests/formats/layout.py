@@ -142,15 +142,12 @@ class Format:
         Columns (keys) that make a file this format; any one of the sets, all of its names.
     read : callable
         From a `Document` and what is `Asked` to a `Log`; raises `InputError`.
-    needs : str
-        What a file of it lacks for a simulation, and what can be done with it all the same; empty where nothing.
     """
 
     name: str
     about: str
     marks: tuple[tuple[str, ...], ...]
     read: Callable[[Document, Asked], Log]
-    needs: str = ""
 
 
 @dataclass(frozen=True, slots=True)

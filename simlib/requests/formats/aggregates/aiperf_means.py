@@ -64,5 +64,4 @@ FORMAT = Format(
         ("request_throughput", "request_latency"),
     ),
     read,
-    MISSING,
 )

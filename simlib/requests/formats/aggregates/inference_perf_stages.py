@@ -58,5 +58,4 @@ FORMAT = Format(
     "inference-perf's statistics of a stage",
     (("load_summary", "successes", "failures"),),
     read,
-    MISSING,
 )

@@ -38,4 +38,4 @@ def read(document: Document, asked: Asked) -> Summary:
     return Summary(document.source, "llmperf_means", (load,), columns, MISSING)
 
 
-FORMAT = Format("llmperf_means", "LLMPerf's statistics of a run", ((SERVED, "results_ttft_s_mean"),), read, MISSING)
+FORMAT = Format("llmperf_means", "LLMPerf's statistics of a run", ((SERVED, "results_ttft_s_mean"),), read)

@@ -195,5 +195,4 @@ FORMAT = Format(
         for name in names
     ),
     read,
-    MISSING,
 )

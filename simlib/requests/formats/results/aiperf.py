@@ -22,10 +22,10 @@ from simlib.requests.formats.results.measured import (
     check_seconds,
     first_of,
     in_order,
+    length,
     object_in,
     tidy,
 )
-from simlib.requests.table import MAX_TOKENS
 
 STARTS, PHASES = ("request_start_ns", "timestamp_ns"), ("benchmark_phase", "credit_phase")
 SESSIONS = ("x_correlation_id", "conversation_id", "session_num")
@@ -92,8 +92,8 @@ def _request(
         whole = np.array([check_integer(f"{place}, request_end_ns", end, start, LATEST_NS) - start]) / 1e9
     return {
         "clock": None if failed and start is None else check_integer(f"{place}, {STARTS[0]}", start, 0, LATEST_NS),
-        "prompt_tokens": 0 if failed and prompt is None else _tokens(f"{place}, {PROMPT}", prompt),
-        "output_tokens": 0 if failed and output is None else _tokens(f"{place}, {OUTPUT}", output),
+        "prompt_tokens": length(f"{place}, {PROMPT}", prompt, failed),
+        "output_tokens": length(f"{place}, {OUTPUT}", output, failed),
         "ttft_s": _one(_seconds(place, metrics, FIRST)),
         "itl_s": np.zeros(0) if between is None else np.atleast_1d(between),
         "tpot_s": _one(_seconds(place, metrics, MEAN)),
@@ -102,10 +102,6 @@ def _request(
         "session": str(first_of(metadata, SESSIONS)),
         "turn": metadata.get("turn_index"),
     }
-
-
-def _tokens(place: str, value: Any) -> int:
-    return check_integer(place, value, 0, MAX_TOKENS)
 
 
 def _value(metrics: Mapping[str, Any], names: Sequence[str]) -> Any:

@@ -24,11 +24,11 @@ from simlib.requests.formats.results.measured import (
     check_seconds,
     first_of,
     in_order,
+    length,
     object_in,
     tidy,
     together,
 )
-from simlib.requests.table import MAX_TOKENS
 
 START, END = ("request_start", "start_time", "resolve_start"), ("request_end", "end_time", "resolve_end")
 FIRST = ("first_token_iteration", "first_iteration", "first_token_time")
@@ -124,8 +124,8 @@ def _request(place: str, request: Any, failed: bool) -> dict[str, Any]:
     failed = failed or output == 0
     if not failed and np.isnan(start):
         raise InputError(f"{place}, {START[0]}: nothing (expected seconds since 1970)")
-    output = 0 if failed and output is None else check_integer(f"{place}, output_tokens", output, 0, MAX_TOKENS)
-    prompt = 0 if failed and prompt is None else check_integer(f"{place}, prompt_tokens", prompt, 0, MAX_TOKENS)
+    output = length(f"{place}, output_tokens", output, failed)
+    prompt = length(f"{place}, prompt_tokens", prompt, failed)
     cached, info = request.get("cached_tokens"), info if isinstance(info, Mapping) else {}
     cached = np.nan if cached is None else check_integer(f"{place}, cached_tokens", cached, 0, prompt)
     return {

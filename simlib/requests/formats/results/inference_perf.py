@@ -22,10 +22,10 @@ from simlib.requests.formats.results.measured import (
     check_seconds,
     first_of,
     in_order,
+    length,
     object_in,
     tidy,
 )
-from simlib.requests.table import MAX_TOKENS
 
 TIMES = "output_token_times"
 
@@ -67,7 +67,7 @@ def _request(source: str, row: int, record: Mapping[str, Any]) -> dict[str, Any]
         else check_number(f"{place}, {name}", record.get(name), 0.0, LONGEST_TICKS)
         for name in ("start_time", "end_time")
     )
-    prompt = 0 if failed and prompt is None else check_integer(f"{place}, input_tokens", prompt, 0, MAX_TOKENS)
+    prompt = length(f"{place}, input_tokens", prompt, failed)
     times = answer.get(TIMES) or []
     if not isinstance(times, list):
         raise InputError(f"{place}, {TIMES}: {shown(times)} (expected an array of seconds)")
@@ -75,9 +75,7 @@ def _request(source: str, row: int, record: Mapping[str, Any]) -> dict[str, Any]
     return {
         "clock": start,
         "prompt_tokens": prompt,
-        "output_tokens": 0
-        if failed and output is None
-        else check_integer(f"{place}, output_tokens", output, 0, MAX_TOKENS),
+        "output_tokens": length(f"{place}, output_tokens", output, failed),
         "cached_prompt_tokens": np.nan
         if cached is None
         else min(check_integer(f"{place}, cached_tokens", cached, 0), prompt),

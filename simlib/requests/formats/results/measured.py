@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from simlib.checks import InputError
+from simlib.checks import InputError, check_integer
 from simlib.lazy import pd
 from simlib.requests.formats.layout import LONGEST_TICKS, Log, numbers, shown
+from simlib.requests.table import MAX_TOKENS
 
 LONGEST_GAP_S, LONGEST_TTFT_S = 5.0, 60.0  # a median above these is no time in seconds
 OVERLOADED_TTFT_S = 3600.0  # but where something else says that they are: their clock, their unit, their own means
@@ -104,6 +105,11 @@ def together(found: Mapping[int, Log], names: Sequence[str]) -> Log:
         dropped=dict(sum((Counter(log.dropped) for log in logs), Counter())),
         runs=tuple(names),
     )
+
+
+def length(place: str, value: Any, failed: bool) -> int:
+    """A request's number of tokens; none is said of one that failed, at times."""
+    return 0 if failed and value is None else check_integer(place, value, 0, MAX_TOKENS)
 
 
 def first_of(found: Mapping[str, Any], names: Sequence[str]) -> Any:

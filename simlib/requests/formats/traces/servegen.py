@@ -89,6 +89,5 @@ JOB_FORMAT = Format(
         ("request_id", "type", "input_length", "hash_ids", "img_ids"),
     ),
     read_job,
-    needs="times of arrival",
 )
-RATES_FORMAT = Format("servegen_rates", "rates of ServeGen's clients", (WINDOWS[:3],), read_rates, needs="requests")
+RATES_FORMAT = Format("servegen_rates", "rates of ServeGen's clients", (WINDOWS[:3],), read_rates)
