@@ -18,6 +18,7 @@ from simlib.continuous.state import (
     Lines,
     State,
     StepRules,
+    give_back,
     held,
     kept,
     leave,
@@ -29,7 +30,7 @@ from simlib.continuous.state import (
 )
 from simlib.engine.batches import BAD_DECISION
 from simlib.engine.borrowed import borrowed
-from simlib.engine.shapes import CHUNKS, CONTEXT, N_DECODES, PREFILL, PREFILL_CONTEXT, SQUARES, Request, Waiting
+from simlib.engine.shapes import CHUNKS, CONTEXT, LONGEST, N_DECODES, PREFILL, PREFILL_CONTEXT, SQUARES, Request, Waiting
 
 
 def preempt(request: int, gpu: int, now_s: float, ask: Ask, state: State, rules: StepRules) -> None:
@@ -56,11 +57,12 @@ def preempt(request: int, gpu: int, now_s: float, ask: Ask, state: State, rules:
             state.growth[gpu, -offset & ((1 << rules.bits) - 1)] -= 1
         state.completion_s[request] = now_s + state.times[gpu, at.PENDING]  # its last token, until there is a later one
     blocks = held(request, tokens, ask, rules)
-    n[at.USED] -= blocks
-    n[at.FREED] += blocks
+    filled = 0
     if rules.reuse:
-        state.place[request] = n[at.FREED] + rules.blocks
-        state.filled[request] = max((known >> rules.bits) - lent(request, ask, rules), 0)
+        filled = max((known >> rules.bits) - lent(request, ask, rules), 0)
+        state.filled[request] = filled
+        state.place[request] = n[at.FREED] + filled
+    give_back(blocks, filled, n, rules)
     n[at.SEATS] -= 1
     n[at.PREEMPTIONS] += 1
     n[at.RECOMPUTED] += tokens
@@ -164,8 +166,15 @@ def start(request: int, gpu: int, state: State) -> None:
     n[at.SEATS] += 1
 
 
-def chunk(computed: int, tokens: int, shape: np.ndarray) -> None:
-    """Add the next tokens of a prompt to the step's shape."""
+def chunk(request: int, computed: int, tokens: int, ask: Ask, state: State, rules: StepRules) -> None:
+    """Add the next tokens of a prompt to the step's shape; the last one alone, if it was sampled, is a decode."""
+    shape = state.shape
+    if tokens == 1 and state.done[request] > 0 and computed + 1 == ask.prompt_tokens[request] + state.done[request]:
+        shape[N_DECODES] += 1.0  # an engine cannot tell it from one
+        shape[CONTEXT] += computed + 1
+        if rules.spread:
+            shape[LONGEST] = max(shape[LONGEST], computed + 1.0)
+        return
     shape[PREFILL] += tokens
     shape[CHUNKS] += 1.0
     shape[SQUARES] += float(tokens) * tokens
@@ -225,7 +234,7 @@ def prefill(
     key: Callable[..., float],
 ) -> int:
     """Fill the step with prompts: the one begun, then those that wait; how many are complete (`joined`)."""
-    n, shape, complete = state.numbers[gpu], state.shape, 0
+    n, complete = state.numbers[gpu], 0
     budget = n[at.ROOM] - decodes
     if n[at.PARTIAL] >= 0 and budget > 0:
         request, computed = n[at.PARTIAL], n[at.COMPUTED]
@@ -236,7 +245,7 @@ def prefill(
             preempt(request, gpu, now_s, ask, state, rules)
             return complete
         n[at.USED] += more
-        chunk(computed, tokens, shape)
+        chunk(request, computed, tokens, ask, state, rules)
         budget -= tokens
         n[at.COMPUTED] += tokens
         if n[at.COMPUTED] == total:
@@ -273,13 +282,14 @@ def prefill(
         if resumed:
             n[at.RESUMED] = state.follows[request]
             n[at.FREED] -= again  # they leave the middle of the line
+            n[at.HOLDING] -= again
             n[at.RECOMPUTED] -= computed
         else:
             admit(row, line, place, gpu, now_s, ask, lines, state, rules)
             left -= rules.asks
         start(request, gpu, state)
         n[at.USED] += held(request, computed + tokens, ask, rules)
-        chunk(computed, tokens, shape)
+        chunk(request, computed, tokens, ask, state, rules)
         budget -= tokens
         if computed + tokens < ask.prompt_tokens[request] + state.done[request]:
             n[at.PARTIAL], n[at.COMPUTED] = request, computed + tokens
@@ -308,11 +318,11 @@ def compose(
         preempted = grow(gpu, now_s, ask, state, rules)
         decodes = n[at.DECODES]
     joins = prefill(gpu, now_s, decodes, not preempted, ask, lines, state, rules, decide, key)
-    if first and shape[CHUNKS] == 0.0:
+    if first and shape[CHUNKS] == 0.0 and joins == 0:
         grow(gpu, now_s, ask, state, rules)
         decodes = n[at.DECODES]
-    shape[N_DECODES] = decodes
-    shape[CONTEXT] = n[at.OFFSETS] + decodes * (n[at.STEP] + 1) if decodes > 0 else 0
+    shape[N_DECODES] += decodes
+    shape[CONTEXT] += n[at.OFFSETS] + decodes * (n[at.STEP] + 1) if decodes > 0 else 0
     return decodes, joins, n[at.PREEMPTIONS] - before
 
 

@@ -36,6 +36,7 @@ from simlib.continuous.state import (
     add_gaps,
     held,
     join,
+    lent,
     own,
     push,
     routed,
@@ -47,7 +48,7 @@ from simlib.engine import batches
 from simlib.engine.batches import BAD_DECISION, BAD_TIME, DONE, STUCK
 from simlib.engine.borrowed import borrowed
 from simlib.engine.compiled import MORE, one_at_a_time
-from simlib.engine.shapes import CHUNKS, CONTEXT, CONTEXT_SLOPE, LONGEST, PREFILL
+from simlib.engine.shapes import CHUNKS, CONTEXT, CONTEXT_SLOPE, LONGEST, N_DECODES, PREFILL
 from simlib.latency.steps import linear_law
 
 WORK, COMPOSED = 2**22, 16  # after which the loop comes back, some milliseconds: places looked at, 16 to compose a step
@@ -135,10 +136,13 @@ def horizon(gpu: int, horizon_s: float, state: State, rules: StepRules) -> float
     return math.inf if blocked else horizon_s  # the first of an only line does not fit: so be whoever comes behind it
 
 
-def complete(gpu: int, complete_s: float, joins: int, ask: Ask, state: State, rules: StepRules) -> tuple[int, int, int]:
-    """End what ends in the step that was composed, let complete prompts decode from the next; seats, blocks, tokens."""
+def complete(gpu: int, complete_s: float, joins: int, ask: Ask, state: State, rules: StepRules) -> tuple[int, int, int, int]:
+    """End what ends in the step that was composed, let complete prompts decode from the next.
+
+    Seats, blocks, and full ones among them, and tokens of what ends.
+    """
     n, heap, growth, mask = state.numbers[gpu], state.heap[gpu], state.growth[gpu], (1 << rules.bits) - 1
-    seats = blocks = tokens = 0
+    seats = blocks = full = tokens = 0
     while n[at.DECODES] > 0 and heap[0] >> 32 == n[at.STEP]:
         request = heap[0] & REQUEST_MASK
         take(heap, n[at.DECODES], 0)
@@ -153,6 +157,7 @@ def complete(gpu: int, complete_s: float, joins: int, ask: Ask, state: State, ru
             finish(request, gpu, complete_s, ask, state)
         seats += 1
         blocks += held(request, total, ask, rules)
+        full += (total >> rules.bits) - lent(request, ask, rules)
         tokens += routed(request, ask) if rules.routing == LEAST_TOKENS else 0
     for place in range(joins):
         request = int(state.joined[place])
@@ -169,6 +174,7 @@ def complete(gpu: int, complete_s: float, joins: int, ask: Ask, state: State, ru
                 finish(request, gpu, complete_s, ask, state)
             seats += 1
             blocks += held(request, total, ask, rules)
+            full += (total >> rules.bits) - lent(request, ask, rules)
             tokens += routed(request, ask) if rules.routing == LEAST_TOKENS else 0
             continue
         push(heap, n[at.DECODES], (n[at.STEP] + left) << 32 | request)
@@ -177,7 +183,7 @@ def complete(gpu: int, complete_s: float, joins: int, ask: Ask, state: State, ru
         n[at.FRESH] += 1
         if not rules.reserve:
             growth[(n[at.STEP] - total) & mask] += 1
-    return seats, blocks, tokens
+    return seats, blocks, full, tokens
 
 
 def count_gaps(
@@ -229,7 +235,8 @@ def rest(n: np.ndarray, t: np.ndarray) -> None:
         t[at.NOW] += t[at.PENDING]
         t[at.PENDING] = 0.0
         n[at.DUE_SEATS], n[at.DUE_BLOCKS], n[at.DUE_TOKENS] = n[at.LATER_SEATS], n[at.LATER_BLOCKS], n[at.LATER_TOKENS]
-        n[at.LATER_SEATS] = n[at.LATER_BLOCKS] = n[at.LATER_TOKENS] = 0
+        n[at.DUE_FULL] = n[at.LATER_FULL]
+        n[at.LATER_SEATS] = n[at.LATER_BLOCKS] = n[at.LATER_TOKENS] = n[at.LATER_FULL] = 0
     else:
         n[at.ACTIVE] = 0
 
@@ -249,12 +256,12 @@ def move(
     """Take the step that was composed, and all that follow before something may change or a time has come."""
     n, t, shape = state.numbers[gpu], state.times[gpu], state.shape
     if rules.spread and decodes > 0:
-        shape[LONGEST] = longest(gpu, ask, state) + n[at.STEP] + 1
+        shape[LONGEST] = max(shape[LONGEST], longest(gpu, ask, state) + n[at.STEP] + 1)
     step_s, slope_s, steps = linear_law(shape, params) if rules.linear else law(shape, params), 0.0, 1
     if not 0.0 <= step_s < math.inf:
         return BAD_TIME
     # Whoever has just lost its memory may be back at the next boundary.
-    if rules.linear and shape[CHUNKS] == 0.0 and preempted == 0:
+    if rules.linear and shape[CHUNKS] == 0.0 and joins == 0 and preempted == 0:
         slope_s = params[CONTEXT_SLOPE] * decodes
         steps = stretch(gpu, step_s, slope_s, horizon(gpu, until_s, state, rules), state, rules)
     total_s = steps * step_s + slope_s * (steps * (steps - 1) // 2)
@@ -264,25 +271,26 @@ def move(
     if rules.control:
         watch(gpu, step_s, slope_s, steps, decodes, state)
     n[at.STEPS] += steps
-    n[at.SUM_DECODES] += steps * decodes
+    n[at.SUM_DECODES] += steps * int(shape[N_DECODES])
     n[at.SUM_PREFILL] += int(shape[PREFILL])
     n[at.SUM_CONTEXT] += steps * int(shape[CONTEXT]) + decodes * (steps * (steps - 1) // 2)
     if rules.spread:
-        t[at.SPREAD] += steps * (decodes * shape[LONGEST] - shape[CONTEXT])
+        t[at.SPREAD] += steps * (shape[N_DECODES] * shape[LONGEST] - shape[CONTEXT])
     t[at.BUSY] += total_s
     if decodes > 0:
         count_gaps(gpu, step_s, slope_s, steps, decodes, state, rules)
         n[at.STEP] += steps
         t[at.SINCE] = start_s + total_s
     before_s = t[at.NOW]
-    seats, blocks, tokens = complete(gpu, start_s + total_s, joins, ask, state, rules)
+    seats, blocks, full, tokens = complete(gpu, start_s + total_s, joins, ask, state, rules)
     if rules.two:
         t[at.NOW], t[at.PENDING] = start_s + (total_s - last_s), last_s
         n[at.DUE_SEATS], n[at.DUE_BLOCKS], n[at.DUE_TOKENS] = n[at.LATER_SEATS], n[at.LATER_BLOCKS], n[at.LATER_TOKENS]
-        n[at.LATER_SEATS], n[at.LATER_BLOCKS], n[at.LATER_TOKENS] = seats, blocks, tokens
+        n[at.DUE_FULL] = n[at.LATER_FULL]
+        n[at.LATER_SEATS], n[at.LATER_BLOCKS], n[at.LATER_FULL], n[at.LATER_TOKENS] = seats, blocks, full, tokens
     else:
         t[at.NOW] = start_s + total_s
-        n[at.DUE_SEATS], n[at.DUE_BLOCKS], n[at.DUE_TOKENS] = seats, blocks, tokens
+        n[at.DUE_SEATS], n[at.DUE_BLOCKS], n[at.DUE_FULL], n[at.DUE_TOKENS] = seats, blocks, full, tokens
     t[at.SEAT_TIME] += n[at.SEATS] * (t[at.NOW] - before_s)  # what ends in the step leaves at the next boundary
     return DONE
 
@@ -327,7 +335,7 @@ def route(request: int, idle: int, ask: Ask, lines: Lines, state: State, rules: 
     else:
         for other in range(len(state.numbers)):
             if state.times[other, at.NOW] <= now_s:
-                settle(state.numbers[other], state.numbers[other])
+                settle(state.numbers[other], state.numbers[other], rules)
         first, end = 0, len(state.numbers)
         if rules.routing == BY_CLASS:
             length_class = ask.class_of[request]
@@ -402,7 +410,7 @@ def loop(
             until = arrived + (gpu - arrived) % gpus
             until_s = arrival_s[until] if until < len(arrival_s) else math.inf
         n, owner = state.numbers[gpu], state.numbers[own(gpu, rules)]
-        settle(n, owner)
+        settle(n, owner, rules)
         if rules.control and n[at.STEP] >= n[at.TICK]:
             tick(gpu, state, rules)
         decodes, joins, preempted = compose(gpu, ask, lines, state, rules, decide, key)
@@ -413,7 +421,7 @@ def loop(
                 return BAD_DECISION
             if rules.routing == SHARED and owner[at.WAITING] > 0:
                 rouse(now_s, owner[at.EVENTS], state)
-        if decodes == 0 and state.shape[CHUNKS] == 0.0:
+        if state.shape[N_DECODES] == 0.0 and state.shape[CHUNKS] == 0.0:
             rest(n, state.times[gpu])
         elif move(gpu, decodes, joins, preempted, until_s, ask, state, rules, law, law_params) != DONE:
             return BAD_TIME

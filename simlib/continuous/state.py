@@ -167,11 +167,27 @@ def routed(request: int, ask: Ask) -> int:
 def kept(request: int, gpu: int, state: State, rules: StepRules) -> int:
     """Blocks of its own, from the first, in which a sequence that lost its memory still finds what it wrote.
 
-    Free blocks are given out in the order in which they became free, a sequence's last block first. `FREED` counts
-    those that ever did, so that ``at.FREED + at.USED`` is how far the giving out has come; its blocks end at `place`.
+    Free blocks that hold nothing are given out first, the others in the order in which they became free, a sequence's
+    last block first. `FREED` counts those others, so that ``at.FREED - at.HOLDING`` is how far the giving out of them
+    has come; its blocks end at `place`.
     """
     n = state.numbers[gpu]
-    return min(max(state.place[request] - n[at.FREED] - n[at.USED], 0), state.filled[request])
+    settled(n, rules)
+    return min(max(state.place[request] - n[at.FREED] + n[at.HOLDING], 0), state.filled[request])
+
+
+def settled(n: np.ndarray, rules: StepRules) -> None:
+    """Bring `HOLDING` up to date, the free blocks in which something is found: what was taken last came from them."""
+    n[at.HOLDING] = min(n[at.HOLDING], rules.blocks - n[at.USED])
+
+
+def give_back(blocks: int, full: int, n: np.ndarray, rules: StepRules) -> None:
+    """Blocks become free, of which so many are full, and hold what may be found again."""
+    if rules.reuse:
+        settled(n, rules)
+        n[at.HOLDING] += full
+        n[at.FREED] += full
+    n[at.USED] -= blocks
 
 
 def push(heap: np.ndarray, size: int, value: int) -> None:
@@ -288,15 +304,14 @@ def leave(row: int, line: int, count: int, lines: Lines, state: State) -> None:
     state.numbers[row, at.WAITING] -= count
 
 
-def settle(n: np.ndarray, owner: np.ndarray) -> None:
+def settle(n: np.ndarray, owner: np.ndarray, rules: StepRules) -> None:
     """What has ended leaves its seat and its memory; an event to all that share its lines."""
     owner[at.EVENTS] += n[at.DUE_SEATS]
     n[at.SEATS] -= n[at.DUE_SEATS]
     n[at.REQUESTS] -= n[at.DUE_SEATS]
-    n[at.USED] -= n[at.DUE_BLOCKS]
     n[at.TOKENS] -= n[at.DUE_TOKENS]
-    n[at.FREED] += n[at.DUE_BLOCKS]
-    n[at.DUE_SEATS] = n[at.DUE_BLOCKS] = n[at.DUE_TOKENS] = 0
+    give_back(n[at.DUE_BLOCKS], n[at.DUE_FULL], n, rules)
+    n[at.DUE_SEATS] = n[at.DUE_BLOCKS] = n[at.DUE_TOKENS] = n[at.DUE_FULL] = 0
 
 
 for _rare_or_long in (push, take, spread_gaps, more_room):  # copies would be compiled for minutes, and gain nothing
