@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-import numpy as np
-
 from simlib.continuous import columns as at
 from simlib.continuous.state import (
     CHUNKED,
@@ -23,6 +21,7 @@ from simlib.continuous.state import (
     kept,
     leave,
     lent,
+    over,
     own,
     routed,
     take,
@@ -30,7 +29,35 @@ from simlib.continuous.state import (
 )
 from simlib.engine.batches import BAD_DECISION
 from simlib.engine.borrowed import borrowed
-from simlib.engine.shapes import CHUNKS, CONTEXT, LONGEST, N_DECODES, PREFILL, PREFILL_CONTEXT, SQUARES, Request, Waiting
+from simlib.engine.shapes import (
+    CHUNKS,
+    CONTEXT,
+    LONGEST,
+    N_DECODES,
+    PREFILL,
+    PREFILL_CONTEXT,
+    SQUARES,
+    Request,
+    Waiting,
+)
+
+
+def release(gpu: int, ask: Ask, state: State, rules: StepRules) -> bool:
+    """Take the memory of the newest sequence if all of its steps are composed: of one that still ends; whether so."""
+    n = state.numbers[gpu]
+    request = n[at.NEWEST]
+    if not over(request, ask, state):
+        return False
+    unlink(request, n, state)
+    if state.completion_s[request] > state.times[gpu, at.NOW]:  # others have ended, and given theirs back
+        total = ask.prompt_tokens[request] + max(ask.output_tokens[request] - 1, 0)
+        blocks, shared = held(request, total, ask, rules), lent(request, ask, rules)
+        known = total - (state.done[request] - ask.output_tokens[request] - 1)  # a decode's token is not known yet
+        give_back(blocks, max((known >> rules.bits) - shared, 0), n, rules)
+        n[at.LATER_BLOCKS] -= blocks
+        n[at.LATER_FULL] -= (total >> rules.bits) - shared
+        n[at.PREEMPTIONS] += 1
+    return True
 
 
 def preempt(request: int, gpu: int, now_s: float, ask: Ask, state: State, rules: StepRules) -> None:
@@ -77,7 +104,8 @@ def grow(gpu: int, now_s: float, ask: Ask, state: State, rules: StepRules) -> bo
     place = n[at.STEP] & ((1 << rules.bits) - 1)
     while need[place] > rules.blocks - n[at.USED]:
         enough = False
-        preempt(n[at.NEWEST], gpu, now_s, ask, state, rules)
+        if not release(gpu, ask, state, rules):
+            preempt(n[at.NEWEST], gpu, now_s, ask, state, rules)
     n[at.USED] += need[place]
     return not enough
 

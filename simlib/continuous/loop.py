@@ -37,6 +37,7 @@ from simlib.continuous.state import (
     held,
     join,
     lent,
+    over,
     own,
     push,
     routed,
@@ -44,6 +45,7 @@ from simlib.continuous.state import (
     take,
     unlink,
 )
+from simlib.continuous.stretch import horizon, stretch
 from simlib.engine import batches
 from simlib.engine.batches import BAD_DECISION, BAD_TIME, DONE, STUCK
 from simlib.engine.borrowed import borrowed
@@ -63,80 +65,17 @@ def longest(gpu: int, ask: Ask, state: State) -> int:
     return most
 
 
-def steps_within(time_s: float, step_s: float, slope_s: float, most: int) -> int:
-    """The largest number of steps, up to `most`, that take less than a time; they take ``step_s, step_s + slope_s, …``.
-
-    Root of the quadratic in its stable form, then put right by evaluating.
-    """
-    if most * step_s + slope_s * (most * (most - 1) // 2) < time_s:
-        return most
-    linear_s = step_s - 0.5 * slope_s
-    root = 2.0 * time_s / (linear_s + math.sqrt(linear_s * linear_s + 2.0 * slope_s * time_s))
-    steps = int(min(root, float(most)))
-    while steps > 0 and steps * step_s + slope_s * (steps * (steps - 1) // 2) >= time_s:
-        steps -= 1
-    while steps < most and (steps + 1) * step_s + slope_s * (steps * (steps + 1) // 2) < time_s:
-        steps += 1
-    return steps
+def end(request: int, decoded: int, n: np.ndarray, ask: Ask, state: State, rules: StepRules) -> None:
+    """All steps of a sequence are composed. With two in flight the next one may need its memory before the last ends."""
+    if rules.two:
+        state.done[request] = ask.output_tokens[request] + 1 + decoded
+    else:
+        unlink(request, n, state)
 
 
-def affordable(n: np.ndarray, growth: np.ndarray, most: int, rules: StepRules) -> int:
-    """Decode steps, up to `most`, for which the memory lasts; the first one has its blocks already."""
-    block, free = 1 << rules.bits, rules.blocks - n[at.USED]
-    if n[at.DECODES] * ((most >> rules.bits) + 1) <= free:
-        return most
-    cycles = free // n[at.DECODES]
-    steps, free = 1 + cycles * block, free - cycles * n[at.DECODES]
-    while steps < most:
-        need = growth[(n[at.STEP] + steps) & (block - 1)]
-        if need > free:
-            break
-        free -= need
-        steps += 1
-    return min(steps, most)
-
-
-def stretch(gpu: int, step_s: float, slope_s: float, horizon_s: float, state: State, rules: StepRules) -> int:
-    """Decode steps that nothing changes, this one included; their blocks are taken."""
-    n, growth, block = state.numbers[gpu], state.growth[gpu], 1 << rules.bits
-    most = (state.heap[gpu, 0] >> 32) - n[at.STEP]
-    if rules.control:
-        most = min(most, n[at.TICK] - n[at.STEP])
-    if most <= 1 or (rules.two and n[at.LATER_SEATS] > 0):
-        return 1
-    if not rules.reserve:
-        most = affordable(n, growth, most, rules)
-    now_s, composed = state.times[gpu, at.NOW], 1
-    if rules.two:  # the second is composed when the pending step ends, the third when the first one does
-        now_s += state.times[gpu, at.PENDING]
-        composed = 2
-    if now_s >= horizon_s:
-        return 1
-    if most > composed:
-        most = composed + steps_within(horizon_s - now_s, step_s, slope_s, most - composed)
-    if not rules.reserve:
-        n[at.USED] += n[at.DECODES] * ((most - 1) >> rules.bits)
-        for step in range((most - 1) & (block - 1)):
-            n[at.USED] += growth[(n[at.STEP] + 1 + step) & (block - 1)]
-    return most
-
-
-def horizon(gpu: int, horizon_s: float, state: State, rules: StepRules) -> float:
-    """Until when nothing that arrives can change the steps of a GPU that has just composed one without a prompt."""
-    n, owner = state.numbers[gpu], state.numbers[own(gpu, rules)]
-    if n[at.RESUMED] < 0 and owner[at.WAITING] == 0:
-        return horizon_s
-    if rules.timeout_s < math.inf:
-        return -math.inf
-    if n[at.SEATS] >= n[at.CAP] or n[at.RESUMED] >= 0:
-        return math.inf
-    if rules.routing == SHARED:  # another GPU may take the head, and the next one may fit
-        return -math.inf
-    blocked = rules.lines == 1 and rules.keyed == 0 and n[at.REFUSED] != owner[at.EVENTS]
-    return math.inf if blocked else horizon_s  # the first of an only line does not fit: so be whoever comes behind it
-
-
-def complete(gpu: int, complete_s: float, joins: int, ask: Ask, state: State, rules: StepRules) -> tuple[int, int, int, int]:
+def complete(
+    gpu: int, complete_s: float, joins: int, ask: Ask, state: State, rules: StepRules
+) -> tuple[int, int, int, int]:
     """End what ends in the step that was composed, let complete prompts decode from the next.
 
     Seats, blocks, and full ones among them, and tokens of what ends.
@@ -151,7 +90,7 @@ def complete(gpu: int, complete_s: float, joins: int, ask: Ask, state: State, ru
         n[at.OFFSETS] -= total - n[at.STEP]
         if not rules.reserve:
             growth[(n[at.STEP] - total) & mask] -= 1
-        unlink(request, n, state)
+        end(request, 1, n, ask, state, rules)
         state.completion_s[request] = complete_s
         if rules.control:
             finish(request, gpu, complete_s, ask, state)
@@ -169,7 +108,7 @@ def complete(gpu: int, complete_s: float, joins: int, ask: Ask, state: State, ru
         left = ask.output_tokens[request] - state.done[request] - 1
         state.completion_s[request] = complete_s
         if left <= 0:
-            unlink(request, n, state)
+            end(request, 0, n, ask, state, rules)
             if rules.control:
                 finish(request, gpu, complete_s, ask, state)
             seats += 1
@@ -187,7 +126,7 @@ def complete(gpu: int, complete_s: float, joins: int, ask: Ask, state: State, ru
 
 
 def count_gaps(
-    gpu: int, step_s: float, slope_s: float, steps: int, decodes: int, state: State, rules: StepRules
+    gpu: int, step_s: float, slope_s: float, steps: int, decodes: int, ask: Ask, state: State, rules: StepRules
 ) -> None:
     """Count the times between tokens of steps that are composed."""
     n, t = state.numbers[gpu], state.times[gpu]
@@ -195,6 +134,8 @@ def count_gaps(
         first_s = t[at.NOW] + t[at.PENDING] + step_s
         request = n[at.NEWEST]
         for _ in range(n[at.FRESH]):
+            while over(request, ask, state):
+                request = state.precedes[request]
             add_gaps(first_s - state.completion_s[request], 0.0, 1, 1, state)
             request = state.precedes[request]
         add_gaps(first_s - t[at.SINCE], 0.0, 1 if decodes > n[at.FRESH] else 0, decodes - n[at.FRESH], state)
@@ -278,7 +219,7 @@ def move(
         t[at.SPREAD] += steps * (shape[N_DECODES] * shape[LONGEST] - shape[CONTEXT])
     t[at.BUSY] += total_s
     if decodes > 0:
-        count_gaps(gpu, step_s, slope_s, steps, decodes, state, rules)
+        count_gaps(gpu, step_s, slope_s, steps, decodes, ask, state, rules)
         n[at.STEP] += steps
         t[at.SINCE] = start_s + total_s
     before_s = t[at.NOW]
@@ -429,7 +370,7 @@ def loop(
     return MORE
 
 
-for _rare in (longest, steps_within):
+for _rare in (longest,):
     _rare.inlined = False
 
 

@@ -257,6 +257,14 @@ def unlink(request: int, n: np.ndarray, state: State) -> None:
         n[at.NEWEST] = before
 
 
+def over(request: int, ask: Ask, state: State) -> bool:
+    """Whether all steps of a sequence are composed. With two in flight it runs until the last of them has ended.
+
+    `done` is then the output and one more, or two if the last step decodes.
+    """
+    return state.done[request] > ask.output_tokens[request]
+
+
 def own(gpu: int, rules: StepRules) -> int:
     """The row of `Lines` that a GPU takes from, and of the GPU that counts who waits there."""
     return 0 if rules.routing == SHARED else gpu
