@@ -44,8 +44,11 @@ class Cache:
             self.written[self.tables[request][place]] = (request, place)
 
     def give_back(self, request):
-        """The last block first, so that it is also the first to be taken."""
-        self.free.extend(reversed(self.tables.pop(request)))
+        """The last block first, so that it is also the first to be taken; before all others what holds nothing."""
+        blocks = self.tables.pop(request)[::-1]
+        empty = [block for block in blocks if block not in self.written]
+        self.free.extendleft(reversed(empty))
+        self.free.extend(block for block in blocks if block in self.written)
 
     def find_again(self, request):
         """Take the blocks of a request's beginning that still hold it; how many tokens those are."""
@@ -64,7 +67,6 @@ def serve(table, law, settings):
     cache = Cache(settings.blocks, settings.block_tokens)
     # Of each request: tokens whose place is filled or being filled, tokens there are, tokens that a step is making.
     computed, known, making = np.zeros(n, int), prompt.copy(), np.zeros(n, int)
-    decoding = np.zeros(n, bool)
     start_s, first_s, last_s = (np.full(n, np.nan) for _ in range(3))
     running, waiting, flight = [], deque(), deque()
     arrived = ended = steps = prefill = preemptions = 0
@@ -83,11 +85,10 @@ def serve(table, law, settings):
             if tokens == 0:
                 continue
             while request in running and cache.need(request, computed[request] + tokens) > len(cache.free):
-                victim = next(other for other in reversed(running) if not ends(other))
-                running.remove(victim)
+                victim = running.pop()  # also one of which the last step runs
                 cache.give_back(victim)
                 waiting.appendleft(victim)
-                lost, preemptions, decoding[victim] = True, preemptions + 1, False
+                lost, preemptions = True, preemptions + 1
             if request in running:
                 cache.take(request, cache.need(request, computed[request] + tokens))
                 chosen.append((request, tokens))
@@ -114,9 +115,9 @@ def serve(table, law, settings):
             shape, makes = np.zeros(3), []
             for request, tokens in chosen:
                 computed[request] += tokens
-                shape += (1, 0, computed[request]) if decoding[request] else (0, tokens, 0)
+                sampled = tokens == 1 and prompt[request] < computed[request] == known[request] + making[request]
+                shape += (1, 0, computed[request]) if sampled else (0, tokens, 0)
                 if computed[request] == known[request] + making[request]:
-                    decoding[request] = True
                     making[request] += 1
                     makes.append(request)
                 cache.write(request, min(computed[request], known[request]))
@@ -136,6 +137,9 @@ def serve(table, law, settings):
                     cache.write(request, computed[request] - making[request])
                 if known[request] == prompt[request] + output[request]:
                     ended += 1
-                    (running if request in running else waiting).remove(request)
-                    cache.give_back(request)
+                    if request in running:
+                        running.remove(request)
+                        cache.give_back(request)
+                    else:
+                        waiting.remove(request)
     return Blocks(start_s, first_s, last_s, steps, prefill, preemptions)

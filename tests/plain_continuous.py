@@ -84,7 +84,7 @@ def token_by_token(
         np.zeros(n, np.int64),
         np.zeros(n, np.int64),
     )
-    token_s = np.zeros(n)
+    token_s, holds = np.zeros(n), np.ones(n, np.bool_)
     used = np.zeros(gpus, np.int64)
     steps = decodes_sum = prefill_sum = context_sum = preemptions = peak = tokens_made = arrived = gap_count = 0
     busy_s = seat_s = 0.0
@@ -127,7 +127,7 @@ def token_by_token(
             i = running[g, k]
             if stage[i] == 2 and end_s_of[i] <= now:
                 tokens = prompt[i] + max(output[i] - 1, 0) if reserve else kv[i]
-                used[g] -= (tokens + block - 1) // block - lent[i]
+                used[g] -= (tokens + block - 1) // block - lent[i] if holds[i] else 0
             else:
                 running[g, left] = i
                 left += 1
@@ -141,7 +141,7 @@ def token_by_token(
                 decoding += stage[i] == 1
                 waiting = waiting or (stage[i] == 0 and kv[i] < target[i])
             cap, tokens_most = control.limits(g, now, pending_s[g], decoding, count[g], used[g], waiting)
-        prefill_tokens = chunks = decodes = context = longest = 0
+        prefill_tokens = chunks = decodes = context = longest = late = late_context = late_longest = 0
         preempted = False
         for turn in range(2):
             if (turn == 0) == (prefill == FIRST):  # prompts
@@ -200,11 +200,16 @@ def token_by_token(
                     used[g] += more
                     kv[i] += tokens
                     room -= tokens
-                    prefill_tokens += tokens
-                    chunks += 1
+                    if tokens == 1 and made[i] > 0 and kv[i] == target[i]:  # the last token was sampled: as a decode
+                        late += 1
+                        late_context += kv[i]
+                        late_longest = max(late_longest, kv[i])
+                    else:
+                        prefill_tokens += tokens
+                        chunks += 1
                     if kv[i] < target[i]:
                         break
-            elif turn == 0 or chunks == 0:  # decodes
+            elif turn == 0 or chunks + late == 0:  # decodes
                 while True:
                     need = decodes = 0
                     for k in range(count[g]):
@@ -217,11 +222,15 @@ def token_by_token(
                     preempted = True
                     preemptions += 1
                     last = count[g] - 1
-                    while stage[running[g, last]] == 2:
+                    while not holds[running[g, last]]:
                         last -= 1
                     i = running[g, last]
+                    tokens = prompt[i] + max(output[i] - 1, 0) if reserve else kv[i]
+                    used[g] -= (tokens + block - 1) // block - lent[i]
+                    if stage[i] == 2:  # its last step runs
+                        holds[i] = False
+                        continue
                     stage[i] = 0
-                    used[g] -= (kv[i] + block - 1) // block - lent[i]
                     for k in range(last, count[g] - 1):
                         running[g, k] = running[g, k + 1]
                     count[g] -= 1
@@ -234,14 +243,15 @@ def token_by_token(
                         kv[i] += 1
                         context += kv[i]
                         longest = max(longest, kv[i])
-        if decodes + chunks == 0:
+        if decodes + chunks + late == 0:
             now_s[g] = now + pending_s[g] if count[g] > 0 else np.inf
             seat_s += count[g] * pending_s[g]
             pending_s[g] = 0.0
             continue
         peak = max(peak, used[g])
-        step_s = law[0] + law[1] * decodes + law[2] * prefill_tokens + law[3] * context
-        step_s += law[4] * (decodes * longest - context)
+        priced, context, longest = decodes + late, context + late_context, max(longest, late_longest)
+        step_s = law[0] + law[1] * priced + law[2] * prefill_tokens + law[3] * context
+        step_s += law[4] * (priced * longest - context)
         end_s = now + pending_s[g] + step_s
         for k in range(count[g]):
             i = running[g, k]
@@ -263,7 +273,7 @@ def token_by_token(
         if control is not None:
             control.stepped(g, step_s, decodes, prefill_tokens, chunks)
         steps += 1
-        decodes_sum += decodes
+        decodes_sum += priced
         prefill_sum += prefill_tokens
         context_sum += context
         busy_s += step_s

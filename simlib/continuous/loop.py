@@ -66,7 +66,7 @@ def longest(gpu: int, ask: Ask, state: State) -> int:
 
 
 def end(request: int, decoded: int, n: np.ndarray, ask: Ask, state: State, rules: StepRules) -> None:
-    """All steps of a sequence are composed. With two in flight the next one may need its memory before the last ends."""
+    """All steps of a sequence are composed. With two in flight the next one may take its memory while the last runs."""
     if rules.two:
         state.done[request] = ask.output_tokens[request] + 1 + decoded
     else:

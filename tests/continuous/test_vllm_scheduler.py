@@ -13,11 +13,8 @@ from simlib.continuous.state import LOGGED
 from simlib.latency.steps import StepLaw
 from simlib.requests.table import RequestTable
 
-STEPS_IN_FLIGHT = {"sync": 1, "async": 2}
-# In these a preempted request is computed again to its last token in a chunk of its own, which the recording counts as
-# a decode: the engine cannot tell the two apart, ours can.
-TOLD_APART = {1: "async", 12: "sync", 43: "async", 66: "sync", 84: "sync"}
-SAME = [(case, "async" if case % 2 else "sync") for case in range(120) if case % 6 < 2 and case not in TOLD_APART]
+MODES = ("sync", "async", "sync_reuse", "async_reuse", "priority", "shared_prefix")
+SAME = ("sync", "async", "sync_reuse", "async_reuse")
 
 
 @pytest.fixture(scope="module")
@@ -27,41 +24,37 @@ def cases(data_dir):
 
 
 def replayed(case):
-    """The recorded requests in an engine of the same settings, and its steps: ``decodes, prefill, seats`` of each."""
+    """The recorded requests in an engine of the same settings, and its steps as `recorded` has them."""
     table = RequestTable(case["arrival_s"], case["prompt_tokens"], case["output_tokens"])
     engine = Continuous(
         max_seqs=case["max_num_seqs"],
         kv_tokens=case["num_blocks"] * case["block_size"],
         block_tokens=case["block_size"],
         token_budget=case["max_num_batched_tokens"],
-        steps_in_flight=STEPS_IN_FLIGHT[case["mode"]],
+        steps_in_flight=2 if case["mode"].startswith("async") else 1,
+        reuse=case["mode"].endswith("reuse"),
     )
     served = serve(table, StepLaw(*case["law"]), engine, 1, "interpreted", log_steps=len(case["steps"]) + 1)
     log = served.steps[0, : served.numbers[0, NUMBERS.index("stored")]]
-    columns = [LOGGED.index(name) for name in ("decodes", "prefill_tokens")]
-    return served, np.repeat(log[:, columns], log[:, LOGGED.index("steps")].astype(int), axis=0)
+    count, decodes, prefill, context, chunks = (
+        log[:, LOGGED.index(name)].astype(int)
+        for name in ("steps", "decodes", "prefill_tokens", "context_tokens", "chunks")
+    )
+    row = np.repeat(np.arange(len(log)), count)
+    later = np.arange(len(row)) - np.repeat(np.cumsum(count) - count, count)  # each decode's context grows by a token
+    steps = (decodes[row], prefill[row], context[row] + later * decodes[row], decodes[row] + chunks[row])
+    return served, np.transpose(steps)
 
 
-def test_there_are_35_runs_that_are_the_same():
-    assert len(SAME) == 35
+def test_there_are_twenty_runs_of_each_mode(cases):
+    assert [case["mode"] for case in cases] == [MODES[number % 6] for number in range(120)]
 
 
-@pytest.mark.parametrize(("number", "mode"), SAME)
-def test_every_step_and_every_time_is_that_of_vllms_scheduler(cases, number, mode):
+@pytest.mark.parametrize("number", [number for number in range(120) if MODES[number % 6] in SAME])
+def test_every_step_and_every_time_is_that_of_vllms_scheduler(cases, number):
     case = cases[number]
-    assert case["mode"] == mode
     served, steps = replayed(case)
-    assert steps.tolist() == [[decodes, prefill] for _, decodes, prefill, _, _ in case["steps"]]
+    assert steps.tolist() == [row for _, *row in case["steps"]]
     assert np.allclose(served.first_token_s, case["first_s"], rtol=0, atol=1e-9)
     assert np.allclose(served.completion_s, case["completion_s"], rtol=0, atol=1e-9)
-    assert served.numbers[:, NUMBERS.index("preemptions")].sum() == case["preemptions"]
-
-
-@pytest.mark.parametrize("number", TOLD_APART)
-def test_elsewhere_only_that_chunk_is_counted_otherwise(cases, number):
-    case = cases[number]
-    served, steps = replayed(case)
-    recorded = np.array([[decodes, prefill] for _, decodes, prefill, _, _ in case["steps"]])
-    other = np.flatnonzero((steps != recorded).any(axis=1))
-    assert 0 < len(other) <= 3 and (steps[other] - recorded[other] == [-1, 1]).all()
     assert served.numbers[:, NUMBERS.index("preemptions")].sum() == case["preemptions"]
