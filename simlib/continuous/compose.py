@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 
 from simlib.continuous import columns as at
+from simlib.continuous.priority import hold, least_urgent, needs, oldest, pause, unqueue
 from simlib.continuous.state import (
     CHUNKED,
     FIRST,
@@ -42,10 +43,9 @@ from simlib.engine.shapes import (
 )
 
 
-def release(gpu: int, ask: Ask, state: State, rules: StepRules) -> bool:
-    """Take the memory of the newest sequence if all of its steps are composed: of one that still ends; whether so."""
+def release(request: int, gpu: int, ask: Ask, state: State, rules: StepRules) -> bool:
+    """Take the memory of a sequence if all of its steps are composed: of one that still ends; whether so."""
     n = state.numbers[gpu]
-    request = n[at.NEWEST]
     if not over(request, ask, state):
         return False
     unlink(request, n, state)
@@ -61,7 +61,7 @@ def release(gpu: int, ask: Ask, state: State, rules: StepRules) -> bool:
 
 
 def preempt(request: int, gpu: int, now_s: float, ask: Ask, state: State, rules: StepRules) -> None:
-    """Take the memory of the newest sequence; it waits at the head of its GPU's line, to be computed again."""
+    """Take the memory of a sequence, the newest one without priorities; it waits at the head of its GPU's line, to be computed again."""
     n = state.numbers[gpu]
     tokens = known = n[at.COMPUTED]
     if request == n[at.PARTIAL]:
@@ -94,20 +94,54 @@ def preempt(request: int, gpu: int, now_s: float, ask: Ask, state: State, rules:
     n[at.PREEMPTIONS] += 1
     n[at.RECOMPUTED] += tokens
     unlink(request, n, state)
-    state.follows[request] = n[at.RESUMED]
-    n[at.RESUMED] = request
+    if rules.priority:
+        pause(request, n, ask, state)
+    else:
+        state.follows[request] = n[at.RESUMED]
+        n[at.RESUMED] = request
 
 
 def grow(gpu: int, now_s: float, ask: Ask, state: State, rules: StepRules) -> bool:
     """Take the blocks that the next decode step needs, from the newest sequences if none are left; whether so."""
     n, need, enough = state.numbers[gpu], state.growth[gpu], True
     place = n[at.STEP] & ((1 << rules.bits) - 1)
+    if rules.priority and need[place] > rules.blocks - n[at.USED]:
+        contend(gpu, now_s, ask, state, rules)
+        return True
     while need[place] > rules.blocks - n[at.USED]:
         enough = False
-        if not release(gpu, ask, state, rules):
+        if not release(n[at.NEWEST], gpu, ask, state, rules):
             preempt(n[at.NEWEST], gpu, now_s, ask, state, rules)
     n[at.USED] += need[place]
     return not enough
+
+
+def contend(gpu: int, now_s: float, ask: Ask, state: State, rules: StepRules) -> None:
+    """Give the blocks of the next decode step to one after the other, from the least urgent one if none are left."""
+    n = state.numbers[gpu]
+    request = oldest(n, state)
+    while request >= 0:
+        if needs(request, n, ask, state, rules):
+            after = state.follows[request]
+            while n[at.USED] == rules.blocks:
+                victim = least_urgent(gpu, ask, state)
+                before, took = state.precedes[request], 0
+                while before >= 0 and took == 0:  # those before have their block already
+                    took = int(before == victim and needs(victim, n, ask, state, rules))
+                    before = state.precedes[before]
+                strip(victim, took, gpu, now_s, ask, state, rules)
+                if victim == request:
+                    hold(after, gpu, ask, state, rules)
+                    return
+            n[at.USED] += 1
+        request = state.follows[request]
+
+
+def strip(victim: int, took: int, gpu: int, now_s: float, ask: Ask, state: State, rules: StepRules) -> None:
+    """Take a sequence's memory, with the block that it was given for this step already."""
+    state.numbers[gpu, at.USED] -= took
+    if not release(victim, gpu, ask, state, rules):
+        preempt(victim, gpu, now_s, ask, state, rules)
 
 
 def expire(gpu: int, now_s: float, ask: Ask, lines: Lines, state: State, rules: StepRules) -> None:
@@ -242,7 +276,10 @@ def admit(
     if rules.keyed:
         predicted = ask.predicted_tokens[request] if len(ask.predicted_tokens) > 0 else 0
         lines.given[row, ask.client_of[request]] += ask.prompt_tokens[request] + predicted
-    leave(row, line, 1, lines, state)
+    if rules.priority:
+        unqueue(row, line, ask, lines, state)
+    else:
+        leave(row, line, 1, lines, state)
     state.start_s[request] = now_s
     state.gpu[request] = gpu
     if rules.routing == SHARED:
@@ -264,14 +301,19 @@ def prefill(
     """Fill the step with prompts: the one begun, then those that wait; how many are complete (`joined`)."""
     n, complete = state.numbers[gpu], 0
     budget = n[at.ROOM] - decodes
-    if n[at.PARTIAL] >= 0 and budget > 0:
+    if n[at.PARTIAL] >= 0 and budget > 0 and n[at.STOPPED] == 0:
         request, computed = n[at.PARTIAL], n[at.COMPUTED]
         total = ask.prompt_tokens[request] + state.done[request]
         tokens = min(total - computed, budget)
         more = held(request, computed + tokens, ask, rules) - held(request, computed, ask, rules)
-        if more > rules.blocks - n[at.USED]:
-            preempt(request, gpu, now_s, ask, state, rules)
-            return complete
+        while more > rules.blocks - n[at.USED]:
+            victim = least_urgent(gpu, ask, state) if rules.priority else request
+            strip(
+                victim, int(needs(victim, n, ask, state, rules)) if rules.priority else 0, gpu, now_s, ask, state, rules
+            )
+            if victim == request:
+                return complete
+            budget, admits = budget + 1, False
         n[at.USED] += more
         chunk(request, computed, tokens, ask, state, rules)
         budget -= tokens
@@ -285,6 +327,8 @@ def prefill(
     while admits and budget > 0 and n[at.SEATS] < n[at.CAP] and n[at.PARTIAL] < 0:
         request, asked = n[at.RESUMED], False
         resumed = request >= 0
+        if rules.priority and resumed and state.numbers[row, at.WAITING] > 0:
+            resumed = ask.urgency[request] < ask.urgency[lines.order[lines.head[row, 0]]]
         if not resumed:
             if rules.timeout_s < math.inf:
                 expire(gpu, now_s, ask, lines, state, rules)
@@ -341,16 +385,19 @@ def compose(
     before = n[at.PREEMPTIONS]
     for column in range(len(shape)):
         shape[column] = 0.0
+    n[at.HELD] = n[at.HELD_CONTEXT] = n[at.STOPPED] = 0
     preempted, first, decodes = False, rules.prefill == FIRST, 0
     if not first:
         preempted = grow(gpu, now_s, ask, state, rules)
-        decodes = n[at.DECODES]
+        decodes = n[at.DECODES] - n[at.HELD]
     joins = prefill(gpu, now_s, decodes, not preempted, ask, lines, state, rules, decide, key)
     if first and shape[CHUNKS] == 0.0 and joins == 0:
         grow(gpu, now_s, ask, state, rules)
         decodes = n[at.DECODES]
+    if rules.priority:  # a prompt may have taken the memory of one that decodes
+        decodes = n[at.DECODES] - n[at.HELD]
     shape[N_DECODES] += decodes
-    shape[CONTEXT] += n[at.OFFSETS] + decodes * (n[at.STEP] + 1) if decodes > 0 else 0
+    shape[CONTEXT] += n[at.OFFSETS] + n[at.DECODES] * (n[at.STEP] + 1) - n[at.HELD_CONTEXT] if decodes > 0 else 0
     return decodes, joins, n[at.PREEMPTIONS] - before
 
 

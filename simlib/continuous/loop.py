@@ -21,6 +21,7 @@ import numpy as np
 from simlib.continuous import columns as at
 from simlib.continuous.compose import compose, expire
 from simlib.continuous.control import finish, tick, watch
+from simlib.continuous.priority import queue
 from simlib.continuous.state import (
     ARRIVED,
     BY_CLASS,
@@ -117,6 +118,8 @@ def complete(
             tokens += routed(request, ask) if rules.routing == LEAST_TOKENS else 0
             continue
         push(heap, n[at.DECODES], (n[at.STEP] + left) << 32 | request)
+        if rules.priority:
+            state.ends[request] = n[at.STEP] + left
         n[at.DECODES] += 1
         n[at.OFFSETS] += total - n[at.STEP]
         n[at.FRESH] += 1
@@ -242,7 +245,11 @@ def arrive(request: int, gpu: int, ask: Ask, lines: Lines, state: State, rules: 
         n = state.numbers[gpu]
         n[at.REQUESTS] += 1
         n[at.TOKENS] += routed(request, ask)
-    join(max(gpu, 0), ask.line_of[request] if len(ask.line_of) > 0 else 0, request, lines, state)
+    row, line = max(gpu, 0), ask.line_of[request] if len(ask.line_of) > 0 else 0
+    if rules.priority:
+        queue(row, line, request, ask, lines, state)
+    else:
+        join(row, line, request, lines, state)
 
 
 def wake(gpu: int, now_s: float, state: State) -> None:
@@ -383,13 +390,32 @@ def signatures() -> SimpleNamespace:
     kinds = batches.signatures()
     ints, floats, links = types.int64[::1], types.float64[::1], types.int32[::1]
     table, cube, grid = types.float64[:, ::1], types.float64[:, :, ::1], types.int64[:, ::1]
-    ask = types.NamedTuple([floats] + [ints] * 5 + [links] * 3, Ask)
+    ask = types.NamedTuple([floats] + [ints] * 5 + [links] * 3 + [ints], Ask)
     lines = types.NamedTuple(
         [grid] * 3 + [ints] + [grid] * 2 + [floats, cube, table, floats, table, ints, floats], Lines
     )
     rules = types.NamedTuple([types.int64] * (len(StepRules._fields) - 1) + [types.float64], StepRules)
     state = types.NamedTuple(
-        [grid, table, grid, grid, ints, floats, ints, floats, ints, cube, cube, links, links, links, ints, links, links]
+        [
+            grid,
+            table,
+            grid,
+            grid,
+            ints,
+            floats,
+            ints,
+            floats,
+            ints,
+            cube,
+            cube,
+            links,
+            links,
+            links,
+            ints,
+            links,
+            ints,
+            links,
+        ]
         + [floats] * 3
         + [table, table, cube, ints],
         State,

@@ -11,6 +11,7 @@ from simlib.checks import InputError, check_integer
 from simlib.continuous import classes, loop
 from simlib.continuous import columns as at
 from simlib.continuous.control import StepControl
+from simlib.continuous.priority import urgency
 from simlib.continuous.settings import PREFILL, ROUTING, Continuous, needed_tokens
 from simlib.continuous.state import (
     BY_CLASS,
@@ -74,6 +75,7 @@ def rules_of(settings: Continuous, law: Any, gpus: int, order: Order = FIRST_COM
         classes=_classes(settings, gpus),
         reuse=int(settings.reuse),
         share=int(settings.share_cached),
+        priority=int(order.priority),
         timeout_s=math.inf if settings.timeout_s is None else settings.timeout_s,
     )
 
@@ -118,6 +120,7 @@ def served(
         line_of=of_kept(order.queues.of if rules.lines > 1 else None),
         class_of=of_kept(class_of),
         client_of=of_kept(order.client_of),
+        urgency=(urgency(table) if keep is None else urgency(table)[keep]) if rules.priority else none,
     )
     state = _state(ask, rules, gpus, log_steps, control)
     lines = _lines(ask, rules, gpus, order)
@@ -189,6 +192,7 @@ def _state(ask: Ask, rules: StepRules, gpus: int, log_steps: int, control: StepC
         done=np.zeros(requests, np.int32),
         place=np.zeros(requests if rules.reuse else 0, np.int64),
         filled=np.zeros(requests if rules.reuse else 0, np.int32),
+        ends=np.zeros(requests if rules.priority else 0, np.int64),
         gpu=np.full(requests, -1, np.int32),
         start_s=np.full(requests, np.nan),
         first_token_s=np.full(requests, np.nan),
@@ -215,7 +219,7 @@ def _lines(ask: Ask, rules: StepRules, gpus: int, order: Order) -> Lines:
             queues = bins.queues(np.arange(requests) % rows * rules.lines + line_of, rows * rules.lines)
         head, tail, end = (column.reshape(grid).copy() for column in (queues.start, queues.start, queues.end))
         start = room = np.zeros((0, 0), np.int64)
-        places = queues.order.copy() if rules.keyed else queues.order
+        places = queues.order.copy() if rules.keyed or rules.priority else queues.order
     memory = np.ascontiguousarray(order.memory, np.float64)
     return Lines(
         head=head,

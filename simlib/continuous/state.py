@@ -5,6 +5,7 @@ A binary heap, a histogram of gaps, waiting lines, and the list of those that ru
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -30,6 +31,7 @@ class Ask(NamedTuple):
     line_of: np.ndarray
     class_of: np.ndarray
     client_of: np.ndarray
+    urgency: np.ndarray
 
 
 class StepRules(NamedTuple):
@@ -57,7 +59,8 @@ class StepRules(NamedTuple):
     classes: int
     reuse: int
     share: int
-    timeout_s: float
+    priority: int = 0
+    timeout_s: float = math.inf
 
 
 FIRST, MIXED, CHUNKED = range(3)
@@ -95,7 +98,7 @@ class State(NamedTuple):
     holds ``decode step of the end << 32 | request``. `growth[gpu, r]` counts sequences that need a block at the decode
     steps r modulo a block. `gaps` is a histogram of the times between tokens; `real` and `bits` are one number, as a
     float and as its bits. `place` and `filled` are of sequences that lost their memory, where blocks are used again:
-    see `kept`. `control`, `control_rules` and `decisions` are `control`'s. `progress` counts the requests that have
+    see `kept`. `ends`: with priorities, the decode step of the end of those that decode. `control`, `control_rules` and `decisions` are `control`'s. `progress` counts the requests that have
     arrived, and the places of `Lines.order` that are given out.
     """
 
@@ -115,6 +118,7 @@ class State(NamedTuple):
     done: np.ndarray
     place: np.ndarray
     filled: np.ndarray
+    ends: np.ndarray
     gpu: np.ndarray
     start_s: np.ndarray
     first_token_s: np.ndarray

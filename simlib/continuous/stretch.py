@@ -75,8 +75,10 @@ def horizon(gpu: int, horizon_s: float, state: State, rules: StepRules) -> float
         return horizon_s
     if rules.timeout_s < math.inf:
         return -math.inf
-    if n[at.SEATS] >= n[at.CAP] or n[at.RESUMED] >= 0:
+    if n[at.SEATS] >= n[at.CAP] or (n[at.RESUMED] >= 0 and not rules.priority):
         return math.inf
+    if rules.priority:  # who comes may be more urgent
+        return horizon_s
     if rules.routing == SHARED:  # another GPU may take the head, and the next one may fit
         return -math.inf
     blocked = rules.lines == 1 and rules.keyed == 0 and n[at.REFUSED] != owner[at.EVENTS]

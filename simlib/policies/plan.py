@@ -35,6 +35,8 @@ class Order(NamedTuple):
         Sequences that run at once on a GPU, at most.
     notes : int
         Columns of `note`, which nobody keeps.
+    priority : bool
+        Whether the table's `priority` decides who is admitted, and who loses its memory.
     """
 
     queues: bins.Queues | None = None
@@ -45,6 +47,7 @@ class Order(NamedTuple):
     client_of: np.ndarray | None = None
     at_once: int | None = None
     notes: int = 0
+    priority: bool = False
 
 
 class Plan(NamedTuple):

@@ -39,6 +39,8 @@ class RequestTable:
         Needed by policies that bin or order by predicted length.
     cached_prompt_tokens : ndarray of int, shape (n_requests,), optional
         Prompt tokens already in the prefix cache.
+    priority : ndarray of int, shape (n_requests,), optional
+        Who is served first where the policy is ``"priority"``: lower ones.
     labels : dict of str to ndarray
         Any of ``request_id, client, model, log_type``.
     index : pandas.Index, optional
@@ -63,6 +65,7 @@ class RequestTable:
     cached_prompt_tokens: np.ndarray | None = None
     labels: Mapping[str, np.ndarray] = field(default_factory=dict)
     index: Any = None
+    priority: np.ndarray | None = None
     _kept: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -72,6 +75,8 @@ class RequestTable:
             values = getattr(self, column)
             if values is not None or column in REQUIRED:
                 put(self, column, token_column(column, values, len(self)))
+        if self.priority is not None:
+            put(self, "priority", _priorities(self.priority, len(self)))
         check_type("labels", self.labels, Mapping, "a mapping of name to values")
         put(self, "labels", {name: _one_dimensional(name, values) for name, values in self.labels.items()})
         for name, values in self.labels.items():
@@ -112,10 +117,10 @@ class RequestTable:
         if missing:
             hint = "; arrival_ms must be divided by 1000" if "arrival_ms" in names else ""
             raise InputError(f"{missing[0]}: missing column (found {', '.join(map(str, names)) or 'none'}{hint})")
-        twice = [column for column in ("arrival_s", *TOKEN_COLUMNS, *LABELS) if names.count(column) > 1]
+        twice = [column for column in ("arrival_s", *TOKEN_COLUMNS, "priority", *LABELS) if names.count(column) > 1]
         if twice:
             raise InputError(f"{twice[0]}: {names.count(twice[0])} columns of that name (expected one)")
-        columns = {c: requests[c] for c in ("arrival_s", *TOKEN_COLUMNS) if c in names}
+        columns = {c: requests[c] for c in ("arrival_s", *TOKEN_COLUMNS, "priority") if c in names}
         labels = {c: requests[c] for c in LABELS if c in names}
         return cls(**columns, labels=labels, index=getattr(requests, "index", None))
 
@@ -129,7 +134,9 @@ class RequestTable:
 
     def frame(self) -> pd.DataFrame:
         """The table as a pandas data frame, with the index that it came with."""
-        columns = {c: getattr(self, c) for c in ("arrival_s", *TOKEN_COLUMNS) if getattr(self, c) is not None}
+        columns = {
+            c: getattr(self, c) for c in ("arrival_s", *TOKEN_COLUMNS, "priority") if getattr(self, c) is not None
+        }
         return pd.DataFrame({**self.labels, **columns}, index=self.index)
 
     def head(self, rows: int) -> RequestTable:
@@ -157,7 +164,7 @@ class RequestTable:
             arrival_s=self.arrival_s[which],
             labels={name: values[which] for name, values in self.labels.items()},
             index=None if self.index is None else self.index[which],
-            **{c: None if getattr(self, c) is None else getattr(self, c)[which] for c in TOKEN_COLUMNS},
+            **{c: None if getattr(self, c) is None else getattr(self, c)[which] for c in (*TOKEN_COLUMNS, "priority")},
         )
 
     def with_predictions(self, predicted_output_tokens: np.ndarray | None) -> RequestTable:
@@ -211,6 +218,16 @@ def token_column(column: str, given: Any, rows: int, *, copy: bool = True) -> np
     bad = (numbers < 0) | (numbers != np.floor(numbers)) | (numbers > MAX_TOKENS)
     _refuse_first(column, numbers, bad, "expected an integer >= 0")
     return np.ascontiguousarray(numbers, dtype=np.int64)
+
+
+def _priorities(given: Any, rows: int) -> np.ndarray:
+    values = _one_dimensional("priority", given)
+    if len(values) != rows:
+        raise InputError(f"priority: {len(values)} rows (expected {rows}, as in arrival_s)")
+    numbers = _numbers("priority", values)
+    bad = (numbers != np.floor(numbers)) | (abs(numbers) > MAX_TOKENS)
+    _refuse_first("priority", numbers, bad, "expected an integer")
+    return numbers.astype(np.int64)
 
 
 def _one_dimensional(column: str, given: Any) -> np.ndarray:

@@ -1,0 +1,126 @@
+"""Priorities: the most urgent request is admitted first, the least urgent one that runs loses its memory.
+
+A line is a binary heap by `Ask.urgency` then. Running sequences are given their blocks in the order in which they were
+admitted; whoever is the victim of its own need ends the step's composition: those behind it pause for a step.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from simlib.continuous import columns as at
+from simlib.continuous.state import REQUEST_MASK, Ask, Lines, State, StepRules, join, over, push, take
+from simlib.requests.table import RequestTable
+
+TIES = 32  # bits of `urgency` for the order among requests of one priority and arrival
+
+
+def urgency(table: RequestTable) -> np.ndarray:
+    """Rank of each request by priority (lower first), then by arrival, then by its number as text, as engines do."""
+    pairs = np.stack([table.priority, table.arrival_s], axis=1)
+    level = np.unique(pairs, axis=0, return_inverse=True)[1].reshape(-1)
+    name = np.argsort(np.argsort(np.arange(len(table)).astype(str)))
+    return (level.astype(np.int64) << TIES) | name
+
+
+def queue(row: int, line: int, request: int, ask: Ask, lines: Lines, state: State) -> None:
+    """Let a request join a line by its urgency."""
+    join(row, line, request, lines, state)
+    order, head, place = lines.order, lines.head[row, line], lines.tail[row, line] - 1
+    while place > head:
+        above = head + ((place - head - 1) >> 1)
+        if ask.urgency[order[above]] <= ask.urgency[request]:
+            break
+        order[place] = order[above]
+        place = above
+    order[place] = request
+
+
+def unqueue(row: int, line: int, ask: Ask, lines: Lines, state: State) -> None:
+    """Take the most urgent request out of a line."""
+    lines.tail[row, line] -= 1
+    state.numbers[row, at.WAITING] -= 1
+    order, head, size = lines.order, lines.head[row, line], lines.tail[row, line] - lines.head[row, line]
+    last, place = order[head + size], 0
+    while 2 * place + 1 < size:
+        child = 2 * place + 1
+        if child + 1 < size and ask.urgency[order[head + child + 1]] < ask.urgency[order[head + child]]:
+            child += 1
+        if ask.urgency[order[head + child]] >= ask.urgency[last]:
+            break
+        order[head + place] = order[head + child]
+        place = child
+    order[head + place] = last
+
+
+def pause(request: int, n: np.ndarray, ask: Ask, state: State) -> None:
+    """Let a sequence that lost its memory wait, the most urgent one first."""
+    before, after = -1, n[at.RESUMED]
+    while after >= 0 and ask.urgency[after] < ask.urgency[request]:
+        before, after = after, state.follows[after]
+    state.follows[request] = after
+    if before < 0:
+        n[at.RESUMED] = request
+    else:
+        state.follows[before] = request
+
+
+def least_urgent(gpu: int, ask: Ask, state: State) -> int:
+    """Who runs and has the last right to it: of lowest priority, of these who came last."""
+    n = state.numbers[gpu]
+    request = found = n[at.NEWEST]
+    while request >= 0:
+        ended = over(request, ask, state) and state.completion_s[request] <= state.times[gpu, at.NOW]
+        if not ended and ask.urgency[request] >> TIES >= ask.urgency[found] >> TIES:
+            found = request
+        request = state.precedes[request]
+    return found
+
+
+def oldest(n: np.ndarray, state: State) -> int:
+    """Who of those that run was admitted first."""
+    request = n[at.NEWEST]
+    while state.precedes[request] >= 0:
+        request = state.precedes[request]
+    return request
+
+
+def cached(request: int, n: np.ndarray, ask: Ask, state: State) -> int:
+    """Tokens in memory of a sequence that decodes."""
+    return ask.prompt_tokens[request] + ask.output_tokens[request] - 1 - (state.ends[request] - n[at.STEP])
+
+
+def needs(request: int, n: np.ndarray, ask: Ask, state: State, rules: StepRules) -> bool:
+    """Whether a sequence needs a block for its next token."""
+    if request == n[at.PARTIAL] or over(request, ask, state) or rules.reserve:
+        return False
+    return cached(request, n, ask, state) & ((1 << rules.bits) - 1) == 0
+
+
+def hold(request: int, gpu: int, ask: Ask, state: State, rules: StepRules) -> None:
+    """Let this sequence and those admitted after it pause for a step: their last decode step is one later."""
+    n, growth, mask = state.numbers[gpu], state.growth[gpu], (1 << rules.bits) - 1
+    n[at.STOPPED], first = 1, request
+    while request >= 0:
+        if request != n[at.PARTIAL] and not over(request, ask, state):
+            n[at.HELD] += 1
+            n[at.HELD_CONTEXT] += cached(request, n, ask, state)
+        request = state.follows[request]
+    request = first if n[at.HELD] < n[at.DECODES] else -1  # else there is no decode step
+    while request >= 0:
+        if request != n[at.PARTIAL] and not over(request, ask, state):
+            heap, place, offset = state.heap[gpu], 0, cached(request, n, ask, state) - n[at.STEP]
+            while heap[place] & REQUEST_MASK != request:
+                place += 1
+            take(heap, n[at.DECODES], place)
+            state.ends[request] += 1
+            push(heap, n[at.DECODES] - 1, state.ends[request] << 32 | request)
+            n[at.OFFSETS] -= 1
+            if not rules.reserve:
+                growth[-offset & mask] -= 1
+                growth[(1 - offset) & mask] += 1
+        request = state.follows[request]
+
+
+for _rare in (queue, unqueue, pause, least_urgent, hold):
+    _rare.inlined = False
