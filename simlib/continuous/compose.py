@@ -61,7 +61,7 @@ def release(request: int, gpu: int, ask: Ask, state: State, rules: StepRules) ->
 
 
 def preempt(request: int, gpu: int, now_s: float, ask: Ask, state: State, rules: StepRules) -> None:
-    """Take the memory of a sequence, the newest one without priorities; it waits at the head of its GPU's line, to be computed again."""
+    """Take the memory of a sequence; it waits at the head of its GPU's line, to be computed again."""
     n = state.numbers[gpu]
     tokens = known = n[at.COMPUTED]
     if request == n[at.PARTIAL]:
@@ -308,9 +308,8 @@ def prefill(
         more = held(request, computed + tokens, ask, rules) - held(request, computed, ask, rules)
         while more > rules.blocks - n[at.USED]:
             victim = least_urgent(gpu, ask, state) if rules.priority else request
-            strip(
-                victim, int(needs(victim, n, ask, state, rules)) if rules.priority else 0, gpu, now_s, ask, state, rules
-            )
+            took = int(rules.priority and needs(victim, n, ask, state, rules))
+            strip(victim, took, gpu, now_s, ask, state, rules)
             if victim == request:
                 return complete
             budget, admits = budget + 1, False

@@ -98,8 +98,9 @@ class State(NamedTuple):
     holds ``decode step of the end << 32 | request``. `growth[gpu, r]` counts sequences that need a block at the decode
     steps r modulo a block. `gaps` is a histogram of the times between tokens; `real` and `bits` are one number, as a
     float and as its bits. `place` and `filled` are of sequences that lost their memory, where blocks are used again:
-    see `kept`. `ends`: with priorities, the decode step of the end of those that decode. `control`, `control_rules` and `decisions` are `control`'s. `progress` counts the requests that have
-    arrived, and the places of `Lines.order` that are given out.
+    see `kept`. `ends` is, with priorities, the decode step of the end of those that decode. `control`, `control_rules`
+    and `decisions` are `control`'s. `progress` counts the requests that have arrived, and the places of `Lines.order`
+    that are given out.
     """
 
     numbers: np.ndarray
