@@ -24,7 +24,7 @@ from simlib.policies.early_rejection import EarlyRejection
 from simlib.policies.fair_share import FairShare
 from simlib.policies.full_batches import MultiBinFixed
 from simlib.policies.shortest_first import ShortestPredictedFirst
-from simlib.policies.static import FirstCome, StaticFIFO
+from simlib.policies.static import FirstCome, PriorityFirst, StaticFIFO
 
 
 def latency_of(latency: Any) -> LatencyModel:
@@ -85,7 +85,7 @@ POLICIES: Mapping[str, Any] = {
         FairShare,
     )
 }
-ENGINE_POLICIES = {**POLICIES, FirstCome.name: FirstCome}
+ENGINE_POLICIES = {**POLICIES, FirstCome.name: FirstCome, PriorityFirst.name: PriorityFirst}
 LONGEST_STEP_S = 1.0  # of a typed law, with nothing in it: a longer one was meant in milliseconds
 EXECUTIONS = ("run_to_completion", "continuous")
 

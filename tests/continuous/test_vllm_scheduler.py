@@ -7,14 +7,15 @@ import numpy as np
 import pytest
 
 from simlib.continuous.columns import NUMBERS
-from simlib.continuous.serve import serve
+from simlib.continuous.serve import rules_of, served
 from simlib.continuous.settings import Continuous
 from simlib.continuous.state import LOGGED
 from simlib.latency.steps import StepLaw
+from simlib.policies.plan import Order
 from simlib.requests.table import RequestTable
 
 MODES = ("sync", "async", "sync_reuse", "async_reuse", "priority", "shared_prefix")
-SAME = ("sync", "async", "sync_reuse", "async_reuse")
+SAME = ("sync", "async", "sync_reuse", "async_reuse", "priority")
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +26,8 @@ def cases(data_dir):
 
 def replayed(case):
     """The recorded requests in an engine of the same settings, and its steps as `recorded` has them."""
-    table = RequestTable(case["arrival_s"], case["prompt_tokens"], case["output_tokens"])
+    table = RequestTable(case["arrival_s"], case["prompt_tokens"], case["output_tokens"], priority=case.get("priority"))
+    law, order = StepLaw(*case["law"]), Order(priority=case["mode"] == "priority")
     engine = Continuous(
         max_seqs=case["max_num_seqs"],
         kv_tokens=case["num_blocks"] * case["block_size"],
@@ -34,8 +36,9 @@ def replayed(case):
         steps_in_flight=2 if case["mode"].startswith("async") else 1,
         reuse=case["mode"].endswith("reuse"),
     )
-    served = serve(table, StepLaw(*case["law"]), engine, 1, "interpreted", log_steps=len(case["steps"]) + 1)
-    log = served.steps[0, : served.numbers[0, NUMBERS.index("stored")]]
+    rules, most = rules_of(engine, law, 1, order), len(case["steps"]) + 1
+    _, found, _ = served(table, law, 1, rules, order, "interpreted", None, most)
+    log = found.steps[0, : found.numbers[0, NUMBERS.index("stored")]]
     count, decodes, prefill, context, chunks = (
         log[:, LOGGED.index(name)].astype(int)
         for name in ("steps", "decodes", "prefill_tokens", "context_tokens", "chunks")
@@ -43,7 +46,7 @@ def replayed(case):
     row = np.repeat(np.arange(len(log)), count)
     later = np.arange(len(row)) - np.repeat(np.cumsum(count) - count, count)  # each decode's context grows by a token
     steps = (decodes[row], prefill[row], context[row] + later * decodes[row], decodes[row] + chunks[row])
-    return served, np.transpose(steps)
+    return found, np.transpose(steps)
 
 
 def test_there_are_twenty_runs_of_each_mode(cases):
@@ -53,8 +56,8 @@ def test_there_are_twenty_runs_of_each_mode(cases):
 @pytest.mark.parametrize("number", [number for number in range(120) if MODES[number % 6] in SAME])
 def test_every_step_and_every_time_is_that_of_vllms_scheduler(cases, number):
     case = cases[number]
-    served, steps = replayed(case)
+    found, steps = replayed(case)
     assert steps.tolist() == [row for _, *row in case["steps"]]
-    assert np.allclose(served.first_token_s, case["first_s"], rtol=0, atol=1e-9)
-    assert np.allclose(served.completion_s, case["completion_s"], rtol=0, atol=1e-9)
-    assert served.numbers[:, NUMBERS.index("preemptions")].sum() == case["preemptions"]
+    assert np.allclose(found.first_token_s, case["first_s"], rtol=0, atol=1e-9)
+    assert np.allclose(found.completion_s, case["completion_s"], rtol=0, atol=1e-9)
+    assert found.numbers[:, NUMBERS.index("preemptions")].sum() == case["preemptions"]
