@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 
 from simlib.continuous import columns as at
+from simlib.continuous.prefix import fill, free, occupy, seek
 from simlib.continuous.priority import hold, least_urgent, needs, oldest, pause, unqueue
 from simlib.continuous.state import (
     CHUNKED,
@@ -53,7 +54,10 @@ def release(request: int, gpu: int, ask: Ask, state: State, rules: StepRules) ->
         total = ask.prompt_tokens[request] + max(ask.output_tokens[request] - 1, 0)
         blocks, shared = held(request, total, ask, rules), lent(request, ask, rules)
         known = total - (state.done[request] - ask.output_tokens[request] - 1)  # a decode's token is not known yet
-        give_back(blocks, max((known >> rules.bits) - shared, 0), n, rules)
+        if rules.cache:
+            free(request, total, known, gpu, ask, state, rules)
+        else:
+            give_back(blocks, max((known >> rules.bits) - shared, 0), n, rules)
         n[at.LATER_BLOCKS] -= blocks
         n[at.LATER_FULL] -= (total >> rules.bits) - shared
         n[at.PREEMPTIONS] += 1
@@ -74,8 +78,8 @@ def preempt(request: int, gpu: int, now_s: float, ask: Ask, state: State, rules:
         take(heap, n[at.DECODES], place)
         state.done[request] = ask.output_tokens[request] - (key - n[at.STEP])
         tokens = known = ask.prompt_tokens[request] + state.done[request] - 1
-        if n[at.FRESH] == 0:  # it decodes in the step in flight, whose token is not known yet
-            known -= rules.two
+        if rules.two and state.completion_s[request] <= now_s:  # it decodes in the step in flight, of unknown token
+            known -= 1
         offset = tokens - n[at.STEP]
         n[at.DECODES] -= 1
         n[at.OFFSETS] -= offset
@@ -89,7 +93,10 @@ def preempt(request: int, gpu: int, now_s: float, ask: Ask, state: State, rules:
         filled = max((known >> rules.bits) - lent(request, ask, rules), 0)
         state.filled[request] = filled
         state.place[request] = n[at.FREED] + filled
-    give_back(blocks, filled, n, rules)
+    if rules.cache:
+        free(request, tokens, known, gpu, ask, state, rules)
+    else:
+        give_back(blocks, filled, n, rules)
     n[at.SEATS] -= 1
     n[at.PREEMPTIONS] += 1
     n[at.RECOMPUTED] += tokens
@@ -253,13 +260,17 @@ def fitting(
     again = kept(request, gpu, state, rules) if resumed and rules.reuse else 0
     if again > 0:
         computed = max(computed, (again + lent(request, ask, rules)) << rules.bits)
+    used = 0
+    if rules.cache:
+        again, used = seek(request, total, gpu, ask, state, rules)
+        computed = again << rules.bits
     tokens = total - computed
     if tokens > budget:
         if rules.prefill == CHUNKED:
             tokens = budget
         elif state.shape[CHUNKS] > 0.0 or (rules.prefill == MIXED and n[at.DECODES] > 0):
             return computed, -1, again  # a prompt longer than the budget goes alone
-    wanted = held(request, total if rules.whole else computed + tokens, ask, rules)
+    wanted = held(request, total if rules.whole else computed + tokens, ask, rules) - used
     if n[at.SEATS] > 0:
         wanted += rules.watermark
     return computed, tokens if wanted <= rules.blocks - n[at.USED] else -1, again
@@ -314,6 +325,8 @@ def prefill(
                 return complete
             budget, admits = budget + 1, False
         n[at.USED] += more
+        if rules.cache:
+            fill(request, computed, tokens, gpu, ask, state, rules)
         chunk(request, computed, tokens, ask, state, rules)
         budget -= tokens
         n[at.COMPUTED] += tokens
@@ -352,14 +365,20 @@ def prefill(
             break
         if resumed:
             n[at.RESUMED] = state.follows[request]
-            n[at.FREED] -= again  # they leave the middle of the line
-            n[at.HOLDING] -= again
+            if rules.reuse:  # they leave the middle of the line
+                n[at.FREED] -= again
+                n[at.HOLDING] -= again
             n[at.RECOMPUTED] -= computed
         else:
             admit(row, line, place, gpu, now_s, ask, lines, state, rules)
             left -= rules.asks
         start(request, gpu, state)
+        if rules.cache:
+            n[at.USED] -= occupy(request, again, gpu, ask, state)
+            state.hits[request] += 0 if resumed else computed
         n[at.USED] += held(request, computed + tokens, ask, rules)
+        if rules.cache:
+            fill(request, computed, tokens, gpu, ask, state, rules)
         chunk(request, computed, tokens, ask, state, rules)
         budget -= tokens
         if computed + tokens < ask.prompt_tokens[request] + state.done[request]:

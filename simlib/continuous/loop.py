@@ -21,6 +21,7 @@ import numpy as np
 from simlib.continuous import columns as at
 from simlib.continuous.compose import compose, expire
 from simlib.continuous.control import finish, tick, watch
+from simlib.continuous.prefix import free_ended
 from simlib.continuous.priority import queue
 from simlib.continuous.state import (
     ARRIVED,
@@ -68,7 +69,7 @@ def longest(gpu: int, ask: Ask, state: State) -> int:
 
 def end(request: int, decoded: int, n: np.ndarray, ask: Ask, state: State, rules: StepRules) -> None:
     """All steps of a sequence are composed. With two in flight the next one may take its memory while the last runs."""
-    if rules.two:
+    if rules.two or rules.cache:
         state.done[request] = ask.output_tokens[request] + 1 + decoded
     else:
         unlink(request, n, state)
@@ -283,6 +284,8 @@ def route(request: int, idle: int, ask: Ask, lines: Lines, state: State, rules: 
     else:
         for other in range(len(state.numbers)):
             if state.times[other, at.NOW] <= now_s:
+                if rules.cache and state.numbers[other, at.DUE_SEATS] > 0:
+                    free_ended(other, ask, state, rules)
                 settle(state.numbers[other], state.numbers[other], rules)
         first, end = 0, len(state.numbers)
         if rules.routing == BY_CLASS:
@@ -358,6 +361,8 @@ def loop(
             until = arrived + (gpu - arrived) % gpus
             until_s = arrival_s[until] if until < len(arrival_s) else math.inf
         n, owner = state.numbers[gpu], state.numbers[own(gpu, rules)]
+        if rules.cache and n[at.DUE_SEATS] > 0:
+            free_ended(gpu, ask, state, rules)
         settle(n, owner, rules)
         if rules.control and n[at.STEP] >= n[at.TICK]:
             tick(gpu, state, rules)
@@ -390,7 +395,7 @@ def signatures() -> SimpleNamespace:
     kinds = batches.signatures()
     ints, floats, links = types.int64[::1], types.float64[::1], types.int32[::1]
     table, cube, grid = types.float64[:, ::1], types.float64[:, :, ::1], types.int64[:, ::1]
-    ask = types.NamedTuple([floats] + [ints] * 5 + [links] * 3 + [ints], Ask)
+    ask = types.NamedTuple([floats] + [ints] * 5 + [links] * 3 + [ints] * 3, Ask)
     lines = types.NamedTuple(
         [grid] * 3 + [ints] + [grid] * 2 + [floats, cube, table, floats, table, ints, floats], Lines
     )

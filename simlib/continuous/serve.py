@@ -11,6 +11,7 @@ from simlib.checks import InputError, check_integer
 from simlib.continuous import classes, loop
 from simlib.continuous import columns as at
 from simlib.continuous.control import StepControl
+from simlib.continuous.prefix import AFTER, CELL, contents
 from simlib.continuous.priority import urgency
 from simlib.continuous.settings import PREFILL, ROUTING, Continuous, needed_tokens
 from simlib.continuous.state import (
@@ -73,9 +74,10 @@ def rules_of(settings: Continuous, law: Any, gpus: int, order: Order = FIRST_COM
         spread=int(law.spread),
         control=int(settings.control is not None),
         classes=_classes(settings, gpus),
-        reuse=int(settings.reuse),
+        reuse=int(settings.reuse and not settings.prefix_cache),
         share=int(settings.share_cached),
         priority=int(order.priority),
+        cache=int(settings.prefix_cache),
         timeout_s=math.inf if settings.timeout_s is None else settings.timeout_s,
     )
 
@@ -110,6 +112,7 @@ def served(
         return whole if keep is None or column is None else whole[keep]
 
     none = np.zeros(0, np.int64)
+    first, content = contents(kept, rules.bits) if rules.cache else (none, none)
     ask = Ask(
         arrival_s=kept.arrival_s,
         prompt_tokens=kept.prompt_tokens,
@@ -120,6 +123,8 @@ def served(
         line_of=of_kept(order.queues.of if rules.lines > 1 else None),
         class_of=of_kept(class_of),
         client_of=of_kept(order.client_of),
+        first=first,
+        contents=content,
         urgency=(urgency(table) if keep is None else urgency(table)[keep]) if rules.priority else none,
     )
     state = _state(ask, rules, gpus, log_steps, control)
@@ -165,7 +170,7 @@ def _spread(column: np.ndarray, keep: np.ndarray, rows: int) -> np.ndarray:
 def _state(ask: Ask, rules: StepRules, gpus: int, log_steps: int, control: StepControl | None) -> State:
     requests = len(ask.arrival_s)
     numbers = np.zeros((gpus, len(at.NUMBERS)), np.int64)
-    for column in (at.PARTIAL, at.NEWEST, at.RESUMED, at.REFUSED):
+    for column in (at.PARTIAL, at.NEWEST, at.RESUMED, at.REFUSED, at.OLDEST, at.LATEST):
         numbers[:, column] = -1
     numbers[:, at.CAP], numbers[:, at.ROOM] = rules.seats, rules.budget
     none = np.zeros((1, 1)), np.zeros((1, 1)), np.zeros((1, 1, 1))
@@ -174,6 +179,10 @@ def _state(ask: Ask, rules: StepRules, gpus: int, log_steps: int, control: StepC
     times[:, at.NOW] = ask.arrival_s[0]
     times[:, at.SAMPLE] = -math.inf
     times[:, at.SAMPLE_GAP] = max((ask.arrival_s[-1] - ask.arrival_s[0]) / SAMPLES, 1e-3)
+    each = min(rules.blocks, 4 * (len(ask.contents) + requests)) if rules.cache else 0  # cells of a GPU
+    cells = np.zeros((CELL, gpus * each), np.int64)
+    cells[AFTER] = np.arange(1, gpus * each + 1)
+    numbers[:, at.SPARE] = np.arange(gpus) * each
     real = np.zeros(1)
     return State(
         numbers=numbers,
@@ -190,9 +199,13 @@ def _state(ask: Ask, rules: StepRules, gpus: int, log_steps: int, control: StepC
         follows=np.empty(requests, np.int32),
         precedes=np.empty(requests, np.int32),
         done=np.zeros(requests, np.int32),
-        place=np.zeros(requests if rules.reuse else 0, np.int64),
+        place=np.full(requests if rules.reuse or rules.cache else 0, -1, np.int64),
         filled=np.zeros(requests if rules.reuse else 0, np.int32),
         ends=np.zeros(requests if rules.priority else 0, np.int64),
+        holds=np.empty(len(ask.contents), np.int32),
+        hits=np.zeros(requests if rules.cache else 0, np.int32),
+        where=np.full((gpus, ask.contents.max(initial=-1) + 1), -1),
+        cells=cells,
         gpu=np.full(requests, -1, np.int32),
         start_s=np.full(requests, np.nan),
         first_token_s=np.full(requests, np.nan),

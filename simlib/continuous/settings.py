@@ -66,6 +66,9 @@ class Continuous:
         A client who has waited for so long, and was not admitted, is gone.
     control : control.StepControl, optional
         A controller on each GPU, which sets how many sequences run at once, or the tokens of a step, within the above.
+    prefix_cache : bool
+        Whether blocks are found by what they hold (the table's `prefix_group` and `prefix_tokens`), by others and by
+        whoever lost its memory, until they are given out for something else.
 
     Examples
     --------
@@ -88,6 +91,7 @@ class Continuous:
     timeout_s: float | None = None
     control: StepControl | None = None
     classes: int | None = None
+    prefix_cache: bool = False
 
     def __post_init__(self) -> None:
         block = check_integer("block_tokens", self.block_tokens, 1, 2**16)
@@ -102,7 +106,7 @@ class Continuous:
         )
         if self.kv_tokens is not None:
             keep(self, kv_tokens=check_integer("kv_tokens", self.kv_tokens, block, MOST_TOKENS))
-        for name in ("reserve", "reuse", "share_cached", "whole_prompt"):
+        for name in ("reserve", "reuse", "share_cached", "whole_prompt", "prefix_cache"):
             check_type(name, getattr(self, name), (bool, np.bool_), "True or False")
         check_choice("prefill", self.prefill, PREFILL)
         check_number("watermark", self.watermark, 0.0, 1.0, open_high=True)

@@ -32,6 +32,8 @@ class Ask(NamedTuple):
     class_of: np.ndarray
     client_of: np.ndarray
     urgency: np.ndarray
+    first: np.ndarray
+    contents: np.ndarray
 
 
 class StepRules(NamedTuple):
@@ -60,6 +62,7 @@ class StepRules(NamedTuple):
     reuse: int
     share: int
     priority: int = 0
+    cache: int = 0
     timeout_s: float = math.inf
 
 
@@ -120,6 +123,10 @@ class State(NamedTuple):
     place: np.ndarray
     filled: np.ndarray
     ends: np.ndarray
+    holds: np.ndarray
+    hits: np.ndarray
+    where: np.ndarray
+    cells: np.ndarray
     gpu: np.ndarray
     start_s: np.ndarray
     first_token_s: np.ndarray
@@ -323,7 +330,8 @@ def settle(n: np.ndarray, owner: np.ndarray, rules: StepRules) -> None:
     n[at.SEATS] -= n[at.DUE_SEATS]
     n[at.REQUESTS] -= n[at.DUE_SEATS]
     n[at.TOKENS] -= n[at.DUE_TOKENS]
-    give_back(n[at.DUE_BLOCKS], n[at.DUE_FULL], n, rules)
+    if not rules.cache:  # with it, `prefix.free_ended` does
+        give_back(n[at.DUE_BLOCKS], n[at.DUE_FULL], n, rules)
     n[at.DUE_SEATS] = n[at.DUE_BLOCKS] = n[at.DUE_TOKENS] = n[at.DUE_FULL] = 0
 
 

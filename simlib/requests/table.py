@@ -17,6 +17,7 @@ from simlib.checks import InputError, check_integer, check_number, check_type, n
 from simlib.lazy import pd
 
 TOKEN_COLUMNS = ("prompt_tokens", "output_tokens", "predicted_output_tokens", "cached_prompt_tokens")
+MORE = ("priority", "prefix_group", "prefix_tokens")
 REQUIRED = ("arrival_s", "prompt_tokens", "output_tokens")
 LABELS = ("request_id", "client", "model", "log_type")
 MAX_TOKENS = 2**31
@@ -41,6 +42,8 @@ class RequestTable:
         Prompt tokens already in the prefix cache.
     priority : ndarray of int, shape (n_requests,), optional
         Who is served first where the policy is ``"priority"``: lower ones.
+    prefix_group, prefix_tokens : ndarray of int, shape (n_requests,), optional
+        Requests of one group have the first tokens of their prompts in common, so many of each.
     labels : dict of str to ndarray
         Any of ``request_id, client, model, log_type``.
     index : pandas.Index, optional
@@ -66,6 +69,8 @@ class RequestTable:
     labels: Mapping[str, np.ndarray] = field(default_factory=dict)
     index: Any = None
     priority: np.ndarray | None = None
+    prefix_group: np.ndarray | None = None
+    prefix_tokens: np.ndarray | None = None
     _kept: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -75,8 +80,10 @@ class RequestTable:
             values = getattr(self, column)
             if values is not None or column in REQUIRED:
                 put(self, column, token_column(column, values, len(self)))
-        if self.priority is not None:
-            put(self, "priority", _priorities(self.priority, len(self)))
+        for column in MORE:
+            if getattr(self, column) is not None:
+                put(self, column, _integers(column, getattr(self, column), len(self)))
+        self._check_prefixes()
         check_type("labels", self.labels, Mapping, "a mapping of name to values")
         put(self, "labels", {name: _one_dimensional(name, values) for name, values in self.labels.items()})
         for name, values in self.labels.items():
@@ -91,6 +98,14 @@ class RequestTable:
                 self.cached_prompt_tokens > self.prompt_tokens,
                 "expected at most the row's prompt_tokens",
             )
+
+    def _check_prefixes(self) -> None:
+        if (self.prefix_group is None) != (self.prefix_tokens is None):
+            missing = "prefix_group" if self.prefix_group is None else "prefix_tokens"
+            raise InputError(f"{missing}: missing column (expected both prefix_group and prefix_tokens, or neither)")
+        if self.prefix_tokens is not None:
+            bad = (self.prefix_tokens < 0) | (self.prefix_tokens > self.prompt_tokens)
+            _refuse_first("prefix_tokens", self.prefix_tokens, bad, "expected 0 to the row's prompt_tokens")
 
     def _check_length(self, column: str, values: Any) -> None:
         if len(values) != len(self):
@@ -117,10 +132,10 @@ class RequestTable:
         if missing:
             hint = "; arrival_ms must be divided by 1000" if "arrival_ms" in names else ""
             raise InputError(f"{missing[0]}: missing column (found {', '.join(map(str, names)) or 'none'}{hint})")
-        twice = [column for column in ("arrival_s", *TOKEN_COLUMNS, "priority", *LABELS) if names.count(column) > 1]
+        twice = [column for column in ("arrival_s", *TOKEN_COLUMNS, *MORE, *LABELS) if names.count(column) > 1]
         if twice:
             raise InputError(f"{twice[0]}: {names.count(twice[0])} columns of that name (expected one)")
-        columns = {c: requests[c] for c in ("arrival_s", *TOKEN_COLUMNS, "priority") if c in names}
+        columns = {c: requests[c] for c in ("arrival_s", *TOKEN_COLUMNS, *MORE) if c in names}
         labels = {c: requests[c] for c in LABELS if c in names}
         return cls(**columns, labels=labels, index=getattr(requests, "index", None))
 
@@ -134,9 +149,7 @@ class RequestTable:
 
     def frame(self) -> pd.DataFrame:
         """The table as a pandas data frame, with the index that it came with."""
-        columns = {
-            c: getattr(self, c) for c in ("arrival_s", *TOKEN_COLUMNS, "priority") if getattr(self, c) is not None
-        }
+        columns = {c: getattr(self, c) for c in ("arrival_s", *TOKEN_COLUMNS, *MORE) if getattr(self, c) is not None}
         return pd.DataFrame({**self.labels, **columns}, index=self.index)
 
     def head(self, rows: int) -> RequestTable:
@@ -164,7 +177,7 @@ class RequestTable:
             arrival_s=self.arrival_s[which],
             labels={name: values[which] for name, values in self.labels.items()},
             index=None if self.index is None else self.index[which],
-            **{c: None if getattr(self, c) is None else getattr(self, c)[which] for c in (*TOKEN_COLUMNS, "priority")},
+            **{c: None if getattr(self, c) is None else getattr(self, c)[which] for c in (*TOKEN_COLUMNS, *MORE)},
         )
 
     def with_predictions(self, predicted_output_tokens: np.ndarray | None) -> RequestTable:
@@ -220,13 +233,13 @@ def token_column(column: str, given: Any, rows: int, *, copy: bool = True) -> np
     return np.ascontiguousarray(numbers, dtype=np.int64)
 
 
-def _priorities(given: Any, rows: int) -> np.ndarray:
-    values = _one_dimensional("priority", given)
+def _integers(column: str, given: Any, rows: int) -> np.ndarray:
+    values = _one_dimensional(column, given)
     if len(values) != rows:
-        raise InputError(f"priority: {len(values)} rows (expected {rows}, as in arrival_s)")
-    numbers = _numbers("priority", values)
+        raise InputError(f"{column}: {len(values)} rows (expected {rows}, as in arrival_s)")
+    numbers = _numbers(column, values)
     bad = (numbers != np.floor(numbers)) | (abs(numbers) > MAX_TOKENS)
-    _refuse_first("priority", numbers, bad, "expected an integer")
+    _refuse_first(column, numbers, bad, "expected an integer")
     return numbers.astype(np.int64)
 
 

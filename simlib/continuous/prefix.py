@@ -1,0 +1,217 @@
+"""A live prefix cache: blocks are found by what they hold, shared while they are used, evicted by the engine's load.
+
+A cell stands for a block that others may find, or for a run of blocks that only one request can: what it generated, and
+the part of its prompt that has no content of its own. Free cells form a line, those of a sequence from its last block
+to its first; blocks that hold nothing are given out before all of them. Nothing is evicted before somebody looks: what
+was taken meanwhile came from the line's beginning.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from simlib.continuous import columns as at
+from simlib.continuous.state import Ask, State, StepRules, blocks_of, over, unlink
+from simlib.requests.table import RequestTable
+
+CELL = 5  # columns of a cell
+CONTENT, COUNT, BEFORE, AFTER, COPY = range(CELL)  # below 0 a request's run; users, or blocks of the run; links
+
+
+def contents(table: RequestTable, bits: int) -> tuple[np.ndarray, np.ndarray]:
+    """Where each request's blocks begin in the second array, which holds what each of them contains, from 0."""
+    if table.prefix_tokens is None:
+        return np.zeros(len(table) + 1, np.int64), np.zeros(0, np.int64)
+    blocks = table.prefix_tokens >> bits
+    first = np.append(0, np.cumsum(blocks))
+    of = np.unique(table.prefix_group, return_inverse=True)[1].reshape(-1)
+    most = np.zeros(of.max(initial=-1) + 1, np.int64)
+    np.maximum.at(most, of, blocks)
+    place = np.arange(first[-1]) - np.repeat(first[:-1], blocks)
+    return first, np.repeat((np.cumsum(most) - most)[of], blocks) + place
+
+
+def listed(request: int, ask: Ask) -> int:
+    """Blocks at the beginning of a prompt that others may find."""
+    return ask.first[request + 1] - ask.first[request]
+
+
+def find(request: int, place: int, gpu: int, ask: Ask, state: State) -> int:
+    """The cell that holds what a block of a prompt contains, the oldest of several; -1: none."""
+    return state.where[gpu, ask.contents[ask.first[request] + place]]
+
+
+def seek(request: int, total: int, gpu: int, ask: Ask, state: State, rules: StepRules) -> tuple[int, int]:
+    """Blocks of a sequence that are found, from the first; how many of them others use. Its last token is computed."""
+    evict(gpu, state, rules)
+    most, found, used = (total - 1) >> rules.bits, 0, 0
+    while found < min(listed(request, ask), most):
+        cell = find(request, found, gpu, ask, state)
+        if cell < 0:
+            break
+        used += int(state.cells[COUNT, cell] > 0)
+        found += 1
+    if found == listed(request, ask) and state.place[request] >= 0:
+        found += min(state.cells[COUNT, state.place[request]], most - found)
+    return found, used
+
+
+def occupy(request: int, found: int, gpu: int, ask: Ask, state: State) -> int:
+    """Give a sequence the blocks that were found: free ones leave the line; how many others use already."""
+    used = 0
+    n, cells, shared = state.numbers[gpu], state.cells, min(found, listed(request, ask))
+    for place in range(shared):
+        cell = find(request, place, gpu, ask, state)
+        if cells[COUNT, cell] == 0:
+            leave(cell, n, cells)
+        else:
+            used += 1
+        cells[COUNT, cell] += 1
+        state.holds[ask.first[request] + place] = cell
+    if found > shared:
+        n[at.HOLDING] -= found - shared
+        shorten(request, found - shared, n, state)
+    return used
+
+
+def fill(request: int, computed: int, tokens: int, gpu: int, ask: Ask, state: State, rules: StepRules) -> None:
+    """The blocks that these tokens complete can be found from now on."""
+    if computed + tokens >> rules.bits == computed >> rules.bits:
+        return
+    evict(gpu, state, rules)
+    for place in range(computed >> rules.bits, min((computed + tokens) >> rules.bits, listed(request, ask))):
+        content = ask.contents[ask.first[request] + place]
+        cell = new(content, 1, state.numbers[gpu], state.cells)
+        state.holds[ask.first[request] + place] = cell
+        if state.where[gpu, content] < 0:
+            state.where[gpu, content] = cell
+        else:
+            last = state.where[gpu, content]
+            while state.cells[COPY, last] >= 0:
+                last = state.cells[COPY, last]
+            state.cells[COPY, last] = cell
+
+
+def free(request: int, tokens: int, known: int, gpu: int, ask: Ask, state: State, rules: StepRules) -> None:
+    """Take a sequence's blocks: those that nobody else uses are free, the last one first in the line."""
+    evict(gpu, state, rules)
+    n, cells, full = state.numbers[gpu], state.cells, known >> rules.bits
+    shared = min(listed(request, ask), full)
+    n[at.USED] -= blocks_of(tokens, rules.bits) - shared
+    if full > shared:
+        state.place[request] = new(-1 - request, full - shared, n, cells)
+        join(state.place[request], n, cells)
+        n[at.HOLDING] += full - shared
+    for place in range(shared - 1, -1, -1):
+        cell = state.holds[ask.first[request] + place]
+        cells[COUNT, cell] -= 1
+        if cells[COUNT, cell] == 0:
+            join(cell, n, cells)
+            n[at.HOLDING] += 1
+            n[at.USED] -= 1
+
+
+def free_ended(gpu: int, ask: Ask, state: State, rules: StepRules) -> None:
+    """Take the blocks of all that have ended, in the order in which they were admitted."""
+    n = state.numbers[gpu]
+    request = n[at.NEWEST]
+    while request >= 0 and state.precedes[request] >= 0:
+        request = state.precedes[request]
+    while request >= 0:
+        after = state.follows[request]
+        if over(request, ask, state) and state.completion_s[request] <= state.times[gpu, at.NOW]:
+            unlink(request, n, state)
+            total = ask.prompt_tokens[request] + max(ask.output_tokens[request] - 1, 0)
+            free(request, total, total, gpu, ask, state, rules)
+        request = after
+
+
+def evict(gpu: int, state: State, rules: StepRules) -> None:
+    """Forget what the blocks held that were given out since somebody looked last."""
+    n, cells = state.numbers[gpu], state.cells
+    excess = n[at.HOLDING] - rules.blocks + n[at.USED]
+    while excess > 0:
+        cell = n[at.OLDEST]
+        content, lost = cells[CONTENT, cell], 1
+        if content < 0:
+            lost = min(cells[COUNT, cell], excess)
+            n[at.HOLDING] -= lost
+            if state.place[-1 - content] == cell:
+                shorten(-1 - content, lost, n, state)
+            else:  # it has another one since
+                cells[COUNT, cell] -= lost
+                if cells[COUNT, cell] == 0:
+                    drop(cell, n, cells)
+        else:
+            leave(cell, n, cells)
+            before = state.where[gpu, content]
+            if before == cell:
+                state.where[gpu, content] = cells[COPY, cell]
+            else:
+                while cells[COPY, before] != cell:
+                    before = cells[COPY, before]
+                cells[COPY, before] = cells[COPY, cell]
+            spare(cell, n, cells)
+        excess -= lost
+
+
+def shorten(request: int, blocks: int, n: np.ndarray, state: State) -> None:
+    """Take so many blocks from a request's run."""
+    cell = state.place[request]
+    state.cells[COUNT, cell] -= blocks
+    if state.cells[COUNT, cell] == 0:
+        state.place[request] = -1
+        drop(cell, n, state.cells)
+
+
+def new(content: int, count: int, n: np.ndarray, cells: np.ndarray) -> int:
+    """A cell that was not in use."""
+    cell = n[at.SPARE]
+    n[at.SPARE] = cells[AFTER, cell]
+    cells[CONTENT, cell], cells[COUNT, cell], cells[COPY, cell] = content, count, -1
+    return cell
+
+
+def spare(cell: int, n: np.ndarray, cells: np.ndarray) -> None:
+    """A cell is no longer in use."""
+    cells[AFTER, cell] = n[at.SPARE]
+    n[at.SPARE] = cell
+
+
+def join(cell: int, n: np.ndarray, cells: np.ndarray) -> None:
+    """Let a cell join the end of the line of those that are free."""
+    cells[BEFORE, cell], cells[AFTER, cell] = n[at.LATEST], -1
+    if n[at.LATEST] >= 0:
+        cells[AFTER, n[at.LATEST]] = cell
+    else:
+        n[at.OLDEST] = cell
+    n[at.LATEST] = cell
+
+
+def unline(cell: int, n: np.ndarray, cells: np.ndarray) -> None:
+    """Take a cell out of the line."""
+    before, after = cells[BEFORE, cell], cells[AFTER, cell]
+    if before >= 0:
+        cells[AFTER, before] = after
+    else:
+        n[at.OLDEST] = after
+    if after >= 0:
+        cells[BEFORE, after] = before
+    else:
+        n[at.LATEST] = before
+
+
+def leave(cell: int, n: np.ndarray, cells: np.ndarray) -> None:
+    """Take a block that can be found out of the line."""
+    unline(cell, n, cells)
+    n[at.HOLDING] -= 1
+
+
+def drop(cell: int, n: np.ndarray, cells: np.ndarray) -> None:
+    """Take an empty run out of the line."""
+    unline(cell, n, cells)
+    spare(cell, n, cells)
+
+
+for _long in (seek, occupy, fill, free, free_ended, evict):
+    _long.inlined = False
