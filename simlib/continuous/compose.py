@@ -18,6 +18,7 @@ from simlib.continuous.state import (
     Lines,
     State,
     StepRules,
+    ending,
     give_back,
     held,
     kept,
@@ -47,13 +48,13 @@ from simlib.engine.shapes import (
 def release(request: int, gpu: int, ask: Ask, state: State, rules: StepRules) -> bool:
     """Take the memory of a sequence if all of its steps are composed: of one that still ends; whether so."""
     n = state.numbers[gpu]
-    if not over(request, ask, state):
+    if not over(request, state):
         return False
     unlink(request, n, state)
-    if state.completion_s[request] > state.times[gpu, at.NOW]:  # others have ended, and given theirs back
+    if ending(request, n, state):  # others have ended, and given theirs back
         total = ask.prompt_tokens[request] + max(ask.output_tokens[request] - 1, 0)
         blocks, shared = held(request, total, ask, rules), lent(request, ask, rules)
-        known = total - (state.done[request] - ask.output_tokens[request] - 1)  # a decode's token is not known yet
+        known = total - ((-1 - state.done[request]) & 1)  # a decode's token is not known yet
         if rules.cache:
             free(request, total, known, gpu, ask, state, rules)
         else:

@@ -39,6 +39,7 @@ from simlib.continuous.state import (
     held,
     join,
     lent,
+    mark_over,
     over,
     own,
     push,
@@ -70,7 +71,7 @@ def longest(gpu: int, ask: Ask, state: State) -> int:
 def end(request: int, decoded: int, n: np.ndarray, ask: Ask, state: State, rules: StepRules) -> None:
     """All steps of a sequence are composed. With two in flight the next one may take its memory while the last runs."""
     if rules.two or rules.cache:
-        state.done[request] = ask.output_tokens[request] + 1 + decoded
+        mark_over(request, decoded, n, state)
     else:
         unlink(request, n, state)
 
@@ -138,7 +139,7 @@ def count_gaps(
         first_s = t[at.NOW] + t[at.PENDING] + step_s
         request = n[at.NEWEST]
         for _ in range(n[at.FRESH]):
-            while over(request, ask, state):
+            while over(request, state):
                 request = state.precedes[request]
             add_gaps(first_s - state.completion_s[request], 0.0, 1, 1, state)
             request = state.precedes[request]

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from simlib.continuous import columns as at
-from simlib.continuous.state import Ask, State, StepRules, blocks_of, over, unlink
+from simlib.continuous.state import Ask, State, StepRules, blocks_of, ending, over, unlink
 from simlib.requests.table import RequestTable
 
 CELL = 5  # columns of a cell
@@ -119,7 +119,7 @@ def free_ended(gpu: int, ask: Ask, state: State, rules: StepRules) -> None:
         request = state.precedes[request]
     while request >= 0:
         after = state.follows[request]
-        if over(request, ask, state) and state.completion_s[request] <= state.times[gpu, at.NOW]:
+        if over(request, state) and not ending(request, n, state):
             unlink(request, n, state)
             total = ask.prompt_tokens[request] + max(ask.output_tokens[request] - 1, 0)
             free(request, total, total, gpu, ask, state, rules)

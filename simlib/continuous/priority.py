@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from simlib.continuous import columns as at
-from simlib.continuous.state import REQUEST_MASK, Ask, Lines, State, StepRules, join, over, push, take
+from simlib.continuous.state import REQUEST_MASK, Ask, Lines, State, StepRules, ending, join, over, push, take
 from simlib.requests.table import RequestTable
 
 TIES = 32  # bits of `urgency` for the order among requests of one priority and arrival
@@ -70,7 +70,7 @@ def least_urgent(gpu: int, ask: Ask, state: State) -> int:
     n = state.numbers[gpu]
     request = found = n[at.NEWEST]
     while request >= 0:
-        ended = over(request, ask, state) and state.completion_s[request] <= state.times[gpu, at.NOW]
+        ended = over(request, state) and not ending(request, n, state)
         if not ended and ask.urgency[request] >> TIES >= ask.urgency[found] >> TIES:
             found = request
         request = state.precedes[request]
@@ -92,7 +92,7 @@ def cached(request: int, n: np.ndarray, ask: Ask, state: State) -> int:
 
 def needs(request: int, n: np.ndarray, ask: Ask, state: State, rules: StepRules) -> bool:
     """Whether a sequence needs a block for its next token."""
-    if request == n[at.PARTIAL] or over(request, ask, state) or rules.reserve:
+    if request == n[at.PARTIAL] or over(request, state) or rules.reserve:
         return False
     return cached(request, n, ask, state) & ((1 << rules.bits) - 1) == 0
 
@@ -102,13 +102,13 @@ def hold(request: int, gpu: int, ask: Ask, state: State, rules: StepRules) -> No
     n, growth, mask = state.numbers[gpu], state.growth[gpu], (1 << rules.bits) - 1
     n[at.STOPPED], first = 1, request
     while request >= 0:
-        if request != n[at.PARTIAL] and not over(request, ask, state):
+        if request != n[at.PARTIAL] and not over(request, state):
             n[at.HELD] += 1
             n[at.HELD_CONTEXT] += cached(request, n, ask, state)
         request = state.follows[request]
     request = first if n[at.HELD] < n[at.DECODES] else -1  # else there is no decode step
     while request >= 0:
-        if request != n[at.PARTIAL] and not over(request, ask, state):
+        if request != n[at.PARTIAL] and not over(request, state):
             heap, place, offset = state.heap[gpu], 0, cached(request, n, ask, state) - n[at.STEP]
             while heap[place] & REQUEST_MASK != request:
                 place += 1

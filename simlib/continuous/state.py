@@ -141,6 +141,7 @@ ARRIVED, POOL = range(2)
 LOGGED = ("start_s", "time_s", "steps", "blocks", "seats", *SHAPE)  # the shape of the first one of a row's steps
 
 REQUEST_MASK = (1 << 32) - 1
+STEPS_MASK = (1 << 29) - 1
 GAP_BITS, GAP_LOW, GAP_OCTAVES = 9, -20, 32
 GAP_BINS = 1 << GAP_BITS  # an octave, from 2 ** (GAP_LOW - 1) s
 GAP_SHIFT = 52 - GAP_BITS  # a float: sign, 11 bits of exponent, 52 of fraction
@@ -269,12 +270,21 @@ def unlink(request: int, n: np.ndarray, state: State) -> None:
         n[at.NEWEST] = before
 
 
-def over(request: int, ask: Ask, state: State) -> bool:
-    """Whether all steps of a sequence are composed. With two in flight it runs until the last of them has ended.
+def mark_over(request: int, decoded: int, n: np.ndarray, state: State) -> None:
+    """All steps of a sequence are composed: `done` says so below 0, in which step, and whether it decodes there."""
+    state.done[request] = -1 - (2 * (n[at.STEPS] & STEPS_MASK) + decoded)
 
-    `done` is then the output and one more, or two if the last step decodes.
-    """
-    return state.done[request] > ask.output_tokens[request]
+
+def over(request: int, state: State) -> bool:
+    """Whether all steps of a sequence are composed. With two in flight it runs until the last of them has ended."""
+    return state.done[request] < 0
+
+
+def ending(request: int, n: np.ndarray, state: State) -> bool:
+    """Whether the last step of a sequence is in flight."""
+    return (
+        over(request, state) and n[at.LATER_SEATS] > 0 and (-1 - state.done[request]) >> 1 == n[at.STEPS] & STEPS_MASK
+    )
 
 
 def own(gpu: int, rules: StepRules) -> int:
