@@ -1,10 +1,10 @@
-"""Continuous batching block by block: the plain version of `Continuous(reuse=True)`, to compare with.
+"""Continuous batching block by block: the plain version of blocks that are found again, and of priorities.
 
 Every block has a number and what was written into it; free ones wait in a line, and whoever needs one takes the first.
 One GPU, chunked prompts, first come, first served. No counters of `step_state` and none of its rules for them.
 """
 
-from collections import deque
+from collections import Counter, deque
 from typing import NamedTuple
 
 import numpy as np
@@ -22,11 +22,11 @@ class Blocks(NamedTuple):
 
 
 class Cache:
-    """Numbered blocks; `written` says which block of which request a free or taken one holds, if it is complete."""
+    """Numbered blocks; `written` says what a free or taken one holds, if it is complete, the oldest first."""
 
-    def __init__(self, blocks, size):
-        self.size, self.free = size, deque(range(blocks))
-        self.written, self.tables = {}, {}
+    def __init__(self, blocks, size, content):
+        self.size, self.free, self.content = size, deque(range(blocks)), content
+        self.written, self.tables, self.users = {}, {}, Counter()
 
     def need(self, request, tokens):
         return -(-tokens // self.size) - len(self.tables.get(request, ()))
@@ -36,35 +36,56 @@ class Cache:
         for _ in range(count):
             block = self.free.popleft()
             self.written.pop(block, None)
+            self.users[block] = 1
             table.append(block)
 
     def write(self, request, tokens):
         """Note what the blocks hold that these tokens fill; without a token that is being made."""
-        for place in range(tokens // self.size):
-            self.written[self.tables[request][place]] = (request, place)
+        for place, block in enumerate(self.tables[request][: tokens // self.size]):
+            if block not in self.written:
+                self.written[block] = self.content(request, place)
 
     def give_back(self, request):
         """The last block first, so that it is also the first to be taken; before all others what holds nothing."""
         blocks = self.tables.pop(request)[::-1]
-        empty = [block for block in blocks if block not in self.written]
-        self.free.extendleft(reversed(empty))
-        self.free.extend(block for block in blocks if block in self.written)
+        self.users.subtract(blocks)
+        unused = [block for block in blocks if self.users[block] == 0]
+        self.free.extendleft(reversed([block for block in unused if block not in self.written]))
+        self.free.extend(block for block in unused if block in self.written)
 
-    def find_again(self, request):
-        """Take the blocks of a request's beginning that still hold it; how many tokens those are."""
-        holds = {what: block for block, what in self.written.items()}
-        found = []
-        while (request, len(found)) in holds:
-            found.append(holds[request, len(found)])
-            self.free.remove(found[-1])
+    def find(self, request, tokens):
+        """The blocks of a request's beginning that hold it, of all but its last token."""
+        holds = {what: block for block, what in reversed(self.written.items())}
+        found = [holds.get(self.content(request, place)) for place in range((tokens - 1) // self.size)]
+        return found[: found.index(None)] if None in found else found
+
+    def use(self, request, found):
+        """Take blocks that were found."""
+        for block in found:
+            if self.users[block] == 0:
+                self.free.remove(block)
+            self.users[block] += 1
         self.tables[request] = found
-        return len(found) * self.size
 
 
-def serve(table, law, settings):
+def serve(table, law, settings, priority=False):
     """Serve a table of which every request fits."""
+    finds = settings.reuse or settings.prefix_cache
+
+    def content(request, place):
+        common = settings.prefix_cache and (place + 1) * settings.block_tokens <= table.prefix_tokens[request]
+        return (table.prefix_group[request], place) if common else (request, place, "alone")
+
+    def urgency(request):
+        return table.priority[request], table.arrival_s[request]
+
+    def wait(request):
+        waiting.appendleft(request)
+        if priority:
+            waiting.extend(sorted([waiting.popleft() for _ in list(waiting)], key=lambda i: (*urgency(i), str(i))))
+
     n, prompt, output = len(table), table.prompt_tokens, np.maximum(table.output_tokens, 1)
-    cache = Cache(settings.blocks, settings.block_tokens)
+    cache = Cache(settings.blocks, settings.block_tokens, content)
     # Of each request: tokens whose place is filled or being filled, tokens there are, tokens that a step is making.
     computed, known, making = np.zeros(n, int), prompt.copy(), np.zeros(n, int)
     start_s, first_s, last_s = (np.full(n, np.nan) for _ in range(3))
@@ -74,6 +95,11 @@ def serve(table, law, settings):
 
     def ends(request):
         return known[request] + making[request] >= prompt[request] + output[request]
+
+    def give(request, tokens, chosen):
+        cache.take(request, cache.need(request, computed[request] + tokens))
+        cache.write(request, min(computed[request] + tokens, known[request]))
+        chosen.append((request, tokens))
 
     def compose():
         nonlocal preemptions
@@ -85,30 +111,38 @@ def serve(table, law, settings):
             if tokens == 0:
                 continue
             while request in running and cache.need(request, computed[request] + tokens) > len(cache.free):
-                victim = running.pop()  # also one of which the last step runs
+                victim = max(running, key=urgency) if priority else running[-1]  # also one of which the last step runs
+                running.remove(victim)
                 cache.give_back(victim)
-                waiting.appendleft(victim)
+                wait(victim)
+                room += sum(count for other, count in chosen if other == victim)
+                chosen = [(other, count) for other, count in chosen if other != victim]
                 lost, preemptions = True, preemptions + 1
-            if request in running:
-                cache.take(request, cache.need(request, computed[request] + tokens))
-                chosen.append((request, tokens))
-                room -= tokens
+            if request not in running:
+                break
+            give(request, tokens, chosen)
+            room -= tokens
         while waiting and not lost and room > 0 and len(running) < settings.max_seqs:
             request = waiting[0]
-            if -(-known[request] // cache.size) > len(cache.free):
+            found = cache.find(request, known[request]) if finds else []
+            used = sum(cache.users[block] > 0 for block in found)
+            if -(-known[request] // cache.size) - used > len(cache.free):
                 break
-            computed[request] = cache.find_again(request)
+            cache.use(request, found)
+            computed[request] = len(found) * cache.size
             tokens = min(known[request] - computed[request], room)
-            cache.take(request, cache.need(request, computed[request] + tokens))
             running.append(waiting.popleft())
-            chosen.append((request, tokens))
+            give(request, tokens, chosen)
             room -= tokens
             start_s[request] = now_s if np.isnan(start_s[request]) else start_s[request]
         return chosen
 
     while ended < n:
         while arrived < n and table.arrival_s[arrived] <= now_s:
-            waiting.append(arrived)
+            if priority:
+                wait(arrived)
+            else:
+                waiting.append(arrived)
             arrived += 1
         chosen = compose()
         if chosen:
@@ -120,12 +154,11 @@ def serve(table, law, settings):
                 if computed[request] == known[request] + making[request]:
                     making[request] += 1
                     makes.append(request)
-                cache.write(request, min(computed[request], known[request]))
             free_s = max(now_s, free_s) + law.params[0] + law.params[1:4] @ shape
             flight.append((free_s, makes))
             steps, prefill = steps + 1, prefill + int(shape[1])
         elif not flight:
-            now_s = table.arrival_s[arrived]
+            now_s = table.arrival_s[arrived] if arrived < n else now_s  # all who ran may have lost their memory
         if flight and (not chosen or len(flight) == settings.steps_in_flight):
             now_s, makes = flight.popleft()
             for request in makes:

@@ -376,7 +376,8 @@ def loop(
             if rules.routing == SHARED and owner[at.WAITING] > 0:
                 rouse(now_s, owner[at.EVENTS], state)
         if state.shape[N_DECODES] == 0.0 and state.shape[CHUNKS] == 0.0:
-            rest(n, state.times[gpu])
+            if preempted == 0 or arrived < len(arrival_s) or state.times[gpu, at.PENDING] > 0.0:
+                rest(n, state.times[gpu])
         elif move(gpu, decodes, joins, preempted, until_s, ask, state, rules, law, law_params) != DONE:
             return BAD_TIME
     state.progress[ARRIVED] = arrived

@@ -16,9 +16,10 @@ from simlib.continuous import columns as at
 from simlib.continuous import loop as continuous_loop
 from simlib.continuous import serve as continuous_serve
 from simlib.continuous import state
-from simlib.continuous.serve import serve
+from simlib.continuous.serve import rules_of, serve, served
 from simlib.continuous.settings import PREFILL, Continuous
 from simlib.engine import compiled
+from simlib.policies.plan import Order
 from simlib.runs import metrics
 
 
@@ -78,6 +79,24 @@ def tight_cases(draw):
 def test_blocks_that_are_used_again_are_those_of_the_block_by_block_loop(case):
     table, engine = case
     fast, plain = serve(table, LAWS[0], engine, 1, "interpreted"), plain_blocks.serve(table, LAWS[0], engine)
+    for column in ("start_s", "first_token_s", "completion_s"):
+        np.testing.assert_allclose(getattr(fast, column), getattr(plain, column), rtol=1e-9, err_msg=column)
+    names = (at.STEPS, at.SUM_PREFILL, at.PREEMPTIONS)
+    assert [total(fast, name) for name in names] == [plain.steps, plain.prefill, plain.preemptions]
+
+
+@settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+@given(tight_cases(), st.integers(0, 2**32), st.sampled_from(["reuse", "cache", "priority"]))
+def test_shared_blocks_and_priorities_are_those_of_the_block_by_block_loop(case, seed, what):
+    (table, engine), rng = case, np.random.default_rng(seed)
+    shared = np.minimum(table.prompt_tokens, rng.integers(0, 80, len(table)))
+    more = {"priority": rng.integers(-1, 2, len(table)), "prefix_group": rng.integers(0, 3, len(table))}
+    table = dataclasses.replace(table, prefix_tokens=shared, **more)
+    engine = dataclasses.replace(engine, reuse=what == "reuse", prefix_cache=what == "cache")
+    order = Order(priority=what == "priority")
+    rules = rules_of(engine, LAWS[0], 1, order)
+    fast = served(table, LAWS[0], 1, rules, order, "interpreted")[1]
+    plain = plain_blocks.serve(table, LAWS[0], engine, what == "priority")
     for column in ("start_s", "first_token_s", "completion_s"):
         np.testing.assert_allclose(getattr(fast, column), getattr(plain, column), rtol=1e-9, err_msg=column)
     names = (at.STEPS, at.SUM_PREFILL, at.PREEMPTIONS)
