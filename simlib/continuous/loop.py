@@ -402,31 +402,9 @@ def signatures() -> SimpleNamespace:
         [grid] * 3 + [ints] + [grid] * 2 + [floats, cube, table, floats, table, ints, floats], Lines
     )
     rules = types.NamedTuple([types.int64] * (len(StepRules._fields) - 1) + [types.float64], StepRules)
-    state = types.NamedTuple(
-        [
-            grid,
-            table,
-            grid,
-            grid,
-            ints,
-            floats,
-            ints,
-            floats,
-            ints,
-            cube,
-            cube,
-            links,
-            links,
-            links,
-            ints,
-            links,
-            ints,
-            links,
-        ]
-        + [floats] * 3
-        + [table, table, cube, ints],
-        State,
-    )
+    first = [grid, table, grid, grid, ints, floats, ints, floats, ints, cube, cube]
+    of_requests = [links, links, links, ints, links, ints, links, links, grid, grid, links]
+    state = types.NamedTuple(first + of_requests + [floats] * 3 + [table, table, cube, ints], State)
     law = types.float64(floats, floats)
     functions = [types.FunctionType(kind) for kind in (law, kinds.decide, kinds.key)]
     loop = types.int64(ask, lines, state, rules, functions[0], floats, functions[1], functions[2])
