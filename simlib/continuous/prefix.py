@@ -114,12 +114,17 @@ def free(request: int, tokens: int, known: int, gpu: int, ask: Ask, state: State
 def free_ended(gpu: int, ask: Ask, state: State, rules: StepRules) -> None:
     """Take the blocks of all that have ended, in the order in which they were admitted."""
     n = state.numbers[gpu]
-    request = n[at.NEWEST]
-    while request >= 0 and state.precedes[request] >= 0:
+    request, left = n[at.NEWEST], n[at.DUE_SEATS]
+    while True:  # back to the oldest of them
+        left -= int(over(request, state) and not ending(request, n, state))
+        if left == 0 or state.precedes[request] < 0:
+            break
         request = state.precedes[request]
-    while request >= 0:
+    left = n[at.DUE_SEATS]
+    while request >= 0 and left > 0:
         after = state.follows[request]
         if over(request, state) and not ending(request, n, state):
+            left -= 1
             unlink(request, n, state)
             total = ask.prompt_tokens[request] + max(ask.output_tokens[request] - 1, 0)
             free(request, total, total, gpu, ask, state, rules)

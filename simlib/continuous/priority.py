@@ -17,10 +17,13 @@ TIES = 32  # bits of `urgency` for the order among requests of one priority and 
 
 def urgency(table: RequestTable) -> np.ndarray:
     """Rank of each request by priority (lower first), then by arrival, then by its number as text, as engines do."""
-    pairs = np.stack([table.priority, table.arrival_s], axis=1)
-    level = np.unique(pairs, axis=0, return_inverse=True)[1].reshape(-1)
-    name = np.argsort(np.argsort(np.arange(len(table)).astype(str)))
-    return (level.astype(np.int64) << TIES) | name
+    order = np.lexsort((table.arrival_s, table.priority))
+    tied = (np.diff(table.priority[order]) == 0) & (np.diff(table.arrival_s[order]) == 0)
+    rank = np.empty(len(table), np.int64)
+    rank[order] = np.append(0, np.cumsum(~tied)) << TIES
+    rows = np.sort(order[np.append(tied, False) | np.append(False, tied)])
+    rank[rows[np.argsort(rows.astype(str))]] |= np.arange(len(rows))
+    return rank
 
 
 def queue(row: int, line: int, request: int, ask: Ask, lines: Lines, state: State) -> None:
