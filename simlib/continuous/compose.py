@@ -404,7 +404,8 @@ def compose(
     before = n[at.PREEMPTIONS]
     for column in range(len(shape)):
         shape[column] = 0.0
-    n[at.HELD] = n[at.HELD_CONTEXT] = n[at.STOPPED] = 0
+    if rules.priority:
+        n[at.HELD] = n[at.HELD_CONTEXT] = n[at.STOPPED] = 0
     preempted, first, decodes = False, rules.prefill == FIRST, 0
     if not first:
         preempted = grow(gpu, now_s, ask, state, rules)
@@ -420,5 +421,5 @@ def compose(
     return decodes, joins, n[at.PREEMPTIONS] - before
 
 
-for _rare in (preempt, expire):
+for _rare in (release, preempt, contend, strip, expire):
     _rare.inlined = False

@@ -99,7 +99,7 @@ def complete(
             finish(request, gpu, complete_s, ask, state)
         seats += 1
         blocks += held(request, total, ask, rules)
-        full += (total >> rules.bits) - lent(request, ask, rules)
+        full += (total >> rules.bits) - lent(request, ask, rules) if rules.reuse else 0
         tokens += routed(request, ask) if rules.routing == LEAST_TOKENS else 0
     for place in range(joins):
         request = int(state.joined[place])
@@ -116,7 +116,7 @@ def complete(
                 finish(request, gpu, complete_s, ask, state)
             seats += 1
             blocks += held(request, total, ask, rules)
-            full += (total >> rules.bits) - lent(request, ask, rules)
+            full += (total >> rules.bits) - lent(request, ask, rules) if rules.reuse else 0
             tokens += routed(request, ask) if rules.routing == LEAST_TOKENS else 0
             continue
         push(heap, n[at.DECODES], (n[at.STEP] + left) << 32 | request)
@@ -232,11 +232,13 @@ def move(
     if rules.two:
         t[at.NOW], t[at.PENDING] = start_s + (total_s - last_s), last_s
         n[at.DUE_SEATS], n[at.DUE_BLOCKS], n[at.DUE_TOKENS] = n[at.LATER_SEATS], n[at.LATER_BLOCKS], n[at.LATER_TOKENS]
-        n[at.DUE_FULL] = n[at.LATER_FULL]
-        n[at.LATER_SEATS], n[at.LATER_BLOCKS], n[at.LATER_FULL], n[at.LATER_TOKENS] = seats, blocks, full, tokens
+        n[at.LATER_SEATS], n[at.LATER_BLOCKS], n[at.LATER_TOKENS] = seats, blocks, tokens
+        if rules.reuse:
+            n[at.DUE_FULL], n[at.LATER_FULL] = n[at.LATER_FULL], full
     else:
         t[at.NOW] = start_s + total_s
-        n[at.DUE_SEATS], n[at.DUE_BLOCKS], n[at.DUE_FULL], n[at.DUE_TOKENS] = seats, blocks, full, tokens
+        n[at.DUE_SEATS], n[at.DUE_BLOCKS], n[at.DUE_TOKENS] = seats, blocks, tokens
+        n[at.DUE_FULL] = full
     t[at.SEAT_TIME] += n[at.SEATS] * (t[at.NOW] - before_s)  # what ends in the step leaves at the next boundary
     return DONE
 

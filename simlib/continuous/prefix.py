@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from simlib.checks import InputError
 from simlib.continuous import columns as at
 from simlib.continuous.state import Ask, State, StepRules, blocks_of, ending, over, unlink
 from simlib.requests.table import RequestTable
@@ -20,15 +21,39 @@ CONTENT, COUNT, BEFORE, AFTER, COPY = range(CELL)  # below 0 a request's run; us
 
 def contents(table: RequestTable, bits: int) -> tuple[np.ndarray, np.ndarray]:
     """Where each request's blocks begin in the second array, which holds what each of them contains, from 0."""
-    if table.prefix_tokens is None:
-        return np.zeros(len(table) + 1, np.int64), np.zeros(0, np.int64)
-    blocks = table.prefix_tokens >> bits
+    if table.block_ids is not None:
+        blocks = table.prompt_tokens >> bits
+        given = np.array([len(ids) for ids in table.block_ids])
+        wrong = (given != blocks) & (given != blocks_of(table.prompt_tokens, bits))
+        if wrong.any():
+            row, tokens = int(np.argmax(wrong)), 1 << bits
+            expected = f"{blocks[row]}, one for each full block of {tokens} of its {table.prompt_tokens[row]} tokens"
+            raise InputError(f"block_ids, row {row}: {given[row]} (expected {expected})")
+        ids = np.concatenate([ids[:count] for ids, count in zip(table.block_ids, blocks, strict=True)])
+    elif table.prefix_tokens is not None:
+        blocks = table.prefix_tokens >> bits
+        ids = np.repeat(table.prefix_group, blocks)
+    else:
+        blocks, ids = np.zeros(len(table), np.int64), np.zeros(0, np.int64)
     first = np.append(0, np.cumsum(blocks))
-    of = np.unique(table.prefix_group, return_inverse=True)[1].reshape(-1)
-    most = np.zeros(of.max(initial=-1) + 1, np.int64)
-    np.maximum.at(most, of, blocks)
-    place = np.arange(first[-1]) - np.repeat(first[:-1], blocks)
-    return first, np.repeat((np.cumsum(most) - most)[of], blocks) + place
+    return first, _chained(first, ids.astype(np.int64))
+
+
+def _chained(first: np.ndarray, ids: np.ndarray) -> np.ndarray:
+    """Numbers of blocks that differ where anything before them in a prompt does, as an engine's hashes."""
+    found, parent, known = np.empty(len(ids), np.int64), np.full(len(first) - 1, -1), 0
+    rows = np.flatnonzero(np.diff(first))
+    place = 0
+    while len(rows) > 0:
+        here = first[rows] + place
+        order = np.lexsort((ids[here], parent[rows]))
+        rows, here = rows[order], here[order]
+        new = np.append(True, (np.diff(ids[here]) != 0) | (np.diff(parent[rows]) != 0))
+        parent[rows] = found[here] = known + np.cumsum(new) - 1
+        known += int(new.sum())
+        place += 1
+        rows = rows[first[rows] + place < first[rows + 1]]
+    return found
 
 
 def listed(request: int, ask: Ask) -> int:

@@ -125,5 +125,5 @@ def hold(request: int, gpu: int, ask: Ask, state: State, rules: StepRules) -> No
         request = state.follows[request]
 
 
-for _rare in (queue, unqueue, pause, least_urgent, hold):
+for _rare in (queue, unqueue, pause, least_urgent, oldest, needs, hold):
     _rare.inlined = False

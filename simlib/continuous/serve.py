@@ -55,6 +55,8 @@ def rules_of(settings: Continuous, law: Any, gpus: int, order: Order = FIRST_COM
     """The settings as the loop reads them."""
     if settings.control is not None:
         settings.control.check(law, settings.max_seqs, settings.token_budget, settings.kv_tokens)
+    if order.priority and (settings.prefill != "chunked" or settings.timeout_s is not None):
+        raise InputError("policy: 'priority' (expected prefill 'chunked' and no timeout_s with it)")
     most = settings.max_seqs if order.at_once is None else order.at_once
     return StepRules(
         seats=int(min(settings.max_seqs, settings.token_budget, most)),
@@ -131,10 +133,12 @@ def served(
     lines = _lines(ask, rules, gpus, order)
     outcome = WAYS[backend](ask, lines, state, rules, law, order) if fits.any() else DONE
     columns = (state.start_s, state.first_token_s, state.completion_s, state.gpu)
+    hits = state.hits
     if keep is not None:
         columns = tuple(_spread(column, keep, len(table)) for column in columns)
+        hits = _spread(hits, keep, len(table)) if rules.cache else hits
     totals = (state.numbers, state.times, state.gaps, state.series, state.steps, state.control, state.decisions)
-    return outcome, Served(*columns, *totals), lines
+    return outcome, Served(*columns, *totals, hits), lines
 
 
 def interpreted(ask: Ask, lines: Lines, state: State, rules: StepRules, law: Any, order: Order) -> int:
@@ -265,3 +269,4 @@ class Served(NamedTuple):
     steps: np.ndarray
     control: np.ndarray
     decisions: np.ndarray
+    hits: np.ndarray = np.zeros(0, np.int32)

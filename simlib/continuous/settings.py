@@ -108,6 +108,11 @@ class Continuous:
             keep(self, kv_tokens=check_integer("kv_tokens", self.kv_tokens, block, MOST_TOKENS))
         for name in ("reserve", "reuse", "share_cached", "whole_prompt", "prefix_cache"):
             check_type(name, getattr(self, name), (bool, np.bool_), "True or False")
+        for name in ("reserve", "share_cached"):
+            if self.prefix_cache and getattr(self, name):
+                raise InputError(
+                    f"{name}: True (expected False with prefix_cache: blocks are found and given as needed)"
+                )
         check_choice("prefill", self.prefill, PREFILL)
         check_number("watermark", self.watermark, 0.0, 1.0, open_high=True)
         check_choice("routing", self.routing, ROUTING)

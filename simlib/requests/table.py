@@ -18,6 +18,7 @@ from simlib.lazy import pd
 
 TOKEN_COLUMNS = ("prompt_tokens", "output_tokens", "predicted_output_tokens", "cached_prompt_tokens")
 MORE = ("priority", "prefix_group", "prefix_tokens")
+COLUMNS = ("arrival_s", *TOKEN_COLUMNS, *MORE, "block_ids")
 REQUIRED = ("arrival_s", "prompt_tokens", "output_tokens")
 LABELS = ("request_id", "client", "model", "log_type")
 MAX_TOKENS = 2**31
@@ -44,6 +45,8 @@ class RequestTable:
         Who is served first where the policy is ``"priority"``: lower ones.
     prefix_group, prefix_tokens : ndarray of int, shape (n_requests,), optional
         Requests of one group have the first tokens of their prompts in common, so many of each.
+    block_ids : sequence of sequences of int, one a request, optional
+        What each full block of a prompt contains, in the engine's `block_tokens`: integers >= 0.
     labels : dict of str to ndarray
         Any of ``request_id, client, model, log_type``.
     index : pandas.Index, optional
@@ -71,6 +74,7 @@ class RequestTable:
     priority: np.ndarray | None = None
     prefix_group: np.ndarray | None = None
     prefix_tokens: np.ndarray | None = None
+    block_ids: np.ndarray | None = None
     _kept: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -84,6 +88,8 @@ class RequestTable:
             if getattr(self, column) is not None:
                 put(self, column, _integers(column, getattr(self, column), len(self)))
         self._check_prefixes()
+        if self.block_ids is not None:
+            put(self, "block_ids", _sequences("block_ids", self.block_ids, len(self)))
         check_type("labels", self.labels, Mapping, "a mapping of name to values")
         put(self, "labels", {name: _one_dimensional(name, values) for name, values in self.labels.items()})
         for name, values in self.labels.items():
@@ -132,10 +138,10 @@ class RequestTable:
         if missing:
             hint = "; arrival_ms must be divided by 1000" if "arrival_ms" in names else ""
             raise InputError(f"{missing[0]}: missing column (found {', '.join(map(str, names)) or 'none'}{hint})")
-        twice = [column for column in ("arrival_s", *TOKEN_COLUMNS, *MORE, *LABELS) if names.count(column) > 1]
+        twice = [column for column in (*COLUMNS, *LABELS) if names.count(column) > 1]
         if twice:
             raise InputError(f"{twice[0]}: {names.count(twice[0])} columns of that name (expected one)")
-        columns = {c: requests[c] for c in ("arrival_s", *TOKEN_COLUMNS, *MORE) if c in names}
+        columns = {c: requests[c] for c in COLUMNS if c in names}
         labels = {c: requests[c] for c in LABELS if c in names}
         return cls(**columns, labels=labels, index=getattr(requests, "index", None))
 
@@ -149,7 +155,7 @@ class RequestTable:
 
     def frame(self) -> pd.DataFrame:
         """The table as a pandas data frame, with the index that it came with."""
-        columns = {c: getattr(self, c) for c in ("arrival_s", *TOKEN_COLUMNS, *MORE) if getattr(self, c) is not None}
+        columns = {c: getattr(self, c) for c in COLUMNS if getattr(self, c) is not None}
         return pd.DataFrame({**self.labels, **columns}, index=self.index)
 
     def head(self, rows: int) -> RequestTable:
@@ -177,7 +183,7 @@ class RequestTable:
             arrival_s=self.arrival_s[which],
             labels={name: values[which] for name, values in self.labels.items()},
             index=None if self.index is None else self.index[which],
-            **{c: None if getattr(self, c) is None else getattr(self, c)[which] for c in (*TOKEN_COLUMNS, *MORE)},
+            **{c: None if getattr(self, c) is None else getattr(self, c)[which] for c in COLUMNS[1:]},
         )
 
     def with_predictions(self, predicted_output_tokens: np.ndarray | None) -> RequestTable:
@@ -241,6 +247,19 @@ def _integers(column: str, given: Any, rows: int) -> np.ndarray:
     bad = (numbers != np.floor(numbers)) | (abs(numbers) > MAX_TOKENS)
     _refuse_first(column, numbers, bad, "expected an integer")
     return numbers.astype(np.int64)
+
+
+def _sequences(column: str, given: Any, rows: int) -> np.ndarray:
+    """A column of sequences of integers >= 0, as an array of arrays."""
+    if not isinstance(given, Sized) or len(given) != rows:
+        raise InputError(f"{column}: {len(given) if isinstance(given, Sized) else given!r} rows (expected {rows})")
+    found = np.empty(rows, object)
+    for row, values in enumerate(given):
+        ids = np.asarray(values if isinstance(values, Sized) and len(values) else np.zeros(0, np.int64))
+        if ids.ndim != 1 or ids.dtype.kind not in "iu" or (len(ids) and ids.min() < 0):
+            raise InputError(f"{column}, row {row}: {values!r:.60} (expected a sequence of integers >= 0)")
+        found[row] = ids
+    return found
 
 
 def _one_dimensional(column: str, given: Any) -> np.ndarray:

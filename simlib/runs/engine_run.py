@@ -110,6 +110,12 @@ class EngineRun(Run):
         return self._total("preemptions")
 
     @property
+    def prefix_hits(self) -> np.ndarray:
+        """Prompt tokens of each request that the engine's prefix cache held at its admission; -1: not served."""
+        hits = self.served.hits
+        return hits if len(hits) else np.zeros(len(self.table), np.int32)
+
+    @property
     def busy_s(self) -> float:
         """Time that the GPUs' steps took, all together, seconds."""
         return float(self._times("busy_s").sum())
