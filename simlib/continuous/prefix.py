@@ -32,7 +32,13 @@ def contents(table: RequestTable, bits: int) -> tuple[np.ndarray, np.ndarray]:
         ids = np.concatenate([ids[:count] for ids, count in zip(table.block_ids, blocks, strict=True)])
     elif table.prefix_tokens is not None:
         blocks = table.prefix_tokens >> bits
-        ids = np.repeat(table.prefix_group, blocks)
+        first, group = (
+            np.append(0, np.cumsum(blocks)),
+            np.unique(table.prefix_group, return_inverse=True)[1].reshape(-1),
+        )
+        most = np.zeros(len(table), np.int64)
+        np.maximum.at(most, group, blocks)
+        return first, np.arange(first[-1]) + np.repeat((np.cumsum(most) - most)[group] - first[:-1], blocks)
     else:
         blocks, ids = np.zeros(len(table), np.int64), np.zeros(0, np.int64)
     first = np.append(0, np.cumsum(blocks))

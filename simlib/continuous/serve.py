@@ -114,7 +114,9 @@ def served(
         return whole if keep is None or column is None else whole[keep]
 
     none = np.zeros(0, np.int64)
-    first, content = contents(kept, rules.bits) if rules.cache else (none, none)
+    first, content = (
+        kept.kept(("contents", rules.bits), lambda: contents(kept, rules.bits)) if rules.cache else (none, none)
+    )
     ask = Ask(
         arrival_s=kept.arrival_s,
         prompt_tokens=kept.prompt_tokens,
