@@ -80,10 +80,10 @@ def seek(request: int, total: int, gpu: int, ask: Ask, state: State, rules: Step
         cell = find(request, found, gpu, ask, state)
         if cell < 0:
             break
-        used += int(state.cells[COUNT, cell] > 0)
+        used += int(state.cells[cell, COUNT] > 0)
         found += 1
     if found == listed(request, ask) and state.place[request] >= 0:
-        found += min(state.cells[COUNT, state.place[request]], most - found)
+        found += min(state.cells[state.place[request], COUNT], most - found)
     return found, used
 
 
@@ -93,11 +93,11 @@ def occupy(request: int, found: int, gpu: int, ask: Ask, state: State) -> int:
     n, cells, shared = state.numbers[gpu], state.cells, min(found, listed(request, ask))
     for place in range(shared):
         cell = find(request, place, gpu, ask, state)
-        if cells[COUNT, cell] == 0:
+        if cells[cell, COUNT] == 0:
             leave(cell, n, cells)
         else:
             used += 1
-        cells[COUNT, cell] += 1
+        cells[cell, COUNT] += 1
         state.holds[ask.first[request] + place] = cell
     if found > shared:
         n[at.HOLDING] -= found - shared
@@ -118,9 +118,9 @@ def fill(request: int, computed: int, tokens: int, gpu: int, ask: Ask, state: St
             state.where[gpu, content] = cell
         else:
             last = state.where[gpu, content]
-            while state.cells[COPY, last] >= 0:
-                last = state.cells[COPY, last]
-            state.cells[COPY, last] = cell
+            while state.cells[last, COPY] >= 0:
+                last = state.cells[last, COPY]
+            state.cells[last, COPY] = cell
 
 
 def free(request: int, tokens: int, known: int, gpu: int, ask: Ask, state: State, rules: StepRules) -> None:
@@ -135,8 +135,8 @@ def free(request: int, tokens: int, known: int, gpu: int, ask: Ask, state: State
         n[at.HOLDING] += full - shared
     for place in range(shared - 1, -1, -1):
         cell = state.holds[ask.first[request] + place]
-        cells[COUNT, cell] -= 1
-        if cells[COUNT, cell] == 0:
+        cells[cell, COUNT] -= 1
+        if cells[cell, COUNT] == 0:
             join(cell, n, cells)
             n[at.HOLDING] += 1
             n[at.USED] -= 1
@@ -168,25 +168,25 @@ def evict(gpu: int, state: State, rules: StepRules) -> None:
     excess = n[at.HOLDING] - rules.blocks + n[at.USED]
     while excess > 0:
         cell = n[at.OLDEST]
-        content, lost = cells[CONTENT, cell], 1
+        content, lost = cells[cell, CONTENT], 1
         if content < 0:
-            lost = min(cells[COUNT, cell], excess)
+            lost = min(cells[cell, COUNT], excess)
             n[at.HOLDING] -= lost
             if state.place[-1 - content] == cell:
                 shorten(-1 - content, lost, n, state)
             else:  # it has another one since
-                cells[COUNT, cell] -= lost
-                if cells[COUNT, cell] == 0:
+                cells[cell, COUNT] -= lost
+                if cells[cell, COUNT] == 0:
                     drop(cell, n, cells)
         else:
             leave(cell, n, cells)
             before = state.where[gpu, content]
             if before == cell:
-                state.where[gpu, content] = cells[COPY, cell]
+                state.where[gpu, content] = cells[cell, COPY]
             else:
-                while cells[COPY, before] != cell:
-                    before = cells[COPY, before]
-                cells[COPY, before] = cells[COPY, cell]
+                while cells[before, COPY] != cell:
+                    before = cells[before, COPY]
+                cells[before, COPY] = cells[cell, COPY]
             spare(cell, n, cells)
         excess -= lost
 
@@ -194,8 +194,8 @@ def evict(gpu: int, state: State, rules: StepRules) -> None:
 def shorten(request: int, blocks: int, n: np.ndarray, state: State) -> None:
     """Take so many blocks from a request's run."""
     cell = state.place[request]
-    state.cells[COUNT, cell] -= blocks
-    if state.cells[COUNT, cell] == 0:
+    state.cells[cell, COUNT] -= blocks
+    if state.cells[cell, COUNT] == 0:
         state.place[request] = -1
         drop(cell, n, state.cells)
 
@@ -203,22 +203,22 @@ def shorten(request: int, blocks: int, n: np.ndarray, state: State) -> None:
 def new(content: int, count: int, n: np.ndarray, cells: np.ndarray) -> int:
     """A cell that was not in use."""
     cell = n[at.SPARE]
-    n[at.SPARE] = cells[AFTER, cell]
-    cells[CONTENT, cell], cells[COUNT, cell], cells[COPY, cell] = content, count, -1
+    n[at.SPARE] = cells[cell, AFTER]
+    cells[cell, CONTENT], cells[cell, COUNT], cells[cell, COPY] = content, count, -1
     return cell
 
 
 def spare(cell: int, n: np.ndarray, cells: np.ndarray) -> None:
     """A cell is no longer in use."""
-    cells[AFTER, cell] = n[at.SPARE]
+    cells[cell, AFTER] = n[at.SPARE]
     n[at.SPARE] = cell
 
 
 def join(cell: int, n: np.ndarray, cells: np.ndarray) -> None:
     """Let a cell join the end of the line of those that are free."""
-    cells[BEFORE, cell], cells[AFTER, cell] = n[at.LATEST], -1
+    cells[cell, BEFORE], cells[cell, AFTER] = n[at.LATEST], -1
     if n[at.LATEST] >= 0:
-        cells[AFTER, n[at.LATEST]] = cell
+        cells[n[at.LATEST], AFTER] = cell
     else:
         n[at.OLDEST] = cell
     n[at.LATEST] = cell
@@ -226,13 +226,13 @@ def join(cell: int, n: np.ndarray, cells: np.ndarray) -> None:
 
 def unline(cell: int, n: np.ndarray, cells: np.ndarray) -> None:
     """Take a cell out of the line."""
-    before, after = cells[BEFORE, cell], cells[AFTER, cell]
+    before, after = cells[cell, BEFORE], cells[cell, AFTER]
     if before >= 0:
-        cells[AFTER, before] = after
+        cells[before, AFTER] = after
     else:
         n[at.OLDEST] = after
     if after >= 0:
-        cells[BEFORE, after] = before
+        cells[after, BEFORE] = before
     else:
         n[at.LATEST] = before
 

@@ -186,8 +186,8 @@ def _state(ask: Ask, rules: StepRules, gpus: int, log_steps: int, control: StepC
     times[:, at.SAMPLE] = -math.inf
     times[:, at.SAMPLE_GAP] = max((ask.arrival_s[-1] - ask.arrival_s[0]) / SAMPLES, 1e-3)
     each = min(rules.blocks, 4 * (len(ask.contents) + requests)) if rules.cache else 0  # cells of a GPU
-    cells = np.zeros((CELL, gpus * each), np.int64)
-    cells[AFTER] = np.arange(1, gpus * each + 1)
+    cells = np.zeros((gpus * each, CELL), np.int64)
+    cells[:, AFTER] = np.arange(1, gpus * each + 1)
     numbers[:, at.SPARE] = np.arange(gpus) * each
     real = np.zeros(1)
     return State(
