@@ -17,8 +17,8 @@ from simlib.checks import InputError, check_integer, check_number, check_type, n
 from simlib.lazy import pd
 
 TOKEN_COLUMNS = ("prompt_tokens", "output_tokens", "predicted_output_tokens", "cached_prompt_tokens")
-MORE = ("priority", "prefix_group", "prefix_tokens")
-COLUMNS = ("arrival_s", *TOKEN_COLUMNS, *MORE, "block_ids")
+MORE = ("priority", "prefix_group", "prefix_tokens", "previous")
+COLUMNS = ("arrival_s", *TOKEN_COLUMNS, *MORE, "think_s", "block_ids")
 REQUIRED = ("arrival_s", "prompt_tokens", "output_tokens")
 LABELS = ("request_id", "client", "model", "log_type")
 MAX_TOKENS = 2**31
@@ -47,6 +47,11 @@ class RequestTable:
         Requests of one group have the first tokens of their prompts in common, so many of each.
     block_ids : sequence of sequences of int, one a request, optional
         What each full block of a prompt contains, in the engine's `block_tokens`: integers >= 0.
+    previous : ndarray of int, shape (n_requests,), optional
+        The row whose answer a request waits for, one above its own; -1: none, it arrives at `arrival_s`.
+    think_s : ndarray of float, shape (n_requests,), optional
+        How long after that answer it is sent, seconds; 0 where there is none. Its `arrival_s` is then the earliest that
+        it could arrive, if answers took no time.
     labels : dict of str to ndarray
         Any of ``request_id, client, model, log_type``.
     index : pandas.Index, optional
@@ -75,6 +80,8 @@ class RequestTable:
     prefix_group: np.ndarray | None = None
     prefix_tokens: np.ndarray | None = None
     block_ids: np.ndarray | None = None
+    previous: np.ndarray | None = None
+    think_s: np.ndarray | None = None
     _kept: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -90,6 +97,7 @@ class RequestTable:
         self._check_prefixes()
         if self.block_ids is not None:
             put(self, "block_ids", _sequences("block_ids", self.block_ids, len(self)))
+        self._check_previous()
         check_type("labels", self.labels, Mapping, "a mapping of name to values")
         put(self, "labels", {name: _one_dimensional(name, values) for name, values in self.labels.items()})
         for name, values in self.labels.items():
@@ -112,6 +120,25 @@ class RequestTable:
         if self.prefix_tokens is not None:
             bad = (self.prefix_tokens < 0) | (self.prefix_tokens > self.prompt_tokens)
             _refuse_first("prefix_tokens", self.prefix_tokens, bad, "expected 0 to the row's prompt_tokens")
+
+    def _check_previous(self) -> None:
+        """Rows that wait for the answer of one above; without a time to think it is 0."""
+        if self.previous is None:
+            if self.think_s is not None:
+                raise InputError("previous: missing column (expected it beside think_s: after which answer that is)")
+            return
+        bad = (self.previous < -1) | (self.previous >= np.arange(len(self)))
+        _refuse_first("previous", self.previous, bad, "expected a row above its own, or -1 for none")
+        think_s = (
+            np.zeros(len(self))
+            if self.think_s is None
+            else _numbers("think_s", _one_dimensional("think_s", self.think_s))
+        )
+        self._check_length("think_s", think_s)
+        _refuse_first("think_s", think_s, think_s < 0, "expected seconds >= 0")
+        alone = (self.previous < 0) & (think_s > 0)
+        _refuse_first("think_s", think_s, alone, "expected 0, as the row waits for no answer")
+        object.__setattr__(self, "think_s", think_s)
 
     def _check_length(self, column: str, values: Any) -> None:
         if len(values) != len(self):
@@ -165,6 +192,8 @@ class RequestTable:
     def rows(self, which: slice | np.ndarray) -> RequestTable:
         """The requests that a slice, a mask or an ascending array of positions selects.
 
+        Of those that wait for an answer the row is counted anew; one that is not selected is waited for no longer.
+
         Raises
         ------
         InputError
@@ -179,11 +208,17 @@ class RequestTable:
             what = f"expected a slice, {len(self)} booleans, or ascending positions below {len(self)}"
             raise InputError(f"rows: {which!r} ({what})")
         which = selected
+        columns = {c: None if getattr(self, c) is None else getattr(self, c)[which] for c in COLUMNS[1:]}
+        if self.previous is not None:
+            place = np.full(len(self) + 1, -1)  # the last one stands for no row
+            place[which] = np.arange(len(which))
+            columns["previous"] = place[columns["previous"]]
+            columns["think_s"] = np.where(columns["previous"] < 0, 0.0, columns["think_s"])
         return RequestTable(
             arrival_s=self.arrival_s[which],
             labels={name: values[which] for name, values in self.labels.items()},
             index=None if self.index is None else self.index[which],
-            **{c: None if getattr(self, c) is None else getattr(self, c)[which] for c in COLUMNS[1:]},
+            **columns,
         )
 
     def with_predictions(self, predicted_output_tokens: np.ndarray | None) -> RequestTable:
