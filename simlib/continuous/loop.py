@@ -31,6 +31,7 @@ from simlib.continuous.state import (
     LEAST_TOKENS,
     REQUEST_MASK,
     SHARED,
+    TOLD,
     Ask,
     Lines,
     State,
@@ -48,10 +49,11 @@ from simlib.continuous.state import (
     take,
     unlink,
 )
-from simlib.continuous.stretch import horizon, stretch
+from simlib.continuous.stretch import first_end, foreseen, horizon, stretch
 from simlib.engine import batches
 from simlib.engine.batches import BAD_DECISION, BAD_TIME, DONE, STUCK
 from simlib.engine.borrowed import borrowed
+from simlib.engine.chains import SERVED, answered, come, coming
 from simlib.engine.compiled import MORE, one_at_a_time
 from simlib.engine.shapes import CHUNKS, CONTEXT, CONTEXT_SLOPE, LONGEST, N_DECODES, PREFILL
 from simlib.latency.steps import linear_law
@@ -95,6 +97,8 @@ def complete(
             growth[(n[at.STEP] - total) & mask] -= 1
         end(request, 1, n, ask, state, rules)
         state.completion_s[request] = complete_s
+        if rules.closed:
+            answered(request, complete_s, ask)
         if rules.control:
             finish(request, gpu, complete_s, ask, state)
         seats += 1
@@ -112,6 +116,8 @@ def complete(
         state.completion_s[request] = complete_s
         if left <= 0:
             end(request, 0, n, ask, state, rules)
+            if rules.closed:
+                answered(request, complete_s, ask)
             if rules.control:
                 finish(request, gpu, complete_s, ask, state)
             seats += 1
@@ -209,6 +215,8 @@ def move(
     # Whoever has just lost its memory may be back at the next boundary.
     if rules.linear and shape[CHUNKS] == 0.0 and joins == 0 and preempted == 0:
         slope_s = params[CONTEXT_SLOPE] * decodes
+        if rules.closed:
+            until_s = foreseen(gpu, ask, state, rules)
         steps = stretch(gpu, step_s, slope_s, horizon(gpu, until_s, state, rules), state, rules)
     total_s = steps * step_s + slope_s * (steps * (steps - 1) // 2)
     last_s = step_s + slope_s * (steps - 1)
@@ -240,6 +248,8 @@ def move(
         n[at.DUE_SEATS], n[at.DUE_BLOCKS], n[at.DUE_TOKENS] = seats, blocks, tokens
         n[at.DUE_FULL] = full
     t[at.SEAT_TIME] += n[at.SEATS] * (t[at.NOW] - before_s)  # what ends in the step leaves at the next boundary
+    if rules.closed and rules.linear and len(state.numbers) > 1:
+        t[at.FIRST_END] = first_end(gpu, state, rules, params)
     return DONE
 
 
@@ -251,9 +261,9 @@ def arrive(request: int, gpu: int, ask: Ask, lines: Lines, state: State, rules: 
         n[at.TOKENS] += routed(request, ask)
     row, line = max(gpu, 0), ask.line_of[request] if len(ask.line_of) > 0 else 0
     if rules.priority:
-        queue(row, line, request, ask, lines, state)
+        queue(row, line, request, ask, lines, state, rules)
     else:
-        join(row, line, request, lines, state)
+        join(row, line, request, lines, state, rules)
 
 
 def wake(gpu: int, now_s: float, state: State) -> None:
@@ -274,7 +284,7 @@ def least(state: State, column: int, first: int, end: int) -> int:
     return best
 
 
-def route(request: int, idle: int, ask: Ask, lines: Lines, state: State, rules: StepRules) -> None:
+def route(request: int, turn: int, idle: int, ask: Ask, lines: Lines, state: State, rules: StepRules) -> None:
     """A request arrives: for any GPU, and the first idle one looks; or for the one that the router finds."""
     now_s, gpu = ask.arrival_s[request], 0
     if rules.routing == SHARED:
@@ -283,7 +293,7 @@ def route(request: int, idle: int, ask: Ask, lines: Lines, state: State, rules: 
             wake(idle, now_s, state)
         return
     if rules.routing == IN_TURN:
-        gpu = request % len(state.numbers) if len(state.numbers) > 1 else 0
+        gpu = turn % len(state.numbers) if len(state.numbers) > 1 else 0
     else:
         for other in range(len(state.numbers)):
             if state.times[other, at.NOW] <= now_s:
@@ -301,11 +311,37 @@ def route(request: int, idle: int, ask: Ask, lines: Lines, state: State, rules: 
 
 def close(now_s: float, lines: Lines, state: State) -> None:
     """The last request has arrived: no line will have another, and a rule that waited for one is asked once more."""
+    tell(lines.tail, lines)
     for gpu in range(len(state.numbers)):
-        for line in range(lines.end.shape[1]):
-            lines.end[gpu, line] = lines.tail[gpu, line]
         state.numbers[gpu, at.EVENTS] += 1
         wake(gpu, now_s, state)
+
+
+def tell(end: np.ndarray, lines: Lines) -> None:
+    """Say of each line that it ends there."""
+    for row in range(len(end)):
+        for line in range(end.shape[1]):
+            lines.end[row, line] = end[row, line]
+
+
+def waiting(lines: Lines, state: State) -> int:
+    """How many wait, in all lines."""
+    total = 0
+    for row in range(len(lines.head)):
+        total += state.numbers[row, at.WAITING]
+    return total
+
+
+def last_call(lines: Lines, state: State) -> bool:
+    """Nobody runs or is on the way: until somebody is served, no more will come. Whether a rule was told just now."""
+    if state.progress[TOLD] or waiting(lines, state) == 0:
+        return False
+    now_s = -math.inf
+    for gpu in range(len(state.numbers)):
+        now_s = max(now_s, state.times[gpu, at.NOW])
+    state.progress[TOLD] = 1
+    close(now_s, lines, state)
+    return True
 
 
 def rouse(now_s: float, events: int, state: State) -> None:
@@ -351,16 +387,22 @@ def loop(
                 idle = other if idle < 0 else idle
             elif state.times[other, at.NOW] < now_s:
                 gpu, now_s = other, state.times[other, at.NOW]
-        until_s = arrival_s[arrived] if arrived < len(arrival_s) else math.inf
+        coming_row = coming(ask) if rules.closed else arrived if arrived < len(arrival_s) else -1
+        until_s = arrival_s[coming_row] if coming_row >= 0 else math.inf
         if until_s <= now_s and until_s < math.inf:
-            route(arrived, idle, ask, lines, state, rules)
+            if rules.closed:
+                come(coming_row, ask)
+            route(coming_row, arrived, idle, ask, lines, state, rules)
             arrived += 1
-            if arrived == len(arrival_s) and len(lines.room) > 0 and rules.asks:
+            if arrived == ask.known[SERVED] and len(lines.room) > 0 and rules.asks:
                 close(until_s, lines, state)
             continue
         if gpu < 0:
+            if rules.closed and rules.asks and last_call(lines, state):
+                continue
             return left_over(ask, lines, state, rules)
-        if rules.routing == IN_TURN and gpus > 1:  # the others' arrivals do not matter
+        wait = waiting(lines, state) if rules.closed and state.progress[TOLD] else 0
+        if rules.closed == 0 and rules.routing == IN_TURN and gpus > 1:  # the others' arrivals do not matter
             until = arrived + (gpu - arrived) % gpus
             until_s = arrival_s[until] if until < len(arrival_s) else math.inf
         n, owner = state.numbers[gpu], state.numbers[own(gpu, rules)]
@@ -372,13 +414,16 @@ def loop(
         decodes, joins, preempted = compose(gpu, ask, lines, state, rules, decide, key)
         if rules.spread:
             left -= decodes
+        if wait > 0 and waiting(lines, state) < wait:
+            tell(lines.true_end, lines)
+            state.progress[TOLD] = 0
         if rules.asks:
             if lines.answer[2] != 0:
                 return BAD_DECISION
             if rules.routing == SHARED and owner[at.WAITING] > 0:
                 rouse(now_s, owner[at.EVENTS], state)
         if state.shape[N_DECODES] == 0.0 and state.shape[CHUNKS] == 0.0:
-            if preempted == 0 or arrived < len(arrival_s) or state.times[gpu, at.PENDING] > 0.0:
+            if preempted == 0 or arrived < ask.known[SERVED] or state.times[gpu, at.PENDING] > 0.0:
                 rest(n, state.times[gpu])
         elif move(gpu, decodes, joins, preempted, until_s, ask, state, rules, law, law_params) != DONE:
             return BAD_TIME
@@ -399,9 +444,10 @@ def signatures() -> SimpleNamespace:
     kinds = batches.signatures()
     ints, floats, links = types.int64[::1], types.float64[::1], types.int32[::1]
     table, cube, grid = types.float64[:, ::1], types.float64[:, :, ::1], types.int64[:, ::1]
-    ask = types.NamedTuple([floats] + [ints] * 5 + [links] * 3 + [ints] * 3, Ask)
+    of_chains = [links, links, floats, links, links, ints, types.boolean[::1]]
+    ask = types.NamedTuple([floats] + [ints] * 5 + [links] * 3 + [ints] * 3 + of_chains, Ask)
     lines = types.NamedTuple(
-        [grid] * 3 + [ints] + [grid] * 2 + [floats, cube, table, floats, table, ints, floats], Lines
+        [grid] * 4 + [ints] + [grid] * 2 + [floats, cube, table, floats, table, ints, floats], Lines
     )
     rules = types.NamedTuple([types.int64] * (len(StepRules._fields) - 1) + [types.float64], StepRules)
     first = [grid, table, grid, grid, ints, floats, ints, floats, ints, cube, cube]

@@ -7,7 +7,12 @@ import math
 import numpy as np
 
 from simlib.continuous import columns as at
-from simlib.continuous.state import SHARED, State, StepRules, own
+from simlib.continuous.state import SHARED, Ask, State, StepRules, own
+from simlib.engine.chains import coming
+from simlib.engine.shapes import CONTEXT_SLOPE
+
+
+ROUNDING = 1e-9
 
 
 def steps_within(time_s: float, step_s: float, slope_s: float, most: int) -> int:
@@ -85,4 +90,35 @@ def horizon(gpu: int, horizon_s: float, state: State, rules: StepRules) -> float
     return math.inf if blocked else horizon_s  # the first of an only line does not fit: so be whoever comes behind it
 
 
-steps_within.inlined = False  # rare
+def first_end(gpu: int, state: State, rules: StepRules, params: np.ndarray) -> float:
+    """Before when no sequence of a GPU ends that has not ended in what is composed, if nobody joins it.
+
+    Each gives a token a step. While the memory lasts they are the same, with longer contexts; else a step takes at
+    least what an empty one does.
+    """
+    n, decodes = state.numbers[gpu], state.numbers[gpu, at.DECODES]
+    if decodes == 0:
+        return math.inf
+    steps, step_s = (state.heap[gpu, 0] >> 32) - n[at.STEP], params[0]
+    if rules.reserve or decodes * ((steps >> rules.bits) + 1) <= rules.blocks - n[at.USED]:
+        step_s += params[1] * decodes
+        step_s += params[CONTEXT_SLOPE] * (n[at.OFFSETS] + decodes * (n[at.STEP] + 1) + 0.5 * decodes * (steps - 1))
+    return state.times[gpu, at.NOW] + state.times[gpu, at.PENDING] + steps * step_s * (1.0 - ROUNDING)
+
+
+def foreseen(gpu: int, ask: Ask, state: State, rules: StepRules) -> float:
+    """Until when nobody arrives whose arrival is not known: who waits for an answer of another GPU."""
+    row = coming(ask)
+    until_s = ask.arrival_s[row] if row >= 0 else math.inf
+    for other in range(len(state.numbers)):
+        n, t = state.numbers[other], state.times[other]
+        if other != gpu and n[at.ACTIVE]:
+            waits = state.numbers[own(other, rules), at.WAITING] > 0
+            full = rules.control == 0 and n[at.SEATS] - n[at.DUE_SEATS] - n[at.LATER_SEATS] >= n[at.CAP]
+            joins = (waits and not full) or n[at.PARTIAL] >= 0 or n[at.RESUMED] >= 0
+            until_s = min(until_s, t[at.NOW] if joins else t[at.FIRST_END])
+    return until_s
+
+
+for _long in (steps_within, first_end, foreseen):
+    _long.inlined = False
