@@ -22,14 +22,17 @@ CONTENT, COUNT, BEFORE, AFTER, COPY = range(CELL)  # below 0 a request's run; us
 def contents(table: RequestTable, bits: int) -> tuple[np.ndarray, np.ndarray]:
     """Where each request's blocks begin in the second array, which holds what each of them contains, from 0."""
     if table.block_ids is not None:
-        blocks = table.prompt_tokens >> bits
-        given = np.array([len(ids) for ids in table.block_ids])
-        wrong = (given != blocks) & (given != blocks_of(table.prompt_tokens, bits))
+        given, blocks = table.block_ids.lengths, table.prompt_tokens >> bits
+        whole = table.prompt_tokens + table.output_tokens >> bits
+        wrong = (given != blocks) & (given != whole)
         if wrong.any():
             row, tokens = int(np.argmax(wrong)), 1 << bits
-            expected = f"{blocks[row]}, one for each full block of {tokens} of its {table.prompt_tokens[row]} tokens"
-            raise InputError(f"block_ids, row {row}: {given[row]} (expected {expected})")
-        ids = np.concatenate([ids[:count] for ids, count in zip(table.block_ids, blocks, strict=True)])
+            expected = (
+                f"{blocks[row]}, one for each full block of {tokens} of its {table.prompt_tokens[row]} prompt tokens"
+            )
+            expected += f", or {whole[row]} with its answer" if whole[row] > blocks[row] else ""
+            raise InputError(f"block_ids, row {row}: {given[row]} blocks (expected {expected})")
+        ids = table.block_ids.cut(blocks).flat
     elif table.prefix_tokens is not None:
         blocks = table.prefix_tokens >> bits
         first, group = (
@@ -42,7 +45,7 @@ def contents(table: RequestTable, bits: int) -> tuple[np.ndarray, np.ndarray]:
     else:
         blocks, ids = np.zeros(len(table), np.int64), np.zeros(0, np.int64)
     first = np.append(0, np.cumsum(blocks))
-    return first, _chained(first, ids.astype(np.int64))
+    return first, _chained(first, ids)
 
 
 def _chained(first: np.ndarray, ids: np.ndarray) -> np.ndarray:

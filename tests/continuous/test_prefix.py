@@ -53,6 +53,17 @@ def test_groups_are_a_short_way_to_say_block_ids(steps_in_flight, backend):
     assert np.array_equal(one.completion_s, other.completion_s)
 
 
+def test_block_ids_may_go_on_over_what_is_generated():
+    rows = {"arrival_s": [0.0, 1.0], "prompt_tokens": [40, 80], "output_tokens": [30, 1]}
+    prompts, whole = ([[1, 2], [1, 2, 3, 4, 5]], [[1, 2, 3, 4], [1, 2, 3, 4, 5]])
+    for ids in (prompts, whole):
+        run = simlib.simulate(simlib.RequestTable(**rows, block_ids=ids), "fcfs", LAW, 1, CACHED)
+        assert run.prefix_hits[1] >= 32
+    said = "block_ids, row 0: 3 blocks .expected 2, one for each full block of 16 of its 40 prompt tokens, or 4 with"
+    with pytest.raises(simlib.InputError, match=said):
+        simlib.simulate(simlib.RequestTable(**rows, block_ids=[[1, 2, 3], whole[1]]), "fcfs", LAW, 1, CACHED)
+
+
 def test_without_anything_in_common_a_large_cache_changes_nothing():
     with_it, without = (
         serve(table(), LAW, Continuous(prefix_cache=cache), 1, "interpreted") for cache in (True, False)
