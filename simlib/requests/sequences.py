@@ -72,7 +72,7 @@ class Sequences:
             return self.flat[self.first[row] : self.first[row + 1]]
         rows = np.arange(len(self))[which]
         starts, lengths = self.first[rows], self.lengths[rows]
-        if len(rows) and rows[-1] - rows[0] == len(rows) - 1:  # next to each other: nothing is copied
+        if len(rows) and (np.diff(rows) == 1).all():  # next to each other: nothing is copied
             return Sequences(np.append(0, np.cumsum(lengths)), self.flat[starts[0] : starts[0] + lengths.sum()])
         return self._parts(starts, lengths)
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from simlib.checks import InputError, check_integer, check_number, check_type, number_in
 from simlib.lazy import pd
+from simlib.requests.loops.chains import in_order
 from simlib.requests.sequences import Sequences
 
 TOKEN_COLUMNS = ("prompt_tokens", "output_tokens", "predicted_output_tokens", "cached_prompt_tokens")
@@ -265,8 +266,14 @@ class RequestTable:
         return self._but(column, None if values is None else token_column(column, values, len(self)))
 
     def at_rate(self, factor: float) -> RequestTable:
-        """The same requests with every arrival time divided by `factor` > 0 (2 doubles the rate)."""
+        """The same requests with every arrival time divided by `factor` > 0 (2 doubles the rate).
+
+        Of those that wait for an answer the time to think stays as it is, so that rows may change places.
+        """
         check_number("factor", factor, 0.0, open_low=True)
+        if self.closed:
+            order, arrival_s, _ = in_order(self.arrival_s / factor, self.previous, self.think_s)
+            return self._reordered(order, arrival_s)
         return self._but("arrival_s", _arrivals(self.arrival_s / factor))
 
     def _but(self, column: str, values: np.ndarray | None) -> RequestTable:
