@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from simlib.checks import InputError, check_integer, check_type
 from simlib.requests import lengths, traces, workload
 from simlib.requests.arrivals import GammaArrivals
+from simlib.requests.loops.closed import MOST_CLIENTS, dealt
+from simlib.requests.loops.think import Think, think_of
 from simlib.requests.streams import stream
 from simlib.requests.table import RequestTable
+from simlib.text import many
 
+FEWEST = 20  # requests of each client
 BLOCK_ROWS = 50  # rows that a redrawn trace keeps together, so that its bursts and runs of like requests stay
 
 
@@ -29,11 +34,24 @@ class Demand:
         Given a seed, one replication's request table; the same for the same seed.
     requests : int
         In a replication.
+    clients : int, optional
+        How many wait for their answers, where the rate is not given; then arrivals of what is drawn do not matter.
+    think : Think, optional
+        How long these think after an answer.
     """
 
     name: str
     draw: Callable[[int], RequestTable]
     requests: int
+    clients: int | None = None
+    think: Think | None = None
+
+    def at(self, seed: int, table: RequestTable, load: float) -> RequestTable:
+        """What was drawn with this seed, at a multiple of the load: of the rate, or of the number of clients."""
+        if self.clients is None:
+            return table if load == 1.0 else table.at_rate(load)
+        clients = max(1, min(round(self.clients * load), len(table)))
+        return table.kept(("dealt", clients), lambda: dealt(table, clients, self.think, replication=seed))
 
 
 def described(
@@ -89,25 +107,71 @@ def of_table(table: RequestTable, name: str = "the given requests", requests: in
     """
     check_type("table", table, RequestTable, "a request table")
     requests = check_integer("requests", requests, 1)
-    gaps_s = np.diff(table.arrival_s)
     if len(table) < 2 * BLOCK_ROWS:
         raise InputError(f"{name}: {len(table)} requests (expected at least {2 * BLOCK_ROWS}: too few to warm up on)")
+    if table.closed:
+        raise InputError(f"{name}: turns wait for each other (expected requests that do not, to be drawn in blocks)")
+    gaps_s = np.diff(table.arrival_s)
     if not gaps_s.sum() > 0:
         raise InputError(f"{name}: all requests arrive at one instant (expected some time between them)")
 
     def draw(seed: int) -> RequestTable:
-        blocks = -(-requests // BLOCK_ROWS)
-        last = len(table) - BLOCK_ROWS
-        starts = stream("demand", seed, "arrivals").integers(1, last, size=blocks, endpoint=True)
-        picked = (starts[:, None] + np.arange(BLOCK_ROWS)).ravel()[:requests]
+        picked = _blocks(len(table), requests, seed)
         times_s = np.cumsum(gaps_s[picked - 1])
-        columns = {"prompt_tokens": table.prompt_tokens[picked], "output_tokens": table.output_tokens[picked]}
-        for column in ("predicted_output_tokens", "cached_prompt_tokens"):
-            if getattr(table, column) is not None:
-                columns[column] = getattr(table, column)[picked]
-        return RequestTable(arrival_s=times_s - times_s[0], **columns)
+        return _picked(table, picked, times_s - times_s[0])
 
     return Demand(name, draw, requests)
+
+
+def of_clients(demand: Demand, clients: int, think: Any = 0.0) -> Demand:
+    """The same requests from so many clients, each of whom sends the next after an answer and a time to think.
+
+    Parameters
+    ----------
+    demand : Demand
+        What they ask; when does not matter any more. There are at least `FEWEST` requests a client.
+    clients : int
+    think : float, str, ArrivalProcess or Think
+        Seconds, as `loops.think.think_of` takes it.
+
+    Examples
+    --------
+    >>> some = described(1.0, lengths.Fixed(500), lengths.Fixed(150), requests=1000)
+    >>> demand = of_clients(some, 20, think=2.0)
+    >>> demand.name, int((demand.at(42, demand.draw(42), 2.0).previous < 0).sum())
+    ('20 clients, 2 s from an answer to the next request', 40)
+    """
+    clients, think = check_integer("clients", clients, 1, MOST_CLIENTS), think_of(think)
+    if demand.requests < FEWEST * clients:
+        least = FEWEST * clients
+        raise InputError(f"requests: {demand.requests} (expected at least {least}, {FEWEST} from each of the clients)")
+    about = f"{many(clients, 'client')}, {think.mean_s:g} s from an answer to the next request"
+    return replace(demand, name=about, clients=clients, think=think)
+
+
+def of_lengths(table: RequestTable, requests: int = 10_000) -> Demand:
+    """Requests like given ones, whose arrivals do not matter: blocks of consecutive rows, for `of_clients`."""
+    check_type("table", table, RequestTable, "a request table")
+    requests, block = check_integer("requests", requests, 1), min(BLOCK_ROWS, -(-len(table) // 2))
+    if table.closed:
+        raise InputError("previous: turns wait for each other (expected requests that do not, to be drawn in blocks)")
+
+    def draw(seed: int) -> RequestTable:
+        return _picked(table, _blocks(len(table), requests, seed, first=0, block=block), np.zeros(requests))
+
+    return Demand("the given requests", draw, requests)
+
+
+def _blocks(rows: int, requests: int, seed: int, first: int = 1, block: int = BLOCK_ROWS) -> np.ndarray:
+    """Rows in blocks that begin anywhere from the first."""
+    starts = stream("demand", seed, "arrivals").integers(first, rows - block, size=-(-requests // block), endpoint=True)
+    return (starts[:, None] + np.arange(block)).ravel()[:requests]
+
+
+def _picked(table: RequestTable, rows: np.ndarray, arrival_s: np.ndarray) -> RequestTable:
+    names = ("prompt_tokens", "output_tokens", "predicted_output_tokens", "cached_prompt_tokens")
+    columns = {name: getattr(table, name) for name in names}
+    return RequestTable(arrival_s, **{name: column[rows] for name, column in columns.items() if column is not None})
 
 
 def of_trace(path: str | Path, rate_factor: float = 1.0, requests: int = 10_000) -> Demand:
