@@ -42,7 +42,7 @@ def add(verbs: Any) -> None:
         "requests", nargs="?", metavar="REQUESTS", help="a request table, a trace or a benchmark's result, gz or not"
     )
     add_reading(own)
-    own.add_argument("--rows", type=integer, metavar="N", help="how many requests (default: all)")
+    own.add_argument("--rows", type=integer, metavar="N", help="how many requests (default: all; of clients 100 each)")
     own.add_argument("--extend", help="bootstrap: where --rows are more than there are, add blocks of the trace's rows")
     own.add_argument("--failed", default="drop", help="drop or keep: requests that failed")
     own.add_argument("--unsorted", default="refuse", help="refuse or sort: rows that are not in order of arrival")
@@ -175,6 +175,7 @@ def _as_recorded(trace: Any) -> bool:
 
 def _served(options: argparse.Namespace, trace: Any, serve: Callable[[Any], Any]) -> tuple[Any, Any]:
     """The run, and where clients wait for answers the time that counts, in which all of them are at work."""
+    from simlib.checks import check_integer
     from simlib.durations import wait_s
     from simlib.planning import loops
     from simlib.requests import workload
@@ -195,8 +196,9 @@ def _served(options: argparse.Namespace, trace: Any, serve: Callable[[Any], Any]
     if options.duration is not None:
         check_used(options, "beside --duration (which says how long)", "--rows")
         return loops.lasting(lambda requests: serve(draw(requests)), wait_s("duration", options.duration))
-    rows = PER_CLIENT * clients if options.rows is None else options.rows
-    run = serve(draw(max(1, -(-rows // max(clients, 1)))))
+    check_integer("clients", clients, 1)
+    rows = PER_CLIENT * clients if options.rows is None else check_integer("rows", options.rows, clients)
+    run = serve(draw(-(-rows // clients)))
     return run, run.at_work.checked()
 
 
