@@ -52,11 +52,10 @@ def chains(
     known = np.array([0, 0, rows], np.int64)
     if previous is None or not (previous >= 0).any():
         return Chains(arrival_s, none, none, np.zeros(0), none, none, known, np.zeros(0, np.bool_))
+    waits = np.flatnonzero(previous >= 0).astype(np.int32)
     follower, sibling = (np.full(rows, -1, np.int32) for _ in range(2))
-    waits = np.flatnonzero(previous >= 0)
-    first, where = np.unique(previous[waits], return_index=True)
-    follower[first] = waits[where]
-    if len(first) < len(waits):  # several wait for one answer
+    follower[previous[waits[::-1]]] = waits[::-1]  # of several the first one stays
+    if np.count_nonzero(follower >= 0) < len(waits):
         grouped = waits[np.argsort(previous[waits], kind="stable")]
         same = np.diff(previous[grouped]) == 0
         sibling[grouped[:-1][same]] = grouped[1:][same]
