@@ -110,9 +110,8 @@ def served(
         seats=min(rules.seats, len(kept)), share=int(rules.share and cached is not None), closed=int(table.closed)
     )
     if rules.closed and rules.timeout_s < math.inf:
-        raise InputError(
-            f"timeout_s: {rules.timeout_s:g} (expected None where requests wait for answers: nobody answers who is gone)"
-        )
+        what = "expected None where requests wait for answers: who is gone is not answered"
+        raise InputError(f"timeout_s: {rules.timeout_s:g} ({what})")
     class_of = classes.assign(table, law, rules, gpus) if rules.routing == BY_CLASS else None
 
     def of_kept(column: np.ndarray | None) -> np.ndarray:

@@ -10,7 +10,6 @@ from simlib.continuous import columns as at
 from simlib.continuous.state import SHARED, State, StepRules, own
 from simlib.engine.shapes import CONTEXT_SLOPE
 
-
 ROUNDING = 1e-9
 
 

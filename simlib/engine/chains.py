@@ -15,10 +15,10 @@ class Chains(NamedTuple):
     """When requests arrive, and what is known of it.
 
     `follower` is the first request that waits for each one's answer, `sibling` the next one that waits for the same, -1
-    for none; they are empty where nobody waits, or no two for the same. `opening` are the requests that wait for no answer, in order. `due`
-    and `due_s` are a heap, by time and then by row, of followers whose arrival is known; `came` are all that have
-    arrived, in order. `known` counts the opening ones that have arrived, the heap's, the requests that are served at
-    all (those of `refused` are answered when they arrive), and all that have arrived.
+    for none; they are empty where nobody waits, or no two for the same. `opening` are the requests that wait for no
+    answer, in order. `due` and `due_s` are a heap, by time and then by row, of followers whose arrival is known; `came`
+    are all that have arrived, in order. `known` counts the opening ones that have arrived, the heap's, the requests
+    that are served at all (those of `refused` are answered when they arrive), and all that have arrived.
     """
 
     arrival_s: np.ndarray

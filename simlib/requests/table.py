@@ -239,7 +239,7 @@ class RequestTable:
         return self._reordered(rows, arrival_s[rows])
 
     def as_given(self, given_row: np.ndarray) -> RequestTable:
-        """The table that was asked for `as_arrived`, from what it gave; who waits has an earliest arrival of its own."""
+        """The table again that was asked for `as_arrived`; the arrivals of those that wait are new, but in order."""
         rows = np.argsort(given_row)
         return self._reordered(rows, np.maximum.accumulate(np.where(self.previous < 0, self.arrival_s, 0.0)[rows]))
 
