@@ -19,8 +19,9 @@ from types import SimpleNamespace
 import numpy as np
 
 from simlib.continuous import columns as at
-from simlib.continuous.compose import compose, expire
+from simlib.continuous.compose import compose
 from simlib.continuous.control import finish, tick, watch
+from simlib.continuous.ends import close, last_call, left_over, tell, waiting, wake
 from simlib.continuous.prefix import free_ended
 from simlib.continuous.priority import queue
 from simlib.continuous.state import (
@@ -51,7 +52,7 @@ from simlib.continuous.state import (
 )
 from simlib.continuous.stretch import first_end, horizon, stretch
 from simlib.engine import batches
-from simlib.engine.batches import BAD_DECISION, BAD_TIME, DONE, STUCK
+from simlib.engine.batches import BAD_DECISION, BAD_TIME, DONE
 from simlib.engine.borrowed import borrowed
 from simlib.engine.chains import SERVED, answered, come, coming
 from simlib.engine.compiled import MORE, one_at_a_time
@@ -266,15 +267,6 @@ def arrive(request: int, gpu: int, ask: Ask, lines: Lines, state: State, rules: 
         join(row, line, request, lines, state, rules)
 
 
-def wake(gpu: int, now_s: float, state: State) -> None:
-    """An idle GPU looks at what has arrived."""
-    n, t = state.numbers[gpu], state.times[gpu]
-    if not n[at.ACTIVE]:
-        n[at.ACTIVE] = 1
-        t[at.IDLE] += now_s - t[at.NOW]
-        t[at.NOW] = now_s
-
-
 def least(state: State, column: int, first: int, end: int) -> int:
     """The GPU with the least of something among those from `first` to before `end`, the first one of several."""
     best = first
@@ -309,56 +301,11 @@ def route(request: int, turn: int, idle: int, ask: Ask, lines: Lines, state: Sta
     wake(gpu, now_s, state)
 
 
-def close(now_s: float, lines: Lines, state: State) -> None:
-    """The last request has arrived: no line will have another, and a rule that waited for one is asked once more."""
-    tell(lines.tail, lines)
-    for gpu in range(len(state.numbers)):
-        state.numbers[gpu, at.EVENTS] += 1
-        wake(gpu, now_s, state)
-
-
-def tell(end: np.ndarray, lines: Lines) -> None:
-    """Say of each line that it ends there."""
-    for row in range(len(end)):
-        for line in range(end.shape[1]):
-            lines.end[row, line] = end[row, line]
-
-
-def waiting(lines: Lines, state: State) -> int:
-    """How many wait, in all lines."""
-    total = 0
-    for row in range(len(lines.head)):
-        total += state.numbers[row, at.WAITING]
-    return total
-
-
-def last_call(lines: Lines, state: State) -> bool:
-    """Nobody runs or is on the way: until somebody is served, no more will come. Whether a rule was told just now."""
-    if state.progress[TOLD] or waiting(lines, state) == 0:
-        return False
-    now_s = -math.inf
-    for gpu in range(len(state.numbers)):
-        now_s = max(now_s, state.times[gpu, at.NOW])
-    state.progress[TOLD] = 1
-    close(now_s, lines, state)
-    return True
-
-
 def rouse(now_s: float, events: int, state: State) -> None:
     """Somebody still waits: idle GPUs that share the lines, and were not asked since something happened, look."""
     for gpu in range(len(state.numbers)):
         if state.numbers[gpu, at.REFUSED] != events:
             wake(gpu, now_s, state)
-
-
-def left_over(ask: Ask, lines: Lines, state: State, rules: StepRules) -> int:
-    """Nothing will happen any more: clients go, but whoever would wait for ever is the rule's fault."""
-    for gpu in range(len(lines.head)):
-        if rules.timeout_s < math.inf:
-            expire(gpu, math.inf, ask, lines, state, rules)
-        if state.numbers[gpu, at.WAITING] > 0:
-            return STUCK
-    return DONE
 
 
 def loop(
