@@ -124,8 +124,8 @@ def simulate(
     ended = _serve(table, plan, law, gpus, engine, backend, keep, policy.name)
     found, given_row = ended.served, None
     if table.closed:
-        came, given_row = table.as_arrived(ended.arrival_s)
-        found = found.of_rows(given_row)
+        given_row = ended.came
+        came, found = table.as_arrived(given_row, ended.arrival_s), found.of_rows(given_row)
     about = {
         "table": came if table.closed else table,
         "given_row": given_row,
@@ -326,11 +326,12 @@ def _serve(
 
 
 class Ended(NamedTuple):
-    """How a run ended: what came of it and when requests came, how many lines and requests wait, the last instant."""
+    """How a run ended: what came of it, when requests came and in what order, lines, who waits, the last instant."""
 
     outcome: int
     served: Any
     arrival_s: np.ndarray
+    came: np.ndarray
     lines: int
     waiting: int
     now_s: float
@@ -342,7 +343,7 @@ def _serve_batches(
 ) -> Ended:
     if keep is not None and len(keep) == 0 and not table.closed:
         none = batches.nothing_served(len(table), len(plan.notes))
-        return Ended(batches.DONE, none, table.arrival_s, 0, 0, 0.0, np.zeros(2))
+        return Ended(batches.DONE, none, table.arrival_s, np.zeros(0), 0, 0, 0.0, np.zeros(2))
     waiting, job = prepare(table, plan, model, keep)
     law = model.law
     if backend != "compiled":
@@ -353,7 +354,7 @@ def _serve_batches(
         batch_of[keep] = served.batch_of
         served = served._replace(batch_of=batch_of)
     left = int(np.sum(waiting.tail - waiting.head))
-    return Ended(outcome, served, waiting.arrival_s, len(waiting.head), left, state.now_s[0], state.answer)
+    return Ended(outcome, served, job.arrival_s, job.came, len(waiting.head), left, state.now_s[0], state.answer)
 
 
 def _serve_steps(
@@ -364,7 +365,9 @@ def _serve_steps(
         table, law, gpus, rules_of(engine, law, gpus, order), order, backend, engine.control
     )
     left = int(np.sum(lines.tail - lines.head))
-    return Ended(outcome, served, served.arrival_s, lines.head.shape[1], left, lines.asked_s[0], lines.answer)
+    return Ended(
+        outcome, served, served.arrival_s, served.came, lines.head.shape[1], left, lines.asked_s[0], lines.answer
+    )
 
 
 WAYS = {"compiled": batches.all_compiled, "stepped": stepped, "interpreted": batches.interpreted}

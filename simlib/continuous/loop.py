@@ -19,8 +19,9 @@ from types import SimpleNamespace
 import numpy as np
 
 from simlib.continuous import columns as at
-from simlib.continuous.compose import compose, expire
+from simlib.continuous.compose import compose
 from simlib.continuous.control import finish, tick, watch
+from simlib.continuous.ends import close, last_call, left_over, tell, waiting, wake
 from simlib.continuous.prefix import free_ended
 from simlib.continuous.priority import queue
 from simlib.continuous.state import (
@@ -49,9 +50,9 @@ from simlib.continuous.state import (
     take,
     unlink,
 )
-from simlib.continuous.stretch import first_end, foreseen, horizon, stretch
+from simlib.continuous.stretch import first_end, horizon, stretch
 from simlib.engine import batches
-from simlib.engine.batches import BAD_DECISION, BAD_TIME, DONE, STUCK
+from simlib.engine.batches import BAD_DECISION, BAD_TIME, DONE
 from simlib.engine.borrowed import borrowed
 from simlib.engine.chains import SERVED, answered, come, coming
 from simlib.engine.compiled import MORE, one_at_a_time
@@ -215,8 +216,6 @@ def move(
     # Whoever has just lost its memory may be back at the next boundary.
     if rules.linear and shape[CHUNKS] == 0.0 and joins == 0 and preempted == 0:
         slope_s = params[CONTEXT_SLOPE] * decodes
-        if rules.closed:
-            until_s = foreseen(gpu, ask, state, rules)
         steps = stretch(gpu, step_s, slope_s, horizon(gpu, until_s, state, rules), state, rules)
     total_s = steps * step_s + slope_s * (steps * (steps - 1) // 2)
     last_s = step_s + slope_s * (steps - 1)
@@ -259,20 +258,13 @@ def arrive(request: int, gpu: int, ask: Ask, lines: Lines, state: State, rules: 
         n = state.numbers[gpu]
         n[at.REQUESTS] += 1
         n[at.TOKENS] += routed(request, ask)
+        if rules.closed:
+            state.times[gpu, at.FIRST_END] = min(state.times[gpu, at.FIRST_END], state.times[gpu, at.NOW])
     row, line = max(gpu, 0), ask.line_of[request] if len(ask.line_of) > 0 else 0
     if rules.priority:
         queue(row, line, request, ask, lines, state, rules)
     else:
         join(row, line, request, lines, state, rules)
-
-
-def wake(gpu: int, now_s: float, state: State) -> None:
-    """An idle GPU looks at what has arrived."""
-    n, t = state.numbers[gpu], state.times[gpu]
-    if not n[at.ACTIVE]:
-        n[at.ACTIVE] = 1
-        t[at.IDLE] += now_s - t[at.NOW]
-        t[at.NOW] = now_s
 
 
 def least(state: State, column: int, first: int, end: int) -> int:
@@ -309,56 +301,11 @@ def route(request: int, turn: int, idle: int, ask: Ask, lines: Lines, state: Sta
     wake(gpu, now_s, state)
 
 
-def close(now_s: float, lines: Lines, state: State) -> None:
-    """The last request has arrived: no line will have another, and a rule that waited for one is asked once more."""
-    tell(lines.tail, lines)
-    for gpu in range(len(state.numbers)):
-        state.numbers[gpu, at.EVENTS] += 1
-        wake(gpu, now_s, state)
-
-
-def tell(end: np.ndarray, lines: Lines) -> None:
-    """Say of each line that it ends there."""
-    for row in range(len(end)):
-        for line in range(end.shape[1]):
-            lines.end[row, line] = end[row, line]
-
-
-def waiting(lines: Lines, state: State) -> int:
-    """How many wait, in all lines."""
-    total = 0
-    for row in range(len(lines.head)):
-        total += state.numbers[row, at.WAITING]
-    return total
-
-
-def last_call(lines: Lines, state: State) -> bool:
-    """Nobody runs or is on the way: until somebody is served, no more will come. Whether a rule was told just now."""
-    if state.progress[TOLD] or waiting(lines, state) == 0:
-        return False
-    now_s = -math.inf
-    for gpu in range(len(state.numbers)):
-        now_s = max(now_s, state.times[gpu, at.NOW])
-    state.progress[TOLD] = 1
-    close(now_s, lines, state)
-    return True
-
-
 def rouse(now_s: float, events: int, state: State) -> None:
     """Somebody still waits: idle GPUs that share the lines, and were not asked since something happened, look."""
     for gpu in range(len(state.numbers)):
         if state.numbers[gpu, at.REFUSED] != events:
             wake(gpu, now_s, state)
-
-
-def left_over(ask: Ask, lines: Lines, state: State, rules: StepRules) -> int:
-    """Nothing will happen any more: clients go, but whoever would wait for ever is the rule's fault."""
-    for gpu in range(len(lines.head)):
-        if rules.timeout_s < math.inf:
-            expire(gpu, math.inf, ask, lines, state, rules)
-        if state.numbers[gpu, at.WAITING] > 0:
-            return STUCK
-    return DONE
 
 
 def loop(
@@ -381,12 +328,18 @@ def loop(
     each, left = gpus + rules.lines + (1 << rules.bits) + COMPOSED, WORK
     while left > 0:
         left -= each
-        gpu, idle, now_s = -1, -1, math.inf
+        gpu, idle, now_s, ending, end_s, next_end_s = -1, -1, math.inf, -1, math.inf, math.inf
         for other in range(gpus):
             if not state.numbers[other, at.ACTIVE]:
                 idle = other if idle < 0 else idle
             elif state.times[other, at.NOW] < now_s:
                 gpu, now_s = other, state.times[other, at.NOW]
+            if rules.closed and gpus > 1 and state.numbers[other, at.ACTIVE]:
+                first_s = state.times[other, at.FIRST_END]
+                if first_s < end_s:
+                    ending, end_s, next_end_s = other, first_s, end_s
+                else:
+                    next_end_s = min(next_end_s, first_s)
         coming_row = coming(ask) if rules.closed else arrived if arrived < len(arrival_s) else -1
         until_s = arrival_s[coming_row] if coming_row >= 0 else math.inf
         if until_s <= now_s and until_s < math.inf:
@@ -412,6 +365,15 @@ def loop(
         if rules.control and n[at.STEP] >= n[at.TICK]:
             tick(gpu, state, rules)
         decodes, joins, preempted = compose(gpu, ask, lines, state, rules, decide, key)
+        if (
+            rules.closed
+        ):  # who waits for an answer that is not known to come arrives no sooner than another GPU gives one
+            if rules.asks:
+                coming_row = coming(ask)
+                until_s = arrival_s[coming_row] if coming_row >= 0 else math.inf
+            until_s = min(until_s, next_end_s if ending == gpu else end_s)
+            if rules.priority and rules.routing == SHARED and owner[at.WAITING] > 0:
+                until_s = -math.inf  # they may be short
         if rules.spread:
             left -= decodes
         if wait > 0 and waiting(lines, state) < wait:
@@ -444,7 +406,7 @@ def signatures() -> SimpleNamespace:
     kinds = batches.signatures()
     ints, floats, links = types.int64[::1], types.float64[::1], types.int32[::1]
     table, cube, grid = types.float64[:, ::1], types.float64[:, :, ::1], types.int64[:, ::1]
-    of_chains = [links, links, floats, links, links, ints, types.boolean[::1]]
+    of_chains = [links, links, floats, links, links, floats, links, ints, types.boolean[::1]]
     ask = types.NamedTuple([floats] + [ints] * 5 + [links] * 3 + [ints] * 3 + of_chains, Ask)
     lines = types.NamedTuple(
         [grid] * 4 + [ints] + [grid] * 2 + [floats, cube, table, floats, table, ints, floats], Lines

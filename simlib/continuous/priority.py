@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from simlib.checks import InputError
 from simlib.continuous import columns as at
 from simlib.continuous.state import (
     INSTANTS,
@@ -50,9 +51,9 @@ def levels_of(table: RequestTable) -> np.ndarray:
     levels, priority = np.unique(table.priority, return_inverse=True)
     bits = len(table).bit_length()
     if len(levels) > 1 << (63 - TIES - bits):
+        most = 1 << (63 - TIES - bits)
         raise InputError(
-            f"priority: {len(levels)} different ones (expected at most {1 << (63 - TIES - bits)}, where {len(table)} "
-            "requests wait for answers)"
+            f"priority: {len(levels)} different ones (expected at most {most} where requests wait for answers)"
         )
     rank = np.empty(len(table), np.int64)
     rank[np.argsort(np.arange(len(table)).astype(str))] = np.arange(len(table))

@@ -110,9 +110,8 @@ def served(
         seats=min(rules.seats, len(kept)), share=int(rules.share and cached is not None), closed=int(table.closed)
     )
     if rules.closed and rules.timeout_s < math.inf:
-        raise InputError(
-            f"timeout_s: {rules.timeout_s:g} (expected None where requests wait for answers: nobody answers who is gone)"
-        )
+        what = "expected None where requests wait for answers: who is gone is not answered"
+        raise InputError(f"timeout_s: {rules.timeout_s:g} ({what})")
     class_of = classes.assign(table, law, rules, gpus) if rules.routing == BY_CLASS else None
 
     def of_kept(column: np.ndarray | None) -> np.ndarray:
@@ -147,7 +146,7 @@ def served(
         columns = tuple(_spread(column, keep, len(table)) for column in columns)
         hits = _spread(hits, keep, len(table)) if rules.cache else hits
     totals = (state.numbers, state.times, state.gaps, state.series, state.steps, state.control, state.decisions)
-    return outcome, Served(*columns, *totals, hits, ask.arrival_s if rules.closed else table.arrival_s), lines
+    return outcome, Served(*columns, *totals, hits, ask.arrival_s if rules.closed else table.arrival_s, ask.came), lines
 
 
 def interpreted(ask: Ask, lines: Lines, state: State, rules: StepRules, law: Any, order: Order) -> int:
@@ -269,7 +268,7 @@ def _lines(ask: Ask, rules: StepRules, gpus: int, order: Order) -> Lines:
 class Served(NamedTuple):
     """Times and GPU of each request (NaN and -1: not served), each GPU's totals, gaps, series, steps, controller.
 
-    `arrival_s` says when each of them came.
+    `arrival_s` says when each of them came and, where some wait for answers, `came` in what order.
     """
 
     start_s: np.ndarray
@@ -285,8 +284,9 @@ class Served(NamedTuple):
     decisions: np.ndarray
     hits: np.ndarray = np.zeros(0, np.int32)
     arrival_s: np.ndarray = np.zeros(0)
+    came: np.ndarray = np.zeros(0, np.int32)
 
     def of_rows(self, rows: np.ndarray) -> Served:
         """The same, with the requests in another order."""
-        columns = ("start_s", "first_token_s", "completion_s", "gpu", "hits", "arrival_s")
+        columns, rows = ("start_s", "first_token_s", "completion_s", "gpu", "hits", "arrival_s"), rows.astype(np.intp)
         return self._replace(**{c: getattr(self, c)[rows] for c in columns if len(getattr(self, c))})

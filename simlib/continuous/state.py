@@ -40,6 +40,8 @@ class Ask(NamedTuple):
     think_s: np.ndarray
     opening: np.ndarray
     due: np.ndarray
+    due_s: np.ndarray
+    came: np.ndarray
     known: np.ndarray
     refused: np.ndarray
 

@@ -7,10 +7,8 @@ import math
 import numpy as np
 
 from simlib.continuous import columns as at
-from simlib.continuous.state import SHARED, Ask, State, StepRules, own
-from simlib.engine.chains import coming
+from simlib.continuous.state import SHARED, State, StepRules, own
 from simlib.engine.shapes import CONTEXT_SLOPE
-
 
 ROUNDING = 1e-9
 
@@ -91,12 +89,15 @@ def horizon(gpu: int, horizon_s: float, state: State, rules: StepRules) -> float
 
 
 def first_end(gpu: int, state: State, rules: StepRules, params: np.ndarray) -> float:
-    """Before when no sequence of a GPU ends that has not ended in what is composed, if nobody joins it.
+    """Before when no sequence of a GPU ends that has not ended in what is composed, if nobody arrives.
 
     Each gives a token a step. While the memory lasts they are the same, with longer contexts; else a step takes at
-    least what an empty one does.
+    least what an empty one does. Who waits may be short.
     """
     n, decodes = state.numbers[gpu], state.numbers[gpu, at.DECODES]
+    full = rules.control == 0 and n[at.SEATS] - n[at.DUE_SEATS] - n[at.LATER_SEATS] >= n[at.CAP]
+    if n[at.PARTIAL] >= 0 or n[at.RESUMED] >= 0 or (state.numbers[own(gpu, rules), at.WAITING] > 0 and not full):
+        return state.times[gpu, at.NOW]
     if decodes == 0:
         return math.inf
     steps, step_s = (state.heap[gpu, 0] >> 32) - n[at.STEP], params[0]
@@ -106,19 +107,4 @@ def first_end(gpu: int, state: State, rules: StepRules, params: np.ndarray) -> f
     return state.times[gpu, at.NOW] + state.times[gpu, at.PENDING] + steps * step_s * (1.0 - ROUNDING)
 
 
-def foreseen(gpu: int, ask: Ask, state: State, rules: StepRules) -> float:
-    """Until when nobody arrives whose arrival is not known: who waits for an answer of another GPU."""
-    row = coming(ask)
-    until_s = ask.arrival_s[row] if row >= 0 else math.inf
-    for other in range(len(state.numbers)):
-        n, t = state.numbers[other], state.times[other]
-        if other != gpu and n[at.ACTIVE]:
-            waits = state.numbers[own(other, rules), at.WAITING] > 0
-            full = rules.control == 0 and n[at.SEATS] - n[at.DUE_SEATS] - n[at.LATER_SEATS] >= n[at.CAP]
-            joins = (waits and not full) or n[at.PARTIAL] >= 0 or n[at.RESUMED] >= 0
-            until_s = min(until_s, t[at.NOW] if joins else t[at.FIRST_END])
-    return until_s
-
-
-for _long in (steps_within, first_end, foreseen):
-    _long.inlined = False
+steps_within.inlined = False  # rare

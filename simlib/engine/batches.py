@@ -47,6 +47,8 @@ class Job(NamedTuple):
     think_s: np.ndarray
     opening: np.ndarray
     due: np.ndarray
+    due_s: np.ndarray
+    came: np.ndarray
     known: np.ndarray
     refused: np.ndarray
 
@@ -393,7 +395,7 @@ def signatures() -> SimpleNamespace:
     ints, floats, table = types.int64[::1], types.float64[::1], types.float64[:, ::1]
     waiting = types.NamedTuple([ints] * 4 + [floats] + [ints] * 2, Waiting)
     links, flags = types.int32[::1], types.boolean[::1]
-    chains = [floats, links, links, floats, links, links, ints, flags]
+    chains = [floats, links, links, floats, links, links, floats, links, ints, flags]
     job = types.NamedTuple([ints, ints, floats, ints, links, ints, ints, *chains], Job)
     batches = types.NamedTuple([floats, floats, ints, ints, ints, floats, floats, table, ints], Batches)
     state = types.NamedTuple([floats, floats, table, floats, ints, floats, ints], State)

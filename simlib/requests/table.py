@@ -233,25 +233,28 @@ class RequestTable:
         """Whether any request waits for the answer of another, so that arrivals depend on how they are served."""
         return self.kept("closed", lambda: self.previous is not None and bool((self.previous >= 0).any()))
 
-    def as_arrived(self, arrival_s: np.ndarray) -> tuple[RequestTable, np.ndarray]:
-        """The table in the order in which its requests have arrived, and the row that each of them has in this one.
+    def as_arrived(self, rows: np.ndarray, arrival_s: np.ndarray) -> RequestTable:
+        """The table in the order in which its requests have arrived.
 
         Parameters
         ----------
+        rows : ndarray of int, shape (n_requests,)
+            The row of each in this table, in order of arrival; of those of one instant in this table's order.
         arrival_s : ndarray of float, shape (n_requests,)
-            When each request arrived; of equal times this table's order is kept.
+            When each row arrived.
         """
-        rows = np.argsort(arrival_s, kind="stable")
-        return self._reordered(rows, arrival_s[rows]), rows
+        return self._reordered(rows, arrival_s[rows])
 
     def as_given(self, given_row: np.ndarray) -> RequestTable:
-        """The table that `as_arrived` was asked of, from what it gave; who waits has an earliest arrival of its own."""
+        """The table again that was asked for `as_arrived`; the arrivals of those that wait are new, but in order."""
         rows = np.argsort(given_row)
         return self._reordered(rows, np.maximum.accumulate(np.where(self.previous < 0, self.arrival_s, 0.0)[rows]))
 
     def _reordered(self, rows: np.ndarray, arrival_s: np.ndarray) -> RequestTable:
         """The requests in another order, with other arrival times."""
-        other, place = self._but("arrival_s", arrival_s), np.append(np.argsort(rows), -1)  # the last one: no row
+        rows = rows.astype(np.intp)  # once, not for each column
+        other, place = self._but("arrival_s", arrival_s), np.full(len(rows) + 1, -1)  # the last one stands for no row
+        place[rows] = np.arange(len(rows))
         columns = {c: getattr(self, c)[rows] for c in COLUMNS[1:] if getattr(self, c) is not None}
         labels = {name: values[rows] for name, values in self.labels.items()}
         index = None if self.index is None else self.index[rows]
