@@ -89,7 +89,7 @@ class RequestTable:
 
     def __post_init__(self) -> None:
         put = object.__setattr__
-        put(self, "arrival_s", _arrivals(self.arrival_s))
+        put(self, "arrival_s", _arrivals(self.arrival_s, thinks=self.previous is not None))
         for column in TOKEN_COLUMNS:
             values = getattr(self, column)
             if values is not None or column in REQUIRED:
@@ -287,7 +287,8 @@ class RequestTable:
         return other
 
 
-def _arrivals(given: Any) -> np.ndarray:
+def _arrivals(given: Any, thinks: bool = False) -> np.ndarray:
+    """A column of times; somebody who thinks may do so for hours, so that wide gaps say nothing of the unit."""
     values = _one_dimensional("arrival_s", given)
     if len(values) == 0:
         raise InputError("arrival_s: the table has no rows (expected at least 1)")
@@ -302,7 +303,7 @@ def _arrivals(given: Any) -> np.ndarray:
     falls = np.zeros(len(times), dtype=bool)
     falls[1:] = times[1:] < times[:-1]
     _refuse_first("arrival_s", times, falls, "expected times in ascending order")
-    if len(times) >= 10 and (times[-1] - times[0]) / (len(times) - 1) >= SPARSE_GAP_S:
+    if not thinks and len(times) >= 10 and (times[-1] - times[0]) / (len(times) - 1) >= SPARSE_GAP_S:
         gap = (times[-1] - times[0]) / (len(times) - 1)
         raise InputError(f"arrival_s: mean gap {gap:.6g} s (expected seconds; these look like milliseconds)")
     return times

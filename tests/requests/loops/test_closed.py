@@ -104,3 +104,7 @@ def test_what_makes_no_sense_is_refused(change, message):
 def test_more_clients_than_there_is_to_ask_are_refused():
     with pytest.raises(InputError, match=r"clients: 3 \(expected at most 2: there are 2 requests\)"):
         dealt(RequestTable([0.0, 1.0], [1, 1], [1, 1]), 3)
+
+
+def test_somebody_may_think_for_hours():
+    assert closed(2, 20, Fixed(5), Fixed(5), think="2h").arrival_s[-1] == 19 * 7200.0
