@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 from simlib.checks import InputError, check_integer, check_type
 from simlib.requests import lengths, traces, workload
 from simlib.requests.arrivals import GammaArrivals
+from simlib.requests.loops.chains import in_order, roots
 from simlib.requests.loops.closed import MOST_CLIENTS, dealt
 from simlib.requests.loops.think import Think, think_of
 from simlib.requests.streams import stream
@@ -95,10 +97,11 @@ def of_table(table: RequestTable, name: str = "the given requests", requests: in
     Parameters
     ----------
     table : RequestTable
-        At least two blocks of `BLOCK_ROWS` rows, over some time.
+        At least two blocks of `BLOCK_ROWS` rows, over some time. Conversations, whose turns wait for each other, are
+        drawn as a whole, one by one, with the gap before each.
     name : str
     requests : int
-        In a replication; the mean rate is that of the table.
+        In a replication, or a few more; the mean rate is that of the table.
 
     Raises
     ------
@@ -109,11 +112,11 @@ def of_table(table: RequestTable, name: str = "the given requests", requests: in
     requests = check_integer("requests", requests, 1)
     if len(table) < 2 * BLOCK_ROWS:
         raise InputError(f"{name}: {len(table)} requests (expected at least {2 * BLOCK_ROWS}: too few to warm up on)")
-    if table.closed:
-        raise InputError(f"{name}: turns wait for each other (expected requests that do not, to be drawn in blocks)")
-    gaps_s = np.diff(table.arrival_s)
+    gaps_s = np.diff(table.arrival_s if not table.closed else table.arrival_s[table.previous < 0])
     if not gaps_s.sum() > 0:
         raise InputError(f"{name}: all requests arrive at one instant (expected some time between them)")
+    if table.closed:
+        return Demand(name, functools.partial(_conversations, table, gaps_s, requests), requests)
 
     def draw(seed: int) -> RequestTable:
         picked = _blocks(len(table), requests, seed)
@@ -166,6 +169,26 @@ def _blocks(rows: int, requests: int, seed: int, first: int = 1, block: int = BL
     """Rows in blocks that begin anywhere from the first."""
     starts = stream("demand", seed, "arrivals").integers(first, rows - block, size=-(-requests // block), endpoint=True)
     return (starts[:, None] + np.arange(block)).ravel()[:requests]
+
+
+def _conversations(table: RequestTable, gaps_s: np.ndarray, requests: int, seed: int) -> RequestTable:
+    """Conversations of a table, drawn with replacement until there are so many requests."""
+    rows = np.argsort(roots(table.previous), kind="stable")  # each conversation's one after the other
+    turns = np.unique(roots(table.previous), return_counts=True)[1]
+    first = np.cumsum(turns) - turns
+    drawn = stream("demand", seed, "arrivals").integers(1, len(turns), size=requests)
+    drawn = drawn[: int(np.searchsorted(np.cumsum(turns[drawn]), requests)) + 1]
+    counts = turns[drawn]
+    begins = np.cumsum(counts) - counts
+    picked = rows[np.repeat(first[drawn] - begins, counts) + np.arange(counts.sum())]
+    place = np.empty(len(table), np.int64)
+    place[rows] = np.arange(len(table)) - np.repeat(first, turns)  # of a row in its conversation
+    previous = table.previous[picked]
+    previous = np.where(previous < 0, -1, np.repeat(begins, counts) + place[previous])
+    start_s = np.repeat(np.cumsum(gaps_s[drawn - 1]), counts)
+    order, arrival_s, previous = in_order(start_s, previous, table.think_s[picked])
+    found = _picked(table, picked[order], arrival_s - arrival_s[0])
+    return replace(found, previous=previous, think_s=table.think_s[picked[order]])
 
 
 def _picked(table: RequestTable, rows: np.ndarray, arrival_s: np.ndarray) -> RequestTable:

@@ -385,8 +385,6 @@ def _lacks(log: Log, failures: np.ndarray, arrival_s: np.ndarray) -> dict[str, s
     calibrate = rows or ("" if timed else "needs each request's time to its first token and gaps between tokens")
     calibrate = calibrate or ("" if "clock" in frame else "needs the start of each request")
     plan = simulate
-    if not plan and _waiting(frame):
-        plan = "needs requests that come by a clock: these wait for answers"
     if not plan and (served < FEWEST_PLANNED or not arrival_s[-1] > arrival_s[0]):
         plan = f"needs {FEWEST_PLANNED} requests over some time (these are {served})"
     if not calibrate:

@@ -1,6 +1,7 @@
 """Closed loops: how many clients are borne against the closed form, a duration, and plans in terms of clients."""
 
 import math
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -12,7 +13,9 @@ from simlib.planning import capacity, demand, fleet
 from simlib.planning.loops import ClientSearch, lasting, scored
 from simlib.planning.planner import Planner
 from simlib.requests import lengths
+from simlib.requests.arrivals import Poisson
 from simlib.requests.loops.closed import closed
+from simlib.requests.loops.conversations import conversations
 from simlib.requests.table import RequestTable
 
 SERVICE_S, THINK_S, TOKEN_S = 0.1, 5.0, 1e-5
@@ -132,3 +135,21 @@ def test_replications_think_apart_and_other_numbers_of_clients_think_alike():
         demand.described(1.0, lengths.Fixed(9), lengths.Fixed(9), requests=200), 2, "exponential:1s"
     )
     assert not (plan.at(1, plan.draw(1), 1.0).think_s[4:] == plan.at(2, plan.draw(2), 1.0).think_s[4:]).any()
+
+
+def test_conversations_are_drawn_as_a_whole():
+    """Of 60 conversations of 1 to 3 turns, a prompt says which one and which turn."""
+    table = conversations(
+        60, Poisson(2.0), lengths.Uniform(1, 3), lengths.Fixed(10), lengths.Fixed(5), "exponential:1s"
+    )
+    turn = table.prompt_tokens // 15
+    table = replace(table, prompt_tokens=10 * table.labels["client"] + turn, block_ids=None)
+    drawn = demand.of_table(table, requests=500).draw(1)
+    assert 500 <= len(drawn) <= 502 and (drawn.arrival_s[0], len(drawn.labels)) == (0.0, 0)
+    waits = drawn.previous >= 0
+    assert (drawn.prompt_tokens[waits] == drawn.prompt_tokens[drawn.previous[waits]] + 1).all()
+    assert (drawn.prompt_tokens[~waits] % 10 == 0).all()
+    np.testing.assert_allclose(drawn.arrival_s[waits], (drawn.arrival_s[drawn.previous] + drawn.think_s)[waits])
+    rate = (drawn.previous < 0).sum() / drawn.arrival_s[~waits][-1]
+    assert rate == pytest.approx(2.0, rel=0.3)  # of 60 gaps
+    assert drawn.previous.tolist() != demand.of_table(table, requests=500).draw(2).previous.tolist()
