@@ -26,14 +26,13 @@ def contents(table: RequestTable, bits: int) -> tuple[np.ndarray, np.ndarray]:
         whole = table.prompt_tokens + table.output_tokens >> bits
         wrong = (given != blocks) & (given != whole)
         if wrong.any():
-            row, tokens = int(np.argmax(wrong)), 1 << bits
-            expected = (
-                f"{blocks[row]}, one for each full block of {tokens} of its {table.prompt_tokens[row]} prompt tokens"
-            )
+            row = int(np.argmax(wrong))
+            expected = f"{blocks[row]}, for full blocks of {1 << bits} of its {table.prompt_tokens[row]} prompt tokens"
             expected += f", or {whole[row]} with its answer" if whole[row] > blocks[row] else ""
             raise InputError(f"block_ids, row {row}: {given[row]} blocks (expected {expected})")
-        ids = table.block_ids.cut(blocks).flat
-    elif table.prefix_tokens is not None:
+        found = table.block_ids.cut(blocks).chained()
+        return found.first, found.flat
+    if table.prefix_tokens is not None:
         blocks = table.prefix_tokens >> bits
         first, group = (
             np.append(0, np.cumsum(blocks)),
@@ -42,27 +41,7 @@ def contents(table: RequestTable, bits: int) -> tuple[np.ndarray, np.ndarray]:
         most = np.zeros(len(table), np.int64)
         np.maximum.at(most, group, blocks)
         return first, np.arange(first[-1]) + np.repeat((np.cumsum(most) - most)[group] - first[:-1], blocks)
-    else:
-        blocks, ids = np.zeros(len(table), np.int64), np.zeros(0, np.int64)
-    first = np.append(0, np.cumsum(blocks))
-    return first, _chained(first, ids)
-
-
-def _chained(first: np.ndarray, ids: np.ndarray) -> np.ndarray:
-    """Numbers of blocks that differ where anything before them in a prompt does, as an engine's hashes."""
-    found, parent, known = np.empty(len(ids), np.int64), np.full(len(first) - 1, -1), 0
-    rows = np.flatnonzero(np.diff(first))
-    place = 0
-    while len(rows) > 0:
-        here = first[rows] + place
-        order = np.lexsort((ids[here], parent[rows]))
-        rows, here = rows[order], here[order]
-        new = np.append(True, (np.diff(ids[here]) != 0) | (np.diff(parent[rows]) != 0))
-        parent[rows] = found[here] = known + np.cumsum(new) - 1
-        known += int(new.sum())
-        place += 1
-        rows = rows[first[rows] + place < first[rows + 1]]
-    return found
+    return np.zeros(len(table) + 1, np.int64), np.zeros(0, np.int64)
 
 
 def listed(request: int, ask: Ask) -> int:

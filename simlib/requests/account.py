@@ -351,7 +351,8 @@ def _prefix(log: Log, kept: pd.DataFrame, table: RequestTable | None) -> dict[st
         frame = log.frame if "clock" not in log.frame else log.frame.sort_values("clock", kind="stable")
         ids, lengths, engine = frame["hash_ids"].tolist(), frame["prompt_tokens"].to_numpy(), ENGINE_BLOCK_TOKENS
         part = shared_in_part(ids, lengths, log.block_tokens)
-        if table is None:
+        if table is None or table.cached_prompt_tokens is None:  # then an engine's live cache says what it has
+            table = None
             cached = pd.Series(cached_prefix_tokens(ids, lengths, None, log.block_tokens), frame.index)[kept.index]
     if table is not None:
         prompts, cached = table.prompt_tokens, table.cached_prompt_tokens

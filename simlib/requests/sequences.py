@@ -72,7 +72,7 @@ class Sequences:
             return self.flat[self.first[row] : self.first[row + 1]]
         rows = np.arange(len(self))[which]
         starts, lengths = self.first[rows], self.lengths[rows]
-        if len(rows) and rows[-1] - rows[0] == len(rows) - 1:  # next to each other: nothing is copied
+        if len(rows) and (np.diff(rows) == 1).all():  # next to each other: nothing is copied
             return Sequences(np.append(0, np.cumsum(lengths)), self.flat[starts[0] : starts[0] + lengths.sum()])
         return self._parts(starts, lengths)
 
@@ -91,6 +91,27 @@ class Sequences:
     def _parts(self, starts: np.ndarray, lengths: np.ndarray) -> Sequences:
         first = np.append(0, np.cumsum(lengths))
         return Sequences(first, self.flat[np.repeat(starts - first[:-1], lengths) + np.arange(first[-1])])
+
+    def chained(self) -> Sequences:
+        """Numbers from 0 that differ where anything before them in a row does, as an engine's hashes of blocks.
+
+        Examples
+        --------
+        >>> Sequences.of("block_ids", [[7, 8, 9], [6, 8], [7, 8]], 3).chained().flat.tolist()
+        [1, 2, 4, 0, 3, 1, 2]
+        """
+        found, parent, known = np.empty(len(self.flat), np.int64), np.full(len(self), -1), 0
+        rows, place = np.flatnonzero(self.lengths), 0
+        while len(rows):
+            here = self.first[rows] + place
+            order = np.lexsort((self.flat[here], parent[rows]))
+            rows, here = rows[order], here[order]
+            new = np.append(True, (np.diff(self.flat[here]) != 0) | (np.diff(parent[rows]) != 0))
+            parent[rows] = found[here] = known + np.cumsum(new) - 1
+            known += int(new.sum())
+            place += 1
+            rows = rows[self.first[rows] + place < self.first[rows + 1]]
+        return Sequences(self.first, found)
 
     def column(self) -> np.ndarray:
         """The rows as a data frame has them: an array of arrays, which are parts of `flat`."""

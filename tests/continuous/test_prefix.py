@@ -59,7 +59,7 @@ def test_block_ids_may_go_on_over_what_is_generated():
     for ids in (prompts, whole):
         run = simlib.simulate(simlib.RequestTable(**rows, block_ids=ids), "fcfs", LAW, 1, CACHED)
         assert run.prefix_hits[1] >= 32
-    said = "block_ids, row 0: 3 blocks .expected 2, one for each full block of 16 of its 40 prompt tokens, or 4 with"
+    said = "block_ids, row 0: 3 blocks .expected 2, for full blocks of 16 of its 40 prompt tokens, or 4 with"
     with pytest.raises(simlib.InputError, match=said):
         simlib.simulate(simlib.RequestTable(**rows, block_ids=[[1, 2, 3], whole[1]]), "fcfs", LAW, 1, CACHED)
 
