@@ -57,6 +57,11 @@ def rules_of(settings: Continuous, law: Any, gpus: int, order: Order = FIRST_COM
         settings.control.check(law, settings.max_seqs, settings.token_budget, settings.kv_tokens)
     if order.priority and (settings.prefill != "chunked" or settings.timeout_s is not None):
         raise InputError("policy: 'priority' (expected prefill 'chunked' and no timeout_s with it)")
+    if settings.prefix_cache and order.at_once is not None:
+        raise InputError(
+            f"policy: static batches of at most {order.at_once} (expected 'fcfs', or another one that leaves it to the "
+            "engine how many run, with prefix_cache)"
+        )
     most = settings.max_seqs if order.at_once is None else order.at_once
     return StepRules(
         seats=int(min(settings.max_seqs, settings.token_budget, most)),

@@ -163,9 +163,9 @@ class EngineRun(Run):
         frame = super().requests
         return frame.assign(prefix_hits=self.prefix_hits) if self.rules.cache else frame
 
-    def summary(self, sla: Any = None) -> dict[str, float | int | str]:
+    def summary(self, sla: Any = None, **of: Any) -> dict[str, float | int | str]:
         """As of every run, and with a prefix cache its `prefix_hit_share`."""
-        numbers = super().summary(sla)
+        numbers = super().summary(sla, **of)
         return numbers | {"prefix_hit_share": self.prefix_hit_share} if self.rules.cache else numbers
 
     @property
