@@ -128,9 +128,11 @@ def narrow(numbers: np.ndarray) -> np.ndarray:
 
 def _array(value: Any) -> np.ndarray | None:
     """A row as whole numbers; None where it is something else."""
+    if isinstance(value, str):
+        words = value.strip().removeprefix("[").removesuffix("]").replace(",", " ").split()
+        value = [int(word) for word in words if word.isdecimal() and word.isascii() and len(word) < 20]
+        value = value if len(value) == len(words) else None
     try:
-        if isinstance(value, str):
-            value = [int(word) for word in value.strip().removeprefix("[").removesuffix("]").replace(",", " ").split()]
         found = np.asarray(value if len(value) else NONE)
     except (TypeError, ValueError):
         return None

@@ -73,6 +73,9 @@ def test_rows_are_cut_to_lengths():
         ([[1], [[2]], [], []], r"block_ids, row 1: \[\[2\]\]"),
         ([[1], ["a"], [], []], "block_ids, row 1"),
         (["1", "2 x", "", ""], "block_ids, row 1: '2 x'"),
+        (["1", "1_0", "", ""], "block_ids, row 1: '1_0'"),
+        (["1", "٣", "", ""], "block_ids, row 1: '٣'"),
+        (["1", "9" * 30, "", ""], "block_ids, row 1: '999"),
         ([[1], [2**63], [], []], "block_ids, row 1"),
     ],
 )
