@@ -6,6 +6,7 @@ import pytest
 
 from simlib.checks import InputError
 from simlib.requests import traces
+from simlib.requests.account import Account
 
 
 def table(name, ticks):
@@ -46,6 +47,8 @@ def test_priorities_and_prefixes_are_read_by_their_names(tmp_path):
     assert table.prefix_group.tolist() == [1, 2, 1]
     assert table.prefix_tokens.tolist() == [64, 0, 32]
     assert {"priority", "prefix_group", "prefix_tokens"} <= set(trace.log.columns)
+    assert Account.of(trace).prefix["cached_share"] == Account.of(trace.log).prefix["cached_share"] == 32 / 300
+    assert "10.7 % of the prompt tokens can be cached" in str(Account.of(trace))
 
 
 @pytest.mark.parametrize("kind", ["csv", "jsonl"])
@@ -70,7 +73,8 @@ def test_what_blocks_contain_is_read_from_a_cell_or_an_array(tmp_path, kind):
         ("2,100,20,5,1", "2,100,20,5,a", r"f.csv, row 2, prefix_group: 'a' .expected an integer"),
         ("prefix_group,", "group,", r"f.csv, prefix_group: missing column"),
         ("prefix_tokens\n", "tokens\n", r"f.csv, prefix_tokens: missing column"),
-        ("2,100,20,5,1,32", "2,100,20,5,1,101", r"f.csv, prefix_tokens, row 2: 101 .expected 0 to the row's"),
+        ("2,100,20,5,1,32", "2,100,20,5,1,-1", r"f.csv, row 2, prefix_tokens: -1 .expected 0 to the row's"),
+        ("2,100,20,5,1,32", "2,100,20,5,1,101", r"f.csv, row 2, prefix_tokens: 101 .expected 0 to the row's"),
     ],
 )
 def test_a_bad_cell_is_named_by_its_row(tmp_path, old, new, message):

@@ -48,6 +48,10 @@ def read(document: Document, asked: Asked) -> Log:
             found[name] = numbers(given)
             whole = np.isfinite(found[name]) & (found[name] == np.floor(found[name]))
             refuse_first(source, name, given, ~whole, "expected an integer")
+    if "prefix_tokens" in found:
+        good = (found["prefix_tokens"] >= 0) & (found["prefix_tokens"] <= log.frame["prompt_tokens"])
+        given = document.column("prefix_tokens")
+        refuse_first(source, "prefix_tokens", given, ~good.to_numpy(), "expected 0 to the row's prompt_tokens")
     if "block_ids" in present:
         given = document.column("block_ids")
         try:
