@@ -84,10 +84,6 @@ class Sequences:
         """How many numbers each row has."""
         return np.diff(self.first)
 
-    def cut(self, lengths: np.ndarray) -> Sequences:
-        """The first numbers of each row, so many of them, which it has."""
-        return self if (lengths == self.lengths).all() else self._parts(self.first[:-1], lengths)
-
     def _parts(self, starts: np.ndarray, lengths: np.ndarray) -> Sequences:
         first = np.append(0, np.cumsum(lengths))
         return Sequences(first, self.flat[np.repeat(starts - first[:-1], lengths) + np.arange(first[-1])])

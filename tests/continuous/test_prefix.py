@@ -5,9 +5,11 @@ import itertools
 from collections import OrderedDict
 
 import numpy as np
+import plain_blocks
 import pytest
 
 import simlib
+from simlib.continuous import columns as at
 from simlib.continuous.serve import serve
 from simlib.continuous.settings import Continuous
 
@@ -58,12 +60,44 @@ def test_groups_are_a_short_way_to_say_block_ids(steps_in_flight, backend):
 def test_block_ids_may_go_on_over_what_is_generated():
     rows = {"arrival_s": [0.0, 1.0], "prompt_tokens": [40, 80], "output_tokens": [30, 1]}
     prompts, whole = ([[1, 2], [1, 2, 3, 4, 5]], [[1, 2, 3, 4], [1, 2, 3, 4, 5]])
-    for ids in (prompts, whole):
+    for ids, hits in ((prompts, 32), (whole, 64)):  # the last token generated has no place: 69 of 70 tokens
         run = simlib.simulate(simlib.RequestTable(**rows, block_ids=ids), "fcfs", LAW, 1, CACHED)
-        assert run.prefix_hits[1] >= 32
+        assert run.prefix_hits.tolist() == [0, hits]
     said = "block_ids, row 0: 3 blocks .expected 2, for full blocks of 16 of its 40 prompt tokens, or 4 with"
     with pytest.raises(simlib.InputError, match=said):
         simlib.simulate(simlib.RequestTable(**rows, block_ids=[[1, 2, 3], whole[1]]), "fcfs", LAW, 1, CACHED)
+
+
+def conversations(rng, sessions, turns, block_tokens=4):
+    """Turns that begin with all that was said before, and all of them with the same 8 tokens."""
+    rows = []
+    for session in range(sessions):
+        said, arrival_s = 8, rng.random() * 0.3
+        for _ in range(turns):
+            prompt, output = said + int(rng.integers(1, 20)), int(rng.integers(1, 40))
+            said, blocks = prompt + output, (prompt + output) // block_tokens
+            ids = [place if 4 * place < 8 else 1000 * session + place for place in range(blocks)]
+            rows.append((arrival_s, prompt, output, ids))
+            arrival_s += 2.0 + rng.random()
+    rows.sort(key=lambda row: row[0])
+    arrival_s, prompts, outputs, ids = zip(*rows, strict=True)
+    return simlib.RequestTable(arrival_s, prompts, outputs, block_ids=ids)
+
+
+@pytest.mark.parametrize("steps_in_flight", [1, 2])
+def test_conversations_find_what_they_generated_as_block_by_block(steps_in_flight):
+    rng, hits, preemptions = np.random.default_rng(11), 0, 0
+    for _ in range(30):
+        table = conversations(rng, int(rng.integers(2, 7)), int(rng.integers(1, 4)))
+        longest = int((table.prompt_tokens + table.output_tokens).max()) + 4
+        engine = Continuous(8, int(longest * rng.choice([1, 1.5, 2])), 4, 40, prefix_cache=True,
+                            steps_in_flight=steps_in_flight)  # fmt: skip
+        fast, plain = serve(table, LAW, engine, 1, "interpreted"), plain_blocks.serve(table, LAW, engine)
+        assert (fast.completion_s < table.arrival_s + 2.0).all()  # no turn comes before the answer to the one before
+        np.testing.assert_allclose(fast.completion_s, plain.completion_s, rtol=1e-9)
+        assert fast.numbers[0, at.SUM_PREFILL] == plain.prefill
+        hits, preemptions = hits + fast.hits.sum(), preemptions + plain.preemptions
+    assert hits > 1000 and preemptions > 20
 
 
 def test_without_anything_in_common_a_large_cache_changes_nothing():
@@ -124,9 +158,11 @@ def counted(table, blocks, block_tokens):
     for row, ids in enumerate(table.block_ids):
         prompt = int(table.prompt_tokens[row])
         total = prompt + max(int(table.output_tokens[row]) - 1, 0)
-        chain = list(itertools.accumulate(ids.tolist(), lambda p, i: names.setdefault((p, i), len(names)), initial=-1))[
-            1:
-        ]
+        chain = list(
+            itertools.accumulate(
+                ids[: total // block_tokens].tolist(), lambda p, i: names.setdefault((p, i), len(names)), initial=-1
+            )
+        )[1:]
         chain += [("generated", row, place) for place in range(len(chain), total // block_tokens)]
         used = []
         for name in chain[: (prompt - 1) // block_tokens]:
@@ -171,6 +207,15 @@ def test_hits_follow_from_reuse_distances(blocks):
         hits.append(16 * int(np.clip(blocks - 1 - 5 * others, 0, 5)))
     assert sum(hits) > 0
     assert hits_of(table, blocks, 16).tolist() == hits
+
+
+@pytest.mark.parametrize("blocks", [40, 100])
+def test_hits_of_conversations_are_those_counted(blocks):
+    turns = conversations(np.random.default_rng(8), 12, 4)
+    table = one_at_a_time(turns.prompt_tokens, turns.output_tokens, block_ids=turns.block_ids)
+    hits = hits_of(table, blocks, 4)
+    assert hits.sum() > 0
+    assert hits.tolist() == counted(table, blocks, 4)
 
 
 @pytest.mark.parametrize("blocks", [300, 1000, 5000])

@@ -57,10 +57,6 @@ def test_rows_next_to_each_other_are_not_copied():
     assert np.shares_memory(whole[2:].flat, whole.flat)
 
 
-def test_rows_are_cut_to_lengths():
-    assert [row.tolist() for row in column().cut(np.array([1, 0, 1, 2]))] == [[7], [], [9], [1, 2]]
-
-
 @pytest.mark.parametrize(
     ("given", "message"),
     [
