@@ -25,12 +25,14 @@ ENGINE = {
     "kv-tokens": "tokens that a GPU's cache holds (default: no limit)",
     "token-budget": "tokens of a step (default 2048)",
 }
+CACHE = "continuous: blocks are found by what they hold (hash_ids, block_ids or prefix_group), as the engine keeps them"
 SETTINGS = {"max-num-seqs": "max_seqs", "kv-tokens": "kv_tokens", "token-budget": "token_budget"}
 WORDS = {"rate_rps": "--rate", "max_seqs": "--max-num-seqs", "rate_factor": "--rate-factor"}
 WORDS |= {"clients(?=:)": "--concurrency", "think_s": "--think", "ramp_s": "--ramp", "previous(?=:)": "--concurrency"}
 ANSWERED = "beside --concurrency (there the next request comes after an answer, and the rate is what comes out)"
 LOOP = ("--think", "--ramp", "--stages", "--duration", "--prompt", "--output")
 PER_CLIENT = 100  # requests, where nobody says how many
+NO_CONTENTS = "does not say what prompts contain, so that only who lost its memory finds something in the prefix cache"
 PREDICTORS = ("column", "original", "oracle")
 
 
@@ -68,6 +70,7 @@ def add(verbs: Any) -> None:
     own.add_argument("--execution", default="run_to_completion", help="or continuous")
     for option, what in ENGINE.items():
         own.add_argument(f"--{option}", type=integer, metavar="N", help=f"continuous: {what}")
+    own.add_argument("--prefix-cache", action="store_true", help=CACHE)
     own.add_argument("--predictor", help=f"{', '.join(PREDICTORS)} (default: the table's column, else original)")
     own.add_argument(
         "--seed", type=integer, default=42, help="of the predictor, and of arrivals and rows that are drawn"
@@ -108,9 +111,11 @@ def _simulate(options: argparse.Namespace) -> None:
     check_choice("--predictor", "column" if options.predictor is None else options.predictor, PREDICTORS)
     check_integer("--seed", options.seed, 0, 2**32 - 1)
     law = (named.latency_of if named.execution_of(way) is None else named.step_law_of)(options.latency)
-    trace = _trace(options) if options.requests else None
+    trace = _trace(options, way) if options.requests else None
     if trace is not None:
         tell(trace)
+        if options.prefix_cache and trace.requests.block_ids is None and trace.requests.prefix_group is None:
+            print(f"simlib: {trace.source}: {NO_CONTENTS}", file=sys.stderr)
     warnings.filterwarnings("ignore", ".* requests have no prompt")  # the account has said it
 
     def serve(table: Any) -> Any:
@@ -159,13 +164,14 @@ def _check_loop(options: argparse.Namespace) -> None:
         raise InputError(f"--{'prompt' if options.prompt is None else 'output'}: none (expected both, or a file)")
 
 
-def _trace(options: argparse.Namespace) -> Any:
+def _trace(options: argparse.Namespace, way: Any) -> Any:
     from simlib.requests import traces
 
     chosen = ("rows", "extend", "failed", "unsorted", "rate_factor", "seed", "history")
     chosen = {name: getattr(options, name) for name in chosen}
-    closed = options.concurrency is not None
-    return traces.read(options.requests, **asked_of(options), rate_rps=options.rate, **chosen, at_once=closed)
+    chosen |= {"at_once": options.concurrency is not None}
+    chosen |= {"engine_block_tokens": way.block_tokens if options.prefix_cache else None}
+    return traces.read(options.requests, **asked_of(options), rate_rps=options.rate, **chosen)
 
 
 def _as_recorded(trace: Any) -> bool:
@@ -286,8 +292,9 @@ def _execution(options: argparse.Namespace) -> Any:
     """The execution that the options describe; an engine's settings are refused without an engine."""
     given = {option: getattr(options, option.replace("-", "_")) for option in ENGINE}
     given = {SETTINGS[option]: value for option, value in given.items() if value is not None}
+    given |= {"prefix_cache": True} if options.prefix_cache else {}
     if not given or options.execution != "continuous":
-        for option, name in SETTINGS.items():
+        for option, name in {**SETTINGS, "prefix-cache": "prefix_cache"}.items():
             if name in given:
                 raise InputError(f"--{option}: {given[name]} (expected --execution continuous beside it)")
         return options.execution

@@ -84,13 +84,30 @@ class Sequences:
         """How many numbers each row has."""
         return np.diff(self.first)
 
-    def cut(self, lengths: np.ndarray) -> Sequences:
-        """The first numbers of each row, so many of them, which it has."""
-        return self if (lengths == self.lengths).all() else self._parts(self.first[:-1], lengths)
-
     def _parts(self, starts: np.ndarray, lengths: np.ndarray) -> Sequences:
         first = np.append(0, np.cumsum(lengths))
         return Sequences(first, self.flat[np.repeat(starts - first[:-1], lengths) + np.arange(first[-1])])
+
+    def chained(self) -> Sequences:
+        """Numbers from 0 that differ where anything before them in a row does, as an engine's hashes of blocks.
+
+        Examples
+        --------
+        >>> Sequences.of("block_ids", [[7, 8, 9], [6, 8], [7, 8]], 3).chained().flat.tolist()
+        [1, 2, 4, 0, 3, 1, 2]
+        """
+        found, parent, known = np.empty(len(self.flat), np.int64), np.full(len(self), -1), 0
+        rows, place = np.flatnonzero(self.lengths), 0
+        while len(rows):
+            here = self.first[rows] + place
+            order = np.lexsort((self.flat[here], parent[rows]))
+            rows, here = rows[order], here[order]
+            new = np.append(True, (np.diff(self.flat[here]) != 0) | (np.diff(parent[rows]) != 0))
+            parent[rows] = found[here] = known + np.cumsum(new) - 1
+            known += int(new.sum())
+            place += 1
+            rows = rows[self.first[rows] + place < self.first[rows + 1]]
+        return Sequences(self.first, found)
 
     def column(self) -> np.ndarray:
         """The rows as a data frame has them: an array of arrays, which are parts of `flat`."""
@@ -107,9 +124,11 @@ def narrow(numbers: np.ndarray) -> np.ndarray:
 
 def _array(value: Any) -> np.ndarray | None:
     """A row as whole numbers; None where it is something else."""
+    if isinstance(value, str):
+        words = value.strip().removeprefix("[").removesuffix("]").replace(",", " ").split()
+        value = [int(word) for word in words if word.isdecimal() and word.isascii() and len(word) < 20]
+        value = value if len(value) == len(words) else None
     try:
-        if isinstance(value, str):
-            value = [int(word) for word in value.strip().removeprefix("[").removesuffix("]").replace(",", " ").split()]
         found = np.asarray(value if len(value) else NONE)
     except (TypeError, ValueError):
         return None

@@ -6,7 +6,6 @@ import numpy as np
 
 from simlib.checks import InputError
 from simlib.lazy import pd
-from simlib.requests.formats.blocks import ENGINE_BLOCK_TOKENS
 from simlib.requests.formats.layout import Log
 from simlib.requests.loops import conversations
 from simlib.requests.loops.chains import in_order, kept
@@ -95,14 +94,14 @@ def with_history(source: str, frame: pd.DataFrame) -> pd.DataFrame:
     """
     if "session" not in frame:
         raise InputError(f"history: 'add' (expected 'as_given': {source} has no conversations)")
-    if "hash_ids" in frame or "cached_prompt_tokens" in frame:
+    if {"hash_ids", "cached_prompt_tokens", "block_ids", "prefix_group"} & set(frame):
         raise InputError(f"history: 'add' (expected 'as_given': {source} says what is cached of its prompts)")
     session = frame["session"].to_numpy()
     said = (frame["prompt_tokens"] + frame["output_tokens"]).groupby(session).cumsum()
     return frame.assign(prompt_tokens=said - frame["output_tokens"], text=pd.factorize(session)[0])
 
 
-def contents(frame: pd.DataFrame) -> Sequences:
+def contents(frame: pd.DataFrame, block_tokens: int) -> Sequences:
     """What the blocks of prompts and answers hold where each turn goes on with the text of the one before."""
     tokens = (frame["prompt_tokens"] + frame["output_tokens"]).to_numpy()
-    return conversations.contents(frame["text"].to_numpy(), tokens // ENGINE_BLOCK_TOKENS)
+    return conversations.contents(frame["text"].to_numpy(), tokens // block_tokens)
