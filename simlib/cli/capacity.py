@@ -79,7 +79,7 @@ def _capacity(options: argparse.Namespace) -> None:
     )
     if options.think is not None:
         assumed += f" Clients wait for their answers, then think ({options.think}); what is answered while all are at "
-        assumed += "work counts, but for the first tenth."
+        assumed += "work counts, but for the first tenth and each one's first request."
     answer(options.json, document, "\n\n".join([assumed, *map(aligned, _readable(table, found.ratios, unit))]))
 
 

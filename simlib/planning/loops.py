@@ -50,8 +50,11 @@ def lasting(serve: Callable[[int], Run], duration_s: float) -> tuple[Run, Window
 
 
 def scored(run: Run) -> np.ndarray:
-    """Which requests of a closed loop count, shape (n_requests,): answered while all are at work, behind a warm-up."""
-    counts = run.at_work.checked().scored(run.table, run.times.completion_s)
+    """Which requests of a closed loop count, shape (n_requests,): answered while all are at work, behind a warm-up.
+
+    That is the first tenth, and each client's first request: all of these come at once.
+    """
+    counts = run.at_work.checked().scored(run.table, run.times.completion_s) & (run.table.previous >= 0)
     counts[: round(SCORED[0] * len(counts))] = False
     if not counts.any():
         raise InputError(f"requests: {len(counts)} (expected more: none is answered while all clients are at work)")
@@ -70,8 +73,8 @@ class ClientSearch(Search):
     """A search for the most clients at which few enough requests are late, instead of the largest rate.
 
     The requests of a draw are dealt to the clients (`workload.dealt`): the same ones, however many there are. Those
-    count that are answered while all clients are at work, but for the first tenth. A number is a capacity if the next
-    one that is tried, a hundredth more or one client, is too many.
+    count that are answered while all clients are at work, behind a warm-up (`scored`). A number is a capacity if the
+    next one that is tried, a hundredth more or one client, is too many.
 
     Attributes
     ----------

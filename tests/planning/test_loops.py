@@ -92,6 +92,8 @@ def test_behind_a_warm_up_those_count_that_are_answered_while_all_are_at_work():
     counts = scored(run)
     assert not counts[:8].any() and counts[8]
     assert (run.times.completion_s[counts] <= run.at_work.end_s).all() and counts.sum() > 40
+    few = serve(9.0, 3)  # its first four of twelve are the clients' first
+    assert not scored(few)[few.table.previous < 0].any() and scored(few).sum() >= 4
 
 
 def test_a_plan_says_how_many_gpus_so_many_clients_need():
