@@ -32,7 +32,6 @@ from simlib.runs.sla import ASSUMED, SLA
 BACKENDS = ("auto", "compiled", "stepped", "interpreted")
 OVERSIZE = ("error", "reject")
 IDLE_SHARE, LONG_GAP_S, FEW_ROWS = 0.01, 1.0, 10
-MOST_TOKENS = 2**62  # stands for a memory without limit
 
 
 def simulate(
@@ -262,15 +261,16 @@ def prepare(
     kept = table if keep is None else table.rows(keep)
     queues = plan.queues if keep is None else policies_bins.queues(plan.queues.of[keep], len(plan.queues.end))
     given_s = model.given_s(len(table))
-    predicted = kept.predicted_output_tokens
+    predicted, none = kept.predicted_output_tokens, np.zeros(0, np.int64)
+    urgency = none if plan.urgency is None else plan.urgency
     waiting = shapes.Waiting(
         head=queues.start.copy(),
         tail=queues.start.copy(),
         end=queues.end,
-        order=queues.order if plan.key is None else queues.order.copy(),
+        order=queues.order if plan.key is None and plan.urgency is None else queues.order.copy(),
         arrival_s=kept.arrival_s,
         prompt_tokens=kept.prompt_tokens,
-        predicted_output_tokens=np.zeros(0, np.int64) if predicted is None else predicted,
+        predicted_output_tokens=none if predicted is None else predicted,
     )
     job = batches.Job(
         prompt_tokens=kept.prompt_tokens,
@@ -280,7 +280,9 @@ def prepare(
         client_of=np.zeros(0, np.int32)
         if plan.client_of is None
         else plan.client_of[slice(None) if keep is None else keep],
-        capacity_tokens=np.array([min(plan.capacity_tokens, MOST_TOKENS)], dtype=np.int64),  # whole tokens: cut
+        capacity_tokens=np.array([min(plan.capacity_tokens, batches.MOST_TOKENS)], dtype=np.int64),  # whole tokens: cut
+        urgency=urgency if keep is None or plan.urgency is None else urgency[keep],
+        priority=none if plan.key is None or kept.priority is None else kept.priority,
     )
     return waiting, job
 

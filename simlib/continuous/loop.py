@@ -399,7 +399,7 @@ def signatures() -> SimpleNamespace:
     kinds = batches.signatures()
     ints, floats, links = types.int64[::1], types.float64[::1], types.int32[::1]
     table, cube, grid = types.float64[:, ::1], types.float64[:, :, ::1], types.int64[:, ::1]
-    ask = types.NamedTuple([floats] + [ints] * 5 + [links] * 3 + [ints] * 3, Ask)
+    ask = types.NamedTuple([floats] + [ints] * 5 + [links] * 3 + [ints] * 4, Ask)
     lines = types.NamedTuple(
         [grid] * 3 + [ints] + [grid] * 2 + [floats, cube, table, floats, table, ints, floats], Lines
     )

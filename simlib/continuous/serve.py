@@ -12,7 +12,6 @@ from simlib.continuous import classes, loop
 from simlib.continuous import columns as at
 from simlib.continuous.control import StepControl
 from simlib.continuous.prefix import AFTER, CELL, contents
-from simlib.continuous.priority import urgency
 from simlib.continuous.settings import PREFILL, ROUTING, Continuous, needed_tokens
 from simlib.continuous.state import (
     BY_CLASS,
@@ -33,6 +32,7 @@ from simlib.engine.batches import DONE, no_key
 from simlib.engine.compiled import compiled, until_done
 from simlib.policies import bins
 from simlib.policies.plan import Order
+from simlib.policies.priority import urgency
 from simlib.requests.table import RequestTable
 
 SAMPLES = 1024  # at most, of each GPU's memory
@@ -127,6 +127,7 @@ def served(
         line_of=of_kept(order.queues.of if rules.lines > 1 else None),
         class_of=of_kept(class_of),
         client_of=of_kept(order.client_of),
+        priority=none if not rules.keyed or kept.priority is None else kept.priority,
         first=first,
         contents=content,
         urgency=(urgency(table) if keep is None else urgency(table)[keep]) if rules.priority else none,

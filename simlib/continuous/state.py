@@ -19,7 +19,7 @@ class Ask(NamedTuple):
     """What is asked: the table's columns, and where each request stands.
 
     `expected_tokens` are the outputs that a router reckons with, the true ones without predictions; no
-    `predicted_tokens`, `cached_tokens`, `line_of`, `class_of` or `client_of`: all are 0.
+    `predicted_tokens`, `cached_tokens`, `line_of`, `class_of`, `client_of` or `priority`: all are 0.
     """
 
     arrival_s: np.ndarray
@@ -31,6 +31,7 @@ class Ask(NamedTuple):
     line_of: np.ndarray
     class_of: np.ndarray
     client_of: np.ndarray
+    priority: np.ndarray
     urgency: np.ndarray
     first: np.ndarray
     contents: np.ndarray

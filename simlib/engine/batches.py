@@ -20,6 +20,7 @@ import numpy as np
 
 from simlib.engine.borrowed import borrowed, pointer_to
 from simlib.engine.compiled import MORE, bound, called, compiled, is_own, one_at_a_time, until_done
+from simlib.engine.heap import pop, push
 from simlib.engine.shapes import BATCH_COLUMNS, BLOCK_BITS, BLOCK_TOKENS, Request, Waiting
 
 SIZE, MAX_PROMPT, SUM_PROMPT, MAX_OUTPUT, SUM_OUTPUT, MAX_TOTAL, SQUARES, BLOCKS, GIVEN, NUMBER, GPU, SERVICE = range(
@@ -28,7 +29,11 @@ SIZE, MAX_PROMPT, SUM_PROMPT, MAX_OUTPUT, SUM_OUTPUT, MAX_TOTAL, SQUARES, BLOCKS
 
 
 class Job(NamedTuple):
-    """What is to be served: lengths, each request's queue and (where a key is asked) client, a GPU's token capacity."""
+    """What is to be served: lengths, each request's queue and (where a key is asked) client, a GPU's token capacity.
+
+    Where a rank is given, `urgency` has it, and who is in the only queue with the lowest is first; `priority` is the
+    table's, for a key. Both may be empty.
+    """
 
     prompt_tokens: np.ndarray
     output_tokens: np.ndarray
@@ -36,6 +41,8 @@ class Job(NamedTuple):
     queue_of: np.ndarray
     client_of: np.ndarray
     capacity_tokens: np.ndarray
+    urgency: np.ndarray
+    priority: np.ndarray
 
 
 class Batches(NamedTuple):
@@ -56,8 +63,8 @@ class State(NamedTuple):
     """Where the run stands: the clock, when each GPU ends (inf: idle), the batch that each one runs or ran last.
 
     `note` is what the policy notes at the decision at hand, `answer` a decision out of range. `given` counts the tokens
-    of each client's requests that were taken, where a key is asked; `progress` counts the requests that have arrived
-    and that were taken, and the batches.
+    of each client's requests that were taken, where a key is asked; `heap` has those that wait, where they have ranks;
+    `progress` counts the requests that have arrived and that were taken, and the batches.
     """
 
     now_s: np.ndarray
@@ -66,11 +73,13 @@ class State(NamedTuple):
     note: np.ndarray
     answer: np.ndarray
     given: np.ndarray
+    heap: np.ndarray
     progress: np.ndarray
 
 
 DONE, STUCK, BAD_DECISION, BAD_TIME = range(4)
 ARRIVED, TAKEN, STARTED = range(3)
+MOST_TOKENS = 2**62  # stands for a memory without limit
 WORK = 2**19  # after which the loop comes back: GPUs looked at and requests taken, a few milliseconds
 
 
@@ -128,7 +137,8 @@ def bring_forward(
         for place in range(first, seen.tail[queue]):
             request = order[place]
             predicted = seen.predicted_output_tokens[request] if len(seen.predicted_output_tokens) > 0 else 0
-            record = Request(request, seen.arrival_s[request], seen.prompt_tokens[request], predicted)
+            priority = job.priority[request] if len(job.priority) > 0 else 0
+            record = Request(request, seen.arrival_s[request], seen.prompt_tokens[request], predicted, priority)
             value = key(now_s, record, state.given[job.client_of[request]], params, memory)
             if value < least:
                 best, least = place, value
@@ -141,6 +151,16 @@ def bring_forward(
         order[first] = request
         predicted = seen.predicted_output_tokens[request] if len(seen.predicted_output_tokens) > 0 else 0
         state.given[job.client_of[request]] += seen.prompt_tokens[request] + predicted
+
+
+def most_urgent(first: int, last: int, waits: int, capacity_tokens: int, order: Any, job: Job, heap: Any) -> None:
+    """Move those with the lowest ranks to these places of `order`, as many as fit the token capacity."""
+    tokens = 0
+    for place in range(first, last):
+        tokens += job.prompt_tokens[heap[0]] + job.output_tokens[heap[0]]
+        if tokens > capacity_tokens:
+            return
+        order[place] = pop(heap, waits - (place - first), job.urgency)
 
 
 def no_key(now_s: float, request: Request, given_to_client: float, params: np.ndarray, memory: np.ndarray) -> float:
@@ -175,10 +195,10 @@ def loop(
     arrival_s, head, tail, order = seen.arrival_s, seen.head, seen.tail, seen.order
     end_s, running, note, progress = state.end_s, state.running, state.note, state.progress
     places = order.view(np.uint64)  # unsigned: no check, at every look-up, whether to count from the end
-    prompts, outputs, given_s, queue_of, _, capacity_tokens = job
+    prompts, outputs, given_s, queue_of, _, capacity_tokens, urgency, _ = job
     start_s, service_s, sizes, gpus, queues, max_prompt, sum_prompt, notes, batch_of = batches
     arrived, taken, started = int(progress[ARRIVED]), int(progress[TAKEN]), int(progress[STARTED])
-    pause = taken + WORK
+    pause, is_ranked = taken + WORK, len(urgency) > 0
     while True:
         now_s = next_instant(end_s, arrival_s[arrived] if arrived < len(arrival_s) else math.inf)
         if now_s == math.inf:
@@ -188,9 +208,13 @@ def loop(
             if end_s[gpu] <= now_s:
                 end_s[gpu] = math.inf
                 learn(now_s, gpu, running[gpu], params, memory)
+        newest = arrived
         while arrived < len(arrival_s) and arrival_s[arrived] <= now_s:
             tail[queue_of[arrived]] += 1
             arrived += 1
+        if is_ranked:
+            for request in range(newest, arrived):
+                push(state.heap, request - taken, request, urgency)
         for gpu in range(len(end_s)):
             while end_s[gpu] == math.inf and arrived > taken:
                 for column in range(len(note)):
@@ -202,6 +226,9 @@ def loop(
                 if size == 0 or tail[queue] == head[queue]:
                     break
                 first, last = head[queue], min(tail[queue], head[queue] + abs(size))
+                if is_ranked:
+                    most = capacity_tokens[0] if size > 0 else MOST_TOKENS
+                    most_urgent(first, last, arrived - taken, most, order, job, state.heap)
                 if size < 0:  # turned away: in no batch
                     for place in range(first, last):
                         batch_of[places[place]] = -1
@@ -235,7 +262,7 @@ def loop(
             return MORE
 
 
-bring_forward.inlined = False
+bring_forward.inlined = most_urgent.inlined = False
 
 decide: Any = None  # a policy's kernels and a law, bound to `loop_of` when it is compiled
 key: Any = None
@@ -316,6 +343,7 @@ def serve(
         note=np.zeros(len(plan.notes)),
         answer=np.zeros(2, np.int64),
         given=np.zeros(job.client_of.max(initial=-1) + 1),
+        heap=np.empty(len(job.urgency), np.int64),
         progress=np.zeros(3, np.int64),
     )
     batches = Batches(
@@ -350,11 +378,11 @@ def signatures() -> SimpleNamespace:
 
     ints, floats, table = types.int64[::1], types.float64[::1], types.float64[:, ::1]
     waiting = types.NamedTuple([ints] * 4 + [floats] + [ints] * 2, Waiting)
-    job = types.NamedTuple([ints, ints, floats, ints, types.int32[::1], ints], Job)
+    job = types.NamedTuple([ints, ints, floats, ints, types.int32[::1]] + [ints] * 3, Job)
     batches = types.NamedTuple([floats, floats, ints, ints, ints, floats, floats, table, ints], Batches)
-    state = types.NamedTuple([floats, floats, table, floats, ints, floats, ints], State)
+    state = types.NamedTuple([floats, floats, table, floats, ints, floats, ints, ints], State)
     decide = types.UniTuple(types.int64, 2)(types.float64, types.int64, pointer_to(waiting), floats, table, floats)
-    request = types.NamedTuple([types.int64, types.float64, types.int64, types.int64], Request)
+    request = types.NamedTuple([types.int64, types.float64] + [types.int64] * 3, Request)
     key = types.float64(types.float64, request, types.float64, floats, table)
     learn = types.void(types.float64, types.int64, floats, floats, table)
     law = types.float64(floats, floats)
