@@ -65,9 +65,9 @@ def simulate(
     execution : {"run_to_completion", "continuous"} or simlib.Continuous
         A GPU takes a batch and is busy until its longest request ends; or membership changes at each step, with the
         engine's settings.
-    sla : float or str, optional
-        Deadline of the summary; default the policy's ``d_sla``, of a policy without one 1 s end to end, assumed
-        (``run.sla.assumed``).
+    sla : SLA, float or str, optional
+        Deadline of the summary, for all requests or by class (`sla.SLA`); default the policy's ``d_sla``, of a policy
+        without one 1 s end to end, assumed (``run.sla.assumed``).
     oversize : {"error", "reject"}
         What to do with requests whose tokens alone exceed the memory: name the first and stop, or reject them all,
         which counts them as violations.
@@ -95,7 +95,8 @@ def simulate(
     >>> run.summary()["requests"]
     100
     """
-    table = RequestTable.of(requests)
+    sla = None if sla is None else SLA.of(sla)
+    table = RequestTable.of(requests, [sla.by] if sla and sla.by else [])
     _refuse_failures(table)
     if table is not requests:  # a user's own numbers; what makes or reads tables knows them
         _report_no_prompt(table)
@@ -104,7 +105,8 @@ def simulate(
     gpus = check_integer("gpus", gpus, 1, MAX_GPUS)
     check_choice("backend", backend, BACKENDS)
     check_choice("oversize", oversize, OVERSIZE)
-    deadline = SLA.of(getattr(policy, "d_sla", ASSUMED) if sla is None else sla)
+    deadline = SLA.of(getattr(policy, "d_sla", ASSUMED)) if sla is None else sla
+    _report_classes(deadline, table)
     if policy.needs_predictions and table.predicted_output_tokens is None:
         adds = 'simlib.predictors.predict(requests, simlib.predictors.Oracle(), family="mine") adds it'
         raise InputError(f"predicted_output_tokens: missing column (policy {policy.name} bins by it; {adds})")
@@ -154,6 +156,12 @@ def _refuse_failures(table: RequestTable) -> None:
             f"output_tokens: 0 in all {len(table)} rows, which is a failed request: no request was served "
             "(expected at least one with an answer)"
         )
+
+
+def _report_classes(sla: SLA, table: RequestTable) -> None:
+    sla.limits_of(table)  # refuses a class without limits
+    if never := sla.never(table):
+        warnings.warn(f"sla: no request is of {sla.by}={', '.join(never)}, which has limits", stacklevel=3)
 
 
 def _report_no_prompt(table: RequestTable) -> None:

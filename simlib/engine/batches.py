@@ -129,10 +129,11 @@ def take(
 
 def bring_forward(
     queue: int, size: int, now_s: float, seen: Waiting, job: Job, state: State, key: Any, params: Any, memory: Any
-) -> None:
-    """Let those with the least keys, of equal ones the oldest, be first in a queue: as many as will be taken."""
+) -> int:
+    """Let those with the least keys, of equal ones the oldest, be first in a queue: up to where they fit."""
     tokens, head, order = 0, seen.head[queue], seen.order
-    for first in range(head, min(head + size, seen.tail[queue])):
+    last = min(head + size, seen.tail[queue])
+    for first in range(head, last):
         best, least = first, math.inf
         for place in range(first, seen.tail[queue]):
             request = order[place]
@@ -145,22 +146,24 @@ def bring_forward(
         request = order[best]
         tokens += job.prompt_tokens[request] + job.output_tokens[request]
         if tokens > job.capacity_tokens[0]:
-            return
+            return first
         for place in range(best, first, -1):  # those before it keep their order
             order[place] = order[place - 1]
         order[first] = request
         predicted = seen.predicted_output_tokens[request] if len(seen.predicted_output_tokens) > 0 else 0
         state.given[job.client_of[request]] += seen.prompt_tokens[request] + predicted
+    return last
 
 
-def most_urgent(first: int, last: int, waits: int, capacity_tokens: int, order: Any, job: Job, heap: Any) -> None:
-    """Move those with the lowest ranks to these places of `order`, as many as fit the token capacity."""
+def most_urgent(first: int, last: int, waits: int, capacity_tokens: int, order: Any, job: Job, heap: Any) -> int:
+    """Move those with the lowest ranks to these places of `order`, up to where they fit."""
     tokens = 0
     for place in range(first, last):
         tokens += job.prompt_tokens[heap[0]] + job.output_tokens[heap[0]]
         if tokens > capacity_tokens:
-            return
+            return place
         order[place] = pop(heap, waits - (place - first), job.urgency)
+    return last
 
 
 def no_key(now_s: float, request: Request, given_to_client: float, params: np.ndarray, memory: np.ndarray) -> float:
@@ -228,7 +231,7 @@ def loop(
                 first, last = head[queue], min(tail[queue], head[queue] + abs(size))
                 if is_ranked:
                     most = capacity_tokens[0] if size > 0 else MOST_TOKENS
-                    most_urgent(first, last, arrived - taken, most, order, job, state.heap)
+                    last = most_urgent(first, last, arrived - taken, most, order, job, state.heap)
                 if size < 0:  # turned away: in no batch
                     for place in range(first, last):
                         batch_of[places[place]] = -1
@@ -236,7 +239,7 @@ def loop(
                     taken += last - first
                     continue
                 if len(state.given) > 0:
-                    bring_forward(queue, size, now_s, seen, job, state, key, params, memory)
+                    last = bring_forward(queue, size, now_s, seen, job, state, key, params, memory)
                 batch = running[gpu]
                 batch[GPU] = gpu
                 size = take(

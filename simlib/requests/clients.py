@@ -1,4 +1,4 @@
-"""Clients: who sent which request."""
+"""Clients and other classes: who sent which request, how urgent it is, or whatever else a column says of it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from simlib.checks import MAX_BINS, InputError, check_each, check_integer, check_number
+from simlib.checks import MAX_BINS, InputError, check_each, check_integer, check_number, check_type
 from simlib.lazy import pd
 from simlib.requests.streams import stream
 from simlib.requests.table import RequestTable
@@ -21,13 +21,44 @@ def clients_of(table: RequestTable) -> np.ndarray:
     InputError
         If the table has no label ``client``, or a request none; or there are more clients than lines.
     """
-    if "client" not in table.labels:
-        raise InputError("client: missing column (expected a label a request, of whoever sent it)")
-    codes, known = pd.factorize(table.labels["client"])
+    return classes_of(table, "client")[0]
+
+
+def classes_of(table: RequestTable, by: str) -> tuple[np.ndarray, list[Any]]:
+    """The class of each request as a number from 0, shape (n_requests,), and the value that each class has.
+
+    Parameters
+    ----------
+    by : str
+        The column whose value is the class: ``priority``, whose classes ascend, or a label, whose classes are in order
+        of first appearance.
+
+    Raises
+    ------
+    InputError
+        If the table has no such column, a request no value in it, or there are more classes than lines.
+
+    Examples
+    --------
+    >>> codes, values = classes_of(RequestTable([0.0, 1.0], [1, 1], [1, 1], priority=[7, -1]), "priority")
+    >>> codes.tolist(), values
+    ([1, 0], [-1, 7])
+    """
+    check_type("by", by, str, "the name of a column")
+    return table.kept(("classes", by), lambda: _classes(table, by))
+
+
+def _classes(table: RequestTable, by: str) -> tuple[np.ndarray, list[Any]]:
+    is_priority = by == "priority"
+    given = table.priority if is_priority else table.labels.get(by)
+    if given is None:
+        there = [*(["priority"] if table.priority is not None else []), *table.labels]
+        raise InputError(f"{by}: missing column (expected a value a request; found {', '.join(there) or 'none'})")
+    codes, values = pd.factorize(given, sort=is_priority)
     if (codes < 0).any():
-        raise InputError(f"client, row {int(np.argmax(codes < 0))}: missing (expected a label a request)")
-    check_integer("client: number of clients", len(known), 1, MAX_BINS)
-    return codes.astype(np.int64)
+        raise InputError(f"{by}, row {int(np.argmax(codes < 0))}: missing (expected a value a request)")
+    check_integer(f"number of classes by {by}", len(values), 1, MAX_BINS)
+    return codes.astype(np.int64), values.tolist()
 
 
 def with_clients(table: RequestTable, shares: Sequence[float], family: str = "clients", replication: int = 0) -> Any:

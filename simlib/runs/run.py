@@ -72,6 +72,10 @@ class Run:
         """The run in numbers (`metrics.SUMMARY_KEYS`), under its own or another deadline."""
         return metrics.summary(self, sla)
 
+    def by(self, column: str, sla: Any = None) -> pd.DataFrame:
+        """The run in numbers, one row a class, of ``priority`` or a label such as ``client`` (`metrics.by_class`)."""
+        return metrics.by_class(self, column, sla)
+
     def trace(self, path: str | Path) -> Path:
         """Write the run as a trace for Perfetto or ``chrome://tracing`` (`timeline.write`)."""
         return timeline.write(self, path)
@@ -87,7 +91,7 @@ class Run:
         columns, about = self.stored()
         about |= {name: getattr(self, name) for name in SAID} | {
             "kind": type(self).__name__,
-            "sla": (dict(self.sla.limits_s), self.sla.assumed),
+            "sla": _stored(self.sla),
             "edges": None if self.edges is None else self.edges.tolist(),
         }
         return parquet.write(path, self.table, columns, about)
@@ -95,11 +99,21 @@ class Run:
     @classmethod
     def restored(cls, table: RequestTable, columns: dict[str, Any], about: dict[str, Any]) -> Run:
         """The run again, from what `save` wrote."""
-        limits_s, assumed = about["sla"]
         return cls(
             table=table,
-            sla=SLA({metric: Seconds(limit_s) for metric, limit_s in limits_s.items()}, assumed),
+            sla=_restored(*about["sla"]),
             edges=None if about["edges"] is None else np.array(about["edges"]),
             **{name: about[name] for name in SAID},
             **cls.parts(columns, about),
         )
+
+
+def _stored(sla: SLA) -> tuple[Any, ...]:
+    """An SLA as a file has it; without classes as it always was."""
+    classes = {name: dict(own.limits_s) for name, own in sla.classes.items()}
+    return (dict(sla.limits_s), sla.assumed, *((sla.by, classes) if classes else ()))
+
+
+def _restored(limits_s: dict[str, float], assumed: bool, by: str = "", classes: dict[str, Any] | None = None) -> SLA:
+    seconds = {metric: Seconds(limit_s) for metric, limit_s in limits_s.items()}
+    return SLA(seconds, assumed, by, {name: _restored(own, False) for name, own in (classes or {}).items()})

@@ -1,10 +1,8 @@
 """Priorities under continuous batching; what the engine does with them stands in `test_vllm_scheduler`."""
 
-import numpy as np
 import pytest
 
 import simlib
-from simlib.continuous.priority import TIES, urgency
 from simlib.continuous.settings import Continuous
 
 LAW = simlib.StepLaw(1.0)
@@ -22,13 +20,6 @@ def test_who_is_less_urgent_loses_its_memory():
     run = simlib.simulate(table, "priority", LAW, 1, Continuous(2, 5, 1, 16))
     assert run.preemptions == 1
     assert run.times.completion_s.tolist() == [5.0, 3.0]
-
-
-def test_at_one_moment_the_number_decides_as_text():
-    table = simlib.RequestTable([0.0] * 12, [1] * 12, [1] * 12, priority=[0] * 12)
-    ranks = urgency(table)
-    assert len(set(ranks >> TIES)) == 1
-    assert np.argsort(ranks).tolist() == [0, 1, 10, 11, 2, 3, 4, 5, 6, 7, 8, 9]
 
 
 def test_the_policy_needs_the_column():
