@@ -17,8 +17,10 @@ from simlib.cli.outputs import STANDARD_OUTPUT, add_json, answer, check_outputs,
 from simlib.writing import write
 
 POLICIES = ("static_fifo", "dynamic_no_bins", "multi_bin_dynamic", "multi_bin_fixed", "shortest_predicted_first")
-POLICIES += ("early_rejection", "fair_share")
+POLICIES += ("early_rejection", "fair_share", "priority")
 LATENCY = "a preset (`simlib presets`), alpha,beta,gamma in s, a CSV of measurements or of a law, or table:FILE.csv"
+SLA = "what is late, such as ttft<=500ms,tpot<=0.05, or by class 'priority=0: ttft<=200ms; priority=1: ttft<=2'; "
+SLA += "or to be met, such as ttft_p99<=1"
 ENGINE = {
     "max-num-seqs": "sequences that run at once (default 256)",
     "kv-tokens": "tokens that a GPU's cache holds (default: no limit)",
@@ -52,7 +54,8 @@ def add(verbs: Any) -> None:
         "--seconds-per-token", type=number, help="waiting that outweighs a predicted token (shortest_predicted_first)"
     )
     own.add_argument("--d-sla", type=deadline, help="deadline in seconds, and dynamic policies' aim (default 1.0)")
-    own.add_argument("--sla", help="what is late, such as ttft<=500ms,tpot<=0.05; or to be met, such as ttft_p99<=1")
+    own.add_argument("--sla", help=SLA)
+    own.add_argument("--by", metavar="COLUMN", help="a row a class too: priority, client, model, or another column")
     own.add_argument("--variant", help="original, paper, printed or released (dynamic policies)")
     own.add_argument("--gpus", type=integer, default=1, help="how many")
     own.add_argument("--latency", default="original-synthetic", help=LATENCY)
@@ -74,6 +77,7 @@ def _simulate(options: argparse.Namespace) -> None:
     from simlib.checks import MAX_GPUS, check_integer
     from simlib.cli import run_table
     from simlib.requests import traces
+    from simlib.requests.clients import classes_of
     from simlib.text import many
 
     [options.requests] = inputs(options, [options.requests] if options.requests else [])
@@ -90,8 +94,13 @@ def _simulate(options: argparse.Namespace) -> None:
     law = (named.latency_of if named.execution_of(way) is None else named.step_law_of)(options.latency)
     chosen = ("rows", "extend", "failed", "unsorted", "rate_factor", "seed")
     chosen = {name: getattr(options, name) for name in chosen}
-    trace = traces.read(options.requests, **asked_of(options), rate_rps=options.rate, **chosen)
+    judged = getattr(sla, "by", "")  # of nothing where only a deadline, or none, is given
+    by = judged or None if options.by is None else options.by
+    labels = [name for name in (judged, by) if name]
+    trace = traces.read(options.requests, **asked_of(options), rate_rps=options.rate, labels=labels, **chosen)
     table = _predicted(trace.requests, options, policy.needs_predictions, assumed)
+    if by is not None:
+        classes_of(table, by)
     tell(trace)
     if trace.format == "plain" and options.time_unit is None and trace.rate_factor == 1.0:
         table = table.frame()  # its clock is the user's word, and is looked at as a data frame's
@@ -109,6 +118,10 @@ def _simulate(options: argparse.Namespace) -> None:
     document["failed_on_time"] = run_table.failed_on_time(run)
     document |= {"doubts": run.doubts} if hasattr(run, "doubts") else {}  # batches say theirs in a warning only
     document |= {"objectives": found, "assumed": assumed}
+    if by is not None:
+        classes = run.by(by)
+        text += "\n\n" + run_table.by_class(classes)
+        document["classes"] = classes.to_dict("records")
     if options.json == STANDARD_OUTPUT and assumed:
         print(f"simlib: assumed: {'; '.join(assumed)}", file=sys.stderr)
     if _is_standard_output(options.out):  # rows for a machine: eyes have the other output
@@ -140,6 +153,8 @@ def _limits(options: argparse.Namespace) -> tuple[Any, Any]:
     from simlib.planning import objectives
     from simlib.runs.sla import SLA
 
+    if re.search("[:;]", options.sla or ""):
+        return (), SLA.of(options.sla)
     terms = options.sla.split(",") if options.sla else []
     overall = [term for term in terms if re.search(r"_(p[\d.]+|mean)\s*<", term, re.IGNORECASE)]
     each = ",".join(term for term in terms if term not in overall)

@@ -44,7 +44,8 @@ def classes_of(table: RequestTable, by: str) -> tuple[np.ndarray, list[Any]]:
     >>> codes.tolist(), values
     ([1, 0], [-1, 7])
     """
-    check_type("by", by, str, "the name of a column")
+    if not check_type("by", by, str, "the name of a column"):
+        raise InputError(f"by: {by!r} (expected the name of a column)")
     return table.kept(("classes", by), lambda: _classes(table, by))
 
 
@@ -77,8 +78,29 @@ def with_clients(table: RequestTable, shares: Sequence[float], family: str = "cl
     >>> with_clients(table, [0.9, 0.1]).labels["client"].tolist()
     [0, 0, 0, 0]
     """
+    client = _drawn(table, shares, f"{family}, client", replication)
+    return table._but("labels", {**table.labels, "client": client})
+
+
+def with_priorities(
+    table: RequestTable, shares: Sequence[float], family: str = "priorities", replication: int = 0
+) -> RequestTable:
+    """The same requests, each with a priority that is drawn with these shares: from 0, the most urgent, on.
+
+    Parameters are those of `with_clients`, one share a class.
+
+    Examples
+    --------
+    >>> table = RequestTable([0.0, 1.0, 2.0, 3.0], [1] * 4, [1] * 4)
+    >>> with_priorities(table, [0.2, 0.8]).priority.tolist()
+    [1, 0, 1, 1]
+    """
+    return table._but("priority", _drawn(table, shares, f"{family}, priority", replication))
+
+
+def _drawn(table: RequestTable, shares: Sequence[float], key: str, replication: int) -> np.ndarray:
+    """Numbers from 0, one a request, drawn with these shares."""
     rates = check_each("shares", shares, lambda share: check_number("shares", share, 0.0, 1e12, open_low=True))
     total = np.cumsum(rates)
-    drawn = stream(f"{family}, client", replication, "arrivals").random(len(table))
-    client = np.searchsorted(total[:-1] / total[-1], drawn, side="right")
-    return table._but("labels", {**table.labels, "client": client})
+    drawn = stream(key, replication, "arrivals").random(len(table))
+    return np.searchsorted(total[:-1] / total[-1], drawn, side="right")

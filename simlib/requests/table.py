@@ -138,7 +138,8 @@ class RequestTable:
         if missing:
             hint = "; arrival_ms must be divided by 1000" if "arrival_ms" in names else ""
             raise InputError(f"{missing[0]}: missing column (found {', '.join(map(str, names)) or 'none'}{hint})")
-        named = dict.fromkeys((*LABELS, *(name for name in labels if name not in COLUMNS)))
+        own = getattr(requests, "attrs", {}).get("labels", [])  # of a frame that was a table
+        named = dict.fromkeys((*LABELS, *(name for name in (*own, *labels) if name not in COLUMNS)))
         twice = [column for column in (*COLUMNS, *named) if names.count(column) > 1]
         if twice:
             raise InputError(f"{twice[0]}: {names.count(twice[0])} columns of that name (expected one)")
@@ -158,7 +159,9 @@ class RequestTable:
     def frame(self) -> pd.DataFrame:
         """The table as a pandas data frame, with the index that it came with."""
         columns = {c: getattr(self, c) for c in COLUMNS if getattr(self, c) is not None}
-        return pd.DataFrame({**self.labels, **columns}, index=self.index)
+        frame = pd.DataFrame({**self.labels, **columns}, index=self.index)
+        frame.attrs["labels"] = [*self.labels]
+        return frame
 
     def head(self, rows: int) -> RequestTable:
         """The first `rows` requests, or all if there are fewer."""

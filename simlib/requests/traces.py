@@ -8,7 +8,7 @@ for whoever has no log.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -20,7 +20,7 @@ from simlib.requests.formats import known
 from simlib.requests.formats.blocks import cached_prefix_tokens
 from simlib.requests.formats.layout import Asked, Log
 from simlib.requests.streams import stream
-from simlib.requests.table import LABELS, SPARSE_GAP_S, TOKEN_COLUMNS, RequestTable
+from simlib.requests.table import COLUMNS, LABELS, SPARSE_GAP_S, TOKEN_COLUMNS, RequestTable
 
 MOST_ROWS = 100_000_000
 # No clock of a trace counts finer: a shorter span is one instant, and has no rate.
@@ -112,6 +112,7 @@ def read(
     time_unit: str | None = None,
     block_tokens: int | None = None,
     run: int | None = None,
+    labels: Sequence[str] = (),
 ) -> Trace:
     """Read a trace or a benchmark's log, and choose, extend and scale what is read.
 
@@ -146,6 +147,8 @@ def read(
         Tokens of a block that the file names, where its rows do not say so.
     run : int, optional
         Which load of a file that holds several, from 0.
+    labels : sequence of str
+        More columns of the file that are kept as labels, by their own names.
 
     Raises
     ------
@@ -163,7 +166,7 @@ def read(
     check_choice("unsorted", unsorted, ("refuse", "sort"))
     block_rows, seed = check_integer("block_rows", block_rows, 1), check_integer("seed", seed, 0, 2**32 - 1)
     rate_factor, rate_rps = _check_rates(rate_factor, rate_rps)
-    log = known.requests(path, format, Asked(time_unit, block_tokens, run))
+    log = known.requests(path, format, Asked(time_unit, block_tokens, run, labels))
     failures = failures_of(log.frame)
     if failed == "drop" and failures.all():
         raise InputError(f"{log.source}: no request was served, all {len(failures)} failed (expected at least 1)")
@@ -181,7 +184,7 @@ def read(
         frame = frame.iloc[picked]
         account |= {"extended_rows": extra, "block_rows": block_rows}
     factor = _factor(log.source, arrival_s, rate_factor, rate_rps) if "clock" in frame else rate_factor or 1.0
-    table = _table(log, frame, arrival_s / factor)
+    table = _table(log, frame, arrival_s / factor, labels)
     return Trace(table, log, **account, rate_factor=factor if "clock" in frame else None)
 
 
@@ -328,7 +331,7 @@ def _factor(source: str, arrival_s: np.ndarray, factor: float | None, rate_rps: 
     return rate_rps / rate
 
 
-def _table(log: Log, frame: pd.DataFrame, arrival_s: np.ndarray) -> RequestTable:
+def _table(log: Log, frame: pd.DataFrame, arrival_s: np.ndarray, more: Sequence[str]) -> RequestTable:
     gap_s = (arrival_s[-1] - arrival_s[0]) / max(len(arrival_s) - 1, 1)
     frame = frame.assign(output_tokens=frame["output_tokens"].where(~frame["failed"], 0))
     if log.starts_at_0 and len(arrival_s) >= 10 and gap_s >= SPARSE_GAP_S:
@@ -340,7 +343,7 @@ def _table(log: Log, frame: pd.DataFrame, arrival_s: np.ndarray) -> RequestTable
     try:
         return RequestTable(
             arrival_s=arrival_s,
-            labels={name: frame[name].to_numpy() for name in LABELS if name in frame},
+            labels={name: frame[name].to_numpy() for name in {*LABELS, *more} - {*COLUMNS} if name in frame},
             **{name: frame[name].to_numpy() for name in TOKEN_COLUMNS if name in frame},
         )
     except InputError as error:

@@ -19,6 +19,7 @@ from simlib.named import POLICIES as NAMED_POLICIES
 from simlib.policies import dynamic
 from simlib.policies.batch_size import VARIANTS, Memory, Rules
 from simlib.policies.early_rejection import EarlyRejection
+from simlib.policies.priority import PriorityFirst
 from simlib.requests import lengths, predictors, streams, traces, workload
 from simlib.requests.arrivals import AllAtOnce, ArrivalProcess, GammaArrivals, OnOff, Poisson
 from simlib.requests.table import RequestTable
@@ -152,6 +153,7 @@ PARTS: dict[Any, dict[str, Kinds]] = {
     Trace: {"predictor": PREDICTORS},
     lengths.Mixture: {"parts": LENGTHS},
     EarlyRejection: {"variant": RULES},
+    PriorityFirst: {"variant": RULES},
     dynamic.DynamicNoBins: {"variant": RULES},
     dynamic.MultiBinDynamic: {"variant": RULES},
     Rules: {"memory": MEMORIES},
