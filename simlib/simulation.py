@@ -21,7 +21,6 @@ from simlib.engine.stepped import stepped
 from simlib.latency import models
 from simlib.latency.trust import say, was_said
 from simlib.named import execution_of, latency_of, policy_of, step_law_of
-from simlib.policies import bins as policies_bins
 from simlib.policies.plan import Plan
 from simlib.requests.table import RequestTable
 from simlib.runs.batch_run import BatchRun
@@ -267,15 +266,14 @@ def prepare(
 ) -> tuple[shapes.Waiting, batches.Job]:
     """The engine's input: the plan's queues, empty so far, and what is to be served; `keep`: of these rows only."""
     kept = table if keep is None else table.rows(keep)
-    queues = plan.queues if keep is None else policies_bins.queues(plan.queues.of[keep], len(plan.queues.end))
+    queues = plan.queues if keep is None else plan.queues.rows(keep)
     given_s = model.given_s(len(table))
     predicted, none = kept.predicted_output_tokens, np.zeros(0, np.int64)
-    urgency = none if plan.urgency is None else plan.urgency
     waiting = shapes.Waiting(
         head=queues.start.copy(),
         tail=queues.start.copy(),
         end=queues.end,
-        order=queues.order if plan.key is None and plan.urgency is None else queues.order.copy(),
+        order=queues.order if plan.key is None else queues.order.copy(),
         arrival_s=kept.arrival_s,
         prompt_tokens=kept.prompt_tokens,
         predicted_output_tokens=none if predicted is None else predicted,
@@ -289,7 +287,6 @@ def prepare(
         if plan.client_of is None
         else plan.client_of[slice(None) if keep is None else keep],
         capacity_tokens=np.array([min(plan.capacity_tokens, batches.MOST_TOKENS)], dtype=np.int64),  # whole tokens: cut
-        urgency=urgency if keep is None or plan.urgency is None else urgency[keep],
         priority=none if plan.key is None or kept.priority is None else kept.priority,
     )
     return waiting, job

@@ -10,7 +10,20 @@ import numpy as np
 
 from simlib.continuous import columns as at
 from simlib.continuous.state import REQUEST_MASK, Ask, Lines, State, StepRules, ending, join, over, push, take
-from simlib.policies.priority import TIES
+from simlib.requests.table import RequestTable
+
+TIES = 32  # bits of `urgency` for the order among requests of one priority and arrival
+
+
+def urgency(table: RequestTable) -> np.ndarray:
+    """Rank of each request by priority (lower first), then by arrival, then by its number as text, as engines do."""
+    order = np.lexsort((table.arrival_s, table.priority))
+    tied = (np.diff(table.priority[order]) == 0) & (np.diff(table.arrival_s[order]) == 0)
+    rank = np.empty(len(table), np.int64)
+    rank[order] = np.append(0, np.cumsum(~tied)) << TIES
+    rows = np.sort(order[np.append(tied, False) | np.append(False, tied)])
+    rank[rows[np.argsort(rows.astype(str))]] |= np.arange(len(rows))
+    return rank
 
 
 def queue(row: int, line: int, request: int, ask: Ask, lines: Lines, state: State) -> None:

@@ -12,6 +12,7 @@ from simlib.continuous import classes, loop
 from simlib.continuous import columns as at
 from simlib.continuous.control import StepControl
 from simlib.continuous.prefix import AFTER, CELL, contents
+from simlib.continuous.priority import urgency
 from simlib.continuous.settings import PREFILL, ROUTING, Continuous, needed_tokens
 from simlib.continuous.state import (
     BY_CLASS,
@@ -32,7 +33,6 @@ from simlib.engine.batches import DONE, no_key
 from simlib.engine.compiled import compiled, until_done
 from simlib.policies import bins
 from simlib.policies.plan import Order
-from simlib.policies.priority import urgency
 from simlib.requests.table import RequestTable
 
 SAMPLES = 1024  # at most, of each GPU's memory

@@ -20,7 +20,6 @@ import numpy as np
 
 from simlib.engine.borrowed import borrowed, pointer_to
 from simlib.engine.compiled import MORE, bound, called, compiled, is_own, one_at_a_time, until_done
-from simlib.engine.heap import pop, push
 from simlib.engine.shapes import BATCH_COLUMNS, BLOCK_BITS, BLOCK_TOKENS, Request, Waiting
 
 SIZE, MAX_PROMPT, SUM_PROMPT, MAX_OUTPUT, SUM_OUTPUT, MAX_TOTAL, SQUARES, BLOCKS, GIVEN, NUMBER, GPU, SERVICE = range(
@@ -31,8 +30,7 @@ SIZE, MAX_PROMPT, SUM_PROMPT, MAX_OUTPUT, SUM_OUTPUT, MAX_TOTAL, SQUARES, BLOCKS
 class Job(NamedTuple):
     """What is to be served: lengths, each request's queue and (where a key is asked) client, a GPU's token capacity.
 
-    Where a rank is given, `urgency` has it, and who is in the only queue with the lowest is first; `priority` is the
-    table's, for a key. Both may be empty.
+    `priority` is the table's, for a key; it may be empty.
     """
 
     prompt_tokens: np.ndarray
@@ -41,7 +39,6 @@ class Job(NamedTuple):
     queue_of: np.ndarray
     client_of: np.ndarray
     capacity_tokens: np.ndarray
-    urgency: np.ndarray
     priority: np.ndarray
 
 
@@ -63,8 +60,8 @@ class State(NamedTuple):
     """Where the run stands: the clock, when each GPU ends (inf: idle), the batch that each one runs or ran last.
 
     `note` is what the policy notes at the decision at hand, `answer` a decision out of range. `given` counts the tokens
-    of each client's requests that were taken, where a key is asked; `heap` has those that wait, where they have ranks;
-    `progress` counts the requests that have arrived and that were taken, and the batches.
+    of each client's requests that were taken, where a key is asked; `members` has a batch's that are of several queues,
+    where it may have such; `progress` counts the requests that have arrived and that were taken, and the batches.
     """
 
     now_s: np.ndarray
@@ -73,7 +70,7 @@ class State(NamedTuple):
     note: np.ndarray
     answer: np.ndarray
     given: np.ndarray
-    heap: np.ndarray
+    members: np.ndarray
     progress: np.ndarray
 
 
@@ -155,15 +152,24 @@ def bring_forward(
     return last
 
 
-def most_urgent(first: int, last: int, waits: int, capacity_tokens: int, order: Any, job: Job, heap: Any) -> int:
-    """Move those with the lowest ranks to these places of `order`, up to where they fit."""
-    tokens = 0
-    for place in range(first, last):
-        tokens += job.prompt_tokens[heap[0]] + job.output_tokens[heap[0]]
-        if tokens > capacity_tokens:
-            return place
-        order[place] = pop(heap, waits - (place - first), job.urgency)
-    return last
+def gather(queue: int, size: int, seen: Waiting, members: np.ndarray) -> int:
+    """Line the first of a queue and of those behind it up, so many if they are there; how many they are."""
+    count = 0
+    while queue < len(seen.head) and count < size:
+        for place in range(seen.head[queue], min(seen.tail[queue], seen.head[queue] + size - count)):
+            members[count] = seen.order[place]
+            count += 1
+        queue += 1
+    return count
+
+
+def leave(queue: int, size: int, seen: Waiting) -> None:
+    """Take so many that were gathered out of their queues."""
+    while size > 0:
+        gone = min(size, seen.tail[queue] - seen.head[queue])
+        seen.head[queue] += gone
+        size -= gone
+        queue += 1
 
 
 def no_key(now_s: float, request: Request, given_to_client: float, params: np.ndarray, memory: np.ndarray) -> float:
@@ -198,10 +204,10 @@ def loop(
     arrival_s, head, tail, order = seen.arrival_s, seen.head, seen.tail, seen.order
     end_s, running, note, progress = state.end_s, state.running, state.note, state.progress
     places = order.view(np.uint64)  # unsigned: no check, at every look-up, whether to count from the end
-    prompts, outputs, given_s, queue_of, _, capacity_tokens, urgency, _ = job
+    prompts, outputs, given_s, queue_of, _, capacity_tokens, _ = job
     start_s, service_s, sizes, gpus, queues, max_prompt, sum_prompt, notes, batch_of = batches
     arrived, taken, started = int(progress[ARRIVED]), int(progress[TAKEN]), int(progress[STARTED])
-    pause, is_ranked = taken + WORK, len(urgency) > 0
+    pause, members = taken + WORK, state.members.view(np.uint64)
     while True:
         now_s = next_instant(end_s, arrival_s[arrived] if arrived < len(arrival_s) else math.inf)
         if now_s == math.inf:
@@ -211,13 +217,9 @@ def loop(
             if end_s[gpu] <= now_s:
                 end_s[gpu] = math.inf
                 learn(now_s, gpu, running[gpu], params, memory)
-        newest = arrived
         while arrived < len(arrival_s) and arrival_s[arrived] <= now_s:
             tail[queue_of[arrived]] += 1
             arrived += 1
-        if is_ranked:
-            for request in range(newest, arrived):
-                push(state.heap, request - taken, request, urgency)
         for gpu in range(len(end_s)):
             while end_s[gpu] == math.inf and arrived > taken:
                 for column in range(len(note)):
@@ -229,9 +231,6 @@ def loop(
                 if size == 0 or tail[queue] == head[queue]:
                     break
                 first, last = head[queue], min(tail[queue], head[queue] + abs(size))
-                if is_ranked:
-                    most = capacity_tokens[0] if size > 0 else MOST_TOKENS
-                    last = most_urgent(first, last, arrived - taken, most, order, job, state.heap)
                 if size < 0:  # turned away: in no batch
                     for place in range(first, last):
                         batch_of[places[place]] = -1
@@ -240,10 +239,13 @@ def loop(
                     continue
                 if len(state.given) > 0:
                     last = bring_forward(queue, size, now_s, seen, job, state, key, params, memory)
+                chosen, spills = places, len(members) > 0 and last - first < min(size, arrived - taken)
+                if spills:
+                    first, last, chosen = 0, gather(queue, size, seen, state.members), members
                 batch = running[gpu]
                 batch[GPU] = gpu
                 size = take(
-                    first, last, started, capacity_tokens[0], places, prompts, outputs, given_s, batch_of, batch
+                    first, last, started, capacity_tokens[0], chosen, prompts, outputs, given_s, batch_of, batch
                 )
                 time_s = law(batch, law_params)
                 if not (time_s >= 0.0 and now_s + time_s < math.inf):
@@ -255,7 +257,10 @@ def loop(
                 gpus[started], queues[started] = gpu, queue
                 max_prompt[started], sum_prompt[started] = batch[MAX_PROMPT], batch[SUM_PROMPT]
                 end_s[gpu] = now_s + time_s
-                head[queue] += size
+                if spills:
+                    leave(queue, size, seen)
+                else:
+                    head[queue] += size
                 taken += size
                 started += 1
                 progress[STARTED] = started
@@ -265,7 +270,8 @@ def loop(
             return MORE
 
 
-bring_forward.inlined = most_urgent.inlined = False
+for _rare in (bring_forward, gather, leave):
+    _rare.inlined = False
 
 decide: Any = None  # a policy's kernels and a law, bound to `loop_of` when it is compiled
 key: Any = None
@@ -324,7 +330,7 @@ def serve(
     Parameters
     ----------
     plan : policies.plan.Plan
-        `decide`, `key`, `learn`, `params`, `memory` and the names of the notes.
+        `decide`, `key`, `learn`, `params`, `memory`, `spills` and the names of the notes.
     way : callable
         `interpreted`, `all_compiled` or `stepped.stepped`: everything in plain Python; everything compiled; the loop
         compiled, policy and law in plain Python.
@@ -346,7 +352,7 @@ def serve(
         note=np.zeros(len(plan.notes)),
         answer=np.zeros(2, np.int64),
         given=np.zeros(job.client_of.max(initial=-1) + 1),
-        heap=np.empty(len(job.urgency), np.int64),
+        members=np.empty(requests if plan.spills else 0, np.int64),
         progress=np.zeros(3, np.int64),
     )
     batches = Batches(
@@ -381,7 +387,7 @@ def signatures() -> SimpleNamespace:
 
     ints, floats, table = types.int64[::1], types.float64[::1], types.float64[:, ::1]
     waiting = types.NamedTuple([ints] * 4 + [floats] + [ints] * 2, Waiting)
-    job = types.NamedTuple([ints, ints, floats, ints, types.int32[::1]] + [ints] * 3, Job)
+    job = types.NamedTuple([ints, ints, floats, ints, types.int32[::1]] + [ints] * 2, Job)
     batches = types.NamedTuple([floats, floats, ints, ints, ints, floats, floats, table, ints], Batches)
     state = types.NamedTuple([floats, floats, table, floats, ints, floats, ints, ints], State)
     decide = types.UniTuple(types.int64, 2)(types.float64, types.int64, pointer_to(waiting), floats, table, floats)

@@ -10,13 +10,14 @@ from typing import ClassVar
 
 import numpy as np
 
-from simlib.checks import InputError
+from simlib.checks import InputError, keep
+from simlib.policies import bins
 from simlib.policies.batch_size import Rules
-from simlib.policies.dynamic import DynamicNoBins
+from simlib.policies.dynamic import DynamicNoBins, dynamic_plan
+from simlib.policies.orders import foremost
 from simlib.policies.plan import Order, Plan
+from simlib.requests.clients import levels
 from simlib.requests.table import RequestTable
-
-TIES = 32  # bits of `urgency` for the order among requests of one priority and arrival
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,8 @@ class PriorityFirst:
 
     Notes
     -----
-    Nothing ages: under a lasting load of urgent requests the others wait for ever.
+    Nothing ages: under a lasting load of urgent requests the others wait for ever. Of one class and one instant whoever
+    has the lower number as text is first, 10 before 9, as in engines.
 
     Examples
     --------
@@ -56,28 +58,23 @@ class PriorityFirst:
     needs_predictions: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "d_sla", self._base().d_sla)
-
-    def _base(self) -> DynamicNoBins:
-        return DynamicNoBins(self.d_sla, self.variant)
+        keep(self, d_sla=DynamicNoBins(self.d_sla, self.variant).d_sla)
 
     def plan(self, table: RequestTable, gpus: int) -> Plan:
-        """Prepare a run; `InputError` if the table has no priorities."""
+        """Prepare a run: a queue a class, into the next of which a batch goes on."""
         if table.priority is None:
             raise InputError("priority: missing column (expected an integer a request, for policy 'priority')")
-        return self._base().plan(table, gpus)._replace(urgency=urgency(table), order=Order(priority=True))
+        queues = table.kept("by priority", lambda: _queues(table))
+        return dynamic_plan(self, queues, gpus, foremost)._replace(spills=True, order=Order(priority=True))
 
 
-def urgency(table: RequestTable) -> np.ndarray:
-    """Rank of each request by priority (lower first), then by arrival, then by its number as text, as engines do."""
-    return table.kept("urgency", lambda: _ranks(table))
-
-
-def _ranks(table: RequestTable) -> np.ndarray:
-    order = np.lexsort((table.arrival_s, table.priority))
-    tied = (np.diff(table.priority[order]) == 0) & (np.diff(table.arrival_s[order]) == 0)
-    rank = np.empty(len(table), np.int64)
-    rank[order] = np.append(0, np.cumsum(~tied)) << TIES
-    rows = np.sort(order[np.append(tied, False) | np.append(False, tied)])
-    rank[rows[np.argsort(rows.astype(str))]] |= np.arange(len(rows))
-    return rank
+def _queues(table: RequestTable) -> bins.Queues:
+    """A queue a class, the most urgent first; in it by arrival, at one instant by number as text."""
+    codes, values = levels(table.priority)
+    queues = bins.queues(codes, len(values))
+    order = queues.order
+    same = (np.diff(codes[order]) == 0) & (np.diff(table.arrival_s[order]) == 0)
+    tied = np.flatnonzero(np.append(same, False) | np.append(False, same))
+    instant = np.append(0, np.cumsum(~same))[tied]
+    order[tied] = order[tied][np.lexsort((order[tied].astype(str), instant))]
+    return queues

@@ -46,20 +46,37 @@ def classes_of(table: RequestTable, by: str) -> tuple[np.ndarray, list[Any]]:
     """
     if not check_type("by", by, str, "the name of a column"):
         raise InputError(f"by: {by!r} (expected the name of a column)")
-    return table.kept(("classes", by), lambda: _classes(table, by))
+    codes, values = table.kept(("classes", by), lambda: _classes(table, by))
+    check_integer(f"number of classes by {by}", len(values), 1, MAX_BINS)
+    return codes, values.tolist()
 
 
-def _classes(table: RequestTable, by: str) -> tuple[np.ndarray, list[Any]]:
-    is_priority = by == "priority"
-    given = table.priority if is_priority else table.labels.get(by)
-    if given is None:
+def _classes(table: RequestTable, by: str) -> tuple[np.ndarray, np.ndarray]:
+    if by == "priority" and table.priority is not None:
+        return levels(table.priority)
+    if by not in table.labels:
         there = [*(["priority"] if table.priority is not None else []), *table.labels]
         raise InputError(f"{by}: missing column (expected a value a request; found {', '.join(there) or 'none'})")
-    codes, values = pd.factorize(given, sort=is_priority)
+    codes, values = pd.factorize(table.labels[by])
     if (codes < 0).any():
         raise InputError(f"{by}, row {int(np.argmax(codes < 0))}: missing (expected a value a request)")
-    check_integer(f"number of classes by {by}", len(values), 1, MAX_BINS)
-    return codes.astype(np.int64), values.tolist()
+    return codes.astype(np.int64), values
+
+
+def levels(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Integers as places among those that occur, ascending, and these: `numpy.unique`, in linear time if they are near.
+
+    Examples
+    --------
+    >>> levels(np.array([7, -1, 7]))
+    (array([1, 0, 1]), array([-1,  7]))
+    """
+    low = values.min()
+    if values.max() - low > len(values):
+        distinct, places = np.unique(values, return_inverse=True)
+        return places, distinct
+    there = np.bincount(values - low) > 0
+    return (np.cumsum(there) - 1)[values - low], np.flatnonzero(there) + low
 
 
 def with_clients(table: RequestTable, shares: Sequence[float], family: str = "clients", replication: int = 0) -> Any:

@@ -7,6 +7,7 @@ from step_cases import longest_tokens
 import simlib
 from simlib.continuous import columns as at
 from simlib.continuous import compose
+from simlib.continuous.priority import TIES, urgency
 from simlib.continuous.settings import Continuous
 
 LAW = simlib.StepLaw(1.0)
@@ -24,6 +25,13 @@ def test_who_is_less_urgent_loses_its_memory():
     run = simlib.simulate(table, "priority", LAW, 1, Continuous(2, 5, 1, 16))
     assert run.preemptions == 1
     assert run.times.completion_s.tolist() == [5.0, 3.0]
+
+
+def test_at_one_moment_the_number_decides_as_text():
+    table = simlib.RequestTable([0.0] * 12, [1] * 12, [1] * 12, priority=[0] * 12)
+    ranks = urgency(table)
+    assert len(set(ranks >> TIES)) == 1
+    assert np.argsort(ranks).tolist() == [0, 1, 10, 11, 2, 3, 4, 5, 6, 7, 8, 9]
 
 
 def test_the_policy_needs_the_column():
@@ -61,7 +69,7 @@ def test_nobody_loses_its_memory_while_a_less_urgent_one_runs_and_a_class_is_fir
         request = n[at.NEWEST]
         while request >= 0:
             ended = compose.over(request, state) and not compose.ending(request, n, state)
-            seen.append((ask.urgency[victim] >> 32) - (ask.urgency[request] >> 32) if not ended else 0)
+            seen.append((ask.urgency[victim] >> TIES) - (ask.urgency[request] >> TIES) if not ended else 0)
             request = state.precedes[request]
         return victim
 

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 import simlib
-from simlib.policies.priority import TIES, urgency
 
 ONE = simlib.PriorityFirst(variant=simlib.Rules(b_max=1))
 
@@ -87,10 +86,23 @@ def test_some_that_do_not_fit_keep_the_others_in_order():
 
 
 def test_at_one_moment_the_number_decides_as_text():
-    table = simlib.RequestTable([0.0] * 12, [1] * 12, [1] * 12, priority=[0] * 12)
-    ranks = urgency(table)
-    assert len(set(ranks >> TIES)) == 1
-    assert np.argsort(ranks).tolist() == [0, 1, 10, 11, 2, 3, 4, 5, 6, 7, 8, 9]
+    table = simlib.RequestTable([0.0] * 12 + [1.0], [1] * 13, [1] * 13, priority=[0] * 13)
+    run = simlib.simulate(table, ONE, simlib.GivenTimes([1] * 13))
+    assert np.argsort(run.times.start_s).tolist() == [0, 1, 10, 11, 2, 3, 4, 5, 6, 7, 8, 9, 12]
+
+
+def test_every_request_may_have_a_priority_of_its_own(tmp_path):
+    """Five thousand deadlines: more than a simulation has bins."""
+    rng, rows = np.random.default_rng(5), 5000
+    arrival_s, ones = np.sort(rng.uniform(0, 50, rows)), np.ones(rows, int)
+    table = simlib.RequestTable(arrival_s, ones, ones, priority=rng.permutation(rows) * 10**5)
+    run = simlib.simulate(table, ONE, simlib.GivenTimes(np.full(rows, 0.02)))
+    starts_s = np.sort(run.times.start_s)
+    assert members(run) == by_heap(table, [1] * rows, starts_s.tolist(), np.inf)
+    again = simlib.load(run.save(tmp_path / "run.parquet"))
+    assert np.array_equal(again.times.completion_s, run.times.completion_s)
+    with pytest.raises(simlib.InputError, match="number of classes by priority: 5000"):
+        run.by("priority")
 
 
 def more_urgent(now_s, request, given_to_client, params, memory):
