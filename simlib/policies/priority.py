@@ -56,6 +56,7 @@ class PriorityFirst:
     name: ClassVar[str] = "priority"
     work_conserving: ClassVar[bool] = True
     needs_predictions: ClassVar[bool] = False
+    needs_priorities: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         keep(self, d_sla=DynamicNoBins(self.d_sla, self.variant).d_sla)
