@@ -57,7 +57,10 @@ def _classes(table: RequestTable, by: str) -> tuple[np.ndarray, np.ndarray]:
     if by not in table.labels:
         there = [*(["priority"] if table.priority is not None else []), *table.labels]
         raise InputError(f"{by}: missing column (expected a value a request; found {', '.join(there) or 'none'})")
-    codes, values = pd.factorize(table.labels[by])
+    try:
+        codes, values = pd.factorize(table.labels[by])
+    except TypeError:  # lists and mappings
+        raise InputError(f"{by}: values that are no names (expected a text or a number a request)") from None
     if (codes < 0).any():
         raise InputError(f"{by}, row {int(np.argmax(codes < 0))}: missing (expected a value a request)")
     return codes.astype(np.int64), values

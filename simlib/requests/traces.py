@@ -18,7 +18,7 @@ from simlib.checks import InputError, check_choice, check_integer, check_number,
 from simlib.lazy import pd
 from simlib.requests.formats import known
 from simlib.requests.formats.blocks import cached_prefix_tokens
-from simlib.requests.formats.layout import Asked, Log
+from simlib.requests.formats.layout import OWN, Asked, Log
 from simlib.requests.streams import stream
 from simlib.requests.table import COLUMNS, LABELS, SPARSE_GAP_S, TOKEN_COLUMNS, RequestTable
 
@@ -340,10 +340,11 @@ def _table(log: Log, frame: pd.DataFrame, arrival_s: np.ndarray, more: Sequence[
             f"{log.source}: mean gap {gap_s:.6g} s after filters and scaling (expected below {SPARSE_GAP_S:g} s; "
             "rate_factor or rate_rps brings it there)"
         )
+    named = [*LABELS, *(name for name in more if name not in (*LABELS, *COLUMNS, *OWN))]
     try:
         return RequestTable(
             arrival_s=arrival_s,
-            labels={name: frame[name].to_numpy() for name in {*LABELS, *more} - {*COLUMNS} if name in frame},
+            labels={name: frame[name].to_numpy() for name in named if name in frame},
             **{name: frame[name].to_numpy() for name in TOKEN_COLUMNS if name in frame},
         )
     except InputError as error:

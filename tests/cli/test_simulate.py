@@ -333,6 +333,15 @@ def test_classes_that_are_not_there_are_named(classes, options, says, capsys):
     assert says in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("by", ["tags", "arrival_s", "output_tokens", "gpu"])
+def test_what_is_no_class_is_refused(by, tmp_path, capsys):
+    path = tmp_path / "odd.jsonl"
+    row = {"arrival_s": 0, "prompt_tokens": 5, "output_tokens": 5, "tags": ["a"], "failed": "no"}
+    path.write_text("\n".join(json.dumps(row | {"arrival_s": second}) for second in range(3)))
+    assert main(["simulate", str(path), "--policy", "static_fifo", "--by", by]) == 2
+    assert capsys.readouterr().err.startswith(f"simlib: {by}: ")
+
+
 def test_a_class_without_requests_is_told(classes, capsys):
     sla = "client=a: 1; client=b: 1; client=c: 1"
     assert main(["simulate", str(classes), "--policy", "static_fifo", "--sla", sla]) == 0

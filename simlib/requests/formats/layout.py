@@ -24,6 +24,7 @@ DATES = {"format": "ISO8601", "utc": True, "errors": "coerce"}
 NUMERAL = re.compile(r"[-+]?[.\d]|[-+]?(nan|inf)", re.IGNORECASE)  # a table's cell that is meant as a number
 LONGEST_TICKS = 1e18  # of a measured time: thirty years in nanoseconds
 TIMES = ("ttft_s", "itl_s", "tpot_s", "latency_s")  # what a result measured of a request
+OWN = ("clock", "hash_ids", "failed", "moved", "session", "delay_s", "run", *TIMES)  # a log's own columns
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,7 +226,7 @@ class Rows:
             theirs = tokens["cached_prompt_tokens"]
             refuse_first(source, theirs, document.column(theirs), over, "expected at most the row's prompt tokens")
         # A label of the user's own is called as the file calls it.
-        more = {name: name for name in asked.labels if name in present and name not in (*frame, "clock")}
+        more = {name: name for name in asked.labels if name in present and name not in (*frame, *OWN)}
         for ours, theirs in {**more, **self.labels}.items():
             if theirs in present:
                 given = document.column(theirs)
