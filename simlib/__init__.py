@@ -34,6 +34,7 @@ _HOME = {
     "ShortestPredictedFirst": "policies.shortest_first",
     "EarlyRejection": "policies.early_rejection",
     "FairShare": "policies.fair_share",
+    "PriorityFirst": "policies.priority",
     "Custom": "policies.custom",
     "Continuous": "continuous.settings",
     "StepControl": "continuous.control",

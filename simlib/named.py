@@ -23,8 +23,9 @@ from simlib.policies.dynamic import DynamicNoBins, MultiBinDynamic
 from simlib.policies.early_rejection import EarlyRejection
 from simlib.policies.fair_share import FairShare
 from simlib.policies.full_batches import MultiBinFixed
+from simlib.policies.priority import PriorityFirst
 from simlib.policies.shortest_first import ShortestPredictedFirst
-from simlib.policies.static import FirstCome, PriorityFirst, StaticFIFO
+from simlib.policies.static import FirstCome, StaticFIFO
 
 
 def latency_of(latency: Any) -> LatencyModel:
@@ -83,9 +84,10 @@ POLICIES: Mapping[str, Any] = {
         ShortestPredictedFirst,
         EarlyRejection,
         FairShare,
+        PriorityFirst,
     )
 }
-ENGINE_POLICIES = {**POLICIES, FirstCome.name: FirstCome, PriorityFirst.name: PriorityFirst}
+ENGINE_POLICIES = {**POLICIES, FirstCome.name: FirstCome}
 LONGEST_STEP_S = 1.0  # of a typed law, with nothing in it: a longer one was meant in milliseconds
 EXECUTIONS = ("run_to_completion", "continuous")
 

@@ -21,7 +21,6 @@ from simlib.engine.stepped import stepped
 from simlib.latency import models
 from simlib.latency.trust import say, was_said
 from simlib.named import execution_of, latency_of, policy_of, step_law_of
-from simlib.policies import bins as policies_bins
 from simlib.policies.plan import Plan
 from simlib.requests.table import RequestTable
 from simlib.runs.batch_run import BatchRun
@@ -32,7 +31,6 @@ from simlib.runs.sla import ASSUMED, SLA
 BACKENDS = ("auto", "compiled", "stepped", "interpreted")
 OVERSIZE = ("error", "reject")
 IDLE_SHARE, LONG_GAP_S, FEW_ROWS = 0.01, 1.0, 10
-MOST_TOKENS = 2**62  # stands for a memory without limit
 
 
 def simulate(
@@ -66,9 +64,9 @@ def simulate(
     execution : {"run_to_completion", "continuous"} or simlib.Continuous
         A GPU takes a batch and is busy until its longest request ends; or membership changes at each step, with the
         engine's settings.
-    sla : float or str, optional
-        Deadline of the summary; default the policy's ``d_sla``, of a policy without one 1 s end to end, assumed
-        (``run.sla.assumed``).
+    sla : SLA, float or str, optional
+        Deadline of the summary, for all requests or by class (`sla.SLA`); default the policy's ``d_sla``, of a policy
+        without one 1 s end to end, assumed (``run.sla.assumed``).
     oversize : {"error", "reject"}
         What to do with requests whose tokens alone exceed the memory: name the first and stop, or reject them all,
         which counts them as violations.
@@ -96,7 +94,8 @@ def simulate(
     >>> run.summary()["requests"]
     100
     """
-    table = RequestTable.of(requests)
+    sla = None if sla is None else SLA.of(sla)
+    table = RequestTable.of(requests, [sla.by] if sla and sla.by else [])
     _refuse_failures(table)
     if table is not requests:  # a user's own numbers; what makes or reads tables knows them
         _report_no_prompt(table)
@@ -105,7 +104,8 @@ def simulate(
     gpus = check_integer("gpus", gpus, 1, MAX_GPUS)
     check_choice("backend", backend, BACKENDS)
     check_choice("oversize", oversize, OVERSIZE)
-    deadline = SLA.of(getattr(policy, "d_sla", ASSUMED) if sla is None else sla)
+    deadline = SLA.of(getattr(policy, "d_sla", ASSUMED)) if sla is None else sla
+    _report_classes(deadline, table)
     if policy.needs_predictions and table.predicted_output_tokens is None:
         adds = 'simlib.predictors.predict(requests, simlib.predictors.Oracle(), family="mine") adds it'
         raise InputError(f"predicted_output_tokens: missing column (policy {policy.name} bins by it; {adds})")
@@ -160,6 +160,12 @@ def _refuse_failures(table: RequestTable) -> None:
             f"output_tokens: 0 in all {len(table)} rows, which is a failed request: no request was served "
             "(expected at least one with an answer)"
         )
+
+
+def _report_classes(sla: SLA, table: RequestTable) -> None:
+    sla.limits_of(table)  # refuses a class without limits
+    if never := sla.never(table):
+        warnings.warn(f"sla: no request is of {sla.by}={', '.join(never)}, which has limits", stacklevel=3)
 
 
 def _report_no_prompt(table: RequestTable) -> None:
@@ -267,14 +273,14 @@ def prepare(
 
     Where requests wait for answers it has all rows, and those that are not kept are refused when they arrive.
     """
-    queues = plan.queues if keep is None else policies_bins.queues(plan.queues.of[keep], len(plan.queues.end))
+    queues = plan.queues if keep is None else plan.queues.rows(keep)
     queue_of, fits = queues.of, None
     if table.closed and keep is not None:
         queue_of, fits, keep = plan.queues.of, np.isin(np.arange(len(table)), keep), None
     kept = table if keep is None else table.rows(keep)
     links = chains.chains(kept.arrival_s, kept.previous, kept.think_s, fits)
     given_s = model.given_s(len(table))
-    predicted = kept.predicted_output_tokens
+    predicted, none = kept.predicted_output_tokens, np.zeros(0, np.int64)
     waiting = shapes.Waiting(
         head=queues.start.copy(),
         tail=queues.start.copy(),
@@ -282,7 +288,7 @@ def prepare(
         order=queues.order.copy() if table.closed or plan.key is not None else queues.order,
         arrival_s=links.arrival_s,
         prompt_tokens=kept.prompt_tokens,
-        predicted_output_tokens=np.zeros(0, np.int64) if predicted is None else predicted,
+        predicted_output_tokens=none if predicted is None else predicted,
     )
     job = batches.Job(
         prompt_tokens=kept.prompt_tokens,
@@ -292,7 +298,8 @@ def prepare(
         client_of=np.zeros(0, np.int32)
         if plan.client_of is None
         else plan.client_of[slice(None) if keep is None else keep],
-        capacity_tokens=np.array([min(plan.capacity_tokens, MOST_TOKENS)], dtype=np.int64),  # whole tokens: cut
+        capacity_tokens=np.array([min(plan.capacity_tokens, batches.MOST_TOKENS)], dtype=np.int64),  # whole tokens: cut
+        priority=none if plan.key is None or kept.priority is None else kept.priority,
         end=queues.end,
         **links._asdict(),
     )

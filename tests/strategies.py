@@ -72,6 +72,7 @@ def tables(draw: st.DrawFn, max_requests: int = 30, max_tokens: int = 400) -> si
         prompt_tokens=draw(lengths),
         output_tokens=draw(lengths.map(lambda tokens: tokens if any(tokens) else [*tokens[:-1], 1])),
         predicted_output_tokens=draw(lengths),
+        priority=draw(st.lists(st.integers(-1, 1), min_size=requests, max_size=requests)),
     )
 
 
@@ -95,7 +96,9 @@ def rules(draw: st.DrawFn) -> simlib.Rules:
 @st.composite
 def policies(draw: st.DrawFn) -> Any:
     """Each policy that has a name, or a custom one."""
-    kind = draw(st.sampled_from(["static", "dynamic", "multi", "fixed", "shortest", "early", "fair", "custom"]))
+    kind = draw(
+        st.sampled_from(["static", "dynamic", "multi", "fixed", "shortest", "early", "fair", "priority", "custom"])
+    )
     k_bins, batch_size = draw(st.integers(1, 5)), draw(st.integers(1, 6))
     d_sla = draw(st.sampled_from([0.02, 0.1, 1.0]))
     bounds = draw(st.sampled_from(["equal_mass", "equal_mass_integer", "equal_width"]))
@@ -117,6 +120,8 @@ def policies(draw: st.DrawFn) -> Any:
         return simlib.EarlyRejection(d_sla, margin, company, k_bins, draw(rules()))
     if kind == "fair":
         return simlib.FairShare(batch_size, draw(st.sampled_from([0.0, 2.0])))
+    if kind == "priority":
+        return simlib.PriorityFirst(d_sla, draw(rules()))
     return halves(k_bins)
 
 

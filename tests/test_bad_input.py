@@ -200,6 +200,7 @@ METRICS = {
     "summary.run": (metrics.summary, NO_RUNS),
     "violations.run": (metrics.violations, NO_RUNS),
     "request_times.run": (metrics.request_times, NO_RUNS),
+    "by_class.run": (lambda v: metrics.by_class(v, "priority"), NO_RUNS),
 }
 RUNS = levels.runs_of(1, requests=30, replications=2)
 NO_FRAMES = (None, 5, "x", [], {}, TABLE, RUNS[:0], RUNS.drop(columns="scheduler"))

@@ -71,7 +71,11 @@ def _capacity(options: argparse.Namespace) -> None:
     table = found.table.rename(columns={"capacity_rps": unit})
     frames = {"capacities": table, "ratios": found.ratios, "roots": found.roots}
     document = {name: frame.to_dict("records") for name, frame in frames.items()}
-    limits = " and ".join(f"{name} <= {limit_s:g} s" for name, limit_s in search.sla.limits_s.items())
+    limits = (
+        str(search.sla)
+        if search.sla.by
+        else " and ".join(f"{name} <= {limit_s:g} s" for name, limit_s in search.sla.limits_s.items())
+    )
     assumed = (
         f"Met: {limits}, but for {100 * options.late_share:g} % of requests. Requests of level {options.level}, times "
         f"of {search.latency}, {many(options.gpus, 'GPU')}, batches that run to completion; mean of "

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from simlib.text import percent, span, three
+from simlib.text import interval, percent, span, three
 
 WIDTH, MARGIN, CELL = 100, 16, 10
 TIMES = {
@@ -47,11 +47,11 @@ def text(
     """
     numbers = run.summary(within=within)
     served = len(run.table) - run.rejected - getattr(run, "abandoned", 0)
-    limits = ", ".join(f"{span(limit_s)} {LIMITS[metric]}" for metric, limit_s in run.sla.limits_s.items())
     many = [f"{served:,} served", f"{run.rejected:,} rejected"]
     many += [f"{run.abandoned:,} gone before they were admitted"] if getattr(run, "abandoned", 0) else []
     many += [f"{numbers['failed']:,} failed among them"] if numbers.get("failed") else []
-    late = f"{percent(numbers['sla_violation_share'])}, deadline {limits}{' (assumed)' if run.sla.assumed else ''}"
+    late = f"{percent(numbers['sla_violation_share'])}, deadline {_limits(run.sla)}"
+    late += " (assumed)" if run.sla.assumed else ""
     if on_time := failed_on_time(run):
         late += f"; of the rest {on_time:,} failed, and were judged by when they ended"
     engine = hasattr(run, "preemptions")
@@ -98,6 +98,31 @@ def _clients(run: Any, within: Any, answered: int) -> str:
 
 def _over(numbers: Mapping[str, Any], within: Any) -> str:
     return span(numbers["makespan_s"]) if within is None else "the whole run"
+
+
+def by_class(frame: Any) -> str:
+    """What each class got (`metrics.by_class`), a row a class."""
+    from simlib.cli.outputs import aligned
+    from simlib.lazy import pd
+
+    by = frame.columns[0]
+    rows = []
+    for row in frame.to_dict("records"):
+        known = row["ci_low"] == row["ci_low"]
+        limits = f" ({interval(row['ci_low'], row['ci_high'])})" if known else ""
+        shown = {by: str(row[by]), "requests": row["requests"], "late": percent(row["sla_violation_share"]) + limits}
+        for name in ("ttft", "tpot", "latency"):
+            mean_s, p99_s = (row[f"{name}_{statistic}_s"] for statistic in ("mean", "p99"))
+            shown[f"{TIMES[name]}, mean, P99"] = f"{span(mean_s)}, {span(p99_s)}"
+        rows.append(shown)
+    return aligned(pd.DataFrame(rows))
+
+
+def _limits(sla: Any) -> str:
+    """An SLA for eyes; by class, each with its own."""
+    limits = ", ".join(f"{span(limit_s)} {LIMITS[metric]}" for metric, limit_s in sla.limits_s.items())
+    classes = [f"{sla.by} {name}: {_limits(own)}" for name, own in sla.classes.items()]
+    return "; ".join([*classes, *([f"others: {limits}" if classes else limits] if limits else [])])
 
 
 def failed_on_time(run: Any) -> int:

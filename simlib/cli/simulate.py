@@ -18,8 +18,10 @@ from simlib.cli.outputs import STANDARD_OUTPUT, add_json, answer, check_outputs,
 from simlib.writing import write
 
 POLICIES = ("static_fifo", "dynamic_no_bins", "multi_bin_dynamic", "multi_bin_fixed", "shortest_predicted_first")
-POLICIES += ("early_rejection", "fair_share")
+POLICIES += ("early_rejection", "fair_share", "priority")
 LATENCY = "a preset (`simlib presets`), alpha,beta,gamma in s, a CSV of measurements or of a law, or table:FILE.csv"
+SLA = "what is late, such as ttft<=500ms,tpot<=0.05, or by class 'priority=0: ttft<=200ms; priority=1: ttft<=2'; "
+SLA += "or to be met, such as ttft_p99<=1"
 ENGINE = {
     "max-num-seqs": "sequences that run at once (default 256)",
     "kv-tokens": "tokens that a GPU's cache holds (default: no limit)",
@@ -63,7 +65,8 @@ def add(verbs: Any) -> None:
         "--seconds-per-token", type=number, help="waiting that outweighs a predicted token (shortest_predicted_first)"
     )
     own.add_argument("--d-sla", type=deadline, help="deadline in seconds, and dynamic policies' aim (default 1.0)")
-    own.add_argument("--sla", help="what is late, such as ttft<=500ms,tpot<=0.05; or to be met, such as ttft_p99<=1")
+    own.add_argument("--sla", help=SLA)
+    own.add_argument("--by", metavar="COLUMN", help="a row a class too: priority, client, model, or another column")
     own.add_argument("--variant", help="original, paper, printed or released (dynamic policies)")
     own.add_argument("--gpus", type=integer, default=1, help="how many")
     own.add_argument("--latency", default="original-synthetic", help=LATENCY)
@@ -95,6 +98,7 @@ def _simulate(options: argparse.Namespace) -> None:
     from simlib import named, simulation
     from simlib.checks import MAX_GPUS, check_integer
     from simlib.cli import run_table
+    from simlib.requests.clients import classes_of
     from simlib.text import many
 
     _check_loop(options)
@@ -111,7 +115,11 @@ def _simulate(options: argparse.Namespace) -> None:
     check_choice("--predictor", "column" if options.predictor is None else options.predictor, PREDICTORS)
     check_integer("--seed", options.seed, 0, 2**32 - 1)
     law = (named.latency_of if named.execution_of(way) is None else named.step_law_of)(options.latency)
-    trace = _trace(options, way) if options.requests else None
+    judged = getattr(sla, "by", "")  # of nothing where only a deadline, or none, is given
+    by = judged or None if options.by is None else options.by
+    trace = _trace(options, way, [name for name in (judged, by) if name]) if options.requests else None
+    if trace is not None and by is not None:
+        classes_of(trace.requests, by)
     if trace is not None:
         tell(trace)
         if options.prefix_cache and trace.requests.block_ids is None and trace.requests.prefix_group is None:
@@ -142,6 +150,10 @@ def _simulate(options: argparse.Namespace) -> None:
     document |= {"doubts": run.doubts} if hasattr(run, "doubts") else {}  # batches say theirs in a warning only
     document |= {"objectives": found, "assumed": assumed}
     document |= {} if within is None else {"closed": run_table.closed(run, within)}
+    if by is not None:
+        classes = run.by(by, within=within)
+        text += "\n\n" + run_table.by_class(classes)
+        document["classes"] = classes.to_dict("records")
     if options.json == STANDARD_OUTPUT and assumed:
         print(f"simlib: assumed: {'; '.join(assumed)}", file=sys.stderr)
     if _is_standard_output(options.out):  # rows for a machine: eyes have the other output
@@ -164,14 +176,14 @@ def _check_loop(options: argparse.Namespace) -> None:
         raise InputError(f"--{'prompt' if options.prompt is None else 'output'}: none (expected both, or a file)")
 
 
-def _trace(options: argparse.Namespace, way: Any) -> Any:
+def _trace(options: argparse.Namespace, way: Any, labels: list[str]) -> Any:
     from simlib.requests import traces
 
     chosen = ("rows", "extend", "failed", "unsorted", "rate_factor", "seed", "history")
     chosen = {name: getattr(options, name) for name in chosen}
     chosen |= {"at_once": options.concurrency is not None}
     chosen |= {"engine_block_tokens": way.block_tokens if options.prefix_cache else None}
-    return traces.read(options.requests, **asked_of(options), rate_rps=options.rate, **chosen)
+    return traces.read(options.requests, **asked_of(options), rate_rps=options.rate, labels=labels, **chosen)
 
 
 def _as_recorded(trace: Any) -> bool:
@@ -253,6 +265,8 @@ def _limits(options: argparse.Namespace) -> tuple[Any, Any]:
     from simlib.planning import objectives
     from simlib.runs.sla import SLA
 
+    if re.search("[:;]", options.sla or ""):
+        return (), SLA.of(options.sla)
     terms = options.sla.split(",") if options.sla else []
     overall = [term for term in terms if re.search(r"_(p[\d.]+|mean)\s*<", term, re.IGNORECASE)]
     each = ",".join(term for term in terms if term not in overall)

@@ -220,7 +220,8 @@ def lowest(row: int, line: int, now_s: float, ask: Ask, lines: Lines, key: Calla
     for place in range(lines.head[row, line], lines.tail[row, line]):
         request = lines.order[place]
         predicted = ask.predicted_tokens[request] if len(ask.predicted_tokens) > 0 else 0
-        record = Request(request, ask.arrival_s[request], ask.prompt_tokens[request], predicted)
+        priority = ask.priority[request] if len(ask.priority) > 0 else 0
+        record = Request(request, ask.arrival_s[request], ask.prompt_tokens[request], predicted, priority)
         given = lines.given[row, ask.client_of[request]]
         value = key(now_s, record, given, lines.params, lines.memory[row])
         if value < least:

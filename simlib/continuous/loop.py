@@ -407,7 +407,7 @@ def signatures() -> SimpleNamespace:
     ints, floats, links = types.int64[::1], types.float64[::1], types.int32[::1]
     table, cube, grid = types.float64[:, ::1], types.float64[:, :, ::1], types.int64[:, ::1]
     of_chains = [links, links, floats, links, links, floats, links, ints, types.boolean[::1]]
-    ask = types.NamedTuple([floats] + [ints] * 5 + [links] * 3 + [ints] * 3 + of_chains, Ask)
+    ask = types.NamedTuple([floats] + [ints] * 5 + [links] * 3 + [ints] * 4 + of_chains, Ask)
     lines = types.NamedTuple(
         [grid] * 4 + [ints] + [grid] * 2 + [floats, cube, table, floats, table, ints, floats], Lines
     )

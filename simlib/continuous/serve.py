@@ -137,6 +137,7 @@ def served(
         line_of=of_kept(order.queues.of if rules.lines > 1 else None),
         class_of=of_kept(class_of),
         client_of=of_kept(order.client_of),
+        priority=none if not rules.keyed or kept.priority is None else kept.priority,
         first=first,
         contents=content,
         urgency=(urgency_of(table) if keep is None else urgency_of(table)[keep]) if rules.priority else none,

@@ -19,8 +19,8 @@ class Ask(NamedTuple):
     """What is asked: the table's columns, and where each request stands.
 
     `expected_tokens` are the outputs that a router reckons with, the true ones without predictions; no
-    `predicted_tokens`, `cached_tokens`, `line_of`, `class_of` or `client_of`: all are 0. From `follower` on, and
-    `arrival_s`: `chains.Chains`.
+    `predicted_tokens`, `cached_tokens`, `line_of`, `class_of`, `client_of` or `priority`: all are 0. From `follower`
+    on, and `arrival_s`: `chains.Chains`.
     """
 
     arrival_s: np.ndarray
@@ -32,6 +32,7 @@ class Ask(NamedTuple):
     line_of: np.ndarray
     class_of: np.ndarray
     client_of: np.ndarray
+    priority: np.ndarray
     urgency: np.ndarray
     first: np.ndarray
     contents: np.ndarray

@@ -31,7 +31,8 @@ SIZE, MAX_PROMPT, SUM_PROMPT, MAX_OUTPUT, SUM_OUTPUT, MAX_TOTAL, SQUARES, BLOCKS
 class Job(NamedTuple):
     """What is to be served: lengths, each request's queue and (where a key is asked) client, a GPU's token capacity.
 
-    Then the columns of `chains.Chains`; `end` is where each queue will end, whatever a policy is told of it.
+    `priority` is the table's, for a key; it may be empty. Then the columns of `chains.Chains`; `end` is where each
+    queue will end, whatever a policy is told of it.
     """
 
     prompt_tokens: np.ndarray
@@ -40,6 +41,7 @@ class Job(NamedTuple):
     queue_of: np.ndarray
     client_of: np.ndarray
     capacity_tokens: np.ndarray
+    priority: np.ndarray
     end: np.ndarray
     arrival_s: np.ndarray
     follower: np.ndarray
@@ -75,8 +77,8 @@ class State(NamedTuple):
     """Where the run stands: the clock, when each GPU ends (inf: idle), the batch that each one runs or ran last.
 
     `note` is what the policy notes at the decision at hand, `answer` a decision out of range. `given` counts the tokens
-    of each client's requests that were taken, where a key is asked; `progress` counts the requests that have arrived
-    and that were taken, and the batches.
+    of each client's requests that were taken, where a key is asked; `members` has a batch's that are of several queues,
+    where it may have such; `progress` counts the requests that have arrived and that were taken, and the batches.
     """
 
     now_s: np.ndarray
@@ -85,11 +87,13 @@ class State(NamedTuple):
     note: np.ndarray
     answer: np.ndarray
     given: np.ndarray
+    members: np.ndarray
     progress: np.ndarray
 
 
 DONE, STUCK, BAD_DECISION, BAD_TIME = range(4)
 ARRIVED, TAKEN, STARTED = range(3)
+MOST_TOKENS = 2**62  # stands for a memory without limit
 WORK = 2**19  # after which the loop comes back: GPUs looked at and requests taken, a few milliseconds
 
 
@@ -139,27 +143,50 @@ def take(
 
 def bring_forward(
     queue: int, size: int, now_s: float, seen: Waiting, job: Job, state: State, key: Any, params: Any, memory: Any
-) -> None:
-    """Let those with the least keys, of equal ones the oldest, be first in a queue: as many as will be taken."""
+) -> int:
+    """Let those with the least keys, of equal ones the oldest, be first in a queue: up to where they fit."""
     tokens, head, order = 0, seen.head[queue], seen.order
-    for first in range(head, min(head + size, seen.tail[queue])):
+    last = min(head + size, seen.tail[queue])
+    for first in range(head, last):
         best, least = first, math.inf
         for place in range(first, seen.tail[queue]):
             request = order[place]
             predicted = seen.predicted_output_tokens[request] if len(seen.predicted_output_tokens) > 0 else 0
-            record = Request(request, seen.arrival_s[request], seen.prompt_tokens[request], predicted)
+            priority = job.priority[request] if len(job.priority) > 0 else 0
+            record = Request(request, seen.arrival_s[request], seen.prompt_tokens[request], predicted, priority)
             value = key(now_s, record, state.given[job.client_of[request]], params, memory)
             if value < least:
                 best, least = place, value
         request = order[best]
         tokens += job.prompt_tokens[request] + job.output_tokens[request]
         if tokens > job.capacity_tokens[0]:
-            return
+            return first
         for place in range(best, first, -1):  # those before it keep their order
             order[place] = order[place - 1]
         order[first] = request
         predicted = seen.predicted_output_tokens[request] if len(seen.predicted_output_tokens) > 0 else 0
         state.given[job.client_of[request]] += seen.prompt_tokens[request] + predicted
+    return last
+
+
+def gather(queue: int, size: int, seen: Waiting, members: np.ndarray) -> int:
+    """Line the first of a queue and of those behind it up, so many if they are there; how many they are."""
+    count = 0
+    while queue < len(seen.head) and count < size:
+        for place in range(seen.head[queue], min(seen.tail[queue], seen.head[queue] + size - count)):
+            members[count] = seen.order[place]
+            count += 1
+        queue += 1
+    return count
+
+
+def leave(queue: int, size: int, seen: Waiting) -> None:
+    """Take so many that were gathered out of their queues."""
+    while size > 0:
+        gone = min(size, seen.tail[queue] - seen.head[queue])
+        seen.head[queue] += gone
+        size -= gone
+        queue += 1
 
 
 def no_key(now_s: float, request: Request, given_to_client: float, params: np.ndarray, memory: np.ndarray) -> float:
@@ -204,7 +231,7 @@ def loop(
     queue_of, capacity_tokens, closed, last_call = job.queue_of, job.capacity_tokens, len(job.follower) > 0, False
     start_s, service_s, sizes, gpus, queues, max_prompt, sum_prompt, notes, batch_of = batches
     arrived, taken, started = int(progress[ARRIVED]), int(progress[TAKEN]), int(progress[STARTED])
-    pause = taken + WORK
+    pause, members = taken + WORK, state.members.view(np.uint64)
     while True:
         if last_call:  # and nobody was taken
             return STUCK
@@ -250,11 +277,14 @@ def loop(
                     taken += last - first
                     continue
                 if len(state.given) > 0:
-                    bring_forward(queue, size, now_s, seen, job, state, key, params, memory)
+                    last = bring_forward(queue, size, now_s, seen, job, state, key, params, memory)
+                chosen, spills = places, len(members) > 0 and last - first < min(size, arrived - taken)
+                if spills:
+                    first, last, chosen = 0, gather(queue, size, seen, state.members), members
                 batch = running[gpu]
                 batch[GPU] = gpu
                 size = take(
-                    first, last, started, capacity_tokens[0], places, prompts, outputs, given_s, batch_of, batch
+                    first, last, started, capacity_tokens[0], chosen, prompts, outputs, given_s, batch_of, batch
                 )
                 time_s = law(batch, law_params)
                 if not (time_s >= 0.0 and now_s + time_s < math.inf):
@@ -268,8 +298,11 @@ def loop(
                 end_s[gpu] = now_s + time_s
                 if closed:
                     for place in range(first, first + size):
-                        answered(order[place], end_s[gpu], work)
-                head[queue] += size
+                        answered(state.members[place] if spills else order[place], end_s[gpu], work)
+                if spills:
+                    leave(queue, size, seen)
+                else:
+                    head[queue] += size
                 taken += size
                 started += 1
                 progress[STARTED] = started
@@ -279,7 +312,8 @@ def loop(
             return MORE
 
 
-bring_forward.inlined = False
+for _rare in (bring_forward, gather, leave):
+    _rare.inlined = False
 
 decide: Any = None  # a policy's kernels and a law, bound to `loop_of` when it is compiled
 key: Any = None
@@ -338,7 +372,7 @@ def serve(
     Parameters
     ----------
     plan : policies.plan.Plan
-        `decide`, `key`, `learn`, `params`, `memory` and the names of the notes.
+        `decide`, `key`, `learn`, `params`, `memory`, `spills` and the names of the notes.
     way : callable
         `interpreted`, `all_compiled` or `stepped.stepped`: everything in plain Python; everything compiled; the loop
         compiled, policy and law in plain Python.
@@ -360,6 +394,7 @@ def serve(
         note=np.zeros(len(plan.notes)),
         answer=np.zeros(2, np.int64),
         given=np.zeros(job.client_of.max(initial=-1) + 1),
+        members=np.empty(requests if plan.spills else 0, np.int64),
         progress=np.zeros(3, np.int64),
     )
     batches = Batches(
@@ -396,11 +431,11 @@ def signatures() -> SimpleNamespace:
     waiting = types.NamedTuple([ints] * 4 + [floats] + [ints] * 2, Waiting)
     links, flags = types.int32[::1], types.boolean[::1]
     chains = [floats, links, links, floats, links, links, floats, links, ints, flags]
-    job = types.NamedTuple([ints, ints, floats, ints, links, ints, ints, *chains], Job)
+    job = types.NamedTuple([ints, ints, floats, ints, links, ints, ints, ints, *chains], Job)
     batches = types.NamedTuple([floats, floats, ints, ints, ints, floats, floats, table, ints], Batches)
-    state = types.NamedTuple([floats, floats, table, floats, ints, floats, ints], State)
+    state = types.NamedTuple([floats, floats, table, floats, ints, floats, ints, ints], State)
     decide = types.UniTuple(types.int64, 2)(types.float64, types.int64, pointer_to(waiting), floats, table, floats)
-    request = types.NamedTuple([types.int64, types.float64, types.int64, types.int64], Request)
+    request = types.NamedTuple([types.int64, types.float64] + [types.int64] * 3, Request)
     key = types.float64(types.float64, request, types.float64, floats, table)
     learn = types.void(types.float64, types.int64, floats, floats, table)
     law = types.float64(floats, floats)

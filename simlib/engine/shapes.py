@@ -27,12 +27,13 @@ class Waiting(NamedTuple):
 
 
 class Request(NamedTuple):
-    """What a policy's `key` may look at of a request; without predictions `predicted_output_tokens` is 0."""
+    """What a policy's `key` may look at of a request; what its table does not have of the last two is 0."""
 
     index: int
     arrival_s: float
     prompt_tokens: int
     predicted_output_tokens: int
+    priority: int
 
 
 # A batch as the law and the policy's `learn` see it: one row of floats, by these columns. `given_s` is the largest

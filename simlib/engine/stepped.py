@@ -79,9 +79,9 @@ def bridges() -> SimpleNamespace:
         return queue, size
 
     def key(now_s, request, given_to_client, params, memory):
-        index, arrival_s, prompt_tokens, predicted = request
+        index, arrival_s, prompt_tokens, predicted, priority = request
         with objmode(value="float64"):
-            value = rank(now_s, Request(index, arrival_s, prompt_tokens, predicted), given_to_client)
+            value = rank(now_s, Request(index, arrival_s, prompt_tokens, predicted, priority), given_to_client)
         return value
 
     def learn(now_s, gpu, batch, params, memory):

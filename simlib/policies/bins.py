@@ -158,6 +158,14 @@ class Queues(NamedTuple):
         """How many of the queues are not empty."""
         return int(np.count_nonzero(self.end > self.start))
 
+    def rows(self, keep: np.ndarray) -> Queues:
+        """The same queues of some of the requests, which are numbered anew; `keep` are their positions, ascending."""
+        place = np.full(len(self.of), -1)
+        place[keep] = np.arange(len(keep))
+        order = place[self.order]
+        end = np.cumsum(np.bincount(self.of[keep], minlength=len(self.end)))
+        return Queues(self.of[keep], order[order >= 0], end - np.diff(end, prepend=0), end)
+
 
 def queues(queue_of: np.ndarray, count: int) -> Queues:
     """Line requests, given in order of arrival, up in `count` queues.

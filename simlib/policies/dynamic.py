@@ -9,7 +9,7 @@ both engines (`orders`), `decide` adds the size of a batch, `learn` sees what be
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -22,7 +22,7 @@ from simlib.engine.shapes import Waiting
 from simlib.policies.batch_size import NOTES, PARAMS, Rules, observe, target
 from simlib.policies.bins import MAX_BINS, Queues
 from simlib.policies.optimal_bins import sizes_of
-from simlib.policies.orders import BY_NAME
+from simlib.policies.orders import BY_NAME, in_turn
 from simlib.policies.plan import SELECTIONS, Order, Plan, binned, check_bounds, one_queue
 from simlib.requests.table import RequestTable
 
@@ -76,7 +76,7 @@ class DynamicNoBins:
 
     def plan(self, table: RequestTable, gpus: int) -> Plan:
         """Prepare a run."""
-        return _dynamic_plan(self, one_queue(table), gpus, "round_robin", None, None)
+        return dynamic_plan(self, one_queue(table), gpus, in_turn)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,20 +126,20 @@ class MultiBinDynamic:
         rule = "equal_mass_integer" if as_original and self.bounds == "equal_mass" else self.bounds
         caps = None if self.batch_sizes is None else sizes_of(self.batch_sizes, self.k_bins, "batch_sizes")
         edges, queues = binned(table, rule, self.k_bins, caps)
-        return _dynamic_plan(self, queues, gpus, self.bin_select, edges, caps)
+        return dynamic_plan(self, queues, gpus, BY_NAME[self.bin_select], edges, caps)
 
 
-def _dynamic_plan(
-    policy: DynamicNoBins | MultiBinDynamic,
+def dynamic_plan(
+    policy: Any,
     queues: Queues,
     gpus: int,
-    bin_select: str,
-    edges: np.ndarray | None,
-    caps: tuple[int, ...] | None,
+    selects: Callable[..., tuple[int, int]],
+    edges: np.ndarray | None = None,
+    caps: tuple[int, ...] | None = None,
 ) -> Plan:
+    """Queues of which a kernel says the next, and batches as large as a policy's `variant` and `d_sla` want them."""
     rules = _rules(policy.variant)
     params, memory = _at_start(rules, policy.d_sla, gpus, len(queues.end), caps)
-    selects = BY_NAME[bin_select]
     return Plan(
         queues,
         bound(decide_dynamic, order=selects),

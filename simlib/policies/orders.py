@@ -70,6 +70,16 @@ def shortest(
     return best, int(params[0])
 
 
+def foremost(
+    now_s: float, gpu: int, waiting: Waiting, params: np.ndarray, memory: np.ndarray, note: np.ndarray
+) -> tuple[int, int]:
+    """Kernel: the first line in which somebody waits."""
+    queue = 0
+    while queue < len(waiting.head) - 1 and waiting.tail[queue] == waiting.head[queue]:
+        queue += 1
+    return queue, 1
+
+
 COUNTER, SEEN = 0, 1  # columns of a client's row; the row behind the last one has the counter of whom was served last
 SIZE, OUTPUT_WEIGHT, BY_ARRIVAL = 0, 1, 2
 

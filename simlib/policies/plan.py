@@ -77,6 +77,8 @@ class Plan(NamedTuple):
         ``key(now_s, request, given_to_client, params, memory) -> float`` orders within a queue, lowest first.
     client_of : ndarray of int32, optional
         With a key, the client of each request.
+    spills : bool
+        Whether a batch that its queue does not fill goes on into the next ones behind it.
     least, target_s : int, float
         The smallest batch that its rule for the deadline asks for, and what it steers to, seconds; 0: it has none. It
         notes ``b_sla`` and ``service_mean_s``.
@@ -93,6 +95,7 @@ class Plan(NamedTuple):
     order: Order | None = None
     key: Callable[..., float] | None = None
     client_of: np.ndarray | None = None
+    spills: bool = False
     least: int = 0
     target_s: float = 0.0
 

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from simlib.checks import InputError, check_integer, keep
+from simlib.checks import check_integer, keep
 from simlib.engine.shapes import Waiting
 from simlib.policies.batch_size import MAX_BATCH
 from simlib.policies.plan import Order, Plan, learn_nothing, one_queue
@@ -26,24 +26,6 @@ class FirstCome:
 
     def __repr__(self) -> str:
         return "fcfs"
-
-
-class PriorityFirst(FirstCome):
-    """Policy ``priority``: by the table's `priority`, lower ones first, equal ones in order of arrival.
-
-    It also decides who loses its memory where an engine runs out of it.
-    """
-
-    name: ClassVar[str] = "priority"
-
-    def plan(self, table: RequestTable, gpus: int) -> Plan:
-        """Prepare a run; `InputError` if the table has no priorities."""
-        if table.priority is None:
-            raise InputError("priority: missing column (expected an integer a request, for policy 'priority')")
-        return super().plan(table, gpus)._replace(order=Order(priority=True))
-
-    def __repr__(self) -> str:
-        return "priority"
 
 
 def decide_static(

@@ -7,7 +7,7 @@ It is validated once, here, and is a struct of arrays (one row a request, in ord
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Hashable, Mapping, Sized
+from collections.abc import Callable, Hashable, Mapping, Sequence, Sized
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -56,7 +56,7 @@ class RequestTable:
         How long after that answer it is sent, seconds; 0 where there is none. Its `arrival_s` is then the earliest that
         it could arrive, if answers took no time.
     labels : dict of str to ndarray
-        Any of ``request_id, client, model, log_type``.
+        Any of ``request_id, client, model, log_type``, or by other names.
     index : pandas.Index, optional
         The index of the data frame that the table came from.
 
@@ -153,8 +153,8 @@ class RequestTable:
         return len(self.arrival_s)
 
     @classmethod
-    def of(cls, requests: RequestTable | pd.DataFrame | Mapping[str, Any]) -> RequestTable:
-        """Take a table, a data frame or a mapping of columns; columns that are not the table's are left out.
+    def of(cls, requests: RequestTable | pd.DataFrame | Mapping[str, Any], labels: Sequence[str] = ()) -> RequestTable:
+        """Take a table, a data frame or a mapping of columns; of columns that are not the table's only these `labels`.
 
         Raises
         ------
@@ -170,12 +170,15 @@ class RequestTable:
         if missing:
             hint = "; arrival_ms must be divided by 1000" if "arrival_ms" in names else ""
             raise InputError(f"{missing[0]}: missing column (found {', '.join(map(str, names)) or 'none'}{hint})")
-        twice = [column for column in (*COLUMNS, *LABELS) if names.count(column) > 1]
+        own = getattr(requests, "attrs", {}).get("labels", [])  # of a frame that was a table
+        named = dict.fromkeys((*LABELS, *(name for name in (*own, *labels) if name not in COLUMNS)))
+        twice = [column for column in (*COLUMNS, *named) if names.count(column) > 1]
         if twice:
             raise InputError(f"{twice[0]}: {names.count(twice[0])} columns of that name (expected one)")
         columns = {c: requests[c] for c in COLUMNS if c in names}
-        labels = {c: requests[c] for c in LABELS if c in names}
-        return cls(**columns, labels=labels, index=getattr(requests, "index", None))
+        return cls(
+            **columns, labels={c: requests[c] for c in named if c in names}, index=getattr(requests, "index", None)
+        )
 
     def kept(self, key: Hashable, make: Callable[[], Any]) -> Any:
         """What `make` makes of this table, made once: a table never changes. The last few are kept, by key."""
@@ -190,7 +193,9 @@ class RequestTable:
         columns = {c: getattr(self, c) for c in COLUMNS if getattr(self, c) is not None}
         if self.block_ids is not None:
             columns["block_ids"] = self.block_ids.column()
-        return pd.DataFrame({**self.labels, **columns}, index=self.index)
+        frame = pd.DataFrame({**self.labels, **columns}, index=self.index)
+        frame.attrs["labels"] = [*self.labels]
+        return frame
 
     def head(self, rows: int) -> RequestTable:
         """The first `rows` requests, or all if there are fewer."""

@@ -8,7 +8,7 @@ for whoever has no log.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,7 +18,7 @@ from simlib.checks import InputError, check_choice, check_integer, check_number,
 from simlib.lazy import pd
 from simlib.requests.formats import known
 from simlib.requests.formats.blocks import ENGINE_BLOCK_TOKENS, cached_prefix_tokens, engine_blocks
-from simlib.requests.formats.layout import Asked, Log
+from simlib.requests.formats.layout import OWN, Asked, Log
 from simlib.requests.loops import turns
 from simlib.requests.streams import stream
 from simlib.requests.table import COLUMNS, LABELS, SPARSE_GAP_S, RequestTable
@@ -131,6 +131,7 @@ def read(
     run: int | None = None,
     at_once: bool = False,
     history: Literal["as_given", "add"] = "as_given",
+    labels: Sequence[str] = (),
 ) -> Trace:
     """Read a trace or a benchmark's log, and choose, extend and scale what is read.
 
@@ -178,6 +179,8 @@ def read(
     history : {"as_given", "add"}
         Whether prompts of later turns have the earlier ones in them already, or these and their answers are to be put
         before; then a live prefix cache finds them, too (`block_ids`).
+    labels : sequence of str
+        More columns of the file that are kept as labels, by their own names.
 
     Raises
     ------
@@ -201,7 +204,7 @@ def read(
             what = "expected none beside engine_block_tokens: how much a live cache holds is the engine's to say"
             raise InputError(f"cache_blocks: {cache_blocks!r} ({what})")
     rate_factor, rate_rps = _check_rates(rate_factor, rate_rps)
-    log = known.requests(path, format, Asked(time_unit, block_tokens, run))
+    log = known.requests(path, format, Asked(time_unit, block_tokens, run, labels))
     failures = failures_of(log.frame)
     if failed == "drop" and failures.all():
         raise InputError(f"{log.source}: no request was served, all {len(failures)} failed (expected at least 1)")
@@ -218,7 +221,8 @@ def read(
     frame, account = _choose(log.source, frame, rows, failed, {"model": model, "log_type": log_type}, extend)
     arrival_s = np.zeros(len(frame)) if at_once else _arrivals(log, frame, rate_rps, seed)
     if at_once:
-        return Trace(_table(log, *turns.by_time(frame, arrival_s), engine_block_tokens), log, **account, at_once=True)
+        table = _table(log, *turns.by_time(frame, arrival_s), engine_block_tokens, labels)
+        return Trace(table, log, **account, at_once=True)
     extra = 0 if rows is None else rows - len(frame)
     if extra:
         if live or "block_ids" in frame:
@@ -230,7 +234,7 @@ def read(
     drawn = "clock" not in log.frame
     openly = arrival_s[frame["previous"].to_numpy() < 0] if "previous" in frame else arrival_s
     factor = rate_factor or 1.0 if drawn else _factor(log.source, openly, rate_factor, rate_rps)
-    table = _table(log, *turns.by_time(frame, arrival_s / factor), engine_block_tokens)
+    table = _table(log, *turns.by_time(frame, arrival_s / factor), engine_block_tokens, labels)
     return Trace(table, log, **account, rate_factor=None if drawn else factor)
 
 
@@ -382,7 +386,9 @@ def _factor(source: str, arrival_s: np.ndarray, factor: float | None, rate_rps: 
     return rate_rps / rate
 
 
-def _table(log: Log, frame: pd.DataFrame, arrival_s: np.ndarray, engine_block_tokens: int | None) -> RequestTable:
+def _table(
+    log: Log, frame: pd.DataFrame, arrival_s: np.ndarray, engine_block_tokens: int | None, more: Sequence[str]
+) -> RequestTable:
     gap_s = (arrival_s[-1] - arrival_s[0]) / max(len(arrival_s) - 1, 1)
     frame = frame.assign(output_tokens=frame["output_tokens"].where(~frame["failed"], 0))
     if log.starts_at_0 and len(arrival_s) >= 10 and gap_s >= SPARSE_GAP_S:
@@ -391,6 +397,7 @@ def _table(log: Log, frame: pd.DataFrame, arrival_s: np.ndarray, engine_block_to
             f"{log.source}: mean gap {gap_s:.6g} s after filters and scaling (expected below {SPARSE_GAP_S:g} s; "
             "rate_factor or rate_rps brings it there)"
         )
+    named = [*LABELS, *(name for name in more if name not in (*LABELS, *COLUMNS, *OWN))]
     columns = {name: frame[name].to_numpy() for name in COLUMNS[1:] if name in frame}
     if "text" in frame:
         columns["block_ids"] = turns.contents(frame, engine_block_tokens or ENGINE_BLOCK_TOKENS)
@@ -398,7 +405,7 @@ def _table(log: Log, frame: pd.DataFrame, arrival_s: np.ndarray, engine_block_to
         blocks = frame["hash_ids"].tolist(), columns["prompt_tokens"], log.block_tokens
         columns["block_ids"] = engine_blocks(*blocks, engine_block_tokens)
     try:
-        labels = {name: frame[name].to_numpy() for name in LABELS if name in frame}
+        labels = {name: frame[name].to_numpy() for name in named if name in frame}
         return RequestTable(arrival_s=arrival_s, labels=labels, **columns)
     except InputError as error:
         raise InputError(f"{log.source}, {error}") from None

@@ -198,7 +198,7 @@ class BatchRun(Run):
         batches = about["batches"]
         batch_of = checked("batch_of", columns.pop("batch_of").to_numpy(), "i", -1, batches - 1)
         parts = {name: column.slice(0, batches).to_numpy() for name, column in columns.items()}
-        most = {"size": len(batch_of), "gpu": about["gpus"] - 1, "queue": MAX_BINS - 1}
+        most = {"size": len(batch_of), "gpu": about["gpus"] - 1, "queue": max(MAX_BINS, len(batch_of)) - 1}
         for name, high in most.items():
             checked(name, parts[name], "i", name == "size", high)
         checked("start_s", parts["start_s"], "f", -LARGEST, LARGEST)

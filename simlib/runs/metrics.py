@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import numpy as np
 
 from simlib.checks import InputError
-from simlib.requests.clients import clients_of
+from simlib.requests.clients import classes_of
 from simlib.requests.table import RequestTable
 from simlib.runs import tally
 from simlib.runs.clients import Window, at_work
 from simlib.runs.sla import METRICS, SLA
 from simlib.runs.stability import label
+from simlib.stats import shares, steady
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,6 +31,8 @@ SUMMARY_KEYS = (
     *("throughput_rps", "output_tokens_per_s", "gpu_utilization", "batch_size_mean", "collapsed_share", "makespan_s"),
     "stability",
 )
+# Of a run, for intervals of its shares: pieces, fewest requests, probability that independent pieces look dependent.
+WINDOWS, FEWEST, DEPENDENT = 20, 1000, 0.01
 
 
 class Times(NamedTuple):
@@ -86,25 +89,27 @@ def violations(run: Finished, sla: SLA | float | str | None = None) -> np.ndarra
     and misses no limit on it.
     """
     completion_s = check_run(run).times.completion_s
-    limits = SLA.of(run.sla if sla is None else sla).limits_s
+    limits = SLA.of(run.sla if sla is None else sla).limits_of(run.table)
     missed = np.isnan(completion_s)
     if "latency" in limits:  # against arrival + deadline, so that equality is exact
         missed |= completion_s > run.table.arrival_s + limits["latency"]
     if set(limits) - {"latency"}:
         times, answered = request_times(run), run.table.output_tokens > 0
-        missed |= ~answered
-        answered &= ~np.isnan(completion_s)
-        _refuse_untimed(limits, int(np.count_nonzero(np.isnan(times["ttft"]) & answered)))
+        judged = np.isfinite(np.minimum(limits.get("ttft", np.inf), limits.get("tpot", np.inf)))  # for its tokens
+        missed |= ~answered & judged
+        untimed = np.isnan(times["ttft"]) & answered & ~np.isnan(completion_s)
+        _refuse_untimed(limits, int(np.count_nonzero(untimed & judged)))
         for metric in limits.keys() - {"latency"}:
             missed |= times[metric] > limits[metric]
     return missed
 
 
-def _refuse_untimed(limits_s: Mapping[str, float], untimed: int) -> None:
+def _refuse_untimed(limits_s: Mapping[str, Any], untimed: int) -> None:
     """Raise `InputError` if a limit is on what some completed requests do not have: a time to first token."""
     for metric in limits_s.keys() - {"latency"}:
         if untimed:
-            raise InputError(f"sla: {metric}<={limits_s[metric]:g} (the latency model gives no time to first token)")
+            limit_s = np.min(limits_s[metric])
+            raise InputError(f"sla: {metric}<={limit_s:g} (the latency model gives no time to first token)")
 
 
 def summary(
@@ -124,7 +129,8 @@ def summary(
     were, sizes of batches, gaps between tokens. ``stability`` is ``closed`` where nobody comes after somebody has left.
     """
     check_run(run)
-    limits_s = SLA.of(run.sla if sla is None else sla).limits_s
+    judged = SLA.of(run.sla if sla is None else sla)
+    limits_s = {} if judged.classes else judged.limits_s
     table, most_s = run.table, np.array([limits_s.get(metric, math.inf) for metric in METRICS])
     arrival_s, outputs, rows = table.arrival_s, table.output_tokens, run.rows
     if within is not None:
@@ -134,6 +140,9 @@ def summary(
             raise InputError("within: no request is answered while all clients are at work (expected a longer run)")
     found = tally.tally(arrival_s, outputs, *rows, most_s)
     sums = found.sums.tolist()
+    if judged.classes:
+        late = violations(run, judged) if within is None else violations(run, judged)[scored]
+        sums[tally.MISSED], sums[tally.GOOD] = int(late.sum()), int((~late & (outputs > 0)).sum())
     completed, ttfts, tpots = (int(sums[place]) for place in (tally.COMPLETED, tally.TTFTS, tally.TPOTS))
     _refuse_untimed(limits_s, int(sums[tally.ANSWERED]) - ttfts)
     makespan_s = sums[tally.LAST] - float(arrival_s[0]) if within is None else within.span_s
@@ -188,24 +197,79 @@ def _mean(total: float, count: int) -> float:
     return total / count if count else float("nan")
 
 
-def by_client(run: Finished, sla: Any = None) -> pd.DataFrame:
-    """What each client got of a run.
+def by_class(run: Finished, by: str, sla: Any = None, within: Window | None = None) -> pd.DataFrame:
+    """What each class of requests got of a run.
+
+    Parameters
+    ----------
+    by : str
+        The column whose value is a request's class: ``priority``, or a label such as ``client``
+        (`clients.classes_of`).
+    sla : SLA, float or str, optional
+        As in `summary`; by class, or the same for all.
+    within : clients.Window, optional
+        As in `summary`.
 
     Returns
     -------
     pandas.DataFrame
-        ``client, requests, latency_mean_s, sla_violation_share``, in order of first appearance; means cover what was
-        completed.
+        One row a class: `by`, ``requests, failed, sla_violation_share, ci_low, ci_high, goodput_rps`` and of latency,
+        queueing, ttft and tpot ``NAME_mean_s, NAME_p50_s, NAME_p95_s, NAME_p99_s``, as in `summary`.
+
+    Notes
+    -----
+    The limits (95 %) are of the share of late requests in a run without end like this one, from 20 windows of its
+    arrivals (`shares.share_interval`). They are NaN where they cannot be known: below 1,000 requests, where fewer than
+    ten windows have late requests of the class, or ones in time, and where neighbouring windows depend on each other in
+    their shares or their mean latencies, as queues grow or the windows are too short.
+
+    Examples
+    --------
+    >>> import simlib
+    >>> requests = simlib.RequestTable([0, 0, 0], [1] * 3, [1] * 3, priority=[1, 0, 0])
+    >>> policy = simlib.PriorityFirst(variant=simlib.Rules(b_max=1))
+    >>> by_class(simlib.simulate(requests, policy, simlib.GivenTimes([1, 1, 1])), "priority")["latency_mean_s"].tolist()
+    [1.5, 3.0]
     """
     import pandas as pd
 
-    codes = clients_of(run.table)
-    labels = np.asarray(run.table.labels["client"])[np.unique(codes, return_index=True)[1]]
-    frame = pd.DataFrame({"code": codes, "latency": request_times(run)["latency"], "late": violations(run, sla)})
-    found = frame.groupby("code").agg(
-        requests=("late", "size"), latency_mean_s=("latency", "mean"), sla_violation_share=("late", "mean")
-    )
-    return found.reset_index(drop=True).assign(client=labels)[["client", *found.columns]]
+    codes, values = classes_of(check_run(run).table, by)
+    times, late, answered = request_times(run), violations(run, sla), run.table.output_tokens > 0
+    completion_s = run.times.completion_s
+    done = completion_s[~np.isnan(completion_s)]
+    makespan_s = float(done.max() - run.table.arrival_s[0]) if len(done) else 0.0
+    counted = np.arange(len(codes))
+    if within is not None:
+        counted, makespan_s = np.arange(len(codes))[within.checked().scored(run.table, completion_s)], within.span_s
+    place = np.searchsorted(counted, np.arange(len(codes)))
+    sizes = np.bincount(codes[counted], minlength=len(values))
+    by_code = np.split(counted[np.argsort(codes[counted], kind="stable")], np.cumsum(sizes)[:-1])
+    rows = []
+    for value, own in ((value, own) for value, own in zip(values, by_code, strict=True) if len(own)):
+        row = {by: value, "requests": len(own), "failed": int(np.count_nonzero(~answered[own]))}
+        row |= _late_share(late[own], times["latency"][own], place[own], len(counted))
+        row["goodput_rps"] = _rate(np.count_nonzero(~late[own] & answered[own]), makespan_s)
+        for name in ("latency", "queueing", "ttft", "tpot"):
+            found = times[name][own]
+            found = found[~np.isnan(found)]
+            statistics = _mean(float(found.sum()), len(found)), *percentiles(found, 50, 95, 99)
+            row |= dict(zip((f"{name}_{what}_s" for what in ("mean", "p50", "p95", "p99")), statistics, strict=True))
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _late_share(late: np.ndarray, latency_s: np.ndarray, rows: np.ndarray, count: int) -> dict[str, float]:
+    """The share of late requests of a class, which are these rows of so many, with the limits of its interval."""
+    window, done = rows * WINDOWS // count, ~np.isnan(latency_s)
+    trials, served = np.bincount(window, minlength=WINDOWS), np.bincount(window[done], minlength=WINDOWS)
+    hits, sums = np.bincount(window, late, WINDOWS), np.bincount(window[done], latency_s[done], WINDOWS)
+    found = shares.share_interval(hits, trials)
+    low, high = math.nan, math.nan
+    if found.ci_low is not None and count >= FEWEST and served.all():
+        means = (sums / served, hits / trials)
+        if all(steady.looks_independent(each, DEPENDENT) for each in means):
+            low, high = found.ci_low, found.ci_high
+    return {"sla_violation_share": found.value, "ci_low": low, "ci_high": high}
 
 
 def percentiles(values: np.ndarray, *percents: float) -> list[float]:

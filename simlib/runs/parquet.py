@@ -29,7 +29,7 @@ def write(path: str | Path, table: RequestTable, columns: dict[str, np.ndarray],
 
     path = check_path(path)
     # Of an index of dates or durations Parquet keeps the values alone: their step is said by pandas' name.
-    about = {"format": FORMAT, "index_freq": getattr(table.index, "freqstr", None)} | about
+    about = {"format": FORMAT, "index_freq": getattr(table.index, "freqstr", None), "labels": [*table.labels]} | about
     try:
         stored = pa.Table.from_pandas(table.frame(), preserve_index=True)
         for name, values in columns.items():
@@ -63,7 +63,7 @@ def read(path: str | Path, make: Callable[[RequestTable, dict[str, Any], dict[st
         if about["index_freq"]:
             with contextlib.suppress(AttributeError, ValueError):  # periods know theirs; holidays are in no name
                 frame.index.freq = about["index_freq"]
-        return make(RequestTable.of(frame), columns, about)
+        return make(RequestTable.of(frame, about.get("labels", [])), columns, about)
     except sealed.Damaged as problem:
         raise InputError(f"{path}: not a saved run ({problem})") from None
     except InputError:

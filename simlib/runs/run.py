@@ -85,6 +85,10 @@ class Run:
         """The run in numbers (`metrics.SUMMARY_KEYS`), under its own or another deadline; of a part of its time."""
         return metrics.summary(self, sla, within)
 
+    def by(self, column: str, sla: Any = None, within: clients.Window | None = None) -> pd.DataFrame:
+        """The run in numbers, one row a class, of ``priority`` or a label such as ``client`` (`metrics.by_class`)."""
+        return metrics.by_class(self, column, sla, within)
+
     def trace(self, path: str | Path) -> Path:
         """Write the run as a trace for Perfetto or ``chrome://tracing`` (`timeline.write`)."""
         return timeline.write(self, path)
@@ -101,7 +105,7 @@ class Run:
         columns |= {} if self.given_row is None else {"given_row": self.given_row}
         about |= {name: getattr(self, name) for name in SAID} | {
             "kind": type(self).__name__,
-            "sla": (dict(self.sla.limits_s), self.sla.assumed),
+            "sla": _stored(self.sla),
             "edges": None if self.edges is None else self.edges.tolist(),
         }
         return parquet.write(path, self.table, columns, about)
@@ -109,15 +113,25 @@ class Run:
     @classmethod
     def restored(cls, table: RequestTable, columns: dict[str, Any], about: dict[str, Any]) -> Run:
         """The run again, from what `save` wrote."""
-        limits_s, assumed = about["sla"]
         given_row = columns.pop("given_row", None)
         if given_row is not None:
             given_row = parquet.checked("given_row", given_row.to_numpy(), "i", 0, len(table) - 1)
         return cls(
             table=table,
             given_row=given_row,
-            sla=SLA({metric: Seconds(limit_s) for metric, limit_s in limits_s.items()}, assumed),
+            sla=_restored(*about["sla"]),
             edges=None if about["edges"] is None else np.array(about["edges"]),
             **{name: about[name] for name in SAID},
             **cls.parts(columns, about),
         )
+
+
+def _stored(sla: SLA) -> tuple[Any, ...]:
+    """An SLA as a file has it; without classes as it always was."""
+    classes = {name: dict(own.limits_s) for name, own in sla.classes.items()}
+    return (dict(sla.limits_s), sla.assumed, *((sla.by, classes) if classes else ()))
+
+
+def _restored(limits_s: dict[str, float], assumed: bool, by: str = "", classes: dict[str, Any] | None = None) -> SLA:
+    seconds = {metric: Seconds(limit_s) for metric, limit_s in limits_s.items()}
+    return SLA(seconds, assumed, by, {name: _restored(own, False) for name, own in (classes or {}).items()})

@@ -29,6 +29,12 @@ MOST_CELLS, MOST_REPLICATIONS, MOST_KEPT = 10**9, 2**31, 1024
 # What the bins depend on: varies slower than the rest of a policy, as the workload varies slower than all.
 BINNING = ("policy", "policy.kind", "policy.variant", "policy.variant.kind", "policy.k_bins", "policy.bounds")
 
+# What a policy may need and a workload lack.
+NEEDED = {
+    "predictions": "workload.predictor: missing (the policy bins by its lengths)",
+    "priorities": "workload.priorities: missing (expected shares such as [0.2, 0.8], or a trace that has the column)",
+}
+
 
 class Cell(NamedTuple):
     """One cell, ready to simulate."""
@@ -188,7 +194,7 @@ class Grid:
         InputError
             Naming the first bad cell, the parameter, its value and what was expected.
         """
-        bins, guesses = None, None
+        lacking: dict[str, list[Any]] = {part: [None, None] for part in NEEDED}  # first cells that need, and lack it
         for section in SECTIONS:
             for cell in self._first_cells(section):
                 try:
@@ -197,22 +203,22 @@ class Grid:
                         made.check(self.replications)
                 except InputError as problem:
                     raise InputError(f"cell {cell} of {self.cells}: {problem}") from None
-                if section == "workload" and not made.has_predictions and guesses is None:
-                    guesses = cell
-                if section == "policy" and made.needs_predictions and bins is None:
-                    bins = cell
-        if bins is not None and guesses is not None:
-            # Combinations of two sections meet in the cell that has both, the rest being at its first value.
-            cell = self._blind_row() if self.rows else bins + guesses
-            if cell is not None:
-                raise InputError(
-                    f"cell {cell} of {self.cells}: workload.predictor: missing (the policy bins by its lengths)"
-                )
+                for part, first in lacking.items():
+                    if section == "policy" and first[0] is None and _needs(made, part):
+                        first[0] = cell
+                    if section == "workload" and first[1] is None and not _has(made, part):
+                        first[1] = cell
+        for part, (needs, lacks) in lacking.items():
+            if needs is not None and lacks is not None:
+                # Combinations of two sections meet in the cell that has both, the rest being at its first value.
+                cell = self._blind_row(part) if self.rows else needs + lacks
+                if cell is not None:
+                    raise InputError(f"cell {cell} of {self.cells}: {NEEDED[part]}")
 
-    def _blind_row(self) -> int | None:
-        """The first row whose policy needs predictions that its workload does not have."""
+    def _blind_row(self, part: str) -> int | None:
+        """The first row whose policy needs a part of the requests that its workload does not have."""
         parts = ((self._made("policy", cell), self._made("workload", cell)) for cell in range(self.cells))
-        return next((i for i, (p, w) in enumerate(parts) if p.needs_predictions and not w.has_predictions), None)
+        return next((row for row, (p, w) in enumerate(parts) if _needs(p, part) and not _has(w, part)), None)
 
     def longest(self) -> int:
         """Requests of the largest cell."""
@@ -352,3 +358,11 @@ def _files(value: Any) -> set[str]:
     if isinstance(value, str) and len(value) < 4096 and "\0" not in value and "." in value and Path(value).is_file():
         return {value}
     return set()
+
+
+def _needs(policy: Any, part: str) -> bool:
+    return getattr(policy, f"needs_{part}", False)
+
+
+def _has(workload: Any, part: str) -> bool:
+    return getattr(workload, f"has_{part}")

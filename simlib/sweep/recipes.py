@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, NamedTuple
 
@@ -19,8 +19,10 @@ from simlib.named import POLICIES as NAMED_POLICIES
 from simlib.policies import dynamic
 from simlib.policies.batch_size import VARIANTS, Memory, Rules
 from simlib.policies.early_rejection import EarlyRejection
+from simlib.policies.priority import PriorityFirst
 from simlib.requests import lengths, predictors, streams, traces, workload
 from simlib.requests.arrivals import AllAtOnce, ArrivalProcess, GammaArrivals, OnOff, Poisson
+from simlib.requests.clients import with_priorities
 from simlib.requests.table import RequestTable
 from simlib.runs.sla import SLA
 from simlib.simulation import OVERSIZE
@@ -34,11 +36,18 @@ class Original:
     seed: int = 42
     rate_rps: float = workload.ORIGINAL_RATE_RPS
     arrivals: str = "poisson"
+    priorities: Sequence[float] | None = None
     has_predictions: ClassVar[bool] = True
 
     def table(self, replication: int, requests: int | None = None) -> RequestTable:
         """One replication's requests, or as many of the first as wanted."""
-        return workload.original(requests or self.requests, self.seed + replication, self.rate_rps, self.arrivals)
+        table = workload.original(requests or self.requests, self.seed + replication, self.rate_rps, self.arrivals)
+        return _with_priorities(table, self.priorities, "original", self.seed + replication)
+
+    @property
+    def has_priorities(self) -> bool:
+        """Whether the requests come with priorities."""
+        return self.priorities is not None
 
     def check(self, replications: int) -> None:
         """Raise `InputError` if a replication cannot be made."""
@@ -56,11 +65,18 @@ class Synthetic:
     predictor: predictors.Predictor | None = None
     requests: int = 1000
     family: str = "synthetic"
+    priorities: Sequence[float] | None = None
 
     def table(self, replication: int, requests: int | None = None) -> RequestTable:
         """One replication's requests, or as many of the first as wanted."""
         parts = (self.arrivals, self.prompt, self.output, self.predictor)
-        return workload.generate(requests or self.requests, *parts, family=self.family, replication=replication)
+        table = workload.generate(requests or self.requests, *parts, family=self.family, replication=replication)
+        return _with_priorities(table, self.priorities, self.family, replication)
+
+    @property
+    def has_priorities(self) -> bool:
+        """Whether the requests come with priorities."""
+        return self.priorities is not None
 
     @property
     def has_predictions(self) -> bool:
@@ -74,7 +90,7 @@ class Synthetic:
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """Workload ``trace``: rows of a file (`traces.read`); replications differ in their predictions alone."""
+    """Workload ``trace``: rows of a file (`traces.read`); replications differ in what is drawn for them alone."""
 
     path: str
     requests: int | None = None
@@ -82,11 +98,18 @@ class Trace:
     failed: str = "drop"
     predictor: predictors.Predictor = field(default_factory=predictors.OriginalFormula)
     family: str = "trace"
+    priorities: Sequence[float] | None = None
     has_predictions: ClassVar[bool] = True
 
     def table(self, replication: int) -> RequestTable:
         """One replication's requests."""
-        return predictors.predict(self.read().requests, self.predictor, family=self.family, replication=replication)
+        table = predictors.predict(self.read().requests, self.predictor, family=self.family, replication=replication)
+        return _with_priorities(table, self.priorities, self.family, replication)
+
+    @property
+    def has_priorities(self) -> bool:
+        """Whether the requests come with priorities: the file's, or drawn."""
+        return self.priorities is not None or self.read().requests.priority is not None
 
     def read(self) -> traces.Trace:
         """The file's requests, with the account of how they came out of it."""
@@ -95,6 +118,13 @@ class Trace:
     def check(self, replications: int) -> None:
         """Raise `InputError` if the file cannot be read so."""
         self.table(0)
+
+
+def _with_priorities(
+    table: RequestTable, shares: Sequence[float] | None, family: str, replication: int
+) -> RequestTable:
+    """With the `priorities` of a recipe: shares of 0, 1, …, that are drawn; the table's own without."""
+    return table if shares is None else with_priorities(table, shares, family, replication)
 
 
 def _check_recipe(recipe: Original | Synthetic) -> None:
@@ -152,6 +182,7 @@ PARTS: dict[Any, dict[str, Kinds]] = {
     Trace: {"predictor": PREDICTORS},
     lengths.Mixture: {"parts": LENGTHS},
     EarlyRejection: {"variant": RULES},
+    PriorityFirst: {"variant": RULES},
     dynamic.DynamicNoBins: {"variant": RULES},
     dynamic.MultiBinDynamic: {"variant": RULES},
     Rules: {"memory": MEMORIES},

@@ -55,6 +55,33 @@ def mg1_latency_s(rate_rps: float, service_mean_s: float, service_std_s: float) 
     return mean + rate * (mean**2 + std**2) / (2 * (1 - rate * mean))
 
 
+def mg1_priority_latencies_s(rates_rps: Any, service_means_s: Any, service_stds_s: Any) -> list[float]:
+    """Mean latency of each class of M/G/1 with priorities, in seconds (Cobham): T_k = E[S_k] + R / (F_(k-1) F_k).
+
+    R = sum lambda_i E[S_i^2] / 2 over all classes, F_k = 1 - rho_1 - ... - rho_k. Whoever is served is not interrupted;
+    the next is of the most urgent class that waits, and in it who came first.
+
+    Parameters
+    ----------
+    rates_rps, service_means_s, service_stds_s : sequence of float
+        Arrival rate, mean and standard deviation of the service time in seconds of each class, the most urgent first.
+
+    Examples
+    --------
+    >>> mg1_priority_latencies_s([0.25, 0.25], [1.0, 1.0], [1.0, 1.0])
+    [1.6666666666666665, 2.333333333333333]
+    """
+    rates = times_of("rates_rps", rates_rps)
+    means, stds = times_of("service_means_s", service_means_s), times_of("service_stds_s", service_stds_s)
+    for name, values in (("service_means_s", means), ("service_stds_s", stds)):
+        if len(values) != len(rates):
+            raise InputError(f"{name}: {len(values)} classes (expected {len(rates)}, as in rates_rps)")
+    loads = np.cumsum(rates * means)
+    stable("sum of rates_rps * service_means_s", float(loads[-1]))
+    residual_s = float(rates @ (means**2 + stds**2)) / 2
+    return (means + residual_s / ((1 - np.append(0.0, loads[:-1])) * (1 - loads))).tolist()
+
+
 def mmc_waiting_share(rate_rps: float, service_mean_s: float, servers: int) -> float:
     """Share of requests that find all servers of M/M/c busy: the Erlang C formula.
 

@@ -385,3 +385,83 @@ def test_a_prefix_cache_that_has_nothing_to_find_says_so(table, capsys):
 def test_static_batches_have_no_prefix_cache(chat, options, message, capsys):
     assert main(["simulate", str(chat), *options]) == 2
     assert message in capsys.readouterr().err
+
+
+CLASSES = "arrival_s,prompt_tokens,output_tokens,client,tier\n" + "".join(
+    f"{0.01 * row:.2f},{10 + row % 7},{5 + row % 3},{'ab'[row % 2]},{('gold', 'iron')[row % 3 == 0]}\n"
+    for row in range(40)
+)
+
+
+@pytest.fixture
+def classes(tmp_path) -> Path:
+    path = tmp_path / "classes.csv"
+    path.write_text(CLASSES)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("options", "by", "values"),
+    [
+        (["--by", "client"], "client", ["a", "b"]),
+        (["--by", "tier"], "tier", ["iron", "gold"]),
+        (["--sla", "client=a: ttft<=10ms; client=b: 1"], "client", ["a", "b"]),
+        (["--sla", "tier=gold: 20ms; 1"], "tier", ["iron", "gold"]),
+        (["--sla", "tier=gold: 20ms; 1", "--by", "client"], "client", ["a", "b"]),
+    ],
+)
+@pytest.mark.parametrize("execution", [["--policy", "static_fifo"], ["--execution", "continuous", "--policy", "fcfs"]])
+def test_classes_have_a_row_each_for_eyes_and_for_machines(classes, options, by, values, execution, capsys):
+    document = summary(capsys, classes, *execution, *options)
+    rows = document["classes"]
+    assert [row[by] for row in rows] == values and sum(row["requests"] for row in rows) == 40
+    late = sum(row["sla_violation_share"] * row["requests"] for row in rows) / 40
+    assert late == pytest.approx(document["sla_violation_share"])
+    assert rows[0]["ci_low"] is None  # 40 requests carry no interval
+    assert main(["simulate", str(classes), *execution, *options]) == 0
+    text = capsys.readouterr().out
+    assert re.search(
+        rf"^{by} +requests  late +first token, mean, P99  a token, mean, P99  latency, mean, P99$", text, re.M
+    )
+    assert re.search(rf"^{values[0]} +{rows[0]['requests']}  [\d.]+ % ", text, re.M)
+
+
+def test_the_deadlines_of_classes_are_said(classes, capsys):
+    sla = "client=a: ttft<=10ms,tpot<=1; 0.5"
+    assert main(["simulate", str(classes), "--policy", "static_fifo", "--sla", sla]) == 0
+    said = re.sub(r"\s+", " ", capsys.readouterr().out)
+    assert "deadline client a: 10 ms to the first token, 1 s a token; others: 500 ms end to end; goodput" in said
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--sla", "client=a: 1"], "--sla: no limits for client=b (expected some, as for a, or for others)"),
+        (["--sla", "colour=red: 1; 2"], "colour: missing column (expected a value a request; found client)"),
+        (["--by", "colour"], "colour: missing column"),
+        (["--by", "priority"], "priority: missing column"),
+        (["--by", ""], "--by: '' (expected the name of a column)"),
+        (["--policy", "priority"], "priority: missing column (expected an integer a request, for policy 'priority')"),
+        (["--sla", "client=a: ttft_p99<=1; 2"], "--sla: 'ttft_p99<=1' in 'ttft_p99<=1' (expected latency|ttft|tpot<="),
+        (["--policy", "priority", "--k-bins", "2"], "--k-bins: 2 (priority has no such setting)"),
+    ],
+)
+def test_classes_that_are_not_there_are_named(classes, options, says, capsys):
+    given = options if "--policy" in options else ["--policy", "static_fifo", *options]
+    assert main(["simulate", str(classes), *given]) == 2
+    assert says in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("by", ["tags", "arrival_s", "output_tokens", "gpu"])
+def test_what_is_no_class_is_refused(by, tmp_path, capsys):
+    path = tmp_path / "odd.jsonl"
+    row = {"arrival_s": 0, "prompt_tokens": 5, "output_tokens": 5, "tags": ["a"], "failed": "no"}
+    path.write_text("\n".join(json.dumps(row | {"arrival_s": second}) for second in range(3)))
+    assert main(["simulate", str(path), "--policy", "static_fifo", "--by", by]) == 2
+    assert capsys.readouterr().err.startswith(f"simlib: {by}: ")
+
+
+def test_a_class_without_requests_is_told(classes, capsys):
+    sla = "client=a: 1; client=b: 1; client=c: 1"
+    assert main(["simulate", str(classes), "--policy", "static_fifo", "--sla", sla]) == 0
+    assert "simlib: --sla: no request is of client=c, which has limits" in capsys.readouterr().err

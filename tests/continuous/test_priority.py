@@ -2,8 +2,11 @@
 
 import numpy as np
 import pytest
+from step_cases import longest_tokens
 
 import simlib
+from simlib.continuous import columns as at
+from simlib.continuous import compose
 from simlib.continuous.priority import TIES, urgency
 from simlib.continuous.settings import Continuous
 
@@ -35,3 +38,51 @@ def test_the_policy_needs_the_column():
     table = simlib.RequestTable([0.0], [1], [1])
     with pytest.raises(simlib.InputError, match="priority: missing column"):
         simlib.simulate(table, "priority", LAW, 1, Continuous())
+
+
+def pressed(seed: int) -> tuple[simlib.RequestTable, Continuous, int]:
+    """Requests of some classes that come faster than the memory of some GPUs can hold them."""
+    rng = np.random.default_rng(seed)
+    rows, block = int(rng.integers(20, 60)), int(rng.choice([1, 4, 16]))
+    prompts, outputs = rng.integers(1, 60, rows), rng.integers(1, 80, rows)
+    arrival_s = np.sort(np.round(rng.exponential(0.2, rows).cumsum(), int(rng.integers(0, 3))))
+    table = simlib.RequestTable(arrival_s, prompts, outputs, priority=rng.integers(0, rng.integers(2, 5), rows))
+    engine = Continuous(
+        max_seqs=int(rng.choice([4, 8, 256])),
+        kv_tokens=longest_tokens(prompts, outputs, block) * int(rng.integers(1, 4)),
+        block_tokens=block,
+        token_budget=int(rng.choice([16, 64, 2048])),
+        steps_in_flight=int(rng.integers(1, 3)),
+        reuse=bool(rng.random() < 0.5),
+        whole_prompt=bool(rng.random() < 0.5),
+        watermark=float(rng.choice([0.0, 0.05])),
+    )
+    return table, engine, int(rng.integers(1, 3))
+
+
+def test_nobody_loses_its_memory_while_a_less_urgent_one_runs_and_a_class_is_first_come_first_served(monkeypatch):
+    """Over random engines and tables; whoever is chosen to lose its memory is seen together with those that run."""
+    seen, choose = [], compose.least_urgent
+
+    def noted(gpu, ask, state):
+        n, victim = state.numbers[gpu], choose(gpu, ask, state)
+        request = n[at.NEWEST]
+        while request >= 0:
+            ended = compose.over(request, state) and not compose.ending(request, n, state)
+            seen.append((ask.urgency[victim] >> TIES) - (ask.urgency[request] >> TIES) if not ended else 0)
+            request = state.precedes[request]
+        return victim
+
+    monkeypatch.setattr(compose, "least_urgent", noted)
+    preemptions = 0
+    for seed in range(40):
+        table, engine, gpus = pressed(seed)
+        run = simlib.simulate(table, "priority", simlib.StepLaw(0.1, 1e-3, 1e-3), gpus, engine, backend="interpreted")
+        preemptions += run.preemptions
+        for priority in set(table.priority.tolist()):
+            mine = np.flatnonzero(table.priority == priority)
+            came_s, start_s = table.arrival_s[mine], run.times.start_s[mine]
+            later = came_s[:, None] < came_s[None, :]
+            assert (start_s[:, None] <= start_s[None, :])[later].all(), seed
+        assert min(seen) >= 0, seed
+    assert preemptions > 200 and max(seen) > 0

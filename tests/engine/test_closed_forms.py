@@ -40,6 +40,22 @@ def one_at_a_time(rate_rps, draw_s, requests=LONG, gpus=1):
     return replicate
 
 
+def by_priority(priority, rates_rps=(0.03, 0.03), requests=LONG):
+    """Two classes that one server takes one at a time: the urgent ones U(1, 20) s, the others exponential."""
+
+    def replicate(rng):
+        classes = rng.choice(2, requests, p=np.array(rates_rps) / sum(rates_rps))
+        service_s = np.where(classes == 0, uniform(rng, requests), rng.exponential(10.0, requests))
+        arrival_s, ones = np.cumsum(rng.exponential(1 / sum(rates_rps), requests)), np.ones(requests, dtype=np.int64)
+        table = simlib.RequestTable(arrival_s, ones, ones, priority=classes)
+        policy = simlib.PriorityFirst(variant=simlib.Rules(b_max=1))
+        run = simlib.simulate(table, policy, simlib.GivenTimes(service_s))
+        counted = np.flatnonzero(classes == priority)[WARM_UP // 2 : -100]
+        return float(np.mean((run.times.completion_s - arrival_s)[counted]))
+
+    return replicate
+
+
 def in_batches(rate_rps, policy, requests=LONG):
     """Batches whose exponential time, of mean 1 s, does not depend on who is in them."""
 
@@ -162,6 +178,13 @@ CHECKS = {
         queues.mmc_latency_s(6.0, 1.0, 8),
         one_at_a_time(6.0, lambda rng, n: rng.exponential(1.0, n), SHORT, gpus=8),
     ),
+    **{
+        f"M/G/1 of two classes, load 0.615, the {'less urgent' if k else 'urgent'}": (
+            queues.mg1_priority_latencies_s([0.03, 0.03], [10.5, 10.0], [UNIFORM_STD_S, 10.0])[k],
+            by_priority(k),
+        )
+        for k in range(2)
+    },
     "full batches of 4, load 0.5": (
         queues.full_batch_latency_s(2.0, 1.0, 4),
         in_batches(2.0, simlib.MultiBinFixed(4, 1)),

@@ -291,3 +291,17 @@ def test_a_loaded_run_of_an_own_rule_says_why_its_steps_are_not_there(tmp_path):
     same(again, run)
     with pytest.raises(simlib.InputError, match="policy own is not in its file"):
         again.steps  # noqa: B018
+
+
+@pytest.mark.parametrize("backend", ["interpreted", "compiled"])
+def test_a_first_that_does_not_fit_lets_nobody_in_behind_it(backend):
+    """Batches of at most 10 tokens: 2, then 9, which would be 11; the 8 that came first has to wait, though it fits."""
+    table = simlib.RequestTable([0.0] * 3, [0] * 3, [8, 2, 9], [3, 1, 2])  # whoever is predicted least is first
+    mine = simlib.Custom("own", two_of_them, key=aged, params=[1.0], capacity_tokens=10.0)
+    run = simlib.simulate(table, mine, simlib.GivenTimes([1.0] * 3), backend=backend)
+    assert run.served.batch_of.tolist() == [2, 0, 1]
+    assert run.served.size.tolist() == [1, 1, 1]
+
+
+def two_of_them(now_s, gpu, waiting, params, memory, note):
+    return 0, 2

@@ -27,7 +27,7 @@ def order_of_service(requests, policy, service_s, gpus=1) -> list[list[int]]:
 
 def test_policies_are_found_by_their_names():
     assert list(POLICIES)[:4] == ["static_fifo", "dynamic_no_bins", "multi_bin_dynamic", "multi_bin_fixed"]
-    assert list(POLICIES)[4:] == ["shortest_predicted_first", "early_rejection", "fair_share"]
+    assert list(POLICIES)[4:] == ["shortest_predicted_first", "early_rejection", "fair_share", "priority"]
     for name, policy in POLICIES.items():
         assert policy.name == policy().name == name
     assert POLICIES["static_fifo"]() == simlib.StaticFIFO(batch_size=8)

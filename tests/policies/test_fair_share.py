@@ -8,7 +8,6 @@ import simlib
 from simlib.continuous.settings import Continuous
 from simlib.policies.fair_share import FairShare
 from simlib.requests.clients import clients_of, with_clients
-from simlib.runs.metrics import by_client
 
 BACKENDS = ("compiled", "stepped", "interpreted")
 STEP_S = 0.01
@@ -97,7 +96,7 @@ def test_under_a_flood_by_one_client_the_others_wait_less_than_first_come_first_
     table = with_clients(simlib.workload.original(600, seed=5, rate_rps=40.0), [9, 1, 1], "flood", 5)
     law = simlib.StepLaw(0.02, 0.001)
     fair_run, fcfs = (
-        by_client(simlib.simulate(table, policy, law, 1, Continuous(max_seqs=8))) for policy in (FairShare(), "fcfs")
+        simlib.simulate(table, policy, law, 1, Continuous(max_seqs=8)).by("client") for policy in (FairShare(), "fcfs")
     )
     late = {name: rows.set_index("client")["latency_mean_s"] for name, rows in (("fair", fair_run), ("fcfs", fcfs))}
     assert (late["fair"][[1, 2]] < 0.5 * late["fcfs"][[1, 2]]).all() and late["fair"][0] > late["fcfs"][0]
@@ -119,7 +118,7 @@ def test_clients_are_drawn_with_their_shares_from_a_stream_of_their_own():
 
 def test_what_each_client_got():
     run = simlib.simulate(requests_of([0, 0, 0], [1] * 3, "aba"), FairShare(1), simlib.GivenTimes([1.0] * 3))
-    found = by_client(run, 1.5).set_index("client")
+    found = run.by("client", 1.5).set_index("client")
     assert found["requests"].to_dict() == {"a": 2, "b": 1}
     assert found["latency_mean_s"].to_dict() == {"a": 2.0, "b": 2.0}
     assert found["sla_violation_share"].to_dict() == {"a": 0.5, "b": 1.0}
@@ -132,7 +131,10 @@ def test_what_each_client_got():
         (lambda: FairShare(output_weight=-1), "output_weight: -1"),
         (lambda: simlib.simulate(simlib.workload.original(5), FairShare()), "client: missing column"),
         (lambda: simlib.simulate(requests_of([0, 1], [1, 1], ["a", None]), FairShare()), "client, row 1: missing"),
-        (lambda: clients_of(requests_of(np.arange(5000), [1] * 5000, range(5000))), "number of clients: 5000"),
+        (
+            lambda: clients_of(requests_of(np.arange(5000), [1] * 5000, range(5000))),
+            "number of classes by client: 5000",
+        ),
         (lambda: with_clients(simlib.workload.original(5), []), "shares: none"),
         (lambda: with_clients(simlib.workload.original(5), [1, 0]), "shares: 0"),
     ],

@@ -120,6 +120,20 @@ def test_a_cell_takes_little_time_wherever_it_is():
     assert grid.cell(10**9 - 1).policy.d_sla == 1.0
 
 
+@pytest.mark.parametrize(
+    ("vary", "message"),
+    [
+        ({"policy": ["static_fifo", "priority"], "gpus": [1, 2]}, "cell 2 of 4: workload.priorities: missing"),
+        ({"policy.d_sla": [0.1], "workload.priorities": [[1, 2], None]}, "cell 1 of 2: workload.priorities: missing"),
+        ({"policy.variant": ["paper"], "workload.priorities": [[1, 0]]}, "cell 0 of 1: shares: 0"),
+        ({"policy.k_bins": [2]}, "policy, a parameter of priority: 'k_bins'"),
+    ],
+)
+def test_priorities_that_no_workload_has_are_missed_before_the_first_run(vary, message):
+    with pytest.raises(InputError, match=message):
+        Grid(vary, policy="priority" if "policy" not in vary else "static_fifo").check()
+
+
 def test_rows_are_cells_value_by_value_and_may_repeat():
     whole = [{"kind": "synthetic", "requests": n, **PARTS} for n in (5, 5, 7)]
     rows = {"policy.k_bins": [1, 4, 4], "gpus": [2, 2, 8], "workload": whole}

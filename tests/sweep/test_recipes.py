@@ -55,6 +55,23 @@ def test_replications_of_a_trace_differ_in_their_predictions_alone():
     assert one.predicted_output_tokens.tolist() == recipe.table(0).predicted_output_tokens.tolist()
 
 
+@pytest.mark.parametrize(
+    "kind",
+    [
+        {"kind": "original", "requests": 400},
+        {"kind": "synthetic", "requests": 400, "arrivals": "all_at_once", "prompt": LENGTHS, "output": LENGTHS},
+        {"kind": "trace", "path": str(datasets.sample())},
+    ],
+    ids=lambda kind: kind["kind"],
+)
+def test_priorities_are_drawn_for_each_replication(kind):
+    recipe = recipes.SECTIONS["workload"](kind | {"priorities": [1, 3]})
+    one, other = recipe.table(0).priority, recipe.table(1).priority
+    assert recipe.has_priorities and not recipes.SECTIONS["workload"](kind).has_priorities
+    assert set(one.tolist()) == {0, 1} and one.mean() == pytest.approx(0.75, abs=0.1)  # 4.5 standard errors
+    assert (one != other).any() and one.tolist() == recipe.table(0).priority.tolist()
+
+
 def test_replications_of_the_original_are_its_seeds():
     recipe = recipes.SECTIONS["workload"]({"kind": "original", "requests": 20, "seed": 7})
     assert recipe.table(5).prompt_tokens.tolist() == workload.original(20, seed=12).prompt_tokens.tolist()

@@ -71,6 +71,18 @@ def test_a_row_is_what_simulate_says_of_the_cell(grid, tmp_path):
         assert pd.isna(row["error"])
 
 
+def test_a_row_of_priorities_and_limits_by_class_is_what_simulate_says(tmp_path):
+    limits = "priority=0: 0.2; priority=1: latency<=1"
+    shared = {"workload": {"kind": "original", "requests": 60, "priorities": [1, 2]}, "sla": limits}
+    grid = Grid({"policy": ["dynamic_no_bins", {"kind": "priority", "variant": {"b_max": 4}}]}, 2, **shared)
+    found = sweep_run.run(grid, tmp_path / "out").frame()
+    for row in found.itertuples():
+        cell = grid.cell(row.cell)
+        run = simlib.simulate(cell.workload.table(row.replication), cell.policy, cell.latency, sla=limits)
+        assert row.sla_violation_share == run.summary()["sla_violation_share"] == metrics.violations(run, limits).mean()
+    assert len(found) == 4 and found["sla_violation_share"].nunique() > 2
+
+
 def test_rows_give_what_each_of_them_gives_alone(tmp_path):
     columns = {"workload.rate_rps": [40.0, 40.0, 60.0], "policy.k_bins": [1, 4, 2], "gpus": [1, 1, 2]}
     common = {"replications": 2, "workload": {"kind": "original", "requests": 40}}

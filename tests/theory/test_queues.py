@@ -28,6 +28,17 @@ def test_mg1_contains_md1_and_mm1():
     assert queues.mg1_latency_s(0.4, 2.0, 2.0) == pytest.approx(queues.mm1_latency_s(0.4, 2.0))
 
 
+def test_priorities_of_one_class_are_mg1_and_keep_the_work_that_waits():
+    assert queues.mg1_priority_latencies_s([0.06], [10.5], [UNIFORM_STD_S]) == [
+        pytest.approx(queues.mg1_latency_s(0.06, 10.5, UNIFORM_STD_S))
+    ]
+    rates, means, stds = np.array([0.1, 0.2, 0.15]), np.array([2.0, 1.0, 3.0]), np.array([2.0, 0.0, 1.0])
+    waiting_s = np.array(queues.mg1_priority_latencies_s(rates, means, stds)) - means
+    assert (np.diff(waiting_s) > 0).all()
+    load, residual_s = rates @ means, rates @ (means**2 + stds**2) / 2  # Kleinrock's conservation law
+    assert (rates * means) @ waiting_s == pytest.approx(load * residual_s / (1 - load))
+
+
 def test_erlang_c_is_the_tabulated_one():
     assert queues.mmc_waiting_share(6.0, 1.0, servers=8) == printed(0.35698, 5)
     assert queues.mmc_latency_s(6.0, 1.0, servers=8) == printed(1.17849, 5)

@@ -32,6 +32,9 @@ def test_numbers_of_any_kind_give_plain_floats():
 GOOD = {
     "mm1_latency_s": {"rate_rps": 0.5, "service_mean_s": 1.0},
     "mg1_latency_s": {"rate_rps": 0.5, "service_mean_s": 1.0, "service_std_s": 1.0},
+    "mg1_priority_latencies_s": {
+        **{"rates_rps": [0.2, 0.3], "service_means_s": [1.0, 0.5], "service_stds_s": [0.0, 1.0]}
+    },
     "mmc_waiting_share": {"rate_rps": 0.5, "service_mean_s": 1.0, "servers": 2},
     "mmc_latency_s": {"rate_rps": 0.5, "service_mean_s": 1.0, "servers": 2},
     "full_batch_waiting_share": {"rate_rps": 0.5, "batch_mean_s": 1.0, "batch_size": 4},
@@ -58,11 +61,13 @@ GOOD = {
     "multi_bin_latency_s": {"rate_rps": 4.0, **PAPER, "k_bins": 2},
 }
 NEVER = [math.nan, math.inf, -math.inf, -1, "1", None, True, [1.0], 1e300]
+NO_TIMES = [math.nan, "1", None, 3.0, [], [[1.0]], [[1.0], [1.0, 2.0]], ["1"], [1.0, math.nan], [-1.0], {}]
 BAD = {
     "batch_size": [*NEVER, 0, 1.5],
     "k_bins": [*NEVER, 0, 2.5],
     "servers": [*NEVER, 0, 1.5, 10**7],
-    "sample_s": [math.nan, "1", None, 3.0, [], [[1.0]], [[1.0], [1.0, 2.0]], ["1"], [1.0, math.nan], [-1.0], {}],
+    "sample_s": NO_TIMES,
+    **{name: [*NO_TIMES, [1.0]] for name in ("rates_rps", "service_means_s", "service_stds_s")},
     "low_s": [*NEVER, 21.0],
     "high_s": [*NEVER, 0, 0.5],
     "service_std_s": NEVER,
@@ -101,7 +106,7 @@ ALWAYS_POSITIVE = [*NEVER, 0, 1e-300]
     ],
 )
 def test_an_argument_out_of_range_is_named(name, argument, value):
-    with pytest.raises(InputError, match=f"{argument}|high_s|load"):
+    with pytest.raises(InputError, match=f"{argument}|high_s|load|classes"):
         THEORY[name](**{**GOOD[name], argument: value})
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from simlib.checks import InputError, check_choice, check_integer
+from simlib.checks import InputError, check_choice, check_integer, check_type
 from simlib.lazy import pd
 from simlib.requests.formats.blocks import check_counts, tokens_of
 from simlib.requests.formats.clocks import NAMES, TICKS_PER_S, UNITS, Clock, exact, told
@@ -24,6 +24,7 @@ DATES = {"format": "ISO8601", "utc": True, "errors": "coerce"}
 NUMERAL = re.compile(r"[-+]?[.\d]|[-+]?(nan|inf)", re.IGNORECASE)  # a table's cell that is meant as a number
 LONGEST_TICKS = 1e18  # of a measured time: thirty years in nanoseconds
 TIMES = ("ttft_s", "itl_s", "tpot_s", "latency_s")  # what a result measured of a request
+OWN = ("clock", "hash_ids", "failed", "moved", "session", "delay_s", "run", *TIMES)  # a log's own columns
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +34,11 @@ class Asked:
     time_unit: str | None = None
     block_tokens: int | None = None
     run: int | None = None
+    labels: Sequence[str] = ()
 
     def __post_init__(self) -> None:
+        for name in check_type("labels", self.labels, (list, tuple), "names of columns"):
+            check_type("labels", name, str, "a column's name")
         if self.time_unit is not None:
             check_choice("time_unit", self.time_unit, UNITS)
         for name, low in (("block_tokens", 1), ("run", 0)):
@@ -221,7 +225,9 @@ class Rows:
             over = frame["cached_prompt_tokens"] > frame["prompt_tokens"]
             theirs = tokens["cached_prompt_tokens"]
             refuse_first(source, theirs, document.column(theirs), over, "expected at most the row's prompt tokens")
-        for ours, theirs in self.labels.items():
+        # A label of the user's own is called as the file calls it.
+        more = {name: name for name in asked.labels if name in present and name not in (*frame, *OWN)}
+        for ours, theirs in {**more, **self.labels}.items():
             if theirs in present:
                 given = document.column(theirs)
                 frame[ours], absent = label(source, ours, theirs, given), int(given.isna().sum())
