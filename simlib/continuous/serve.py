@@ -78,9 +78,9 @@ def rules_of(settings: Continuous, law: Any, gpus: int, order: Order = FIRST_COM
         classes=_classes(settings, gpus),
         reuse=int(settings.reuse and not settings.prefix_cache),
         share=int(settings.share_cached),
+        timeout_s=math.inf if settings.timeout_s is None else settings.timeout_s,
         priority=int(order.priority),
         cache=int(settings.prefix_cache),
-        timeout_s=math.inf if settings.timeout_s is None else settings.timeout_s,
     )
 
 
@@ -152,7 +152,7 @@ def all_compiled(ask: Ask, lines: Lines, state: State, rules: StepRules, law: An
     """Run loop, law and rule compiled; the loop is so once, whatever it calls."""
     kinds = loop.signatures()
     rule = (compiled(order.decide or nobody, kinds.decide), compiled(order.key or no_key, kinds.key))
-    step = compiled(loop.loop, kinds.loop)
+    step = compiled(loop.kernel(rules), kinds.loop)
     return until_done(step, ask, lines, state, rules, compiled(law.law, kinds.law), law.params, *rule)
 
 
