@@ -57,6 +57,11 @@ def rules_of(settings: Continuous, law: Any, gpus: int, order: Order = FIRST_COM
         settings.control.check(law, settings.max_seqs, settings.token_budget, settings.kv_tokens)
     if order.priority and (settings.prefill != "chunked" or settings.timeout_s is not None):
         raise InputError("policy: 'priority' (expected prefill 'chunked' and no timeout_s with it)")
+    if settings.prefix_cache and order.at_once is not None:
+        raise InputError(
+            f"policy: static batches of at most {order.at_once} (expected 'fcfs', or another one that leaves it to the "
+            "engine how many run, with prefix_cache)"
+        )
     most = settings.max_seqs if order.at_once is None else order.at_once
     return StepRules(
         seats=int(min(settings.max_seqs, settings.token_budget, most)),
@@ -208,7 +213,7 @@ def _state(ask: Ask, rules: StepRules, gpus: int, log_steps: int, control: StepC
         place=np.full(requests if rules.reuse or rules.cache else 0, -1, np.int64),
         filled=np.zeros(requests if rules.reuse else 0, np.int32),
         ends=np.zeros(requests if rules.priority else 0, np.int64),
-        holds=np.empty(len(ask.contents), np.int32),
+        holds=np.full(len(ask.contents), -1, np.int32),
         hits=np.zeros(requests if rules.cache else 0, np.int32),
         where=np.full((gpus, ask.contents.max(initial=-1) + 1), -1),
         cells=cells,
