@@ -9,5 +9,8 @@
 ) = range(45)  # fmt: skip
 NUMBERS = tuple(name.lower() for name in dict(globals()) if name.isupper())
 
-NOW, PENDING, SINCE, BUSY, SEAT_TIME, SPREAD, SAMPLE, SAMPLE_GAP, IDLE = range(9)
-TIMES = ("now_s", "pending_s", "since_s", "busy_s", "seat_s", "spread_tokens", "sample_s", "sample_gap_s", "idle_s")
+NOW, PENDING, SINCE, BUSY, SEAT_TIME, SPREAD, SAMPLE, SAMPLE_GAP, IDLE, FIRST_END = range(10)
+TIMES = (
+    "now_s", "pending_s", "since_s", "busy_s", "seat_s", "spread_tokens", "sample_s", "sample_gap_s", "idle_s",
+    "first_end_s",
+)  # fmt: skip

@@ -32,6 +32,7 @@ from simlib.continuous.state import (
 )
 from simlib.engine.batches import BAD_DECISION
 from simlib.engine.borrowed import borrowed
+from simlib.engine.chains import answered
 from simlib.engine.shapes import (
     CHUNKS,
     CONTEXT,
@@ -162,12 +163,14 @@ def expire(gpu: int, now_s: float, ask: Ask, lines: Lines, state: State, rules: 
             if now_s - ask.arrival_s[request] <= rules.timeout_s:
                 break
             n[at.ABANDONED] += 1
-            drop(row, line, 1, ask, lines, state, rules)
+            drop(row, line, 1, now_s, ask, lines, state, rules)
 
 
-def drop(row: int, line: int, count: int, ask: Ask, lines: Lines, state: State, rules: StepRules) -> None:
+def drop(row: int, line: int, count: int, now_s: float, ask: Ask, lines: Lines, state: State, rules: StepRules) -> None:
     """Let the oldest of a line go without service."""
     for place in range(lines.head[row, line], lines.head[row, line] + count):
+        if rules.closed:
+            answered(lines.order[place], now_s, ask)
         if rules.routing != SHARED:
             state.numbers[row, at.REQUESTS] -= 1
             state.numbers[row, at.TOKENS] -= routed(lines.order[place], ask)
@@ -200,7 +203,7 @@ def consult(
         n[at.REFUSED] = state.numbers[row, at.EVENTS]
     elif size < 0:
         size = max(size, head[line] - tail[line])
-        drop(row, line, -size, ask, lines, state, rules)
+        drop(row, line, -size, now_s, ask, lines, state, rules)
     return line, size
 
 

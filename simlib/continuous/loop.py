@@ -19,8 +19,9 @@ from types import SimpleNamespace
 import numpy as np
 
 from simlib.continuous import columns as at
-from simlib.continuous.compose import compose, expire
+from simlib.continuous.compose import compose
 from simlib.continuous.control import finish, tick, watch
+from simlib.continuous.ends import close, last_call, left_over, tell, waiting, wake
 from simlib.continuous.prefix import free_ended
 from simlib.continuous.priority import queue
 from simlib.continuous.state import (
@@ -33,6 +34,7 @@ from simlib.continuous.state import (
     OFF,
     REQUEST_MASK,
     SHARED,
+    TOLD,
     Ask,
     Lines,
     State,
@@ -50,10 +52,11 @@ from simlib.continuous.state import (
     take,
     unlink,
 )
-from simlib.continuous.stretch import horizon, stretch
+from simlib.continuous.stretch import first_end, horizon, stretch
 from simlib.engine import batches
-from simlib.engine.batches import BAD_DECISION, BAD_TIME, DONE, STUCK
+from simlib.engine.batches import BAD_DECISION, BAD_TIME, DONE
 from simlib.engine.borrowed import borrowed
+from simlib.engine.chains import SERVED, answered, come, coming
 from simlib.engine.compiled import MORE, bound, one_at_a_time
 from simlib.engine.shapes import CHUNKS, CONTEXT, CONTEXT_SLOPE, LONGEST, N_DECODES, PREFILL
 from simlib.latency.steps import linear_law
@@ -97,6 +100,8 @@ def complete(
             growth[(n[at.STEP] - total) & mask] -= 1
         end(request, 1, n, ask, state, rules)
         state.completion_s[request] = complete_s
+        if rules.closed:
+            answered(request, complete_s, ask)
         if rules.control:
             finish(request, gpu, complete_s, ask, state)
         seats += 1
@@ -114,6 +119,8 @@ def complete(
         state.completion_s[request] = complete_s
         if left <= 0:
             end(request, 0, n, ask, state, rules)
+            if rules.closed:
+                answered(request, complete_s, ask)
             if rules.control:
                 finish(request, gpu, complete_s, ask, state)
             seats += 1
@@ -244,6 +251,8 @@ def move(
         if rules.reuse:
             n[at.DUE_FULL] = full
     t[at.SEAT_TIME] += n[at.SEATS] * (t[at.NOW] - before_s)  # what ends in the step leaves at the next boundary
+    if rules.closed and rules.linear and len(state.numbers) > 1:
+        t[at.FIRST_END] = first_end(gpu, state, rules, params)
     return DONE
 
 
@@ -253,20 +262,13 @@ def arrive(request: int, gpu: int, ask: Ask, lines: Lines, state: State, rules: 
         n = state.numbers[gpu]
         n[at.REQUESTS] += 1
         n[at.TOKENS] += routed(request, ask)
+        if rules.closed:
+            state.times[gpu, at.FIRST_END] = min(state.times[gpu, at.FIRST_END], state.times[gpu, at.NOW])
     row, line = max(gpu, 0), ask.line_of[request] if len(ask.line_of) > 0 else 0
     if rules.priority:
-        queue(row, line, request, ask, lines, state)
+        queue(row, line, request, ask, lines, state, rules)
     else:
-        join(row, line, request, lines, state)
-
-
-def wake(gpu: int, now_s: float, state: State) -> None:
-    """An idle GPU looks at what has arrived."""
-    n, t = state.numbers[gpu], state.times[gpu]
-    if not n[at.ACTIVE]:
-        n[at.ACTIVE] = 1
-        t[at.IDLE] += now_s - t[at.NOW]
-        t[at.NOW] = now_s
+        join(row, line, request, lines, state, rules)
 
 
 def least(state: State, column: int, first: int, end: int) -> int:
@@ -278,7 +280,7 @@ def least(state: State, column: int, first: int, end: int) -> int:
     return best
 
 
-def route(request: int, idle: int, ask: Ask, lines: Lines, state: State, rules: StepRules) -> None:
+def route(request: int, turn: int, idle: int, ask: Ask, lines: Lines, state: State, rules: StepRules) -> None:
     """A request arrives: for any GPU, and the first idle one looks; or for the one that the router finds."""
     now_s, gpu = ask.arrival_s[request], 0
     if rules.routing == SHARED:
@@ -287,7 +289,7 @@ def route(request: int, idle: int, ask: Ask, lines: Lines, state: State, rules: 
             wake(idle, now_s, state)
         return
     if rules.routing == IN_TURN:
-        gpu = request % len(state.numbers) if len(state.numbers) > 1 else 0
+        gpu = turn % len(state.numbers) if len(state.numbers) > 1 else 0
     else:
         for other in range(len(state.numbers)):
             if state.times[other, at.NOW] <= now_s:
@@ -303,30 +305,11 @@ def route(request: int, idle: int, ask: Ask, lines: Lines, state: State, rules: 
     wake(gpu, now_s, state)
 
 
-def close(now_s: float, lines: Lines, state: State) -> None:
-    """The last request has arrived: no line will have another, and a rule that waited for one is asked once more."""
-    for gpu in range(len(state.numbers)):
-        for line in range(lines.end.shape[1]):
-            lines.end[gpu, line] = lines.tail[gpu, line]
-        state.numbers[gpu, at.EVENTS] += 1
-        wake(gpu, now_s, state)
-
-
 def rouse(now_s: float, events: int, state: State) -> None:
     """Somebody still waits: idle GPUs that share the lines, and were not asked since something happened, look."""
     for gpu in range(len(state.numbers)):
         if state.numbers[gpu, at.REFUSED] != events:
             wake(gpu, now_s, state)
-
-
-def left_over(ask: Ask, lines: Lines, state: State, rules: StepRules) -> int:
-    """Nothing will happen any more: clients go, but whoever would wait for ever is the rule's fault."""
-    for gpu in range(len(lines.head)):
-        if rules.timeout_s < math.inf:
-            expire(gpu, math.inf, ask, lines, state, rules)
-        if state.numbers[gpu, at.WAITING] > 0:
-            return STUCK
-    return DONE
 
 
 def loop(
@@ -349,22 +332,34 @@ def loop(
     each, left = gpus + rules.lines + (1 << rules.bits) + COMPOSED, WORK
     while left > 0:
         left -= each
-        gpu, idle, now_s = -1, -1, math.inf
+        gpu, idle, now_s, ending, end_s, next_end_s = -1, -1, math.inf, -1, math.inf, math.inf
         for other in range(gpus):
             if not state.numbers[other, at.ACTIVE]:
                 idle = other if idle < 0 else idle
             elif state.times[other, at.NOW] < now_s:
                 gpu, now_s = other, state.times[other, at.NOW]
-        until_s = arrival_s[arrived] if arrived < len(arrival_s) else math.inf
+            if rules.closed and gpus > 1 and state.numbers[other, at.ACTIVE]:
+                first_s = state.times[other, at.FIRST_END]
+                if first_s < end_s:
+                    ending, end_s, next_end_s = other, first_s, end_s
+                else:
+                    next_end_s = min(next_end_s, first_s)
+        coming_row = coming(ask) if rules.closed else arrived if arrived < len(arrival_s) else -1
+        until_s = arrival_s[coming_row] if coming_row >= 0 else math.inf
         if until_s <= now_s and until_s < math.inf:
-            route(arrived, idle, ask, lines, state, rules)
+            if rules.closed:
+                come(coming_row, ask)
+            route(coming_row, arrived, idle, ask, lines, state, rules)
             arrived += 1
-            if arrived == len(arrival_s) and len(lines.room) > 0 and rules.asks:
+            if arrived == ask.known[SERVED] and len(lines.room) > 0 and rules.asks:
                 close(until_s, lines, state)
             continue
         if gpu < 0:
+            if rules.closed and rules.asks and last_call(lines, state):
+                continue
             return left_over(ask, lines, state, rules)
-        if rules.routing == IN_TURN and gpus > 1:  # the others' arrivals do not matter
+        wait = waiting(lines, state) if rules.closed and state.progress[TOLD] else 0
+        if rules.closed == 0 and rules.routing == IN_TURN and gpus > 1:  # the others' arrivals do not matter
             until = arrived + (gpu - arrived) % gpus
             until_s = arrival_s[until] if until < len(arrival_s) else math.inf
         n, owner = state.numbers[gpu], state.numbers[own(gpu, rules)]
@@ -374,15 +369,27 @@ def loop(
         if rules.control and n[at.STEP] >= n[at.TICK]:
             tick(gpu, state, rules)
         decodes, joins, preempted = compose(gpu, ask, lines, state, rules, decide, key)
+        if (
+            rules.closed
+        ):  # who waits for an answer that is not known to come arrives no sooner than another GPU gives one
+            if rules.asks:
+                coming_row = coming(ask)
+                until_s = arrival_s[coming_row] if coming_row >= 0 else math.inf
+            until_s = min(until_s, next_end_s if ending == gpu else end_s)
+            if rules.priority and rules.routing == SHARED and owner[at.WAITING] > 0:
+                until_s = -math.inf  # they may be short
         if rules.spread:
             left -= decodes
+        if wait > 0 and waiting(lines, state) < wait:
+            tell(lines.true_end, lines)
+            state.progress[TOLD] = 0
         if rules.asks:
             if lines.answer[2] != 0:
                 return BAD_DECISION
             if rules.routing == SHARED and owner[at.WAITING] > 0:
                 rouse(now_s, owner[at.EVENTS], state)
         if decodes == 0 and state.shape[N_DECODES] == 0.0 and state.shape[CHUNKS] == 0.0:
-            if preempted == 0 or arrived < len(arrival_s) or state.times[gpu, at.PENDING] > 0.0:
+            if preempted == 0 or arrived < ask.known[SERVED] or state.times[gpu, at.PENDING] > 0.0:
                 rest(n, state.times[gpu], rules)
         elif move(gpu, decodes, joins, preempted, until_s, ask, state, rules, law, law_params) != DONE:
             return BAD_TIME
@@ -418,9 +425,10 @@ def signatures() -> SimpleNamespace:
     kinds = batches.signatures()
     ints, floats, links = types.int64[::1], types.float64[::1], types.int32[::1]
     table, cube, grid = types.float64[:, ::1], types.float64[:, :, ::1], types.int64[:, ::1]
-    ask = types.NamedTuple([floats] + [ints] * 5 + [links] * 3 + [ints] * 3, Ask)
+    of_chains = [links, links, floats, links, links, floats, links, ints, types.boolean[::1]]
+    ask = types.NamedTuple([floats] + [ints] * 5 + [links] * 3 + [ints] * 3 + of_chains, Ask)
     lines = types.NamedTuple(
-        [grid] * 3 + [ints] + [grid] * 2 + [floats, cube, table, floats, table, ints, floats], Lines
+        [grid] * 4 + [ints] + [grid] * 2 + [floats, cube, table, floats, table, ints, floats], Lines
     )
     numbers = [types.int64] * (NEEDED - 1) + [types.float64] + [types.int64] * len(OFF)
     rules = types.NamedTuple(numbers, StepRules)

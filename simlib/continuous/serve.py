@@ -12,7 +12,7 @@ from simlib.continuous import classes, loop
 from simlib.continuous import columns as at
 from simlib.continuous.control import StepControl
 from simlib.continuous.prefix import AFTER, CELL, contents
-from simlib.continuous.priority import urgency
+from simlib.continuous.priority import levels_of, urgency
 from simlib.continuous.settings import PREFILL, ROUTING, Continuous, needed_tokens
 from simlib.continuous.state import (
     BY_CLASS,
@@ -30,6 +30,7 @@ from simlib.continuous.state import (
 from simlib.continuous.stepped import stepped
 from simlib.engine import shapes
 from simlib.engine.batches import DONE, no_key
+from simlib.engine.chains import chains
 from simlib.engine.compiled import compiled, until_done
 from simlib.policies import bins
 from simlib.policies.plan import Order
@@ -107,10 +108,15 @@ def served(
 ) -> tuple[int, Served, Lines]:
     """Serve all requests that a GPU's cache can hold: the outcome (`engine.batches`), times and totals, the lines."""
     fits = blocks_of(needed_tokens(table, rules.bits, rules.share), rules.bits) <= rules.blocks
-    keep = None if fits.all() or not fits.any() else np.flatnonzero(fits)
+    keep = None if table.closed or fits.all() or not fits.any() else np.flatnonzero(fits)
     kept = table if keep is None else table.rows(keep)
     predicted, cached = kept.predicted_output_tokens, kept.cached_prompt_tokens
-    rules = rules._replace(seats=min(rules.seats, len(kept)), share=int(rules.share and cached is not None))
+    rules = rules._replace(
+        seats=min(rules.seats, len(kept)), share=int(rules.share and cached is not None), closed=int(table.closed)
+    )
+    if rules.closed and rules.timeout_s < math.inf:
+        what = "expected None where requests wait for answers: who is gone is not answered"
+        raise InputError(f"timeout_s: {rules.timeout_s:g} ({what})")
     class_of = classes.assign(table, law, rules, gpus) if rules.routing == BY_CLASS else None
 
     def of_kept(column: np.ndarray | None) -> np.ndarray:
@@ -118,12 +124,11 @@ def served(
         whole = np.zeros(0, np.int32) if column is None else column.astype(np.int32)
         return whole if keep is None or column is None else whole[keep]
 
-    none = np.zeros(0, np.int64)
+    none, urgency_of = np.zeros(0, np.int64), levels_of if rules.closed else urgency
     first, content = (
         kept.kept(("contents", rules.bits), lambda: contents(kept, rules.bits)) if rules.cache else (none, none)
     )
     ask = Ask(
-        arrival_s=kept.arrival_s,
         prompt_tokens=kept.prompt_tokens,
         output_tokens=kept.output_tokens,
         expected_tokens=kept.output_tokens if predicted is None else predicted,
@@ -134,18 +139,19 @@ def served(
         client_of=of_kept(order.client_of),
         first=first,
         contents=content,
-        urgency=(urgency(table) if keep is None else urgency(table)[keep]) if rules.priority else none,
+        urgency=(urgency_of(table) if keep is None else urgency_of(table)[keep]) if rules.priority else none,
+        **chains(kept.arrival_s, kept.previous, kept.think_s, None if fits.all() else fits)._asdict(),
     )
     state = _state(ask, rules, gpus, log_steps, control)
     lines = _lines(ask, rules, gpus, order)
-    outcome = WAYS[backend](ask, lines, state, rules, law, order) if fits.any() else DONE
+    outcome = WAYS[backend](ask, lines, state, rules, law, order) if fits.any() or rules.closed else DONE
     columns = (state.start_s, state.first_token_s, state.completion_s, state.gpu)
     hits = state.hits
     if keep is not None:
         columns = tuple(_spread(column, keep, len(table)) for column in columns)
         hits = _spread(hits, keep, len(table)) if rules.cache else hits
     totals = (state.numbers, state.times, state.gaps, state.series, state.steps, state.control, state.decisions)
-    return outcome, Served(*columns, *totals, hits), lines
+    return outcome, Served(*columns, *totals, hits, ask.arrival_s if rules.closed else table.arrival_s, ask.came), lines
 
 
 def interpreted(ask: Ask, lines: Lines, state: State, rules: StepRules, law: Any, order: Order) -> int:
@@ -224,7 +230,7 @@ def _state(ask: Ask, rules: StepRules, gpus: int, log_steps: int, control: StepC
         control=controllers[0],
         control_rules=controllers[1],
         decisions=controllers[2],
-        progress=np.zeros(2, np.int64),
+        progress=np.array([0, 0, 0, 0, -1]),
     )
 
 
@@ -232,23 +238,25 @@ def _lines(ask: Ask, rules: StepRules, gpus: int, order: Order) -> Lines:
     """Nobody waits yet. Where a router looks at what GPUs have to do, nobody knows who will stand in which line."""
     requests, rows = len(ask.arrival_s), 1 if rules.routing == SHARED else gpus
     grid = rows, rules.lines
-    dealt = rows > 1 and rules.routing != IN_TURN
+    dealt = rows > 1 and (rules.routing != IN_TURN or rules.closed == 1)
     if dealt:
         head, tail, end = np.zeros(grid, np.int64), np.zeros(grid, np.int64), np.full(grid, MORE_TO_COME)
         start, room, places = np.zeros(grid, np.int64), np.zeros(grid, np.int64), np.empty(8 * requests, np.int64)
     else:
         queues = order.queues
-        if rows > 1 or queues is None or len(queues.of) != requests:
+        if rows > 1 or queues is None or len(queues.of) != requests or len(ask.refused) > 0:
             line_of = ask.line_of if len(ask.line_of) > 0 else np.zeros(requests, np.int64)
-            queues = bins.queues(np.arange(requests) % rows * rules.lines + line_of, rows * rules.lines)
+            of = np.arange(requests) % rows * rules.lines + line_of
+            queues = bins.queues(of[~ask.refused] if len(ask.refused) > 0 else of, rows * rules.lines)
         head, tail, end = (column.reshape(grid).copy() for column in (queues.start, queues.start, queues.end))
         start = room = np.zeros((0, 0), np.int64)
-        places = queues.order.copy() if rules.keyed or rules.priority else queues.order
+        places = queues.order.copy() if rules.keyed or rules.priority or rules.closed else queues.order
     memory = np.ascontiguousarray(order.memory, np.float64)
     return Lines(
         head=head,
         tail=tail,
         end=end,
+        true_end=end.copy(),
         order=places,
         start=start,
         room=room,
@@ -263,7 +271,10 @@ def _lines(ask: Ask, rules: StepRules, gpus: int, order: Order) -> Lines:
 
 
 class Served(NamedTuple):
-    """Times and GPU of each request (NaN and -1: not served), each GPU's totals, gaps, series, steps, controller."""
+    """Times and GPU of each request (NaN and -1: not served), each GPU's totals, gaps, series, steps, controller.
+
+    `arrival_s` says when each of them came and, where some wait for answers, `came` in what order.
+    """
 
     start_s: np.ndarray
     first_token_s: np.ndarray
@@ -277,3 +288,10 @@ class Served(NamedTuple):
     control: np.ndarray
     decisions: np.ndarray
     hits: np.ndarray = np.zeros(0, np.int32)
+    arrival_s: np.ndarray = np.zeros(0)
+    came: np.ndarray = np.zeros(0, np.int32)
+
+    def of_rows(self, rows: np.ndarray) -> Served:
+        """The same, with the requests in another order."""
+        columns, rows = ("start_s", "first_token_s", "completion_s", "gpu", "hits", "arrival_s"), rows.astype(np.intp)
+        return self._replace(**{c: getattr(self, c)[rows] for c in columns if len(getattr(self, c))})

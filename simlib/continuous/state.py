@@ -18,7 +18,8 @@ class Ask(NamedTuple):
     """What is asked: the table's columns, and where each request stands.
 
     `expected_tokens` are the outputs that a router reckons with, the true ones without predictions; no
-    `predicted_tokens`, `cached_tokens`, `line_of`, `class_of` or `client_of`: all are 0.
+    `predicted_tokens`, `cached_tokens`, `line_of`, `class_of` or `client_of`: all are 0. From `follower` on, and
+    `arrival_s`: `chains.Chains`.
     """
 
     arrival_s: np.ndarray
@@ -33,6 +34,15 @@ class Ask(NamedTuple):
     urgency: np.ndarray
     first: np.ndarray
     contents: np.ndarray
+    follower: np.ndarray
+    sibling: np.ndarray
+    think_s: np.ndarray
+    opening: np.ndarray
+    due: np.ndarray
+    due_s: np.ndarray
+    came: np.ndarray
+    known: np.ndarray
+    refused: np.ndarray
 
 
 class StepRules(NamedTuple):
@@ -64,6 +74,7 @@ class StepRules(NamedTuple):
     timeout_s: float
     priority: int = 0
     cache: int = 0
+    closed: int = 0
 
 
 OFF = (0,) * len(StepRules._field_defaults)
@@ -78,7 +89,8 @@ class Lines(NamedTuple):
     """Who waits where, a row a GPU or one for all that share their lines, and what the policy's rule reads and keeps.
 
     As in `shapes.Waiting`, line q of a row holds ``order[head[q]:tail[q]]``, oldest first. A line of which nobody knows
-    who will join it, because a router deals, has the room ``order[start[q]:room[q]]`` (`more_room`). `saved` is the
+    who will join it, because a router deals, has the room ``order[start[q]:room[q]]`` (`more_room`). `true_end` is the
+    end of each line, whatever a rule is told of it for want of others (`Waiting`). `saved` is the
     memory before the rule was asked, `given` the tokens of each client's requests that were admitted, `asked_s` when it
     was asked last, `answer` what it said out of range, and `BAD_DECISION`.
     """
@@ -86,6 +98,7 @@ class Lines(NamedTuple):
     head: np.ndarray
     tail: np.ndarray
     end: np.ndarray
+    true_end: np.ndarray
     order: np.ndarray
     start: np.ndarray
     room: np.ndarray
@@ -106,8 +119,9 @@ class State(NamedTuple):
     steps r modulo a block. `gaps` is a histogram of the times between tokens; `real` and `bits` are one number, as a
     float and as its bits. `place` and `filled` are of sequences that lost their memory, where blocks are used again:
     see `kept`. `ends` is, with priorities, the decode step of the end of those that decode. `control`, `control_rules`
-    and `decisions` are `control`'s. `progress` counts the requests that have arrived, and the places of `Lines.order`
-    that are given out.
+    and `decisions` are `control`'s. `progress` counts the requests that have arrived, the places of `Lines.order` that
+    are given out and, with priorities, the instants of arrivals; it says whether a rule was told that no more will come
+    for now, and who arrived last.
     """
 
     numbers: np.ndarray
@@ -141,7 +155,7 @@ class State(NamedTuple):
     progress: np.ndarray
 
 
-ARRIVED, POOL = range(2)
+ARRIVED, POOL, INSTANTS, TOLD, LAST = range(5)
 LOGGED = ("start_s", "time_s", "steps", "blocks", "seats", *SHAPE)  # the shape of the first one of a row's steps
 
 REQUEST_MASK = (1 << 32) - 1
@@ -296,10 +310,10 @@ def own(gpu: int, rules: StepRules) -> int:
     return 0 if rules.routing == SHARED else gpu
 
 
-def join(row: int, line: int, request: int, lines: Lines, state: State) -> None:
+def join(row: int, line: int, request: int, lines: Lines, state: State, rules: StepRules) -> None:
     """Let a request join the end of a line."""
-    if len(lines.room) > 0:  # it may be any request
-        if lines.tail[row, line] == lines.room[row, line]:
+    if len(lines.room) > 0 or rules.closed:  # it may be any request
+        if len(lines.room) > 0 and lines.tail[row, line] == lines.room[row, line]:
             more_room(row, line, lines.head, lines.tail, lines.order, lines.start, lines.room, state.progress)
         lines.order[lines.tail[row, line]] = request
     lines.tail[row, line] += 1

@@ -15,6 +15,7 @@ import numpy as np
 
 from simlib.checks import InputError, check_integer, check_number, check_type, number_in
 from simlib.lazy import pd
+from simlib.requests.loops.chains import in_order
 from simlib.requests.sequences import Sequences
 
 TOKEN_COLUMNS = ("prompt_tokens", "output_tokens", "predicted_output_tokens", "cached_prompt_tokens")
@@ -88,7 +89,7 @@ class RequestTable:
 
     def __post_init__(self) -> None:
         put = object.__setattr__
-        put(self, "arrival_s", _arrivals(self.arrival_s))
+        put(self, "arrival_s", _arrivals(self.arrival_s, thinks=self.previous is not None))
         for column in TOKEN_COLUMNS:
             values = getattr(self, column)
             if values is not None or column in REQUIRED:
@@ -227,14 +228,55 @@ class RequestTable:
             **columns,
         )
 
+    @property
+    def closed(self) -> bool:
+        """Whether any request waits for the answer of another, so that arrivals depend on how they are served."""
+        return self.kept("closed", lambda: self.previous is not None and bool((self.previous >= 0).any()))
+
+    def as_arrived(self, rows: np.ndarray, arrival_s: np.ndarray) -> RequestTable:
+        """The table in the order in which its requests have arrived.
+
+        Parameters
+        ----------
+        rows : ndarray of int, shape (n_requests,)
+            The row of each in this table, in order of arrival; of those of one instant in this table's order.
+        arrival_s : ndarray of float, shape (n_requests,)
+            When each row arrived.
+        """
+        return self._reordered(rows, arrival_s[rows])
+
+    def as_given(self, given_row: np.ndarray) -> RequestTable:
+        """The table again that was asked for `as_arrived`; the arrivals of those that wait are new, but in order."""
+        rows = np.argsort(given_row)
+        return self._reordered(rows, np.maximum.accumulate(np.where(self.previous < 0, self.arrival_s, 0.0)[rows]))
+
+    def _reordered(self, rows: np.ndarray, arrival_s: np.ndarray) -> RequestTable:
+        """The requests in another order, with other arrival times."""
+        rows = rows.astype(np.intp)  # once, not for each column
+        other, place = self._but("arrival_s", arrival_s), np.full(len(rows) + 1, -1)  # the last one stands for no row
+        place[rows] = np.arange(len(rows))
+        columns = {c: getattr(self, c)[rows] for c in COLUMNS[1:] if getattr(self, c) is not None}
+        labels = {name: values[rows] for name, values in self.labels.items()}
+        index = None if self.index is None else self.index[rows]
+        columns |= {"previous": place[columns["previous"]], "labels": labels, "index": index}
+        for name, values in columns.items():
+            object.__setattr__(other, name, values)
+        return other
+
     def with_predictions(self, predicted_output_tokens: np.ndarray | None) -> RequestTable:
         """The same requests with other predictions (integers >= 0, one a request), or without any."""
         column, values = "predicted_output_tokens", predicted_output_tokens
         return self._but(column, None if values is None else token_column(column, values, len(self)))
 
     def at_rate(self, factor: float) -> RequestTable:
-        """The same requests with every arrival time divided by `factor` > 0 (2 doubles the rate)."""
+        """The same requests with every arrival time divided by `factor` > 0 (2 doubles the rate).
+
+        Of those that wait for an answer the time to think stays as it is, so that rows may change places.
+        """
         check_number("factor", factor, 0.0, open_low=True)
+        if self.closed:
+            order, arrival_s, _ = in_order(self.arrival_s / factor, self.previous, self.think_s)
+            return self._reordered(order, arrival_s)
         return self._but("arrival_s", _arrivals(self.arrival_s / factor))
 
     def _but(self, column: str, values: np.ndarray | None) -> RequestTable:
@@ -245,7 +287,8 @@ class RequestTable:
         return other
 
 
-def _arrivals(given: Any) -> np.ndarray:
+def _arrivals(given: Any, thinks: bool = False) -> np.ndarray:
+    """A column of times; somebody who thinks may do so for hours, so that wide gaps say nothing of the unit."""
     values = _one_dimensional("arrival_s", given)
     if len(values) == 0:
         raise InputError("arrival_s: the table has no rows (expected at least 1)")
@@ -260,7 +303,7 @@ def _arrivals(given: Any) -> np.ndarray:
     falls = np.zeros(len(times), dtype=bool)
     falls[1:] = times[1:] < times[:-1]
     _refuse_first("arrival_s", times, falls, "expected times in ascending order")
-    if len(times) >= 10 and (times[-1] - times[0]) / (len(times) - 1) >= SPARSE_GAP_S:
+    if not thinks and len(times) >= 10 and (times[-1] - times[0]) / (len(times) - 1) >= SPARSE_GAP_S:
         gap = (times[-1] - times[0]) / (len(times) - 1)
         raise InputError(f"arrival_s: mean gap {gap:.6g} s (expected seconds; these look like milliseconds)")
     return times

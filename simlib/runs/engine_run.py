@@ -94,7 +94,8 @@ class EngineRun(Run):
     def places(self) -> dict[str, Any]:
         """Each request's ``gpu, batch, bin``, -1 where it has none; an engine has no batches."""
         binned = self.edges is not None and self.order.queues is not None
-        return {"gpu": self.served.gpu, "batch": -1, "bin": self.order.queues.of if binned else -1}
+        row = slice(None) if self.given_row is None else self.given_row
+        return {"gpu": self.served.gpu, "batch": -1, "bin": self.order.queues.of[row] if binned else -1}
 
     @property
     def rejected(self) -> int:
@@ -181,7 +182,8 @@ class EngineRun(Run):
             return 0.0
         came_s = self.table.arrival_s
         fits = blocks_of(needed_tokens(self.table, self.rules.bits, self.rules.share), self.rules.bits) <= self.blocks
-        before_s = self.gpus * (came_s[np.argmax(fits)] - came_s[0])  # what was rejected is not seen by the loop
+        # What was rejected is not seen by the loop, unless somebody waits for its answer.
+        before_s = 0.0 if self.table.closed else self.gpus * (came_s[np.argmax(fits)] - came_s[0])
         after_s = completion_s[served].max() - self._times("now_s")
         return max(float(before_s + self._times("idle_s").sum() + after_s.sum()), 0.0)
 
@@ -316,7 +318,8 @@ class EngineRun(Run):
             raise InputError(
                 f"run: policy {self.policy} is not in its file (expected the run itself, to log its steps)"
             )
-        arguments = self.table, self.law, self.gpus, self.rules, self.order, self.backend, self.control, most
+        table = self.table if self.given_row is None else self.table.as_given(self.given_row)
+        arguments = table, self.law, self.gpus, self.rules, self.order, self.backend, self.control, most
         _, again, _ = served(*arguments)
         stored = again.numbers[:, at.STORED]
         whole = [name for name in LOGGED if not name.endswith("_s") and name not in ("squares", "prefill_context")]

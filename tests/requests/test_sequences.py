@@ -78,3 +78,8 @@ def test_rows_next_to_each_other_are_not_copied():
 def test_what_is_no_sequence_is_named_by_its_row(given, message):
     with pytest.raises(InputError, match=f"^{message}"):
         Sequences.of("block_ids", given, 4)
+
+
+def test_rows_in_another_order_are_those_rows_though_they_begin_and_end_as_all_do():
+    column = Sequences.of("block_ids", [[0], [1, 1], [2], [3, 3]], 4)
+    assert [ids.tolist() for ids in column[np.array([0, 2, 1, 3])]] == [[0], [2], [1, 1], [3, 3]]

@@ -1,0 +1,66 @@
+"""When no more requests will come, for good or for now: what a rule is told, and who waits for ever."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from simlib.continuous import columns as at
+from simlib.continuous.compose import expire
+from simlib.continuous.state import TOLD, Ask, Lines, State, StepRules
+from simlib.engine.batches import DONE, STUCK
+
+
+def wake(gpu: int, now_s: float, state: State) -> None:
+    """An idle GPU looks at what has arrived."""
+    n, t = state.numbers[gpu], state.times[gpu]
+    if not n[at.ACTIVE]:
+        n[at.ACTIVE] = 1
+        t[at.IDLE] += now_s - t[at.NOW]
+        t[at.NOW] = now_s
+
+
+def close(now_s: float, lines: Lines, state: State) -> None:
+    """The last request has arrived: no line will have another, and a rule that waited for one is asked once more."""
+    tell(lines.tail, lines)
+    for gpu in range(len(state.numbers)):
+        state.numbers[gpu, at.EVENTS] += 1
+        wake(gpu, now_s, state)
+
+
+def tell(end: np.ndarray, lines: Lines) -> None:
+    """Say of each line that it ends there."""
+    for row in range(len(end)):
+        for line in range(end.shape[1]):
+            lines.end[row, line] = end[row, line]
+
+
+def waiting(lines: Lines, state: State) -> int:
+    """How many wait, in all lines."""
+    total = 0
+    for row in range(len(lines.head)):
+        total += state.numbers[row, at.WAITING]
+    return total
+
+
+def last_call(lines: Lines, state: State) -> bool:
+    """Nobody runs or is on the way: until somebody is served, no more will come. Whether a rule was told just now."""
+    if state.progress[TOLD] or waiting(lines, state) == 0:
+        return False
+    now_s = -math.inf
+    for gpu in range(len(state.numbers)):
+        now_s = max(now_s, state.times[gpu, at.NOW])
+    state.progress[TOLD] = 1
+    close(now_s, lines, state)
+    return True
+
+
+def left_over(ask: Ask, lines: Lines, state: State, rules: StepRules) -> int:
+    """Nothing will happen any more: clients go, but whoever would wait for ever is the rule's fault."""
+    for gpu in range(len(lines.head)):
+        if rules.timeout_s < math.inf:
+            expire(gpu, math.inf, ask, lines, state, rules)
+        if state.numbers[gpu, at.WAITING] > 0:
+            return STUCK
+    return DONE
