@@ -21,7 +21,7 @@ import numpy as np
 from simlib.continuous import columns as at
 from simlib.continuous.compose import compose
 from simlib.continuous.control import finish, tick, watch
-from simlib.continuous.ends import close, last_call, left_over, tell, waiting, wake
+from simlib.continuous.ends import close, heard, last_call, left_over, wake
 from simlib.continuous.prefix import free_ended
 from simlib.continuous.priority import queue
 from simlib.continuous.state import (
@@ -349,16 +349,17 @@ def loop(
         if until_s <= now_s and until_s < math.inf:
             if rules.closed:
                 come(coming_row, ask)
+                if state.progress[TOLD] > 0:
+                    heard(gpus, lines, state)
             route(coming_row, arrived, idle, ask, lines, state, rules)
             arrived += 1
             if arrived == ask.known[SERVED] and len(lines.room) > 0 and rules.asks:
                 close(until_s, lines, state)
             continue
         if gpu < 0:
-            if rules.closed and rules.asks and last_call(lines, state):
+            if rules.closed and rules.asks and last_call(arrived, lines, state):
                 continue
             return left_over(ask, lines, state, rules)
-        wait = waiting(lines, state) if rules.closed and state.progress[TOLD] else 0
         if rules.closed == 0 and rules.routing == IN_TURN and gpus > 1:  # the others' arrivals do not matter
             until = arrived + (gpu - arrived) % gpus
             until_s = arrival_s[until] if until < len(arrival_s) else math.inf
@@ -380,16 +381,15 @@ def loop(
                 until_s = -math.inf  # they may be short
         if rules.spread:
             left -= decodes
-        if wait > 0 and waiting(lines, state) < wait:
-            tell(lines.true_end, lines)
-            state.progress[TOLD] = 0
+        if rules.closed and state.progress[TOLD] > 0:
+            heard(1, lines, state)
         if rules.asks:
             if lines.answer[2] != 0:
                 return BAD_DECISION
             if rules.routing == SHARED and owner[at.WAITING] > 0:
                 rouse(now_s, owner[at.EVENTS], state)
         if decodes == 0 and state.shape[N_DECODES] == 0.0 and state.shape[CHUNKS] == 0.0:
-            if preempted == 0 or arrived < ask.known[SERVED] or state.times[gpu, at.PENDING] > 0.0:
+            if preempted == 0 or coming_row >= 0 or state.times[gpu, at.PENDING] > 0.0:
                 rest(n, state.times[gpu], rules)
         elif move(gpu, decodes, joins, preempted, until_s, ask, state, rules, law, law_params) != DONE:
             return BAD_TIME

@@ -230,7 +230,7 @@ def _state(ask: Ask, rules: StepRules, gpus: int, log_steps: int, control: StepC
         control=controllers[0],
         control_rules=controllers[1],
         decisions=controllers[2],
-        progress=np.array([0, 0, 0, 0, -1]),
+        progress=np.array([0, 0, 0, 0, -1, -1]),
     )
 
 

@@ -120,8 +120,8 @@ class State(NamedTuple):
     float and as its bits. `place` and `filled` are of sequences that lost their memory, where blocks are used again:
     see `kept`. `ends` is, with priorities, the decode step of the end of those that decode. `control`, `control_rules`
     and `decisions` are `control`'s. `progress` counts the requests that have arrived, the places of `Lines.order` that
-    are given out and, with priorities, the instants of arrivals; it says whether a rule was told that no more will come
-    for now, and who arrived last.
+    are given out and, with priorities, the instants of arrivals; it says how many GPUs are still to be asked after a
+    `ends.last_call`, how many requests had been taken by then, and who arrived last.
     """
 
     numbers: np.ndarray
@@ -155,7 +155,7 @@ class State(NamedTuple):
     progress: np.ndarray
 
 
-ARRIVED, POOL, INSTANTS, TOLD, LAST = range(5)
+ARRIVED, POOL, INSTANTS, TOLD, CALLED, LAST = range(6)
 LOGGED = ("start_s", "time_s", "steps", "blocks", "seats", *SHAPE)  # the shape of the first one of a row's steps
 
 REQUEST_MASK = (1 << 32) - 1
