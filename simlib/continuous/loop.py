@@ -15,6 +15,7 @@ import functools
 import math
 from collections.abc import Callable
 from types import SimpleNamespace
+from typing import get_type_hints
 
 import numpy as np
 
@@ -23,12 +24,15 @@ from simlib.continuous.compose import compose, expire
 from simlib.continuous.control import finish, tick, watch
 from simlib.continuous.prefix import free_ended
 from simlib.continuous.priority import queue
+from simlib.continuous.router import informed, tell
 from simlib.continuous.state import (
     ARRIVED,
     BY_CLASS,
     FIRST,
     IN_TURN,
     LEAST_TOKENS,
+    PREFIX,
+    PREFIX_COST,
     REQUEST_MASK,
     SHARED,
     Ask,
@@ -95,6 +99,8 @@ def complete(
             growth[(n[at.STEP] - total) & mask] -= 1
         end(request, 1, n, ask, state, rules)
         state.completion_s[request] = complete_s
+        if rules.cache and rules.routing == PREFIX_COST:
+            tell(request, 1, n, state)
         if rules.control:
             finish(request, gpu, complete_s, ask, state)
         seats += 1
@@ -106,12 +112,16 @@ def complete(
         total = ask.prompt_tokens[request] + state.done[request]
         if state.done[request] == 0:
             state.first_token_s[request] = complete_s
+            if rules.cache and rules.routing == PREFIX_COST:
+                tell(request, 0, n, state)
         else:
             add_gaps(complete_s - state.completion_s[request], 0.0, 1, 1, state)
         left = ask.output_tokens[request] - state.done[request] - 1
         state.completion_s[request] = complete_s
         if left <= 0:
             end(request, 0, n, ask, state, rules)
+            if rules.cache and rules.routing == PREFIX_COST:
+                tell(request, 1, n, state)
             if rules.control:
                 finish(request, gpu, complete_s, ask, state)
             seats += 1
@@ -294,7 +304,10 @@ def route(request: int, idle: int, ask: Ask, lines: Lines, state: State, rules: 
         if rules.routing == BY_CLASS:
             length_class = ask.class_of[request]
             first, end = length_class * end // rules.classes, (length_class + 1) * end // rules.classes
-        gpu = least(state, at.TOKENS if rules.routing == LEAST_TOKENS else at.REQUESTS, first, end)
+        if rules.cache and rules.routing >= PREFIX:
+            gpu = informed(request, now_s, ask, state, rules)
+        else:
+            gpu = least(state, at.TOKENS if rules.routing == LEAST_TOKENS else at.REQUESTS, first, end)
     arrive(request, gpu, ask, lines, state, rules)
     wake(gpu, now_s, state)
 
@@ -399,14 +412,18 @@ def signatures() -> SimpleNamespace:
     kinds = batches.signatures()
     ints, floats, links = types.int64[::1], types.float64[::1], types.int32[::1]
     table, cube, grid = types.float64[:, ::1], types.float64[:, :, ::1], types.int64[:, ::1]
+    counts = types.int32[:, ::1]
     ask = types.NamedTuple([floats] + [ints] * 5 + [links] * 3 + [ints] * 3, Ask)
     lines = types.NamedTuple(
         [grid] * 3 + [ints] + [grid] * 2 + [floats, cube, table, floats, table, ints, floats], Lines
     )
-    rules = types.NamedTuple([types.int64] * (len(StepRules._fields) - 1) + [types.float64], StepRules)
+    kinds_of_rules = [getattr(types, f"{kind.__name__}64") for kind in get_type_hints(StepRules).values()]
+    rules = types.NamedTuple(kinds_of_rules, StepRules)
     first = [grid, table, grid, grid, ints, floats, ints, floats, ints, cube, cube]
     of_requests = [links, links, links, ints, links, ints, links, links, grid, grid, links]
-    state = types.NamedTuple(first + of_requests + [floats] * 3 + [table, table, cube, ints], State)
+    state = types.NamedTuple(
+        first + of_requests + [floats] * 3 + [table, table, cube, ints, counts, links, links], State
+    )
     law = types.float64(floats, floats)
     functions = [types.FunctionType(kind) for kind in (law, kinds.decide, kinds.key)]
     loop = types.int64(ask, lines, state, rules, functions[0], floats, functions[1], functions[2])

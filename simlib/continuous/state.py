@@ -63,11 +63,12 @@ class StepRules(NamedTuple):
     share: int
     priority: int = 0
     cache: int = 0
+    overlap_score_weight: float = 1.0
     timeout_s: float = math.inf
 
 
 FIRST, MIXED, CHUNKED = range(3)
-SHARED, IN_TURN, LEAST_TOKENS, LEAST_REQUESTS, BY_CLASS = range(5)
+SHARED, IN_TURN, LEAST_TOKENS, LEAST_REQUESTS, BY_CLASS, PREFIX, PREFIX_COST = range(7)
 
 
 class Lines(NamedTuple):
@@ -103,7 +104,8 @@ class State(NamedTuple):
     float and as its bits. `place` and `filled` are of sequences that lost their memory, where blocks are used again:
     see `kept`. `ends` is, with priorities, the decode step of the end of those that decode. `control`, `control_rules`
     and `decisions` are `control`'s. `progress` counts the requests that have arrived, and the places of `Lines.order`
-    that are given out.
+    that are given out. `asked`, `to_prefill` and `news` are `router`'s: requests on each GPU by content, tokens of each
+    that are to be computed, and links between what it will hear.
     """
 
     numbers: np.ndarray
@@ -135,6 +137,9 @@ class State(NamedTuple):
     control_rules: np.ndarray
     decisions: np.ndarray
     progress: np.ndarray
+    asked: np.ndarray
+    to_prefill: np.ndarray
+    news: np.ndarray
 
 
 ARRIVED, POOL = range(2)

@@ -266,3 +266,18 @@ def test_empty_prompts_are_said_once(tmp_path, capsys):
     assert main(["simulate", str(path), "--execution", "continuous", "--policy", "fcfs"]) == 0
     said = capsys.readouterr().err
     assert "prompts of 0 tokens: 1 of 2, which an engine refuses" in said and "have no prompt" not in said
+
+
+def test_a_router_in_a_terminal(capsys):
+    law = ["--latency", "0.01,0.0001,0.0001,0"]
+    common = ["simulate", str(datasets.sample()), "--gpus", "2"]
+    engine = [*common, "--policy", "fcfs", "--execution", "continuous", *law]
+    assert main([*engine, "--prefix-cache", "--routing", "prefix_cost", "--overlap-score-weight", "2"]) == 0
+    capsys.readouterr()
+    for command, said in (
+        ([*engine, "--routing", "prefix"], "--routing: 'prefix' (expected --prefix-cache beside it"),
+        ([*common, "--prefix-cache"], "--prefix-cache (expected --execution continuous"),
+        ([*engine, "--routing", "rr"], "--routing: 'rr' (expected one of shared, round_robin"),
+    ):
+        assert main(command) == 2
+        assert said in capsys.readouterr().err
