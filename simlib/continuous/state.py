@@ -72,6 +72,7 @@ class StepRules(NamedTuple):
     reuse: int
     share: int
     timeout_s: float
+    overlap_score_weight: float
     priority: int = 0
     cache: int = 0
     closed: int = 0
@@ -82,7 +83,7 @@ NEEDED = len(StepRules._fields) - len(OFF)
 
 
 FIRST, MIXED, CHUNKED = range(3)
-SHARED, IN_TURN, LEAST_TOKENS, LEAST_REQUESTS, BY_CLASS = range(5)
+SHARED, IN_TURN, LEAST_TOKENS, LEAST_REQUESTS, BY_CLASS, PREFIX, PREFIX_COST = range(7)
 
 
 class Lines(NamedTuple):
@@ -121,7 +122,9 @@ class State(NamedTuple):
     see `kept`. `ends` is, with priorities, the decode step of the end of those that decode. `control`, `control_rules`
     and `decisions` are `control`'s. `progress` counts the requests that have arrived, the places of `Lines.order` that
     are given out and, with priorities, the instants of arrivals; it says how many GPUs are still to be asked after a
-    `ends.last_call`, how many requests had been taken by then, and who arrived last.
+    `ends.last_call`, how many requests had been taken by then, and who arrived last. `asked`, `to_prefill` and `news` are
+    `router`'s: requests on each GPU by content, tokens of each that are to be computed, links between what it will
+    hear.
     """
 
     numbers: np.ndarray
@@ -153,6 +156,9 @@ class State(NamedTuple):
     control_rules: np.ndarray
     decisions: np.ndarray
     progress: np.ndarray
+    asked: np.ndarray
+    to_prefill: np.ndarray
+    news: np.ndarray
 
 
 ARRIVED, POOL, INSTANTS, TOLD, CALLED, LAST = range(6)

@@ -375,7 +375,7 @@ def test_a_prefix_cache_that_has_nothing_to_find_says_so(table, capsys):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--prefix-cache", "--policy", "static_fifo"], "--prefix-cache: True (expected --execution continuous beside"),
+        (["--prefix-cache", "--policy", "static_fifo"], "--prefix-cache (expected --execution continuous beside"),
         (
             [*ENGINE, "--prefix-cache", "--policy", "static_fifo"],
             "policy: static batches of at most 8 (expected 'fcfs'",
@@ -385,3 +385,18 @@ def test_a_prefix_cache_that_has_nothing_to_find_says_so(table, capsys):
 def test_static_batches_have_no_prefix_cache(chat, options, message, capsys):
     assert main(["simulate", str(chat), *options]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_a_router_in_a_terminal(capsys):
+    law = ["--latency", "0.01,0.0001,0.0001,0"]
+    common = ["simulate", str(datasets.sample()), "--gpus", "2"]
+    engine = [*common, "--policy", "fcfs", "--execution", "continuous", *law]
+    assert main([*engine, "--prefix-cache", "--routing", "prefix_cost", "--overlap-score-weight", "2"]) == 0
+    capsys.readouterr()
+    for command, said in (
+        ([*engine, "--routing", "prefix"], "--routing: 'prefix' (expected --prefix-cache beside it"),
+        ([*common, "--prefix-cache"], "--prefix-cache (expected --execution continuous"),
+        ([*engine, "--routing", "rr"], "--routing: 'rr' (expected one of shared, round_robin"),
+    ):
+        assert main(command) == 2
+        assert said in capsys.readouterr().err
