@@ -28,13 +28,18 @@ ENGINE = {
     "token-budget": "tokens of a step (default 2048)",
 }
 CACHE = "continuous: blocks are found by what they hold (hash_ids, block_ids or prefix_group), as the engine keeps them"
+ROUTING = (
+    "shared, round_robin, least_tokens, least_requests, by_class, prefix or prefix_cost: how GPUs are given requests"
+)
 SETTINGS = {"max-num-seqs": "max_seqs", "kv-tokens": "kv_tokens", "token-budget": "token_budget"}
+SETTINGS |= {name.replace("_", "-"): name for name in ("prefix_cache", "routing", "overlap_score_weight")}
 WORDS = {"rate_rps": "--rate", "max_seqs": "--max-num-seqs", "rate_factor": "--rate-factor"}
 WORDS |= {"clients(?=:)": "--concurrency", "think_s": "--think", "ramp_s": "--ramp", "previous(?=:)": "--concurrency"}
 ANSWERED = "beside --concurrency (there the next request comes after an answer, and the rate is what comes out)"
 LOOP = ("--think", "--ramp", "--stages", "--duration", "--prompt", "--output")
 PER_CLIENT = 100  # requests, where nobody says how many
 NO_CONTENTS = "does not say what prompts contain, so that only who lost its memory finds something in the prefix cache"
+WORDS |= {"prefix_cache": "--prefix-cache"}
 PREDICTORS = ("column", "original", "oracle")
 
 
@@ -73,7 +78,11 @@ def add(verbs: Any) -> None:
     own.add_argument("--execution", default="run_to_completion", help="or continuous")
     for option, what in ENGINE.items():
         own.add_argument(f"--{option}", type=integer, metavar="N", help=f"continuous: {what}")
-    own.add_argument("--prefix-cache", action="store_true", help=CACHE)
+    own.add_argument("--prefix-cache", action="store_true", default=None, help=CACHE)
+    own.add_argument("--routing", metavar="RULE", help=f"continuous: {ROUTING} (default shared)")
+    own.add_argument(
+        "--overlap-score-weight", type=number, metavar="W", help="prefix_cost: of a block to compute (default 1)"
+    )
     own.add_argument("--predictor", help=f"{', '.join(PREDICTORS)} (default: the table's column, else original)")
     own.add_argument(
         "--seed", type=integer, default=42, help="of the predictor, and of arrivals and rows that are drawn"
@@ -304,13 +313,13 @@ def _is_standard_output(path: Path | None) -> bool:
 
 def _execution(options: argparse.Namespace) -> Any:
     """The execution that the options describe; an engine's settings are refused without an engine."""
-    given = {option: getattr(options, option.replace("-", "_")) for option in ENGINE}
-    given = {SETTINGS[option]: value for option, value in given.items() if value is not None}
-    given |= {"prefix_cache": True} if options.prefix_cache else {}
+    given = {name: getattr(options, option.replace("-", "_")) for option, name in SETTINGS.items()}
+    given = {name: value for name, value in given.items() if value is not None}
     if not given or options.execution != "continuous":
-        for option, name in {**SETTINGS, "prefix-cache": "prefix_cache"}.items():
+        for option, name in SETTINGS.items():
             if name in given:
-                raise InputError(f"--{option}: {given[name]} (expected --execution continuous beside it)")
+                said = "" if given[name] is True else f": {given[name]}"
+                raise InputError(f"--{option}{said} (expected --execution continuous beside it)")
         return options.execution
     from simlib.continuous.settings import Continuous
 

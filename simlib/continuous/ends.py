@@ -8,7 +8,7 @@ import numpy as np
 
 from simlib.continuous import columns as at
 from simlib.continuous.compose import expire
-from simlib.continuous.state import TOLD, Ask, Lines, State, StepRules
+from simlib.continuous.state import CALLED, TOLD, Ask, Lines, State, StepRules
 from simlib.engine.batches import DONE, STUCK
 
 
@@ -36,24 +36,25 @@ def tell(end: np.ndarray, lines: Lines) -> None:
             lines.end[row, line] = end[row, line]
 
 
-def waiting(lines: Lines, state: State) -> int:
-    """How many wait, in all lines."""
-    total = 0
+def last_call(arrived: int, lines: Lines, state: State) -> bool:
+    """Nobody runs or is on the way: until somebody is served no more will come. Whether that is new to the rule."""
+    taken, now_s = arrived, -math.inf
     for row in range(len(lines.head)):
-        total += state.numbers[row, at.WAITING]
-    return total
-
-
-def last_call(lines: Lines, state: State) -> bool:
-    """Nobody runs or is on the way: until somebody is served, no more will come. Whether a rule was told just now."""
-    if state.progress[TOLD] or waiting(lines, state) == 0:
+        taken -= state.numbers[row, at.WAITING]
+    if taken == arrived or taken == state.progress[CALLED]:  # nobody waits, or nobody was taken since
         return False
-    now_s = -math.inf
     for gpu in range(len(state.numbers)):
         now_s = max(now_s, state.times[gpu, at.NOW])
-    state.progress[TOLD] = 1
+    state.progress[TOLD], state.progress[CALLED] = len(state.numbers), taken
     close(now_s, lines, state)
     return True
+
+
+def heard(gpus: int, lines: Lines, state: State) -> None:
+    """So many GPUs were asked after a last call; once all were, or somebody comes, more may come again."""
+    state.progress[TOLD] = max(state.progress[TOLD] - gpus, 0)
+    if state.progress[TOLD] == 0:
+        tell(lines.true_end, lines)
 
 
 def left_over(ask: Ask, lines: Lines, state: State, rules: StepRules) -> int:

@@ -15,21 +15,27 @@ import functools
 import math
 from collections.abc import Callable
 from types import SimpleNamespace
+from typing import get_type_hints
 
 import numpy as np
 
 from simlib.continuous import columns as at
 from simlib.continuous.compose import compose
 from simlib.continuous.control import finish, tick, watch
-from simlib.continuous.ends import close, last_call, left_over, tell, waiting, wake
+from simlib.continuous.ends import close, heard, last_call, left_over, wake
 from simlib.continuous.prefix import free_ended
 from simlib.continuous.priority import queue
+from simlib.continuous.router import informed, tell
 from simlib.continuous.state import (
     ARRIVED,
     BY_CLASS,
     FIRST,
     IN_TURN,
     LEAST_TOKENS,
+    NEEDED,
+    OFF,
+    PREFIX,
+    PREFIX_COST,
     REQUEST_MASK,
     SHARED,
     TOLD,
@@ -55,7 +61,7 @@ from simlib.engine import batches
 from simlib.engine.batches import BAD_DECISION, BAD_TIME, DONE
 from simlib.engine.borrowed import borrowed
 from simlib.engine.chains import SERVED, answered, come, coming
-from simlib.engine.compiled import MORE, one_at_a_time
+from simlib.engine.compiled import MORE, bound, one_at_a_time
 from simlib.engine.shapes import CHUNKS, CONTEXT, CONTEXT_SLOPE, LONGEST, N_DECODES, PREFILL
 from simlib.latency.steps import linear_law
 
@@ -100,6 +106,8 @@ def complete(
         state.completion_s[request] = complete_s
         if rules.closed:
             answered(request, complete_s, ask)
+        if rules.cache and rules.routing == PREFIX_COST:
+            tell(request, 1, n, state)
         if rules.control:
             finish(request, gpu, complete_s, ask, state)
         seats += 1
@@ -111,6 +119,8 @@ def complete(
         total = ask.prompt_tokens[request] + state.done[request]
         if state.done[request] == 0:
             state.first_token_s[request] = complete_s
+            if rules.cache and rules.routing == PREFIX_COST:
+                tell(request, 0, n, state)
         else:
             add_gaps(complete_s - state.completion_s[request], 0.0, 1, 1, state)
         left = ask.output_tokens[request] - state.done[request] - 1
@@ -119,6 +129,8 @@ def complete(
             end(request, 0, n, ask, state, rules)
             if rules.closed:
                 answered(request, complete_s, ask)
+            if rules.cache and rules.routing == PREFIX_COST:
+                tell(request, 1, n, state)
             if rules.control:
                 finish(request, gpu, complete_s, ask, state)
             seats += 1
@@ -181,15 +193,16 @@ def note(gpu: int, steps: int, start_s: float, total_s: float, state: State, rul
     t[at.SAMPLE] = start_s + t[at.SAMPLE_GAP]
 
 
-def rest(n: np.ndarray, t: np.ndarray) -> None:
+def rest(n: np.ndarray, t: np.ndarray, rules: StepRules) -> None:
     """Nothing to compose: wait for the step in flight, or for an arrival."""
     if t[at.PENDING] > 0.0 or n[at.LATER_SEATS] > 0:
         t[at.SEAT_TIME] += n[at.SEATS] * t[at.PENDING]
         t[at.NOW] += t[at.PENDING]
         t[at.PENDING] = 0.0
         n[at.DUE_SEATS], n[at.DUE_BLOCKS], n[at.DUE_TOKENS] = n[at.LATER_SEATS], n[at.LATER_BLOCKS], n[at.LATER_TOKENS]
-        n[at.DUE_FULL] = n[at.LATER_FULL]
-        n[at.LATER_SEATS] = n[at.LATER_BLOCKS] = n[at.LATER_TOKENS] = n[at.LATER_FULL] = 0
+        n[at.LATER_SEATS] = n[at.LATER_BLOCKS] = n[at.LATER_TOKENS] = 0
+        if rules.reuse:
+            n[at.DUE_FULL], n[at.LATER_FULL] = n[at.LATER_FULL], 0
     else:
         n[at.ACTIVE] = 0
 
@@ -224,7 +237,7 @@ def move(
     if rules.control:
         watch(gpu, step_s, slope_s, steps, decodes, state)
     n[at.STEPS] += steps
-    n[at.SUM_DECODES] += steps * int(shape[N_DECODES])
+    n[at.SUM_DECODES] += steps * decodes  # but for `compose.chunk`
     n[at.SUM_PREFILL] += int(shape[PREFILL])
     n[at.SUM_CONTEXT] += steps * int(shape[CONTEXT]) + decodes * (steps * (steps - 1) // 2)
     if rules.spread:
@@ -245,7 +258,8 @@ def move(
     else:
         t[at.NOW] = start_s + total_s
         n[at.DUE_SEATS], n[at.DUE_BLOCKS], n[at.DUE_TOKENS] = seats, blocks, tokens
-        n[at.DUE_FULL] = full
+        if rules.reuse:
+            n[at.DUE_FULL] = full
     t[at.SEAT_TIME] += n[at.SEATS] * (t[at.NOW] - before_s)  # what ends in the step leaves at the next boundary
     if rules.closed and rules.linear and len(state.numbers) > 1:
         t[at.FIRST_END] = first_end(gpu, state, rules, params)
@@ -296,7 +310,10 @@ def route(request: int, turn: int, idle: int, ask: Ask, lines: Lines, state: Sta
         if rules.routing == BY_CLASS:
             length_class = ask.class_of[request]
             first, end = length_class * end // rules.classes, (length_class + 1) * end // rules.classes
-        gpu = least(state, at.TOKENS if rules.routing == LEAST_TOKENS else at.REQUESTS, first, end)
+        if rules.cache and rules.routing >= PREFIX:
+            gpu = informed(request, now_s, ask, state, rules)
+        else:
+            gpu = least(state, at.TOKENS if rules.routing == LEAST_TOKENS else at.REQUESTS, first, end)
     arrive(request, gpu, ask, lines, state, rules)
     wake(gpu, now_s, state)
 
@@ -323,7 +340,7 @@ def loop(
     Returns `DONE`, `MORE` to go on, `BAD_TIME` if a step's time is negative or not finite, `BAD_DECISION` if the rule
     asks for what is not there, `STUCK` if it lets somebody wait for ever.
     """
-    ask, lines, state = borrowed(ask), borrowed(lines), borrowed(state)
+    ask, lines, state, rules = borrowed(ask), borrowed(lines), borrowed(state), obeyed(rules)
     arrival_s, gpus, arrived = ask.arrival_s, len(state.numbers), int(state.progress[ARRIVED])
     each, left = gpus + rules.lines + (1 << rules.bits) + COMPOSED, WORK
     while left > 0:
@@ -345,16 +362,17 @@ def loop(
         if until_s <= now_s and until_s < math.inf:
             if rules.closed:
                 come(coming_row, ask)
+                if state.progress[TOLD] > 0:
+                    heard(gpus, lines, state)
             route(coming_row, arrived, idle, ask, lines, state, rules)
             arrived += 1
             if arrived == ask.known[SERVED] and len(lines.room) > 0 and rules.asks:
                 close(until_s, lines, state)
             continue
         if gpu < 0:
-            if rules.closed and rules.asks and last_call(lines, state):
+            if rules.closed and rules.asks and last_call(arrived, lines, state):
                 continue
             return left_over(ask, lines, state, rules)
-        wait = waiting(lines, state) if rules.closed and state.progress[TOLD] else 0
         if rules.closed == 0 and rules.routing == IN_TURN and gpus > 1:  # the others' arrivals do not matter
             until = arrived + (gpu - arrived) % gpus
             until_s = arrival_s[until] if until < len(arrival_s) else math.inf
@@ -376,21 +394,35 @@ def loop(
                 until_s = -math.inf  # they may be short
         if rules.spread:
             left -= decodes
-        if wait > 0 and waiting(lines, state) < wait:
-            tell(lines.true_end, lines)
-            state.progress[TOLD] = 0
+        if rules.closed and state.progress[TOLD] > 0:
+            heard(1, lines, state)
         if rules.asks:
             if lines.answer[2] != 0:
                 return BAD_DECISION
             if rules.routing == SHARED and owner[at.WAITING] > 0:
                 rouse(now_s, owner[at.EVENTS], state)
-        if state.shape[N_DECODES] == 0.0 and state.shape[CHUNKS] == 0.0:
-            if preempted == 0 or arrived < ask.known[SERVED] or state.times[gpu, at.PENDING] > 0.0:
-                rest(n, state.times[gpu])
+        if decodes == 0 and state.shape[N_DECODES] == 0.0 and state.shape[CHUNKS] == 0.0:
+            if preempted == 0 or coming_row >= 0 or state.times[gpu, at.PENDING] > 0.0:
+                rest(n, state.times[gpu], rules)
         elif move(gpu, decodes, joins, preempted, until_s, ask, state, rules, law, law_params) != DONE:
             return BAD_TIME
     state.progress[ARRIVED] = arrived
     return MORE
+
+
+def obeyed(rules: StepRules) -> StepRules:
+    """The rules that the loop follows: all of them."""
+    return rules
+
+
+def plain(rules: StepRules) -> StepRules:
+    """Those of an engine without what has a default: the loop that is bound to this one pays nothing for it."""
+    return StepRules(*rules[:NEEDED] + OFF)
+
+
+def kernel(rules: StepRules) -> Callable[..., int]:
+    """The loop to compile for these rules."""
+    return loop if any(rules[NEEDED:]) else bound(loop, obeyed=plain)
 
 
 for _rare in (longest,):
@@ -406,15 +438,19 @@ def signatures() -> SimpleNamespace:
     kinds = batches.signatures()
     ints, floats, links = types.int64[::1], types.float64[::1], types.int32[::1]
     table, cube, grid = types.float64[:, ::1], types.float64[:, :, ::1], types.int64[:, ::1]
+    counts = types.int32[:, ::1]
     of_chains = [links, links, floats, links, links, floats, links, ints, types.boolean[::1]]
     ask = types.NamedTuple([floats] + [ints] * 5 + [links] * 3 + [ints] * 4 + of_chains, Ask)
     lines = types.NamedTuple(
         [grid] * 4 + [ints] + [grid] * 2 + [floats, cube, table, floats, table, ints, floats], Lines
     )
-    rules = types.NamedTuple([types.int64] * (len(StepRules._fields) - 1) + [types.float64], StepRules)
+    kinds_of_rules = [getattr(types, f"{kind.__name__}64") for kind in get_type_hints(StepRules).values()]
+    rules = types.NamedTuple(kinds_of_rules, StepRules)
     first = [grid, table, grid, grid, ints, floats, ints, floats, ints, cube, cube]
     of_requests = [links, links, links, ints, links, ints, links, links, grid, grid, links]
-    state = types.NamedTuple(first + of_requests + [floats] * 3 + [table, table, cube, ints], State)
+    state = types.NamedTuple(
+        first + of_requests + [floats] * 3 + [table, table, cube, ints, counts, links, links], State
+    )
     law = types.float64(floats, floats)
     functions = [types.FunctionType(kind) for kind in (law, kinds.decide, kinds.key)]
     loop = types.int64(ask, lines, state, rules, functions[0], floats, functions[1], functions[2])

@@ -5,7 +5,6 @@ A binary heap, a histogram of gaps, waiting lines, and the list of those that ru
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 import numpy as np
@@ -51,6 +50,7 @@ class StepRules(NamedTuple):
     """The settings of `settings.Continuous` as the loop reads them; memory in blocks of ``1 << bits`` tokens.
 
     `lines` is how many a GPU has, or all GPUs together; `asks` and `keyed`: whether there is a rule to ask, and a key.
+    What has a default is compiled away in a loop of its own, `loop.plain`, for engines that have none of it.
     """
 
     seats: int
@@ -72,14 +72,19 @@ class StepRules(NamedTuple):
     classes: int
     reuse: int
     share: int
+    timeout_s: float
+    overlap_score_weight: float
     priority: int = 0
     cache: int = 0
     closed: int = 0
-    timeout_s: float = math.inf
+
+
+OFF = (0,) * len(StepRules._field_defaults)
+NEEDED = len(StepRules._fields) - len(OFF)
 
 
 FIRST, MIXED, CHUNKED = range(3)
-SHARED, IN_TURN, LEAST_TOKENS, LEAST_REQUESTS, BY_CLASS = range(5)
+SHARED, IN_TURN, LEAST_TOKENS, LEAST_REQUESTS, BY_CLASS, PREFIX, PREFIX_COST = range(7)
 
 
 class Lines(NamedTuple):
@@ -117,8 +122,9 @@ class State(NamedTuple):
     float and as its bits. `place` and `filled` are of sequences that lost their memory, where blocks are used again:
     see `kept`. `ends` is, with priorities, the decode step of the end of those that decode. `control`, `control_rules`
     and `decisions` are `control`'s. `progress` counts the requests that have arrived, the places of `Lines.order` that
-    are given out and, with priorities, the instants of arrivals; it says whether a rule was told that no more will come
-    for now, and who arrived last.
+    are given out and, with priorities, the instants of arrivals; it says how many GPUs are still to be asked after a
+    `ends.last_call`, how many requests had been taken by then, and who arrived last. `asked`, `to_prefill` and `news` are of
+    `router`: requests on each GPU by content, tokens of each that are to be computed, links between what it will hear.
     """
 
     numbers: np.ndarray
@@ -150,9 +156,12 @@ class State(NamedTuple):
     control_rules: np.ndarray
     decisions: np.ndarray
     progress: np.ndarray
+    asked: np.ndarray
+    to_prefill: np.ndarray
+    news: np.ndarray
 
 
-ARRIVED, POOL, INSTANTS, TOLD, LAST = range(5)
+ARRIVED, POOL, INSTANTS, TOLD, CALLED, LAST = range(6)
 LOGGED = ("start_s", "time_s", "steps", "blocks", "seats", *SHAPE)  # the shape of the first one of a row's steps
 
 REQUEST_MASK = (1 << 32) - 1
@@ -357,7 +366,9 @@ def settle(n: np.ndarray, owner: np.ndarray, rules: StepRules) -> None:
     n[at.TOKENS] -= n[at.DUE_TOKENS]
     if not rules.cache:  # with it, `prefix.free_ended` does
         give_back(n[at.DUE_BLOCKS], n[at.DUE_FULL], n, rules)
-    n[at.DUE_SEATS] = n[at.DUE_BLOCKS] = n[at.DUE_TOKENS] = n[at.DUE_FULL] = 0
+    n[at.DUE_SEATS] = n[at.DUE_BLOCKS] = n[at.DUE_TOKENS] = 0
+    if rules.reuse:
+        n[at.DUE_FULL] = 0
 
 
 for _rare_or_long in (push, take, spread_gaps, more_room):  # copies would be compiled for minutes, and gain nothing

@@ -229,12 +229,11 @@ def loop(
     places = order.view(np.uint64)  # unsigned: no check, at every look-up, whether to count from the end
     work, prompts, outputs, given_s = borrowed(job), job.prompt_tokens, job.output_tokens, job.given_s
     queue_of, capacity_tokens, closed, last_call = job.queue_of, job.capacity_tokens, len(job.follower) > 0, False
+    before = 0
     start_s, service_s, sizes, gpus, queues, max_prompt, sum_prompt, notes, batch_of = batches
     arrived, taken, started = int(progress[ARRIVED]), int(progress[TAKEN]), int(progress[STARTED])
     pause, members = taken + WORK, state.members.view(np.uint64)
     while True:
-        if last_call:  # and nobody was taken
-            return STUCK
         row = coming(work) if closed else arrived if arrived < len(arrival_s) else -1
         now_s = next_instant(end_s, arrival_s[row] if row >= 0 else math.inf)
         if now_s == math.inf:
@@ -242,6 +241,7 @@ def loop(
                 return DONE if taken == len(places) else STUCK
             now_s, last_call = state.now_s[0], True  # until somebody is served, no more will come
             close(seen.end, tail)
+            before = taken
         state.now_s[0] = now_s
         for gpu in range(len(end_s)):
             if end_s[gpu] <= now_s:
@@ -265,9 +265,6 @@ def loop(
                 if size == 0 or tail[queue] == head[queue]:
                     break
                 first, last = head[queue], min(tail[queue], head[queue] + abs(size))
-                if last_call:
-                    close(seen.end, work.end)
-                    last_call = False
                 if size < 0:  # turned away: in no batch
                     for place in range(first, last):
                         batch_of[places[place]] = -1
@@ -306,6 +303,11 @@ def loop(
                 taken += size
                 started += 1
                 progress[STARTED] = started
+        if last_call:
+            close(seen.end, work.end)
+            last_call = False
+            if taken == before:
+                return STUCK
         pause -= len(end_s)
         if taken > pause:
             progress[ARRIVED], progress[TAKEN] = arrived, taken

@@ -262,7 +262,7 @@ class RequestTable:
         place[rows] = np.arange(len(rows))
         columns = {c: getattr(self, c)[rows] for c in COLUMNS[1:] if getattr(self, c) is not None}
         labels = {name: values[rows] for name, values in self.labels.items()}
-        index = None if self.index is None else self.index[rows]
+        index = rows if self.index is None else self.index[rows]
         columns |= {"previous": place[columns["previous"]], "labels": labels, "index": index}
         for name, values in columns.items():
             object.__setattr__(other, name, values)

@@ -68,8 +68,7 @@ class Run:
         if self.given_row is None:
             return frame
         frame["previous"] = np.append(self.given_row, -1)[self.table.previous]
-        frame = frame.iloc[np.argsort(self.given_row)]
-        return frame.reset_index(drop=True) if self.table.index is None else frame
+        return frame.iloc[np.argsort(self.given_row)]
 
     @property
     def collapsed(self) -> bool:

@@ -375,7 +375,7 @@ def test_a_prefix_cache_that_has_nothing_to_find_says_so(table, capsys):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--prefix-cache", "--policy", "static_fifo"], "--prefix-cache: True (expected --execution continuous beside"),
+        (["--prefix-cache", "--policy", "static_fifo"], "--prefix-cache (expected --execution continuous beside"),
         (
             [*ENGINE, "--prefix-cache", "--policy", "static_fifo"],
             "policy: static batches of at most 8 (expected 'fcfs'",
@@ -461,7 +461,35 @@ def test_what_is_no_class_is_refused(by, tmp_path, capsys):
     assert capsys.readouterr().err.startswith(f"simlib: {by}: ")
 
 
+@pytest.mark.parametrize("execution", ["run_to_completion", "continuous"])
+def test_priorities_of_a_file_decide_who_waits(execution, tmp_path, capsys):
+    path = tmp_path / "urgent.csv"
+    rows = "".join(f"{0.001 * row:.3f},100,{row % 9 + 1},{row % 4}\n" for row in range(80))
+    path.write_text("arrival_s,prompt_tokens,output_tokens,priority\n" + rows)
+    engine = ["--execution", execution, "--latency", "h100-vllm-llama3-8b"]
+    engine += ["--max-num-seqs", "4"] if execution == "continuous" else ["--d-sla", "10ms"]
+    document = summary(capsys, path, "--policy", "priority", *engine, "--by", "priority")
+    assert [row["priority"] for row in document["classes"]] == [0, 1, 2, 3]
+    waits_s = [row["queueing_mean_s"] for row in document["classes"]]
+    assert waits_s == sorted(waits_s) and waits_s[0] < 0.5 * waits_s[3]
+
+
 def test_a_class_without_requests_is_told(classes, capsys):
     sla = "client=a: 1; client=b: 1; client=c: 1"
     assert main(["simulate", str(classes), "--policy", "static_fifo", "--sla", sla]) == 0
     assert "simlib: --sla: no request is of client=c, which has limits" in capsys.readouterr().err
+
+
+def test_a_router_in_a_terminal(capsys):
+    law = ["--latency", "0.01,0.0001,0.0001,0"]
+    common = ["simulate", str(datasets.sample()), "--gpus", "2"]
+    engine = [*common, "--policy", "fcfs", "--execution", "continuous", *law]
+    assert main([*engine, "--prefix-cache", "--routing", "prefix_cost", "--overlap-score-weight", "2"]) == 0
+    capsys.readouterr()
+    for command, said in (
+        ([*engine, "--routing", "prefix"], "--routing: 'prefix' (expected --prefix-cache beside it"),
+        ([*common, "--prefix-cache"], "--prefix-cache (expected --execution continuous"),
+        ([*engine, "--routing", "rr"], "--routing: 'rr' (expected one of shared, round_robin"),
+    ):
+        assert main(command) == 2
+        assert said in capsys.readouterr().err
