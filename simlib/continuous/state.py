@@ -123,8 +123,8 @@ class State(NamedTuple):
     see `kept`. `ends` is, with priorities, the decode step of the end of those that decode. `control`, `control_rules`
     and `decisions` are `control`'s. `progress` counts the requests that have arrived, the places of `Lines.order` that
     are given out and, with priorities, the instants of arrivals; it says how many GPUs are still to be asked after a
-    `ends.last_call`, how many requests had been taken by then, and who arrived last. `asked`, `to_prefill` and `news` are of
-    `router`: requests on each GPU by content, tokens of each that are to be computed, links between what it will hear.
+    `ends.last_call`, how many requests had been taken by then, who arrived last. `asked`, `to_prefill` and `news` are
+    those of `router`: requests on each GPU by content, tokens of each that are to be computed, links between its news.
     """
 
     numbers: np.ndarray
