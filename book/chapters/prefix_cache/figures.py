@@ -65,9 +65,12 @@ def needed(table: pd.DataFrame) -> Figure:
         bars = [own["found_share"] - own["ci_low"], own["ci_high"] - own["found_share"]]
         axis.errorbar(own["times_waiting"], own["found_share"], yerr=bars, color=color, marker=marker, ms=5, capsize=2,
                       label=f"{think_s:g} s")  # fmt: skip
-        at = own[own["times_waiting"] == 1].iloc[0]
-        axis.annotate(f"{think_s:g} s between turns", (1, at["found_share"]), (8, -9), textcoords="offset points",
-                      fontsize=10, color=color)  # fmt: skip
+        at = own[own["times_waiting"] == 0.75].iloc[0]
+        shortest = think_s == table["think_s"].min()
+        above = think_s == table["think_s"].max()
+        axis.annotate(f"{think_s:g} s" + " between turns" * shortest, (0.75, at["found_share"]),
+                      (-8, 5) if above else (9, -9), textcoords="offset points", fontsize=10, color=color,
+                      ha="right" if above else "left")  # fmt: skip
     axis.axhline(1, color=INK, lw=0.8)
     axis.set_ylim(0, 1.08)
     axis.yaxis.set_major_formatter(PERCENT)
@@ -98,7 +101,7 @@ def _lines(axis: Axes, own: pd.DataFrame, arm: str, x: str, y: str, names: dict[
     """A line an arm, with its intervals where there are any."""
     for name in names:
         rows = own[own[arm] == name]
-        if rows.empty:
+        if len(rows) < 2:
             continue
         color, marker, dash = LOOKS[name]
         bars = [(rows[y] - rows["ci_low"]).fillna(0), (rows["ci_high"] - rows[y]).fillna(0)]
