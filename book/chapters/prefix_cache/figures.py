@@ -68,7 +68,7 @@ def needed(table: pd.DataFrame) -> Figure:
         at = own[own["times_waiting"] == 0.75].iloc[0]
         shortest = think_s == table["think_s"].min()
         above = think_s == table["think_s"].max()
-        axis.annotate(f"{think_s:g} s" + " between turns" * shortest, (0.75, at["found_share"]),
+        axis.annotate(f"{think_s:g} s" + (" between turns" if shortest else ""), (0.75, at["found_share"]),
                       (-8, 5) if above else (9, -9), textcoords="offset points", fontsize=10, color=color,
                       ha="right" if above else "left")  # fmt: skip
     axis.axhline(1, color=INK, lw=0.8)
