@@ -73,6 +73,9 @@ def serve(table, law, settings, priority=False):
     finds = settings.reuse or settings.prefix_cache
 
     def content(request, place):
+        if table.block_ids is not None:
+            ids = table.block_ids[request][: place + 1]
+            return tuple(ids) if len(ids) > place else (request, place, "alone")
         common = settings.prefix_cache and (place + 1) * settings.block_tokens <= table.prefix_tokens[request]
         return (table.prefix_group[request], place) if common else (request, place, "alone")
 

@@ -66,6 +66,7 @@ def text(run: Any, head: str, objectives: Sequence[Mapping[str, Any]], assumed: 
         ),
         ("GPUs", f"{percent(numbers['gpu_utilization'])} busy over {span(numbers['makespan_s'])}, {sizes}"),
         *([("preempted", f"{run.preemptions:,} times")] if engine and run.preemptions else []),
+        ("prefix cache", _cached(numbers)),
         ("stability", STABILITY[numbers["stability"]]),
         ("controller", f"collapsed: its target is missed at its least size, {run.least}" if run.collapsed else ""),
         ("assumed", "; ".join(assumed)),
@@ -78,6 +79,11 @@ def failed_on_time(run: Any) -> int:
     from simlib.runs.metrics import violations
 
     return int(((run.table.output_tokens == 0) & ~violations(run)).sum())
+
+
+def _cached(numbers: Mapping[str, Any]) -> str:
+    share = numbers.get("prefix_hit_share", float("nan"))
+    return f"{percent(share)} of the prompt tokens found" if share == share else ""
 
 
 def _met(objective: Mapping[str, Any]) -> str:

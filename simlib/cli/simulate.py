@@ -24,8 +24,10 @@ ENGINE = {
     "kv-tokens": "tokens that a GPU's cache holds (default: no limit)",
     "token-budget": "tokens of a step (default 2048)",
 }
+CACHE = "continuous: blocks are found by what they hold (hash_ids, block_ids or prefix_group), as the engine keeps them"
 SETTINGS = {"max-num-seqs": "max_seqs", "kv-tokens": "kv_tokens", "token-budget": "token_budget"}
 WORDS = {"rate_rps": "--rate", "max_seqs": "--max-num-seqs", "rate_factor": "--rate-factor"}
+NO_CONTENTS = "does not say what prompts contain, so that only who lost its memory finds something in the prefix cache"
 PREDICTORS = ("column", "original", "oracle")
 
 
@@ -59,6 +61,7 @@ def add(verbs: Any) -> None:
     own.add_argument("--execution", default="run_to_completion", help="or continuous")
     for option, what in ENGINE.items():
         own.add_argument(f"--{option}", type=integer, metavar="N", help=f"continuous: {what}")
+    own.add_argument("--prefix-cache", action="store_true", help=CACHE)
     own.add_argument("--predictor", help=f"{', '.join(PREDICTORS)} (default: the table's column, else original)")
     own.add_argument(
         "--seed", type=integer, default=42, help="of the predictor, and of arrivals and rows that are drawn"
@@ -90,9 +93,12 @@ def _simulate(options: argparse.Namespace) -> None:
     law = (named.latency_of if named.execution_of(way) is None else named.step_law_of)(options.latency)
     chosen = ("rows", "extend", "failed", "unsorted", "rate_factor", "seed")
     chosen = {name: getattr(options, name) for name in chosen}
+    chosen["engine_block_tokens"] = way.block_tokens if options.prefix_cache else None
     trace = traces.read(options.requests, **asked_of(options), rate_rps=options.rate, **chosen)
     table = _predicted(trace.requests, options, policy.needs_predictions, assumed)
     tell(trace)
+    if options.prefix_cache and table.block_ids is None and table.prefix_group is None:
+        print(f"simlib: {trace.source}: {NO_CONTENTS}", file=sys.stderr)
     if trace.format == "plain" and options.time_unit is None and trace.rate_factor == 1.0:
         table = table.frame()  # its clock is the user's word, and is looked at as a data frame's
     warnings.filterwarnings("ignore", ".* requests have no prompt")  # the account has said it
@@ -178,8 +184,9 @@ def _execution(options: argparse.Namespace) -> Any:
     """The execution that the options describe; an engine's settings are refused without an engine."""
     given = {option: getattr(options, option.replace("-", "_")) for option in ENGINE}
     given = {SETTINGS[option]: value for option, value in given.items() if value is not None}
+    given |= {"prefix_cache": True} if options.prefix_cache else {}
     if not given or options.execution != "continuous":
-        for option, name in SETTINGS.items():
+        for option, name in {**SETTINGS, "prefix-cache": "prefix_cache"}.items():
             if name in given:
                 raise InputError(f"--{option}: {given[name]} (expected --execution continuous beside it)")
         return options.execution

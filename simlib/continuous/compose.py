@@ -46,11 +46,9 @@ from simlib.engine.shapes import (
 )
 
 
-def release(request: int, gpu: int, ask: Ask, state: State, rules: StepRules) -> bool:
-    """Take the memory of a sequence if all of its steps are composed: of one that still ends; whether so."""
+def release(request: int, gpu: int, ask: Ask, state: State, rules: StepRules) -> None:
+    """Take the memory of a sequence of which all steps are composed, where the last of them is in flight."""
     n = state.numbers[gpu]
-    if not over(request, state):
-        return False
     unlink(request, n, state)
     if ending(request, n, state):  # others have ended, and given theirs back
         total = ask.prompt_tokens[request] + max(ask.output_tokens[request] - 1, 0)
@@ -63,7 +61,6 @@ def release(request: int, gpu: int, ask: Ask, state: State, rules: StepRules) ->
         n[at.LATER_BLOCKS] -= blocks
         n[at.LATER_FULL] -= (total >> rules.bits) - shared
         n[at.PREEMPTIONS] += 1
-    return True
 
 
 def preempt(request: int, gpu: int, now_s: float, ask: Ask, state: State, rules: StepRules) -> None:
@@ -119,7 +116,9 @@ def grow(gpu: int, now_s: float, ask: Ask, state: State, rules: StepRules) -> bo
         return True
     while need[place] > rules.blocks - n[at.USED]:
         enough = False
-        if not release(n[at.NEWEST], gpu, ask, state, rules):
+        if over(n[at.NEWEST], state):
+            release(n[at.NEWEST], gpu, ask, state, rules)
+        else:
             preempt(n[at.NEWEST], gpu, now_s, ask, state, rules)
     n[at.USED] += need[place]
     return not enough
@@ -149,7 +148,9 @@ def contend(gpu: int, now_s: float, ask: Ask, state: State, rules: StepRules) ->
 def strip(victim: int, took: int, gpu: int, now_s: float, ask: Ask, state: State, rules: StepRules) -> None:
     """Take a sequence's memory, with the block that it was given for this step already."""
     state.numbers[gpu, at.USED] -= took
-    if not release(victim, gpu, ask, state, rules):
+    if over(victim, state):
+        release(victim, gpu, ask, state, rules)
+    else:
         preempt(victim, gpu, now_s, ask, state, rules)
 
 
@@ -239,11 +240,12 @@ def start(request: int, gpu: int, state: State) -> None:
     n[at.SEATS] += 1
 
 
-def chunk(request: int, computed: int, tokens: int, ask: Ask, state: State, rules: StepRules) -> None:
+def chunk(request: int, gpu: int, computed: int, tokens: int, ask: Ask, state: State, rules: StepRules) -> None:
     """Add the next tokens of a prompt to the step's shape; the last one alone, if it was sampled, is a decode."""
     shape = state.shape
     if tokens == 1 and state.done[request] > 0 and computed + 1 == ask.prompt_tokens[request] + state.done[request]:
         shape[N_DECODES] += 1.0  # an engine cannot tell it from one
+        state.numbers[gpu, at.SUM_DECODES] += 1
         shape[CONTEXT] += computed + 1
         if rules.spread:
             shape[LONGEST] = max(shape[LONGEST], computed + 1.0)
@@ -316,7 +318,7 @@ def prefill(
     """Fill the step with prompts: the one begun, then those that wait; how many are complete (`joined`)."""
     n, complete = state.numbers[gpu], 0
     budget = n[at.ROOM] - decodes
-    if n[at.PARTIAL] >= 0 and budget > 0 and n[at.STOPPED] == 0:
+    if n[at.PARTIAL] >= 0 and budget > 0 and not (rules.priority and n[at.STOPPED]):
         request, computed = n[at.PARTIAL], n[at.COMPUTED]
         total = ask.prompt_tokens[request] + state.done[request]
         tokens = min(total - computed, budget)
@@ -331,7 +333,7 @@ def prefill(
         n[at.USED] += more
         if rules.cache:
             fill(request, computed, tokens, gpu, ask, state, rules)
-        chunk(request, computed, tokens, ask, state, rules)
+        chunk(request, gpu, computed, tokens, ask, state, rules)
         budget -= tokens
         n[at.COMPUTED] += tokens
         if n[at.COMPUTED] == total:
@@ -383,7 +385,7 @@ def prefill(
         n[at.USED] += held(request, computed + tokens, ask, rules)
         if rules.cache:
             fill(request, computed, tokens, gpu, ask, state, rules)
-        chunk(request, computed, tokens, ask, state, rules)
+        chunk(request, gpu, computed, tokens, ask, state, rules)
         budget -= tokens
         if computed + tokens < ask.prompt_tokens[request] + state.done[request]:
             n[at.PARTIAL], n[at.COMPUTED] = request, computed + tokens
@@ -412,7 +414,7 @@ def compose(
     preempted, first, decodes = False, rules.prefill == FIRST, 0
     if not first:
         preempted = grow(gpu, now_s, ask, state, rules)
-        decodes = n[at.DECODES] - n[at.HELD]
+        decodes = n[at.DECODES] - (n[at.HELD] if rules.priority else 0)
     joins = prefill(gpu, now_s, decodes, not preempted, ask, lines, state, rules, decide, key)
     if first and shape[CHUNKS] == 0.0 and joins == 0:
         grow(gpu, now_s, ask, state, rules)
@@ -420,7 +422,9 @@ def compose(
     if rules.priority:  # a prompt may have taken the memory of one that decodes
         decodes = n[at.DECODES] - n[at.HELD]
     shape[N_DECODES] += decodes
-    shape[CONTEXT] += n[at.OFFSETS] + n[at.DECODES] * (n[at.STEP] + 1) - n[at.HELD_CONTEXT] if decodes > 0 else 0
+    if decodes > 0:
+        held_tokens = n[at.HELD_CONTEXT] if rules.priority else 0
+        shape[CONTEXT] += n[at.OFFSETS] + n[at.DECODES] * (n[at.STEP] + 1) - held_tokens
     return decodes, joins, n[at.PREEMPTIONS] - before
 
 

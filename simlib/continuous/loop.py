@@ -27,9 +27,12 @@ from simlib.continuous.priority import queue
 from simlib.continuous.state import (
     ARRIVED,
     BY_CLASS,
+    CLOSED_ONLY,
     FIRST,
     IN_TURN,
     LEAST_TOKENS,
+    NEEDED,
+    OFF,
     REQUEST_MASK,
     SHARED,
     TOLD,
@@ -55,7 +58,7 @@ from simlib.engine import batches
 from simlib.engine.batches import BAD_DECISION, BAD_TIME, DONE
 from simlib.engine.borrowed import borrowed
 from simlib.engine.chains import SERVED, answered, come, coming
-from simlib.engine.compiled import MORE, one_at_a_time
+from simlib.engine.compiled import MORE, bound, one_at_a_time
 from simlib.engine.shapes import CHUNKS, CONTEXT, CONTEXT_SLOPE, LONGEST, N_DECODES, PREFILL
 from simlib.latency.steps import linear_law
 
@@ -181,15 +184,16 @@ def note(gpu: int, steps: int, start_s: float, total_s: float, state: State, rul
     t[at.SAMPLE] = start_s + t[at.SAMPLE_GAP]
 
 
-def rest(n: np.ndarray, t: np.ndarray) -> None:
+def rest(n: np.ndarray, t: np.ndarray, rules: StepRules) -> None:
     """Nothing to compose: wait for the step in flight, or for an arrival."""
     if t[at.PENDING] > 0.0 or n[at.LATER_SEATS] > 0:
         t[at.SEAT_TIME] += n[at.SEATS] * t[at.PENDING]
         t[at.NOW] += t[at.PENDING]
         t[at.PENDING] = 0.0
         n[at.DUE_SEATS], n[at.DUE_BLOCKS], n[at.DUE_TOKENS] = n[at.LATER_SEATS], n[at.LATER_BLOCKS], n[at.LATER_TOKENS]
-        n[at.DUE_FULL] = n[at.LATER_FULL]
-        n[at.LATER_SEATS] = n[at.LATER_BLOCKS] = n[at.LATER_TOKENS] = n[at.LATER_FULL] = 0
+        n[at.LATER_SEATS] = n[at.LATER_BLOCKS] = n[at.LATER_TOKENS] = 0
+        if rules.reuse:
+            n[at.DUE_FULL], n[at.LATER_FULL] = n[at.LATER_FULL], 0
     else:
         n[at.ACTIVE] = 0
 
@@ -224,7 +228,7 @@ def move(
     if rules.control:
         watch(gpu, step_s, slope_s, steps, decodes, state)
     n[at.STEPS] += steps
-    n[at.SUM_DECODES] += steps * int(shape[N_DECODES])
+    n[at.SUM_DECODES] += steps * decodes  # but for `compose.chunk`
     n[at.SUM_PREFILL] += int(shape[PREFILL])
     n[at.SUM_CONTEXT] += steps * int(shape[CONTEXT]) + decodes * (steps * (steps - 1) // 2)
     if rules.spread:
@@ -245,7 +249,8 @@ def move(
     else:
         t[at.NOW] = start_s + total_s
         n[at.DUE_SEATS], n[at.DUE_BLOCKS], n[at.DUE_TOKENS] = seats, blocks, tokens
-        n[at.DUE_FULL] = full
+        if rules.reuse:
+            n[at.DUE_FULL] = full
     t[at.SEAT_TIME] += n[at.SEATS] * (t[at.NOW] - before_s)  # what ends in the step leaves at the next boundary
     if rules.closed and rules.linear and len(state.numbers) > 1:
         t[at.FIRST_END] = first_end(gpu, state, rules, params)
@@ -323,7 +328,7 @@ def loop(
     Returns `DONE`, `MORE` to go on, `BAD_TIME` if a step's time is negative or not finite, `BAD_DECISION` if the rule
     asks for what is not there, `STUCK` if it lets somebody wait for ever.
     """
-    ask, lines, state = borrowed(ask), borrowed(lines), borrowed(state)
+    ask, lines, state, rules = borrowed(ask), borrowed(lines), borrowed(state), obeyed(rules)
     arrival_s, gpus, arrived = ask.arrival_s, len(state.numbers), int(state.progress[ARRIVED])
     each, left = gpus + rules.lines + (1 << rules.bits) + COMPOSED, WORK
     while left > 0:
@@ -384,13 +389,34 @@ def loop(
                 return BAD_DECISION
             if rules.routing == SHARED and owner[at.WAITING] > 0:
                 rouse(now_s, owner[at.EVENTS], state)
-        if state.shape[N_DECODES] == 0.0 and state.shape[CHUNKS] == 0.0:
+        if decodes == 0 and state.shape[N_DECODES] == 0.0 and state.shape[CHUNKS] == 0.0:
             if preempted == 0 or coming_row >= 0 or state.times[gpu, at.PENDING] > 0.0:
-                rest(n, state.times[gpu])
+                rest(n, state.times[gpu], rules)
         elif move(gpu, decodes, joins, preempted, until_s, ask, state, rules, law, law_params) != DONE:
             return BAD_TIME
     state.progress[ARRIVED] = arrived
     return MORE
+
+
+def obeyed(rules: StepRules) -> StepRules:
+    """The rules that the loop follows: all of them."""
+    return rules
+
+
+def plain(rules: StepRules) -> StepRules:
+    """Those of an engine without what has a default: the loop that is bound to this one pays nothing for it."""
+    return StepRules(*rules[:NEEDED] + OFF)
+
+
+def plain_closed(rules: StepRules) -> StepRules:
+    """The same where requests wait for answers."""
+    return StepRules(*rules[:NEEDED] + CLOSED_ONLY)
+
+
+def kernel(rules: StepRules) -> Callable[..., int]:
+    """The loop to compile for these rules."""
+    less = {OFF: plain, CLOSED_ONLY: plain_closed}.get(rules[NEEDED:])
+    return loop if less is None else bound(loop, obeyed=less)
 
 
 for _rare in (longest,):
@@ -411,7 +437,8 @@ def signatures() -> SimpleNamespace:
     lines = types.NamedTuple(
         [grid] * 4 + [ints] + [grid] * 2 + [floats, cube, table, floats, table, ints, floats], Lines
     )
-    rules = types.NamedTuple([types.int64] * (len(StepRules._fields) - 1) + [types.float64], StepRules)
+    numbers = [types.int64] * (NEEDED - 1) + [types.float64] + [types.int64] * len(OFF)
+    rules = types.NamedTuple(numbers, StepRules)
     first = [grid, table, grid, grid, ints, floats, ints, floats, ints, cube, cube]
     of_requests = [links, links, links, ints, links, ints, links, links, grid, grid, links]
     state = types.NamedTuple(first + of_requests + [floats] * 3 + [table, table, cube, ints], State)

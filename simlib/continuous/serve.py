@@ -58,6 +58,11 @@ def rules_of(settings: Continuous, law: Any, gpus: int, order: Order = FIRST_COM
         settings.control.check(law, settings.max_seqs, settings.token_budget, settings.kv_tokens)
     if order.priority and (settings.prefill != "chunked" or settings.timeout_s is not None):
         raise InputError("policy: 'priority' (expected prefill 'chunked' and no timeout_s with it)")
+    if settings.prefix_cache and order.at_once is not None:
+        raise InputError(
+            f"policy: static batches of at most {order.at_once} (expected 'fcfs', or another one that leaves it to the "
+            "engine how many run, with prefix_cache)"
+        )
     most = settings.max_seqs if order.at_once is None else order.at_once
     return StepRules(
         seats=int(min(settings.max_seqs, settings.token_budget, most)),
@@ -79,9 +84,9 @@ def rules_of(settings: Continuous, law: Any, gpus: int, order: Order = FIRST_COM
         classes=_classes(settings, gpus),
         reuse=int(settings.reuse and not settings.prefix_cache),
         share=int(settings.share_cached),
+        timeout_s=math.inf if settings.timeout_s is None else settings.timeout_s,
         priority=int(order.priority),
         cache=int(settings.prefix_cache),
-        timeout_s=math.inf if settings.timeout_s is None else settings.timeout_s,
     )
 
 
@@ -158,7 +163,7 @@ def all_compiled(ask: Ask, lines: Lines, state: State, rules: StepRules, law: An
     """Run loop, law and rule compiled; the loop is so once, whatever it calls."""
     kinds = loop.signatures()
     rule = (compiled(order.decide or nobody, kinds.decide), compiled(order.key or no_key, kinds.key))
-    step = compiled(loop.loop, kinds.loop)
+    step = compiled(loop.kernel(rules), kinds.loop)
     return until_done(step, ask, lines, state, rules, compiled(law.law, kinds.law), law.params, *rule)
 
 
@@ -214,7 +219,7 @@ def _state(ask: Ask, rules: StepRules, gpus: int, log_steps: int, control: StepC
         place=np.full(requests if rules.reuse or rules.cache else 0, -1, np.int64),
         filled=np.zeros(requests if rules.reuse else 0, np.int32),
         ends=np.zeros(requests if rules.priority else 0, np.int64),
-        holds=np.empty(len(ask.contents), np.int32),
+        holds=np.full(len(ask.contents), -1, np.int32),
         hits=np.zeros(requests if rules.cache else 0, np.int32),
         where=np.full((gpus, ask.contents.max(initial=-1) + 1), -1),
         cells=cells,

@@ -67,8 +67,9 @@ class Continuous:
     control : control.StepControl, optional
         A controller on each GPU, which sets how many sequences run at once, or the tokens of a step, within the above.
     prefix_cache : bool
-        Whether blocks are found by what they hold (the table's `prefix_group` and `prefix_tokens`), by others and by
-        whoever lost its memory, until they are given out for something else.
+        Whether blocks are found by what they hold (the table's `block_ids`, or `prefix_group` and `prefix_tokens`), by
+        others and by whoever lost its memory, until they are given out for something else. Of a table that has neither
+        only what lost its memory is found; `cached_prompt_tokens`, the simple way, are not looked at.
 
     Examples
     --------

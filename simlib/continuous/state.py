@@ -5,7 +5,6 @@ A binary heap, a histogram of gaps, waiting lines, and the list of those that ru
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 import numpy as np
@@ -50,6 +49,7 @@ class StepRules(NamedTuple):
     """The settings of `settings.Continuous` as the loop reads them; memory in blocks of ``1 << bits`` tokens.
 
     `lines` is how many a GPU has, or all GPUs together; `asks` and `keyed`: whether there is a rule to ask, and a key.
+    What has a default is compiled away in a loop of its own, `loop.plain`, for engines that have none of it.
     """
 
     seats: int
@@ -71,10 +71,15 @@ class StepRules(NamedTuple):
     classes: int
     reuse: int
     share: int
+    timeout_s: float
     priority: int = 0
     cache: int = 0
     closed: int = 0
-    timeout_s: float = math.inf
+
+
+OFF = (0,) * len(StepRules._field_defaults)
+CLOSED_ONLY = tuple(int(name == "closed") for name in StepRules._field_defaults)
+NEEDED = len(StepRules._fields) - len(OFF)
 
 
 FIRST, MIXED, CHUNKED = range(3)
@@ -356,7 +361,9 @@ def settle(n: np.ndarray, owner: np.ndarray, rules: StepRules) -> None:
     n[at.TOKENS] -= n[at.DUE_TOKENS]
     if not rules.cache:  # with it, `prefix.free_ended` does
         give_back(n[at.DUE_BLOCKS], n[at.DUE_FULL], n, rules)
-    n[at.DUE_SEATS] = n[at.DUE_BLOCKS] = n[at.DUE_TOKENS] = n[at.DUE_FULL] = 0
+    n[at.DUE_SEATS] = n[at.DUE_BLOCKS] = n[at.DUE_TOKENS] = 0
+    if rules.reuse:
+        n[at.DUE_FULL] = 0
 
 
 for _rare_or_long in (push, take, spread_gaps, more_room):  # copies would be compiled for minutes, and gain nothing

@@ -268,7 +268,7 @@ def _shared(prefix: Mapping[str, Any] | None) -> str:
     if prefix is None:
         return ""
     blocks = f"blocks of {prefix['block_tokens']} tokens, " if prefix["block_tokens"] else ""
-    might = "can be" if prefix["block_tokens"] else "were"
+    might = "can be" if prefix.get("engine_block_tokens") else "were"
     text = f"{blocks}{percent(prefix['cached_share'])} of the prompt tokens {might} cached"
     part = prefix["shared_in_part"]
     blocks = f"{part:,} last block{'s are' if part != 1 else ' is'} shared in part, which is no hit"
@@ -343,7 +343,7 @@ def _flat(values: pd.Series) -> Any:
 
 def _prefix(log: Log, kept: pd.DataFrame, table: RequestTable | None) -> dict[str, Any] | None:
     """What a cache without limit would have of the prompts: by their blocks, or as the file says itself."""
-    if "hash_ids" not in log.frame and "cached_prompt_tokens" not in log.frame:
+    if not {"hash_ids", "prefix_tokens", "cached_prompt_tokens"} & set(log.frame):
         return None
     part, engine = 0, None
     prompts, cached = kept["prompt_tokens"], kept.get("cached_prompt_tokens")
@@ -351,13 +351,26 @@ def _prefix(log: Log, kept: pd.DataFrame, table: RequestTable | None) -> dict[st
         frame = log.frame if "clock" not in log.frame else log.frame.sort_values("clock", kind="stable")
         ids, lengths, engine = frame["hash_ids"].tolist(), frame["prompt_tokens"].to_numpy(), ENGINE_BLOCK_TOKENS
         part = shared_in_part(ids, lengths, log.block_tokens)
-        if table is None:
+        if table is None or table.cached_prompt_tokens is None:  # then an engine's live cache says what it has
+            table = None
             cached = pd.Series(cached_prefix_tokens(ids, lengths, None, log.block_tokens), frame.index)[kept.index]
+    if "prefix_tokens" in log.frame:
+        table, engine = None, ENGINE_BLOCK_TOKENS
+        cached = _of_groups(kept)
     if table is not None:
         prompts, cached = table.prompt_tokens, table.cached_prompt_tokens
     share = float(cached.sum() / max(prompts.sum(), 1))
     about = {"block_tokens": log.block_tokens, "engine_block_tokens": engine}
     return about | {"cached_share": share, "shared_in_part": part}
+
+
+def _of_groups(frame: pd.DataFrame) -> pd.Series:
+    """Prompt tokens that a cache without limit has of each request, where groups share prefixes."""
+    frame = frame.sort_values("clock", kind="stable")
+    group, prefix = frame["prefix_group"], frame["prefix_tokens"]
+    longest = prefix.groupby(group).cummax().groupby(group).shift(fill_value=0)  # that somebody brought before
+    found = np.minimum(np.minimum(longest, prefix), np.maximum(frame["prompt_tokens"] - 1, 0))
+    return found // ENGINE_BLOCK_TOKENS * ENGINE_BLOCK_TOKENS
 
 
 def _distinct(frame: pd.DataFrame, column: str) -> int | None:

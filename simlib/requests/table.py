@@ -15,6 +15,7 @@ import numpy as np
 
 from simlib.checks import InputError, check_integer, check_number, check_type, number_in
 from simlib.lazy import pd
+from simlib.requests.sequences import Sequences
 
 TOKEN_COLUMNS = ("prompt_tokens", "output_tokens", "predicted_output_tokens", "cached_prompt_tokens")
 MORE = ("priority", "prefix_group", "prefix_tokens", "previous")
@@ -45,8 +46,9 @@ class RequestTable:
         Who is served first where the policy is ``"priority"``: lower ones.
     prefix_group, prefix_tokens : ndarray of int, shape (n_requests,), optional
         Requests of one group have the first tokens of their prompts in common, so many of each.
-    block_ids : sequence of sequences of int, one a request, optional
-        What each full block of a prompt contains, in the engine's `block_tokens`: integers >= 0.
+    block_ids : sequences.Sequences, or a sequence of integers a request, optional
+        What each full block of a prompt contains, in the engine's `block_tokens`: integers >= 0. They may go on over
+        the blocks that prompt and output fill together: a conversation's next turn finds what was generated, too.
     previous : ndarray of int, shape (n_requests,), optional
         The row whose answer a request waits for, one above its own; -1: none, it arrives at `arrival_s`.
     think_s : ndarray of float, shape (n_requests,), optional
@@ -79,7 +81,7 @@ class RequestTable:
     priority: np.ndarray | None = None
     prefix_group: np.ndarray | None = None
     prefix_tokens: np.ndarray | None = None
-    block_ids: np.ndarray | None = None
+    block_ids: Sequences | None = None
     previous: np.ndarray | None = None
     think_s: np.ndarray | None = None
     _kept: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
@@ -96,7 +98,7 @@ class RequestTable:
                 put(self, column, _integers(column, getattr(self, column), len(self)))
         self._check_prefixes()
         if self.block_ids is not None:
-            put(self, "block_ids", _sequences("block_ids", self.block_ids, len(self)))
+            put(self, "block_ids", Sequences.of("block_ids", self.block_ids, len(self)))
         self._check_previous()
         check_type("labels", self.labels, Mapping, "a mapping of name to values")
         put(self, "labels", {name: _one_dimensional(name, values) for name, values in self.labels.items()})
@@ -120,6 +122,27 @@ class RequestTable:
         if self.prefix_tokens is not None:
             bad = (self.prefix_tokens < 0) | (self.prefix_tokens > self.prompt_tokens)
             _refuse_first("prefix_tokens", self.prefix_tokens, bad, "expected 0 to the row's prompt_tokens")
+            if self.block_ids is not None:
+                raise InputError("block_ids: given beside prefix_group (expected one of them: both say what is shared)")
+
+    def _check_previous(self) -> None:
+        """Rows that wait for the answer of one above; without a time to think it is 0."""
+        if self.previous is None:
+            if self.think_s is not None:
+                raise InputError("previous: missing column (expected it beside think_s: after which answer that is)")
+            return
+        bad = (self.previous < -1) | (self.previous >= np.arange(len(self)))
+        _refuse_first("previous", self.previous, bad, "expected a row above its own, or -1 for none")
+        think_s = (
+            np.zeros(len(self))
+            if self.think_s is None
+            else _numbers("think_s", _one_dimensional("think_s", self.think_s))
+        )
+        self._check_length("think_s", think_s)
+        _refuse_first("think_s", think_s, think_s < 0, "expected seconds >= 0")
+        alone = (self.previous < 0) & (think_s > 0)
+        _refuse_first("think_s", think_s, alone, "expected 0, as the row waits for no answer")
+        object.__setattr__(self, "think_s", think_s)
 
     def _check_previous(self) -> None:
         """Rows that wait for the answer of one above; without a time to think it is 0."""
@@ -183,6 +206,8 @@ class RequestTable:
     def frame(self) -> pd.DataFrame:
         """The table as a pandas data frame, with the index that it came with."""
         columns = {c: getattr(self, c) for c in COLUMNS if getattr(self, c) is not None}
+        if self.block_ids is not None:
+            columns["block_ids"] = self.block_ids.column()
         return pd.DataFrame({**self.labels, **columns}, index=self.index)
 
     def head(self, rows: int) -> RequestTable:
@@ -317,19 +342,6 @@ def _integers(column: str, given: Any, rows: int) -> np.ndarray:
     bad = (numbers != np.floor(numbers)) | (abs(numbers) > MAX_TOKENS)
     _refuse_first(column, numbers, bad, "expected an integer")
     return numbers.astype(np.int64)
-
-
-def _sequences(column: str, given: Any, rows: int) -> np.ndarray:
-    """A column of sequences of integers >= 0, as an array of arrays."""
-    if not isinstance(given, Sized) or len(given) != rows:
-        raise InputError(f"{column}: {len(given) if isinstance(given, Sized) else given!r} rows (expected {rows})")
-    found = np.empty(rows, object)
-    for row, values in enumerate(given):
-        ids = np.asarray(values if isinstance(values, Sized) and len(values) else np.zeros(0, np.int64))
-        if ids.ndim != 1 or ids.dtype.kind not in "iu" or (len(ids) and ids.min() < 0):
-            raise InputError(f"{column}, row {row}: {values!r:.60} (expected a sequence of integers >= 0)")
-        found[row] = ids
-    return found
 
 
 def _one_dimensional(column: str, given: Any) -> np.ndarray:

@@ -17,10 +17,10 @@ import numpy as np
 from simlib.checks import InputError, check_choice, check_integer, check_number, check_type
 from simlib.lazy import pd
 from simlib.requests.formats import known
-from simlib.requests.formats.blocks import cached_prefix_tokens
+from simlib.requests.formats.blocks import cached_prefix_tokens, engine_blocks
 from simlib.requests.formats.layout import Asked, Log
 from simlib.requests.streams import stream
-from simlib.requests.table import LABELS, SPARSE_GAP_S, TOKEN_COLUMNS, RequestTable
+from simlib.requests.table import COLUMNS, LABELS, SPARSE_GAP_S, RequestTable
 
 MOST_ROWS = 100_000_000
 # No clock of a trace counts finer: a shorter span is one instant, and has no rate.
@@ -91,6 +91,8 @@ class Trace:
         cached, prompts = self.requests.cached_prompt_tokens, self.requests.prompt_tokens
         if cached is not None and prompts.any():
             said.append(f"{cached.sum() / prompts.sum():.1%} of the prompt tokens cached")
+        if self.requests.block_ids is not None or self.requests.prefix_group is not None:
+            said.append("with what a live prefix cache may find")
         return ", ".join(said)
 
 
@@ -108,6 +110,7 @@ def read(
     block_rows: int = 50,
     unsorted: Literal["refuse", "sort"] = "refuse",
     cache_blocks: int | None = None,
+    engine_block_tokens: int | None = None,
     seed: int = 0,
     time_unit: str | None = None,
     block_tokens: int | None = None,
@@ -140,6 +143,10 @@ def read(
     cache_blocks : int, optional
         Where the file names its prompts' blocks: how many the cache holds, see
         `blocks.cached_prefix_tokens`; default no limit.
+    engine_block_tokens : int, optional
+        Where the file names its prompts' blocks: leave it to the engine what is cached, whose blocks have so many
+        tokens (``Continuous(prefix_cache=True).block_tokens``). The table has `block_ids` then
+        (`blocks.engine_blocks`), and no ``cached_prompt_tokens``.
     time_unit : {"s", "ms", "us", "ns"}, optional
         What the file's clock counts in, where it does not say so itself.
     block_tokens : int, optional
@@ -162,6 +169,11 @@ def read(
     check_choice("failed", failed, ("drop", "keep"))
     check_choice("unsorted", unsorted, ("refuse", "sort"))
     block_rows, seed = check_integer("block_rows", block_rows, 1), check_integer("seed", seed, 0, 2**32 - 1)
+    if engine_block_tokens is not None:
+        check_integer("engine_block_tokens", engine_block_tokens, 1)
+        if cache_blocks is not None:
+            what = "expected none beside engine_block_tokens: how much a live cache holds is the engine's to say"
+            raise InputError(f"cache_blocks: {cache_blocks!r} ({what})")
     rate_factor, rate_rps = _check_rates(rate_factor, rate_rps)
     log = known.requests(path, format, Asked(time_unit, block_tokens, run))
     failures = failures_of(log.frame)
@@ -172,16 +184,20 @@ def read(
         why = ": lengths and no times of arrival" if log.starts == "recorded" else f", {log.starts}"
         raise InputError(f"{log.source}{why} (expected the option --rate, to draw them at)")
     frame = _in_order(log, failures, failed, unsorted)
-    frame = _with_cache(log, frame, cache_blocks)
+    live = engine_block_tokens is not None and "hash_ids" in frame
+    frame = frame if live else _with_cache(log, frame, cache_blocks)
     frame, account = _choose(log.source, frame, rows, failed, {"model": model, "log_type": log_type}, extend)
     arrival_s = _arrivals(log, frame, rate_rps, seed)
     extra = 0 if rows is None else rows - len(frame)
     if extra:
+        if live or "block_ids" in frame:
+            what = f"expected none beside the blocks of {log.source}: a live prefix cache finds a row that comes again"
+            raise InputError(f"extend: {extend!r} ({what})")
         arrival_s, picked = _bootstrap(log.source, arrival_s, extra, block_rows, seed)
         frame = frame.iloc[picked]
         account |= {"extended_rows": extra, "block_rows": block_rows}
     factor = _factor(log.source, arrival_s, rate_factor, rate_rps) if "clock" in frame else rate_factor or 1.0
-    table = _table(log, frame, arrival_s / factor)
+    table = _table(log, frame, arrival_s / factor, engine_block_tokens if live else None)
     return Trace(table, log, **account, rate_factor=factor if "clock" in frame else None)
 
 
@@ -328,7 +344,7 @@ def _factor(source: str, arrival_s: np.ndarray, factor: float | None, rate_rps: 
     return rate_rps / rate
 
 
-def _table(log: Log, frame: pd.DataFrame, arrival_s: np.ndarray) -> RequestTable:
+def _table(log: Log, frame: pd.DataFrame, arrival_s: np.ndarray, engine_block_tokens: int | None) -> RequestTable:
     gap_s = (arrival_s[-1] - arrival_s[0]) / max(len(arrival_s) - 1, 1)
     frame = frame.assign(output_tokens=frame["output_tokens"].where(~frame["failed"], 0))
     if log.starts_at_0 and len(arrival_s) >= 10 and gap_s >= SPARSE_GAP_S:
@@ -337,11 +353,12 @@ def _table(log: Log, frame: pd.DataFrame, arrival_s: np.ndarray) -> RequestTable
             f"{log.source}: mean gap {gap_s:.6g} s after filters and scaling (expected below {SPARSE_GAP_S:g} s; "
             "rate_factor or rate_rps brings it there)"
         )
+    columns = {name: frame[name].to_numpy() for name in COLUMNS[1:] if name in frame}
+    if engine_block_tokens is not None:
+        blocks = frame["hash_ids"].tolist(), columns["prompt_tokens"], log.block_tokens
+        columns["block_ids"] = engine_blocks(*blocks, engine_block_tokens)
     try:
-        return RequestTable(
-            arrival_s=arrival_s,
-            labels={name: frame[name].to_numpy() for name in LABELS if name in frame},
-            **{name: frame[name].to_numpy() for name in TOKEN_COLUMNS if name in frame},
-        )
+        labels = {name: frame[name].to_numpy() for name in LABELS if name in frame}
+        return RequestTable(arrival_s=arrival_s, labels=labels, **columns)
     except InputError as error:
         raise InputError(f"{log.source}, {error}") from None

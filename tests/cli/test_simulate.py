@@ -266,3 +266,53 @@ def test_empty_prompts_are_said_once(tmp_path, capsys):
     assert main(["simulate", str(path), "--execution", "continuous", "--policy", "fcfs"]) == 0
     said = capsys.readouterr().err
     assert "prompts of 0 tokens: 1 of 2, which an engine refuses" in said and "have no prompt" not in said
+
+
+# A live prefix cache
+
+ENGINE = ("--execution", "continuous", "--policy", "fcfs", "--latency", "0.001,0,0,0", "--gpus", "1")
+
+
+@pytest.fixture
+def chat(tmp_path) -> Path:
+    """Three prompts, the first two of which share two blocks of 512 tokens, the first and the third one."""
+    path = tmp_path / "chat.jsonl"
+    rows = [(1100, [5, 6, 7]), (1500, [5, 6, 9]), (530, [5, 7])]
+    lines = [
+        json.dumps({"timestamp": 1000 * row, "input_length": prompt, "output_length": 3, "hash_ids": ids})
+        for row, (prompt, ids) in enumerate(rows)
+    ]
+    path.write_text("\n".join(lines))
+    return path
+
+
+def test_a_live_prefix_cache_tells_what_it_found(chat, tmp_path, capsys):
+    found = summary(capsys, chat, *ENGINE, "--prefix-cache")
+    assert found["prefix_hit_share"] == (1024 + 512) / (1100 + 1500 + 530)
+    out = tmp_path / "run.csv"
+    assert main(["simulate", str(chat), *ENGINE, "--prefix-cache", "--out", str(out)]) == 0
+    assert "prefix cache  49.1 % of the prompt tokens found" in capsys.readouterr().out
+    assert pd.read_csv(out)["prefix_hits"].tolist() == [0, 1024, 512]
+    again = summary(capsys, out, *ENGINE, "--prefix-cache")  # the blocks stand in the table that was written
+    assert again["prefix_hit_share"] == found["prefix_hit_share"]
+    assert "prefix_hit_share" not in summary(capsys, chat, *ENGINE)
+
+
+def test_a_prefix_cache_that_has_nothing_to_find_says_so(table, capsys):
+    assert main(["simulate", str(table), *ENGINE, "--prefix-cache"]) == 0
+    assert "requests.csv: does not say what prompts contain" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--prefix-cache", "--policy", "static_fifo"], "--prefix-cache: True (expected --execution continuous beside"),
+        (
+            [*ENGINE, "--prefix-cache", "--policy", "static_fifo"],
+            "policy: static batches of at most 8 (expected 'fcfs'",
+        ),
+    ],
+)
+def test_static_batches_have_no_prefix_cache(chat, options, message, capsys):
+    assert main(["simulate", str(chat), *options]) == 2
+    assert message in capsys.readouterr().err
