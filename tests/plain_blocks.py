@@ -5,6 +5,7 @@ One GPU, chunked prompts, first come, first served. No counters of `step_state` 
 """
 
 from collections import Counter, deque
+from itertools import takewhile
 from typing import NamedTuple
 
 import numpy as np
@@ -68,8 +69,11 @@ class Cache:
         self.tables[request] = found
 
 
-def serve(table, law, settings, priority=False):
-    """Serve a table of which every request fits."""
+def serve(table, law, settings, priority=False, looks=()):
+    """Serve a table of which every request fits.
+
+    `looks`: times, and of what to count the first ones that are found then; the count takes the place of the contents.
+    """
     finds = settings.reuse or settings.prefix_cache
 
     def content(request, place):
@@ -93,11 +97,18 @@ def serve(table, law, settings, priority=False):
     computed, known, making = np.zeros(n, int), prompt.copy(), np.zeros(n, int)
     start_s, first_s, last_s = (np.full(n, np.nan) for _ in range(3))
     running, waiting, flight = [], deque(), deque()
-    arrived = ended = steps = prefill = preemptions = 0
+    arrived = ended = steps = prefill = preemptions = looked = 0
     now_s = free_s = 0.0
 
     def ends(request):
         return known[request] + making[request] >= prompt[request] + output[request]
+
+    def look(before_s):
+        nonlocal looked
+        held = set(cache.written.values())
+        while looked < len(looks) and looks[looked][0] < before_s:
+            looks[looked][1] = sum(1 for _ in takewhile(held.__contains__, looks[looked][1]))
+            looked += 1
 
     def give(request, tokens, chosen):
         cache.take(request, cache.need(request, computed[request] + tokens))
@@ -147,6 +158,7 @@ def serve(table, law, settings, priority=False):
             else:
                 waiting.append(arrived)
             arrived += 1
+        look(np.nextafter(now_s, np.inf))
         chosen = compose()
         if chosen:
             shape, makes = np.zeros(3), []
@@ -163,6 +175,7 @@ def serve(table, law, settings, priority=False):
         elif not flight:
             now_s = table.arrival_s[arrived] if arrived < n else now_s  # all who ran may have lost their memory
         if flight and (not chosen or len(flight) == settings.steps_in_flight):
+            look(flight[0][0])
             now_s, makes = flight.popleft()
             for request in makes:
                 known[request] += 1
@@ -178,4 +191,5 @@ def serve(table, law, settings, priority=False):
                         cache.give_back(request)
                     else:
                         waiting.remove(request)
+    look(np.inf)
     return Blocks(start_s, first_s, last_s, steps, prefill, preemptions)

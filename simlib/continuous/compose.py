@@ -8,10 +8,12 @@ from collections.abc import Callable
 from simlib.continuous import columns as at
 from simlib.continuous.prefix import fill, free, occupy, seek
 from simlib.continuous.priority import hold, least_urgent, needs, oldest, pause, unqueue
+from simlib.continuous.router import withdraw
 from simlib.continuous.state import (
     CHUNKED,
     FIRST,
     MIXED,
+    PREFIX_COST,
     REQUEST_MASK,
     SHARED,
     Ask,
@@ -174,6 +176,8 @@ def drop(row: int, line: int, count: int, now_s: float, ask: Ask, lines: Lines, 
         if rules.routing != SHARED:
             state.numbers[row, at.REQUESTS] -= 1
             state.numbers[row, at.TOKENS] -= routed(lines.order[place], ask)
+        if rules.cache and rules.routing == PREFIX_COST:
+            withdraw(lines.order[place], row, ask, state, rules)
     leave(row, line, count, lines, state)
 
 

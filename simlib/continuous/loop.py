@@ -15,6 +15,7 @@ import functools
 import math
 from collections.abc import Callable
 from types import SimpleNamespace
+from typing import get_type_hints
 
 import numpy as np
 
@@ -24,6 +25,7 @@ from simlib.continuous.control import finish, tick, watch
 from simlib.continuous.ends import close, heard, last_call, left_over, wake
 from simlib.continuous.prefix import free_ended
 from simlib.continuous.priority import queue
+from simlib.continuous.router import informed, tell
 from simlib.continuous.state import (
     ARRIVED,
     BY_CLASS,
@@ -33,6 +35,8 @@ from simlib.continuous.state import (
     LEAST_TOKENS,
     NEEDED,
     OFF,
+    PREFIX,
+    PREFIX_COST,
     REQUEST_MASK,
     SHARED,
     TOLD,
@@ -103,6 +107,8 @@ def complete(
         state.completion_s[request] = complete_s
         if rules.closed:
             answered(request, complete_s, ask)
+        if rules.cache and rules.routing == PREFIX_COST:
+            tell(request, 1, n, state)
         if rules.control:
             finish(request, gpu, complete_s, ask, state)
         seats += 1
@@ -114,6 +120,8 @@ def complete(
         total = ask.prompt_tokens[request] + state.done[request]
         if state.done[request] == 0:
             state.first_token_s[request] = complete_s
+            if rules.cache and rules.routing == PREFIX_COST:
+                tell(request, 0, n, state)
         else:
             add_gaps(complete_s - state.completion_s[request], 0.0, 1, 1, state)
         left = ask.output_tokens[request] - state.done[request] - 1
@@ -122,6 +130,8 @@ def complete(
             end(request, 0, n, ask, state, rules)
             if rules.closed:
                 answered(request, complete_s, ask)
+            if rules.cache and rules.routing == PREFIX_COST:
+                tell(request, 1, n, state)
             if rules.control:
                 finish(request, gpu, complete_s, ask, state)
             seats += 1
@@ -301,7 +311,10 @@ def route(request: int, turn: int, idle: int, ask: Ask, lines: Lines, state: Sta
         if rules.routing == BY_CLASS:
             length_class = ask.class_of[request]
             first, end = length_class * end // rules.classes, (length_class + 1) * end // rules.classes
-        gpu = least(state, at.TOKENS if rules.routing == LEAST_TOKENS else at.REQUESTS, first, end)
+        if rules.cache and rules.routing >= PREFIX:
+            gpu = informed(request, now_s, ask, state, rules)
+        else:
+            gpu = least(state, at.TOKENS if rules.routing == LEAST_TOKENS else at.REQUESTS, first, end)
     arrive(request, gpu, ask, lines, state, rules)
     wake(gpu, now_s, state)
 
@@ -432,16 +445,19 @@ def signatures() -> SimpleNamespace:
     kinds = batches.signatures()
     ints, floats, links = types.int64[::1], types.float64[::1], types.int32[::1]
     table, cube, grid = types.float64[:, ::1], types.float64[:, :, ::1], types.int64[:, ::1]
+    counts = types.int32[:, ::1]
     of_chains = [links, links, floats, links, links, floats, links, ints, types.boolean[::1]]
     ask = types.NamedTuple([floats] + [ints] * 5 + [links] * 3 + [ints] * 3 + of_chains, Ask)
     lines = types.NamedTuple(
         [grid] * 4 + [ints] + [grid] * 2 + [floats, cube, table, floats, table, ints, floats], Lines
     )
-    numbers = [types.int64] * (NEEDED - 1) + [types.float64] + [types.int64] * len(OFF)
-    rules = types.NamedTuple(numbers, StepRules)
+    kinds_of_rules = [getattr(types, f"{kind.__name__}64") for kind in get_type_hints(StepRules).values()]
+    rules = types.NamedTuple(kinds_of_rules, StepRules)
     first = [grid, table, grid, grid, ints, floats, ints, floats, ints, cube, cube]
     of_requests = [links, links, links, ints, links, ints, links, links, grid, grid, links]
-    state = types.NamedTuple(first + of_requests + [floats] * 3 + [table, table, cube, ints], State)
+    state = types.NamedTuple(
+        first + of_requests + [floats] * 3 + [table, table, cube, ints, counts, links, links], State
+    )
     law = types.float64(floats, floats)
     functions = [types.FunctionType(kind) for kind in (law, kinds.decide, kinds.key)]
     loop = types.int64(ask, lines, state, rules, functions[0], floats, functions[1], functions[2])

@@ -20,6 +20,7 @@ from simlib.continuous.state import (
     GAP_OCTAVES,
     IN_TURN,
     LOGGED,
+    PREFIX_COST,
     SHARED,
     Ask,
     Lines,
@@ -85,6 +86,7 @@ def rules_of(settings: Continuous, law: Any, gpus: int, order: Order = FIRST_COM
         reuse=int(settings.reuse and not settings.prefix_cache),
         share=int(settings.share_cached),
         timeout_s=math.inf if settings.timeout_s is None else settings.timeout_s,
+        overlap_score_weight=1.0 if settings.overlap_score_weight is None else settings.overlap_score_weight,
         priority=int(order.priority),
         cache=int(settings.prefix_cache),
     )
@@ -187,7 +189,7 @@ def _spread(column: np.ndarray, keep: np.ndarray, rows: int) -> np.ndarray:
 def _state(ask: Ask, rules: StepRules, gpus: int, log_steps: int, control: StepControl | None) -> State:
     requests = len(ask.arrival_s)
     numbers = np.zeros((gpus, len(at.NUMBERS)), np.int64)
-    for column in (at.PARTIAL, at.NEWEST, at.RESUMED, at.REFUSED, at.OLDEST, at.LATEST):
+    for column in (at.PARTIAL, at.NEWEST, at.RESUMED, at.REFUSED, at.OLDEST, at.LATEST, at.NEWS):
         numbers[:, column] = -1
     numbers[:, at.CAP], numbers[:, at.ROOM] = rules.seats, rules.budget
     none = np.zeros((1, 1)), np.zeros((1, 1)), np.zeros((1, 1, 1))
@@ -200,6 +202,7 @@ def _state(ask: Ask, rules: StepRules, gpus: int, log_steps: int, control: StepC
     cells = np.zeros((gpus * each, CELL), np.int64)
     cells[:, AFTER] = np.arange(1, gpus * each + 1)
     numbers[:, at.SPARE] = np.arange(gpus) * each
+    contents, by_cost = ask.contents.max(initial=-1) + 1, rules.routing == PREFIX_COST
     real = np.zeros(1)
     return State(
         numbers=numbers,
@@ -221,7 +224,7 @@ def _state(ask: Ask, rules: StepRules, gpus: int, log_steps: int, control: StepC
         ends=np.zeros(requests if rules.priority else 0, np.int64),
         holds=np.full(len(ask.contents), -1, np.int32),
         hits=np.zeros(requests if rules.cache else 0, np.int32),
-        where=np.full((gpus, ask.contents.max(initial=-1) + 1), -1),
+        where=np.full((gpus, contents), -1),
         cells=cells,
         gpu=np.full(requests, -1, np.int32),
         start_s=np.full(requests, np.nan),
@@ -231,6 +234,9 @@ def _state(ask: Ask, rules: StepRules, gpus: int, log_steps: int, control: StepC
         control_rules=controllers[1],
         decisions=controllers[2],
         progress=np.array([0, 0, 0, 0, -1, -1]),
+        asked=np.zeros((gpus, contents) if by_cost else (0, 0), np.int32),
+        to_prefill=np.zeros(requests if by_cost else 0, np.int32),
+        news=np.empty(2 * requests if by_cost else 0, np.int32),
     )
 
 

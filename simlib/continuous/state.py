@@ -72,6 +72,7 @@ class StepRules(NamedTuple):
     reuse: int
     share: int
     timeout_s: float
+    overlap_score_weight: float
     priority: int = 0
     cache: int = 0
     closed: int = 0
@@ -83,7 +84,7 @@ NEEDED = len(StepRules._fields) - len(OFF)
 
 
 FIRST, MIXED, CHUNKED = range(3)
-SHARED, IN_TURN, LEAST_TOKENS, LEAST_REQUESTS, BY_CLASS = range(5)
+SHARED, IN_TURN, LEAST_TOKENS, LEAST_REQUESTS, BY_CLASS, PREFIX, PREFIX_COST = range(7)
 
 
 class Lines(NamedTuple):
@@ -122,7 +123,8 @@ class State(NamedTuple):
     see `kept`. `ends` is, with priorities, the decode step of the end of those that decode. `control`, `control_rules`
     and `decisions` are `control`'s. `progress` counts the requests that have arrived, the places of `Lines.order` that
     are given out and, with priorities, the instants of arrivals; it says how many GPUs are still to be asked after a
-    `ends.last_call`, how many requests had been taken by then, and who arrived last.
+    `ends.last_call`, how many requests had been taken by then, who arrived last. `asked`, `to_prefill` and `news` are
+    those of `router`: requests on each GPU by content, tokens of each that are to be computed, links between its news.
     """
 
     numbers: np.ndarray
@@ -154,6 +156,9 @@ class State(NamedTuple):
     control_rules: np.ndarray
     decisions: np.ndarray
     progress: np.ndarray
+    asked: np.ndarray
+    to_prefill: np.ndarray
+    news: np.ndarray
 
 
 ARRIVED, POOL, INSTANTS, TOLD, CALLED, LAST = range(6)

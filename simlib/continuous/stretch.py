@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from simlib.continuous import columns as at
-from simlib.continuous.state import SHARED, State, StepRules, own
+from simlib.continuous.state import PREFIX, SHARED, State, StepRules, own
 from simlib.engine.shapes import CONTEXT_SLOPE
 
 ROUNDING = 1e-9
@@ -78,6 +78,8 @@ def horizon(gpu: int, horizon_s: float, state: State, rules: StepRules) -> float
         return horizon_s
     if rules.timeout_s < math.inf:
         return -math.inf
+    if rules.cache and rules.routing >= PREFIX:  # the router looks at what its memory holds whenever somebody comes
+        return horizon_s
     if n[at.SEATS] >= n[at.CAP] or (n[at.RESUMED] >= 0 and not rules.priority):
         return math.inf
     if rules.priority:  # who comes may be more urgent

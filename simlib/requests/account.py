@@ -132,7 +132,9 @@ class Account:
         rows = len(frame)
         if isinstance(given, Trace):
             arrival_s, tokens, rows = given.requests.arrival_s, given.requests.frame(), given.rows_read
+            arrival_s = arrival_s if given.requests.previous is None else arrival_s[given.requests.previous < 0]
             dropped = {"failed": given.failed_dropped, "filtered out": given.filtered_out}
+        arrival_s = np.zeros(0) if isinstance(given, Trace) and given.at_once else arrival_s
         apart_s = float(arrival_s[-1] - arrival_s[0]) if len(arrival_s) else None
         return cls(
             log.source,
@@ -279,20 +281,29 @@ def _arrivals_s(log: Log, frame: pd.DataFrame) -> np.ndarray:
     """Times of arrival in seconds and in order, of the requests that have one; several loads have several clocks."""
     if "clock" not in frame or len(log.runs) > 1:
         return np.zeros(0)
-    ticks = np.sort(frame["clock"].dropna().to_numpy())
+    openly = frame if "previous" not in frame else frame[frame["previous"] < 0]
+    ticks = np.sort(openly["clock"].dropna().to_numpy())
     return log.seconds(ticks) if len(ticks) else ticks
 
 
 def _arrivals(given: Log | Trace, log: Log) -> str:
+    waits = f", but for {waiting:,} turns that come after an answer" if (waiting := _waiting(log.frame)) else ""
+    if isinstance(given, Trace) and given.at_once:
+        return "not used: a client's next request comes after an answer"
     if isinstance(given, Trace) and given.rate_factor is None:
-        return "drawn, as the file has none"
+        return f"drawn, as the file has none{waits}"
     if "clock" not in log.frame:
-        return "none in the file" if log.starts == "recorded" else log.starts
-    said = f"{log.arrival}, {log.clock}" if log.clock else log.starts
-    waiting = int(log.frame["delay_s"].notna().sum()) if "delay_s" in log.frame else 0
-    said += f", but for {waiting:,} turns that wait for an answer" if waiting else ""
+        return ("none in the file" if log.starts == "recorded" else log.starts) + waits
+    said = (f"{log.arrival}, {log.clock}" if log.clock else log.starts) + waits
     scaled = isinstance(given, Trace) and given.rate_factor != 1.0
     return said + (f", at {three(given.rate_factor)} times their rate" if scaled else "")
+
+
+def _waiting(frame: pd.DataFrame) -> int:
+    """How many requests come after an answer."""
+    if "previous" in frame:
+        return int((frame["previous"] >= 0).sum())
+    return int(frame["delay_s"].notna().sum()) if "delay_s" in frame else 0
 
 
 def _said(given: Log | Trace, failures: np.ndarray, prompts: pd.Series) -> list[str]:
@@ -381,10 +392,8 @@ def _lacks(log: Log, failures: np.ndarray, arrival_s: np.ndarray) -> dict[str, s
     """For each verb what the file lacks to be used by it."""
     frame, served = log.frame, int((~failures).sum())
     rows = "" if served else "needs a request that was served"
-    waits = "delay_s" in frame and bool(frame["delay_s"].notna().any())
-    turns = "turns that wait for the answer before them cannot be simulated yet" if waits else ""
     loads = "holds several loads: --run says which" if len(log.runs) > 1 else ""
-    simulate = rows or turns or loads or ("" if len(arrival_s) else "needs times of arrival, or --rate to draw them at")
+    simulate = rows or loads or ("" if len(arrival_s) else "needs times of arrival, or --rate to draw them at")
     timed = {"ttft_s", "itl_s"} <= set(frame)
     calibrate = rows or ("" if timed else "needs each request's time to its first token and gaps between tokens")
     calibrate = calibrate or ("" if "clock" in frame else "needs the start of each request")

@@ -15,6 +15,7 @@ import numpy as np
 
 from simlib.checks import InputError, check_integer, check_number, check_type, number_in
 from simlib.lazy import pd
+from simlib.requests.loops.chains import in_order
 from simlib.requests.sequences import Sequences
 
 TOKEN_COLUMNS = ("prompt_tokens", "output_tokens", "predicted_output_tokens", "cached_prompt_tokens")
@@ -88,7 +89,7 @@ class RequestTable:
 
     def __post_init__(self) -> None:
         put = object.__setattr__
-        put(self, "arrival_s", _arrivals(self.arrival_s))
+        put(self, "arrival_s", _arrivals(self.arrival_s, thinks=self.previous is not None))
         for column in TOKEN_COLUMNS:
             values = getattr(self, column)
             if values is not None or column in REQUIRED:
@@ -124,25 +125,6 @@ class RequestTable:
             _refuse_first("prefix_tokens", self.prefix_tokens, bad, "expected 0 to the row's prompt_tokens")
             if self.block_ids is not None:
                 raise InputError("block_ids: given beside prefix_group (expected one of them: both say what is shared)")
-
-    def _check_previous(self) -> None:
-        """Rows that wait for the answer of one above; without a time to think it is 0."""
-        if self.previous is None:
-            if self.think_s is not None:
-                raise InputError("previous: missing column (expected it beside think_s: after which answer that is)")
-            return
-        bad = (self.previous < -1) | (self.previous >= np.arange(len(self)))
-        _refuse_first("previous", self.previous, bad, "expected a row above its own, or -1 for none")
-        think_s = (
-            np.zeros(len(self))
-            if self.think_s is None
-            else _numbers("think_s", _one_dimensional("think_s", self.think_s))
-        )
-        self._check_length("think_s", think_s)
-        _refuse_first("think_s", think_s, think_s < 0, "expected seconds >= 0")
-        alone = (self.previous < 0) & (think_s > 0)
-        _refuse_first("think_s", think_s, alone, "expected 0, as the row waits for no answer")
-        object.__setattr__(self, "think_s", think_s)
 
     def _check_previous(self) -> None:
         """Rows that wait for the answer of one above; without a time to think it is 0."""
@@ -287,8 +269,14 @@ class RequestTable:
         return self._but(column, None if values is None else token_column(column, values, len(self)))
 
     def at_rate(self, factor: float) -> RequestTable:
-        """The same requests with every arrival time divided by `factor` > 0 (2 doubles the rate)."""
+        """The same requests with every arrival time divided by `factor` > 0 (2 doubles the rate).
+
+        Of those that wait for an answer the time to think stays as it is, so that rows may change places.
+        """
         check_number("factor", factor, 0.0, open_low=True)
+        if self.closed:
+            order, arrival_s, _ = in_order(self.arrival_s / factor, self.previous, self.think_s)
+            return self._reordered(order, arrival_s)
         return self._but("arrival_s", _arrivals(self.arrival_s / factor))
 
     def _but(self, column: str, values: np.ndarray | None) -> RequestTable:
@@ -299,7 +287,8 @@ class RequestTable:
         return other
 
 
-def _arrivals(given: Any) -> np.ndarray:
+def _arrivals(given: Any, thinks: bool = False) -> np.ndarray:
+    """A column of times; somebody who thinks may do so for hours, so that wide gaps say nothing of the unit."""
     values = _one_dimensional("arrival_s", given)
     if len(values) == 0:
         raise InputError("arrival_s: the table has no rows (expected at least 1)")
@@ -314,7 +303,7 @@ def _arrivals(given: Any) -> np.ndarray:
     falls = np.zeros(len(times), dtype=bool)
     falls[1:] = times[1:] < times[:-1]
     _refuse_first("arrival_s", times, falls, "expected times in ascending order")
-    if len(times) >= 10 and (times[-1] - times[0]) / (len(times) - 1) >= SPARSE_GAP_S:
+    if not thinks and len(times) >= 10 and (times[-1] - times[0]) / (len(times) - 1) >= SPARSE_GAP_S:
         gap = (times[-1] - times[0]) / (len(times) - 1)
         raise InputError(f"arrival_s: mean gap {gap:.6g} s (expected seconds; these look like milliseconds)")
     return times

@@ -15,7 +15,7 @@ import numpy as np
 
 from simlib.durations import Seconds
 from simlib.requests.table import RequestTable
-from simlib.runs import collapse, metrics, parquet, timeline
+from simlib.runs import clients, collapse, metrics, parquet, timeline
 from simlib.runs.sla import SLA
 
 if TYPE_CHECKING:
@@ -79,9 +79,14 @@ class Run:
         """Whether its controller has, for most of the run (`collapse`)."""
         return self.collapsed_share > collapse.MOST
 
-    def summary(self, sla: Any = None) -> dict[str, float | int | str]:
-        """The run in numbers (`metrics.SUMMARY_KEYS`), under its own or another deadline."""
-        return metrics.summary(self, sla)
+    @property
+    def at_work(self) -> clients.Window:
+        """When all clients of a closed loop are at work (`clients.at_work`), which `summary` may be confined to."""
+        return clients.at_work(self.table, self.times.completion_s)
+
+    def summary(self, sla: Any = None, within: clients.Window | None = None) -> dict[str, float | int | str]:
+        """The run in numbers (`metrics.SUMMARY_KEYS`), under its own or another deadline; of a part of its time."""
+        return metrics.summary(self, sla, within)
 
     def trace(self, path: str | Path) -> Path:
         """Write the run as a trace for Perfetto or ``chrome://tracing`` (`timeline.write`)."""
