@@ -65,8 +65,11 @@ def release(request: int, gpu: int, ask: Ask, state: State, rules: StepRules) ->
         n[at.PREEMPTIONS] += 1
 
 
-def preempt(request: int, gpu: int, now_s: float, ask: Ask, state: State, rules: StepRules) -> None:
-    """Take the memory of a sequence; it waits at the head of its GPU's line, to be computed again."""
+def preempt(request: int, took: int, gpu: int, now_s: float, ask: Ask, state: State, rules: StepRules) -> None:
+    """Take the memory of a sequence; it waits at the head of its GPU's line, to be computed again.
+
+    With a block for the next step already (`took`) the token before it is known to have been in that step.
+    """
     n = state.numbers[gpu]
     tokens = known = n[at.COMPUTED]
     if request == n[at.PARTIAL]:
@@ -80,7 +83,7 @@ def preempt(request: int, gpu: int, now_s: float, ask: Ask, state: State, rules:
         state.done[request] = ask.output_tokens[request] - (key - n[at.STEP])
         tokens = known = ask.prompt_tokens[request] + state.done[request] - 1
         if rules.two and state.completion_s[request] <= now_s:  # it decodes in the step in flight, of unknown token
-            known -= 1
+            known -= 1 - took if not rules.priority or n[at.STEPS] - state.paused[request] > 2 else 0
         offset = tokens - n[at.STEP]
         n[at.DECODES] -= 1
         n[at.OFFSETS] -= offset
@@ -121,7 +124,7 @@ def grow(gpu: int, now_s: float, ask: Ask, state: State, rules: StepRules) -> bo
         if over(n[at.NEWEST], state):
             release(n[at.NEWEST], gpu, ask, state, rules)
         else:
-            preempt(n[at.NEWEST], gpu, now_s, ask, state, rules)
+            preempt(n[at.NEWEST], 0, gpu, now_s, ask, state, rules)
     n[at.USED] += need[place]
     return not enough
 
@@ -153,7 +156,7 @@ def strip(victim: int, took: int, gpu: int, now_s: float, ask: Ask, state: State
     if over(victim, state):
         release(victim, gpu, ask, state, rules)
     else:
-        preempt(victim, gpu, now_s, ask, state, rules)
+        preempt(victim, took, gpu, now_s, ask, state, rules)
 
 
 def expire(gpu: int, now_s: float, ask: Ask, lines: Lines, state: State, rules: StepRules) -> None:

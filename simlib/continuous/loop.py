@@ -449,7 +449,7 @@ def signatures() -> SimpleNamespace:
     kinds_of_rules = [getattr(types, f"{kind.__name__}64") for kind in get_type_hints(StepRules).values()]
     rules = types.NamedTuple(kinds_of_rules, StepRules)
     first = [grid, table, grid, grid, ints, floats, ints, floats, ints, cube, cube]
-    of_requests = [links, links, links, ints, links, ints, links, links, grid, grid, links]
+    of_requests = [links, links, links, ints, links, ints, ints, links, links, grid, grid, links]
     state = types.NamedTuple(
         first + of_requests + [floats] * 3 + [table, table, cube, ints, counts, links, links], State
     )

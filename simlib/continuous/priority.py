@@ -146,29 +146,41 @@ def needs(request: int, n: np.ndarray, ask: Ask, state: State, rules: StepRules)
 
 
 def hold(request: int, gpu: int, ask: Ask, state: State, rules: StepRules) -> None:
-    """Let this sequence and those admitted after it pause for a step: their last decode step is one later."""
-    n, growth, mask = state.numbers[gpu], state.growth[gpu], (1 << rules.bits) - 1
+    """Let this sequence and those admitted after it pause for a step: their last decode step is one later.
+
+    `State.paused` notes in which step: with two in flight, whoever was not in the last two is known to its last token.
+    Where all pause there is no step, and the next one has its number.
+    """
+    n = state.numbers[gpu]
     n[at.STOPPED], first = 1, request
     while request >= 0:
         if request != n[at.PARTIAL] and not over(request, state):
             n[at.HELD] += 1
             n[at.HELD_CONTEXT] += cached(request, n, ask, state)
         request = state.follows[request]
-    request = first if n[at.HELD] < n[at.DECODES] else -1  # else there is no decode step
+    request, step = first, int(n[at.HELD] < n[at.DECODES])
     while request >= 0:
         if request != n[at.PARTIAL] and not over(request, state):
-            heap, place, offset = state.heap[gpu], 0, cached(request, n, ask, state) - n[at.STEP]
-            while heap[place] & REQUEST_MASK != request:
-                place += 1
-            take(heap, n[at.DECODES], place)
-            state.ends[request] += 1
-            push(heap, n[at.DECODES] - 1, state.ends[request] << 32 | request)
-            n[at.OFFSETS] -= 1
-            if not rules.reserve:
-                growth[-offset & mask] -= 1
-                growth[(1 - offset) & mask] += 1
+            state.paused[request] = n[at.STEPS] - 1 + step
+            if step:
+                postpone(request, gpu, ask, state, rules)
         request = state.follows[request]
 
 
-for _rare in (queue, unqueue, pause, least_urgent, oldest, needs, hold):
+def postpone(request: int, gpu: int, ask: Ask, state: State, rules: StepRules) -> None:
+    """Let a sequence end one decode step later."""
+    n, growth, mask = state.numbers[gpu], state.growth[gpu], (1 << rules.bits) - 1
+    heap, place, offset = state.heap[gpu], 0, cached(request, n, ask, state) - n[at.STEP]
+    while heap[place] & REQUEST_MASK != request:
+        place += 1
+    take(heap, n[at.DECODES], place)
+    state.ends[request] += 1
+    push(heap, n[at.DECODES] - 1, state.ends[request] << 32 | request)
+    n[at.OFFSETS] -= 1
+    if not rules.reserve:
+        growth[-offset & mask] -= 1
+        growth[(1 - offset) & mask] += 1
+
+
+for _rare in (queue, unqueue, pause, least_urgent, oldest, needs, hold, postpone):
     _rare.inlined = False

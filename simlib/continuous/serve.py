@@ -222,6 +222,7 @@ def _state(ask: Ask, rules: StepRules, gpus: int, log_steps: int, control: StepC
         place=np.full(requests if rules.reuse or rules.cache else 0, -1, np.int64),
         filled=np.zeros(requests if rules.reuse else 0, np.int32),
         ends=np.zeros(requests if rules.priority else 0, np.int64),
+        paused=np.full(requests if rules.priority else 0, -9, np.int64),
         holds=np.full(len(ask.contents), -1, np.int32),
         hits=np.zeros(requests if rules.cache else 0, np.int32),
         where=np.full((gpus, contents), -1),

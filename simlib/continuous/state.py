@@ -120,11 +120,12 @@ class State(NamedTuple):
     holds ``decode step of the end << 32 | request``. `growth[gpu, r]` counts sequences that need a block at the decode
     steps r modulo a block. `gaps` is a histogram of the times between tokens; `real` and `bits` are one number, as a
     float and as its bits. `place` and `filled` are of sequences that lost their memory, where blocks are used again:
-    see `kept`. `ends` is, with priorities, the decode step of the end of those that decode. `control`, `control_rules`
-    and `decisions` are `control`'s. `progress` counts the requests that have arrived, the places of `Lines.order` that
-    are given out and, with priorities, the instants of arrivals; it says how many GPUs are still to be asked after a
-    `ends.last_call`, how many requests had been taken by then, who arrived last. `asked`, `to_prefill` and `news` are
-    those of `router`: requests on each GPU by content, tokens of each that are to be computed, links between its news.
+    see `kept`. `ends` is, with priorities, the decode step of the end of those that decode, and `paused` in which step
+    each paused last. `control`, `control_rules` and `decisions` are `control`'s. `progress` counts the requests that
+    have arrived, the places of `Lines.order` that are given out and, with priorities, the instants of arrivals; it says
+    how many GPUs are still to be asked after a `ends.last_call`, how many requests had been taken by then, and who
+    arrived last. `asked`, `to_prefill` and `news` are of `router`: requests on each GPU by content, tokens of each that
+    are to be computed, links between what it will hear.
     """
 
     numbers: np.ndarray
@@ -144,6 +145,7 @@ class State(NamedTuple):
     place: np.ndarray
     filled: np.ndarray
     ends: np.ndarray
+    paused: np.ndarray
     holds: np.ndarray
     hits: np.ndarray
     where: np.ndarray

@@ -86,17 +86,21 @@ def test_blocks_that_are_used_again_are_those_of_the_block_by_block_loop(case):
 
 
 @settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
-@given(tight_cases(), st.integers(0, 2**32), st.sampled_from(["reuse", "cache", "priority"]))
+@given(
+    tight_cases(),
+    st.integers(0, 2**32),
+    st.sampled_from(["reuse", "cache", "priority", "reuse, priority", "cache, priority"]),
+)
 def test_shared_blocks_and_priorities_are_those_of_the_block_by_block_loop(case, seed, what):
     (table, engine), rng = case, np.random.default_rng(seed)
     shared = np.minimum(table.prompt_tokens, rng.integers(0, 80, len(table)))
     more = {"priority": rng.integers(-1, 2, len(table)), "prefix_group": rng.integers(0, 3, len(table))}
     table = dataclasses.replace(table, prefix_tokens=shared, **more)
-    engine = dataclasses.replace(engine, reuse=what == "reuse", prefix_cache=what == "cache")
-    order = Order(priority=what == "priority")
+    engine = dataclasses.replace(engine, reuse="reuse" in what, prefix_cache="cache" in what)
+    order = Order(priority="priority" in what)
     rules = rules_of(engine, LAWS[0], 1, order)
     fast = served(table, LAWS[0], 1, rules, order, "interpreted")[1]
-    plain = plain_blocks.serve(table, LAWS[0], engine, what == "priority")
+    plain = plain_blocks.serve(table, LAWS[0], engine, "priority" in what)
     for column in ("start_s", "first_token_s", "completion_s"):
         np.testing.assert_allclose(getattr(fast, column), getattr(plain, column), rtol=1e-9, err_msg=column)
     names = (at.STEPS, at.SUM_PREFILL, at.PREEMPTIONS)
