@@ -278,7 +278,7 @@ def prepare(
     if table.closed and keep is not None:
         queue_of, fits, keep = plan.queues.of, np.isin(np.arange(len(table)), keep), None
     kept = table if keep is None else table.rows(keep)
-    links = chains.chains(kept.arrival_s, kept.previous, kept.think_s, fits)
+    links = chains.chains(kept, fits)
     given_s = model.given_s(len(table))
     predicted, none = kept.predicted_output_tokens, np.zeros(0, np.int64)
     waiting = shapes.Waiting(

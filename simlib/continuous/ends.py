@@ -52,9 +52,10 @@ def last_call(arrived: int, lines: Lines, state: State) -> bool:
 
 def heard(gpus: int, lines: Lines, state: State) -> None:
     """So many GPUs were asked after a last call; once all were, or somebody comes, more may come again."""
-    state.progress[TOLD] = max(state.progress[TOLD] - gpus, 0)
-    if state.progress[TOLD] == 0:
-        tell(lines.true_end, lines)
+    if state.progress[TOLD] > 0:
+        state.progress[TOLD] = max(state.progress[TOLD] - gpus, 0)
+        if state.progress[TOLD] == 0:
+            tell(lines.true_end, lines)
 
 
 def left_over(ask: Ask, lines: Lines, state: State, rules: StepRules) -> int:

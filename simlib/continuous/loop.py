@@ -29,6 +29,7 @@ from simlib.continuous.router import informed, tell
 from simlib.continuous.state import (
     ARRIVED,
     BY_CLASS,
+    CLOSED_ONLY,
     FIRST,
     IN_TURN,
     LEAST_TOKENS,
@@ -38,7 +39,6 @@ from simlib.continuous.state import (
     PREFIX_COST,
     REQUEST_MASK,
     SHARED,
-    TOLD,
     Ask,
     Lines,
     State,
@@ -362,8 +362,7 @@ def loop(
         if until_s <= now_s and until_s < math.inf:
             if rules.closed:
                 come(coming_row, ask)
-                if state.progress[TOLD] > 0:
-                    heard(gpus, lines, state)
+                heard(gpus, lines, state)
             route(coming_row, arrived, idle, ask, lines, state, rules)
             arrived += 1
             if arrived == ask.known[SERVED] and len(lines.room) > 0 and rules.asks:
@@ -383,19 +382,16 @@ def loop(
         if rules.control and n[at.STEP] >= n[at.TICK]:
             tick(gpu, state, rules)
         decodes, joins, preempted = compose(gpu, ask, lines, state, rules, decide, key)
-        if (
-            rules.closed
-        ):  # who waits for an answer that is not known to come arrives no sooner than another GPU gives one
+        if rules.closed:  # whose arrival is not known yet comes no sooner than another GPU gives an answer
             if rules.asks:
                 coming_row = coming(ask)
                 until_s = arrival_s[coming_row] if coming_row >= 0 else math.inf
             until_s = min(until_s, next_end_s if ending == gpu else end_s)
             if rules.priority and rules.routing == SHARED and owner[at.WAITING] > 0:
                 until_s = -math.inf  # they may be short
+            heard(1, lines, state)
         if rules.spread:
             left -= decodes
-        if rules.closed and state.progress[TOLD] > 0:
-            heard(1, lines, state)
         if rules.asks:
             if lines.answer[2] != 0:
                 return BAD_DECISION
@@ -420,9 +416,15 @@ def plain(rules: StepRules) -> StepRules:
     return StepRules(*rules[:NEEDED] + OFF)
 
 
+def plain_closed(rules: StepRules) -> StepRules:
+    """The same where requests wait for answers."""
+    return StepRules(*rules[:NEEDED] + CLOSED_ONLY)
+
+
 def kernel(rules: StepRules) -> Callable[..., int]:
     """The loop to compile for these rules."""
-    return loop if any(rules[NEEDED:]) else bound(loop, obeyed=plain)
+    less = {OFF: plain, CLOSED_ONLY: plain_closed}.get(rules[NEEDED:])
+    return loop if less is None else bound(loop, obeyed=less)
 
 
 for _rare in (longest,):

@@ -143,7 +143,7 @@ def served(
         first=first,
         contents=content,
         urgency=(urgency_of(table) if keep is None else urgency_of(table)[keep]) if rules.priority else none,
-        **chains(kept.arrival_s, kept.previous, kept.think_s, None if fits.all() else fits)._asdict(),
+        **chains(kept, None if fits.all() else fits)._asdict(),
     )
     state = _state(ask, rules, gpus, log_steps, control)
     lines = _lines(ask, rules, gpus, order)
@@ -258,7 +258,8 @@ def _lines(ask: Ask, rules: StepRules, gpus: int, order: Order) -> Lines:
             queues = bins.queues(of[~ask.refused] if len(ask.refused) > 0 else of, rows * rules.lines)
         head, tail, end = (column.reshape(grid).copy() for column in (queues.start, queues.start, queues.end))
         start = room = np.zeros((0, 0), np.int64)
-        places = queues.order.copy() if rules.keyed or rules.priority or rules.closed else queues.order
+        written = rules.keyed or rules.priority or rules.closed
+        places = queues.order.copy() if written and queues is order.queues else queues.order
     memory = np.ascontiguousarray(order.memory, np.float64)
     return Lines(
         head=head,
@@ -301,5 +302,6 @@ class Served(NamedTuple):
 
     def of_rows(self, rows: np.ndarray) -> Served:
         """The same, with the requests in another order."""
-        columns, rows = ("start_s", "first_token_s", "completion_s", "gpu", "hits", "arrival_s"), rows.astype(np.intp)
-        return self._replace(**{c: getattr(self, c)[rows] for c in columns if len(getattr(self, c))})
+        columns, rows = ("start_s", "first_token_s", "completion_s", "gpu", "hits"), rows.astype(np.intp)
+        changed = {c: getattr(self, c)[rows] for c in columns if len(getattr(self, c))}
+        return self._replace(**changed, arrival_s=np.zeros(0))  # the table in that order has them

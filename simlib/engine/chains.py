@@ -36,37 +36,47 @@ class Chains(NamedTuple):
 OPENED, DUE, SERVED, CAME = range(4)
 
 
-def chains(
-    arrival_s: np.ndarray, previous: np.ndarray | None, think_s: np.ndarray | None, served: np.ndarray | None = None
-) -> Chains:
-    """The chains of a table's columns, nobody having arrived; with `previous`, times are a copy that is written to.
+NONE = np.zeros(0, np.int32)
 
-    Parameters
-    ----------
-    served : ndarray of bool, shape (n_requests,), optional
-        Which requests are; by default all.
+
+def links(previous: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of each request the first one that waits for its answer, and the next that waits for the same; who opens.
 
     Examples
     --------
-    >>> chains(np.zeros(3), np.array([-1, 0, -1]), np.zeros(3)).follower
-    array([ 1, -1, -1], dtype=int32)
+    >>> links(np.array([-1, 0, -1, 0]))
+    (array([ 1, -1, -1, -1], dtype=int32), array([-1,  3, -1, -1], dtype=int32), array([0, 2], dtype=int32))
     """
-    rows, none = len(arrival_s), np.zeros(0, np.int32)
-    known = np.array([0, 0, rows, 0], np.int64)
-    if previous is None or not (previous >= 0).any():
-        return Chains(arrival_s, none, none, np.zeros(0), none, none, np.zeros(0), none, known, np.zeros(0, np.bool_))
     waits = np.flatnonzero(previous >= 0).astype(np.int32)
-    follower, sibling = np.full(rows, -1, np.int32), none
+    follower, sibling = np.full(len(previous), -1, np.int32), NONE
     follower[previous[waits[::-1]]] = waits[::-1]  # of several the first one stays
     if np.count_nonzero(follower >= 0) < len(waits):
         grouped = waits[np.argsort(previous[waits], kind="stable")]
-        sibling, same = np.full(rows, -1, np.int32), np.diff(previous[grouped]) == 0
+        sibling, same = np.full(len(previous), -1, np.int32), np.diff(previous[grouped]) == 0
         sibling[grouped[:-1][same]] = grouped[1:][same]
-    refused = np.zeros(0, np.bool_) if served is None else ~served
-    known[SERVED] -= np.count_nonzero(refused)
-    opening = np.flatnonzero(previous < 0).astype(np.int32)
-    due, due_s, came = np.empty(len(waits), np.int32), np.empty(len(waits)), np.empty(rows, np.int32)
-    return Chains(arrival_s.copy(), follower, sibling, think_s, opening, due, due_s, came, known, refused)
+    return follower, sibling, np.flatnonzero(previous < 0).astype(np.int32)
+
+
+def chains(table: Any, served: np.ndarray | None = None) -> Chains:
+    """The chains of a request table, nobody having arrived; where requests wait, times are a copy that is written to.
+
+    Parameters
+    ----------
+    table : requests.table.RequestTable
+    served : ndarray of bool, shape (n_requests,), optional
+        Which requests are; by default all.
+    """
+    rows, refused = len(table), np.zeros(0, np.bool_)
+    if not table.closed:
+        nobody = np.zeros(0)
+        known = np.array([0, 0, rows, 0], np.int64)
+        return Chains(table.arrival_s, NONE, NONE, nobody, NONE, NONE, nobody, NONE, known, refused)
+    follower, sibling, opening = table.kept("links", lambda: links(table.previous))
+    if served is not None:
+        refused = ~served
+    known = np.array([0, 0, rows - np.count_nonzero(refused), 0], np.int64)
+    due, due_s, came = np.empty(rows, np.int32), np.empty(rows), np.empty(rows, np.int32)
+    return Chains(table.arrival_s.copy(), follower, sibling, table.think_s, opening, due, due_s, came, known, refused)
 
 
 def sooner(time_s: float, row: int, other_s: float, other: int) -> bool:

@@ -12,7 +12,7 @@ from simlib.checks import check_integer, keep
 from simlib.engine.shapes import Waiting
 from simlib.policies import bins
 from simlib.policies.optimal_bins import sizes_of
-from simlib.policies.orders import oldest_head
+from simlib.policies.orders import earlier, oldest_head
 from simlib.policies.plan import Order, Plan, binned, check_bounds, learn_nothing
 from simlib.requests.table import RequestTable
 
@@ -28,7 +28,7 @@ def decide_fixed(
             open_queues += 1
         if waiting.tail[queue] - waiting.head[queue] >= size:
             last = waiting.order[waiting.head[queue] + size - 1]  # its arrival filled the batch
-            if best < 0 or last < best_last:
+            if earlier(last, best_last, waiting):
                 best, best_last = queue, last
     if best < 0 and open_queues == 0:
         best, _ = oldest_head(now_s, gpu, waiting, params, memory, note)

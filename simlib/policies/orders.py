@@ -14,6 +14,13 @@ import numpy as np
 from simlib.engine.shapes import Waiting
 
 
+def earlier(request: int, other: int, waiting: Waiting) -> bool:
+    """Whether a request came before another one, at one instant whether it is higher in the table; -1: nobody."""
+    if other < 0 or waiting.arrival_s[request] != waiting.arrival_s[other]:
+        return other < 0 or waiting.arrival_s[request] < waiting.arrival_s[other]
+    return request < other
+
+
 def in_turn(
     now_s: float, gpu: int, waiting: Waiting, params: np.ndarray, memory: np.ndarray, note: np.ndarray
 ) -> tuple[int, int]:
@@ -44,9 +51,11 @@ def oldest_head(
     now_s: float, gpu: int, waiting: Waiting, params: np.ndarray, memory: np.ndarray, note: np.ndarray
 ) -> tuple[int, int]:
     """Kernel: the line whose first request came first, of several at one instant whoever stands first in the table."""
-    best, best_head = 0, len(waiting.order)
+    best, best_head = 0, -1
     for queue in range(len(waiting.head)):
-        if waiting.tail[queue] > waiting.head[queue] and waiting.order[waiting.head[queue]] < best_head:
+        if waiting.tail[queue] > waiting.head[queue] and earlier(
+            waiting.order[waiting.head[queue]], best_head, waiting
+        ):
             best, best_head = queue, waiting.order[waiting.head[queue]]
     return best, 1
 
@@ -65,7 +74,7 @@ def shortest(
             key = float(waiting.predicted_output_tokens[head])
             if params[1] < math.inf:
                 key = waiting.arrival_s[head] + params[1] * key
-            if best_head < 0 or key < best_key or (key == best_key and head < best_head):
+            if best_head < 0 or key < best_key or (key == best_key and earlier(head, best_head, waiting)):
                 best, best_head, best_key = queue, head, key
     return best, int(params[0])
 
@@ -119,14 +128,14 @@ def least_counter(waiting: Waiting, params: np.ndarray, memory: np.ndarray) -> f
     If nobody does, that of who was served last; in turn, who came first has at least that, and the others at least what
     it has.
     """
-    level, first, found = 0.0, len(waiting.order), False
+    level, first, found = 0.0, -1, False
     for client in range(len(waiting.head)):
         if waiting.tail[client] > waiting.head[client]:
             head = waiting.order[waiting.head[client]]
             if memory[client, SEEN] > 0.0:
                 level = min(level, memory[client, COUNTER]) if found else memory[client, COUNTER]
                 found = True
-            elif not found and params[BY_ARRIVAL] > 0.0 and head < first:
+            elif not found and params[BY_ARRIVAL] > 0.0 and earlier(head, first, waiting):
                 first, level = head, memory[client, COUNTER]
     return level if found else max(level, memory[len(waiting.head), COUNTER])
 

@@ -161,8 +161,9 @@ class EngineRun(Run):
     @cached_property
     def requests(self) -> pd.DataFrame:
         """As of every run, and with a prefix cache ``prefix_hits``."""
-        frame = super().requests
-        return frame.assign(prefix_hits=self.prefix_hits) if self.rules.cache else frame
+        if not self.rules.cache:
+            return super().requests
+        return super().requests.assign(prefix_hits=self.prefix_hits[self.given_order])
 
     def summary(self, sla: Any = None, **of: Any) -> dict[str, float | int | str]:
         """As of every run, and with a prefix cache its `prefix_hit_share`."""

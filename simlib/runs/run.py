@@ -65,10 +65,14 @@ class Run:
     def requests(self) -> pd.DataFrame:
         """The input's columns and ``start_s, first_token_s, completion_s, gpu, batch, bin``, one row a request."""
         frame = self.table.frame().assign(**self.times._asdict(), **self.places)
-        if self.given_row is None:
-            return frame
-        frame["previous"] = np.append(self.given_row, -1)[self.table.previous]
-        return frame.iloc[np.argsort(self.given_row)]
+        if self.given_row is not None:
+            frame["previous"] = np.append(self.given_row, -1)[self.table.previous]
+        return frame.iloc[self.given_order]
+
+    @property
+    def given_order(self) -> slice | np.ndarray:
+        """The rows of `table` in the order in which they were given."""
+        return slice(None) if self.given_row is None else np.argsort(self.given_row)
 
     @property
     def collapsed(self) -> bool:

@@ -16,7 +16,7 @@ from tests.strategies import policies
 @given(forests(exact=True), st.data())
 def test_who_comes_next_is_who_is_due_first(table, data):
     refused = np.array(data.draw(st.lists(st.booleans(), min_size=len(table), max_size=len(table))))
-    seen = chains(table.arrival_s, table.previous, table.think_s, ~refused)
+    seen = chains(table, ~refused)
     if not table.closed:
         return
     heap = [(table.arrival_s[row], row) for row in range(len(table)) if table.previous[row] < 0]
