@@ -71,6 +71,7 @@ class Cache:
 def serve(table, law, settings, priority=False):
     """Serve a table of which every request fits."""
     finds = settings.reuse or settings.prefix_cache
+    spare = int(settings.watermark * (settings.blocks + 1))  # with the one that an engine keeps for itself
 
     def content(request, place):
         common = settings.prefix_cache and (place + 1) * settings.block_tokens <= table.prefix_tokens[request]
@@ -104,10 +105,12 @@ def serve(table, law, settings, priority=False):
     def compose():
         nonlocal preemptions
         room, chosen, lost = settings.token_budget, [], False
+        cut = settings.long_prefill_tokens if len(running) + len(waiting) > 1 else 0
+        cut = cut or room
         for request in list(running):
             if request not in running or ends(request):
                 continue
-            tokens = min(known[request] + making[request] - computed[request], room)
+            tokens = min(known[request] + making[request] - computed[request], cut, room)
             if tokens == 0:
                 continue
             while request in running and cache.need(request, computed[request] + tokens) > len(cache.free):
@@ -126,11 +129,13 @@ def serve(table, law, settings, priority=False):
             request = waiting[0]
             found = cache.find(request, known[request]) if finds else []
             used = sum(cache.users[block] > 0 for block in found)
-            if -(-known[request] // cache.size) - used > len(cache.free):
+            begins = len(found) * cache.size
+            tokens = min(known[request] - begins, cut, room)
+            whole = known[request] if settings.whole_prompt else begins + tokens
+            if -(-whole // cache.size) - used + (spare if running else 0) > len(cache.free):
                 break
             cache.use(request, found)
-            computed[request] = len(found) * cache.size
-            tokens = min(known[request] - computed[request], room)
+            computed[request] = begins
             running.append(waiting.popleft())
             give(request, tokens, chosen)
             room -= tokens

@@ -120,7 +120,7 @@ def complete(
             tokens += routed(request, ask) if rules.routing == LEAST_TOKENS else 0
             continue
         push(heap, n[at.DECODES], (n[at.STEP] + left) << 32 | request)
-        if rules.priority:
+        if rules.several:
             state.ends[request] = n[at.STEP] + left
         n[at.DECODES] += 1
         n[at.OFFSETS] += total - n[at.STEP]
@@ -406,7 +406,7 @@ def signatures() -> SimpleNamespace:
     rules = types.NamedTuple([types.int64] * (len(StepRules._fields) - 1) + [types.float64], StepRules)
     first = [grid, table, grid, grid, ints, floats, ints, floats, ints, cube, cube]
     of_requests = [links, links, links, ints, links, ints, links, links, grid, grid, links]
-    state = types.NamedTuple(first + of_requests + [floats] * 3 + [table, table, cube, ints], State)
+    state = types.NamedTuple(first + of_requests + [floats] * 3 + [table, table, cube, ints, links, grid, grid], State)
     law = types.float64(floats, floats)
     functions = [types.FunctionType(kind) for kind in (law, kinds.decide, kinds.key)]
     loop = types.int64(ask, lines, state, rules, functions[0], floats, functions[1], functions[2])

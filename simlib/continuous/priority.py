@@ -95,7 +95,7 @@ def cached(request: int, n: np.ndarray, ask: Ask, state: State) -> int:
 
 def needs(request: int, n: np.ndarray, ask: Ask, state: State, rules: StepRules) -> bool:
     """Whether a sequence needs a block for its next token."""
-    if request == n[at.PARTIAL] or over(request, state) or rules.reserve:
+    if state.computed[request] >= 0 or over(request, state) or rules.reserve:
         return False
     return cached(request, n, ask, state) & ((1 << rules.bits) - 1) == 0
 
@@ -103,15 +103,15 @@ def needs(request: int, n: np.ndarray, ask: Ask, state: State, rules: StepRules)
 def hold(request: int, gpu: int, ask: Ask, state: State, rules: StepRules) -> None:
     """Let this sequence and those admitted after it pause for a step: their last decode step is one later."""
     n, growth, mask = state.numbers[gpu], state.growth[gpu], (1 << rules.bits) - 1
-    n[at.STOPPED], first = 1, request
+    first = request
     while request >= 0:
-        if request != n[at.PARTIAL] and not over(request, state):
+        if state.computed[request] < 0 and not over(request, state):
             n[at.HELD] += 1
             n[at.HELD_CONTEXT] += cached(request, n, ask, state)
         request = state.follows[request]
     request = first if n[at.HELD] < n[at.DECODES] else -1  # else there is no decode step
     while request >= 0:
-        if request != n[at.PARTIAL] and not over(request, state):
+        if state.computed[request] < 0 and not over(request, state):
             heap, place, offset = state.heap[gpu], 0, cached(request, n, ask, state) - n[at.STEP]
             while heap[place] & REQUEST_MASK != request:
                 place += 1

@@ -62,7 +62,9 @@ def rules_of(settings: Continuous, law: Any, gpus: int, order: Order = FIRST_COM
         seats=int(min(settings.max_seqs, settings.token_budget, most)),
         blocks=settings.blocks,
         bits=settings.bits,
-        watermark=int(settings.watermark * settings.blocks),
+        watermark=int(
+            settings.watermark * (settings.blocks + 1)
+        ),  # of all, with the one that an engine keeps for itself
         budget=settings.token_budget,
         prefill=PREFILL.index(settings.prefill),
         two=int(settings.steps_in_flight == 2),
@@ -80,6 +82,8 @@ def rules_of(settings: Continuous, law: Any, gpus: int, order: Order = FIRST_COM
         share=int(settings.share_cached),
         priority=int(order.priority),
         cache=int(settings.prefix_cache),
+        several=int(order.priority or settings.long_prefill_tokens > 0),
+        long=settings.long_prefill_tokens,
         timeout_s=math.inf if settings.timeout_s is None else settings.timeout_s,
     )
 
@@ -207,7 +211,7 @@ def _state(ask: Ask, rules: StepRules, gpus: int, log_steps: int, control: StepC
         done=np.zeros(requests, np.int32),
         place=np.full(requests if rules.reuse or rules.cache else 0, -1, np.int64),
         filled=np.zeros(requests if rules.reuse else 0, np.int32),
-        ends=np.zeros(requests if rules.priority else 0, np.int64),
+        ends=np.zeros(requests if rules.several else 0, np.int64),
         holds=np.empty(len(ask.contents), np.int32),
         hits=np.zeros(requests if rules.cache else 0, np.int32),
         where=np.full((gpus, ask.contents.max(initial=-1) + 1), -1),
@@ -220,6 +224,9 @@ def _state(ask: Ask, rules: StepRules, gpus: int, log_steps: int, control: StepC
         control_rules=controllers[1],
         decisions=controllers[2],
         progress=np.zeros(2, np.int64),
+        computed=np.full(requests if rules.several else 0, -1, np.int32),
+        begun=np.zeros((gpus, rules.seats if rules.several else 0), np.int64),
+        portion=np.zeros((gpus, rules.seats if rules.several else 0), np.int64),
     )
 
 

@@ -69,6 +69,9 @@ class Continuous:
     prefix_cache : bool
         Whether blocks are found by what they hold (the table's `prefix_group` and `prefix_tokens`), by others and by
         whoever lost its memory, until they are given out for something else.
+    long_prefill_tokens : int
+        A chunk of a prompt is cut to so many tokens, so that several prompts advance at once, as long as the sequence
+        is not alone in running and waiting; 0: to none.
 
     Examples
     --------
@@ -92,6 +95,7 @@ class Continuous:
     control: StepControl | None = None
     classes: int | None = None
     prefix_cache: bool = False
+    long_prefill_tokens: int = 0
 
     def __post_init__(self) -> None:
         block = check_integer("block_tokens", self.block_tokens, 1, 2**16)
@@ -103,6 +107,7 @@ class Continuous:
             max_seqs=check_integer("max_seqs", self.max_seqs, 1, MOST_SEATS),
             token_budget=check_integer("token_budget", self.token_budget, block, MOST_TOKENS),
             steps_in_flight=check_integer("steps_in_flight", self.steps_in_flight, 1, 2),
+            long_prefill_tokens=check_integer("long_prefill_tokens", self.long_prefill_tokens, 0, MOST_TOKENS),
         )
         if self.kv_tokens is not None:
             keep(self, kv_tokens=check_integer("kv_tokens", self.kv_tokens, block, MOST_TOKENS))
@@ -114,6 +119,8 @@ class Continuous:
                     f"{name}: True (expected False with prefix_cache: blocks are found and given as needed)"
                 )
         check_choice("prefill", self.prefill, PREFILL)
+        if self.long_prefill_tokens and self.prefill != "chunked":
+            raise InputError(f"long_prefill_tokens: {self.long_prefill_tokens} (expected prefill 'chunked' with it)")
         check_number("watermark", self.watermark, 0.0, 1.0, open_high=True)
         check_choice("routing", self.routing, ROUTING)
         if self.timeout_s is not None:

@@ -40,6 +40,7 @@ class StepRules(NamedTuple):
     """The settings of `settings.Continuous` as the loop reads them; memory in blocks of ``1 << bits`` tokens.
 
     `lines` is how many a GPU has, or all GPUs together; `asks` and `keyed`: whether there is a rule to ask, and a key.
+    `several`: whether more than one prompt may be begun, `long` the tokens to which a chunk is cut (0: none).
     """
 
     seats: int
@@ -63,6 +64,8 @@ class StepRules(NamedTuple):
     share: int
     priority: int = 0
     cache: int = 0
+    several: int = 0
+    long: int = 0
     timeout_s: float = math.inf
 
 
@@ -101,9 +104,9 @@ class State(NamedTuple):
     holds ``decode step of the end << 32 | request``. `growth[gpu, r]` counts sequences that need a block at the decode
     steps r modulo a block. `gaps` is a histogram of the times between tokens; `real` and `bits` are one number, as a
     float and as its bits. `place` and `filled` are of sequences that lost their memory, where blocks are used again:
-    see `kept`. `ends` is, with priorities, the decode step of the end of those that decode. `control`, `control_rules`
-    and `decisions` are `control`'s. `progress` counts the requests that have arrived, and the places of `Lines.order`
-    that are given out.
+    see `kept`. `ends` is, where several prompts may be begun, the decode step of the end of those that decode; `computed`,
+    `begun` and `portion` are `chunks`'. `control`, `control_rules` and `decisions` are `control`'s. `progress` counts the
+    requests that have arrived, and the places of `Lines.order` that are given out.
     """
 
     numbers: np.ndarray
@@ -135,6 +138,9 @@ class State(NamedTuple):
     control_rules: np.ndarray
     decisions: np.ndarray
     progress: np.ndarray
+    computed: np.ndarray
+    begun: np.ndarray
+    portion: np.ndarray
 
 
 ARRIVED, POOL = range(2)

@@ -70,6 +70,9 @@ def tight_cases(draw):
         token_budget=draw(st.sampled_from([40, 2048])),
         steps_in_flight=draw(st.integers(1, 2)),
         reuse=True,
+        long_prefill_tokens=draw(st.sampled_from([0, 0, 1, 7, 20])),
+        watermark=draw(st.sampled_from([0.0, 0.0, 0.1])),
+        whole_prompt=draw(st.booleans()),
     )
     return simlib.RequestTable(np.cumsum(gaps), prompts, outputs), engine
 
@@ -86,17 +89,18 @@ def test_blocks_that_are_used_again_are_those_of_the_block_by_block_loop(case):
 
 
 @settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
-@given(tight_cases(), st.integers(0, 2**32), st.sampled_from(["reuse", "cache", "priority"]))
+@given(tight_cases(), st.integers(0, 2**32), st.sampled_from(["reuse", "cache", "priority", "both"]))
 def test_shared_blocks_and_priorities_are_those_of_the_block_by_block_loop(case, seed, what):
     (table, engine), rng = case, np.random.default_rng(seed)
     shared = np.minimum(table.prompt_tokens, rng.integers(0, 80, len(table)))
     more = {"priority": rng.integers(-1, 2, len(table)), "prefix_group": rng.integers(0, 3, len(table))}
     table = dataclasses.replace(table, prefix_tokens=shared, **more)
-    engine = dataclasses.replace(engine, reuse=what == "reuse", prefix_cache=what == "cache")
-    order = Order(priority=what == "priority")
+    engine = dataclasses.replace(engine, reuse=what == "reuse", prefix_cache=what in ("cache", "both"))
+    priority = what in ("priority", "both")
+    order = Order(priority=priority)
     rules = rules_of(engine, LAWS[0], 1, order)
     fast = served(table, LAWS[0], 1, rules, order, "interpreted")[1]
-    plain = plain_blocks.serve(table, LAWS[0], engine, what == "priority")
+    plain = plain_blocks.serve(table, LAWS[0], engine, priority)
     for column in ("start_s", "first_token_s", "completion_s"):
         np.testing.assert_allclose(getattr(fast, column), getattr(plain, column), rtol=1e-9, err_msg=column)
     names = (at.STEPS, at.SUM_PREFILL, at.PREEMPTIONS)
