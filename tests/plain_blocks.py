@@ -85,6 +85,9 @@ def serve(table, law, settings, priority=False):
         if priority:
             waiting.extend(sorted([waiting.popleft() for _ in list(waiting)], key=lambda i: (*urgency(i), str(i))))
 
+    knows = None if settings.known_ends else table.max_tokens
+    if not settings.known_ends and knows is None:
+        knows = np.maximum(table.output_tokens, 1) + 1
     n, prompt, output = len(table), table.prompt_tokens, np.maximum(table.output_tokens, 1)
     cache = Cache(settings.blocks, settings.block_tokens, content)
     # Of each request: tokens whose place is filled or being filled, tokens there are, tokens that a step is making.
@@ -95,7 +98,9 @@ def serve(table, law, settings, priority=False):
     now_s = free_s = 0.0
 
     def ends(request):
-        return known[request] + making[request] >= prompt[request] + output[request]
+        """Whether the engine knows that a sequence's last token is made or being made."""
+        most = output[request] if knows is None else knows[request]
+        return known[request] + making[request] >= prompt[request] + most
 
     def give(request, tokens, chosen):
         cache.take(request, cache.need(request, computed[request] + tokens))
@@ -167,6 +172,8 @@ def serve(table, law, settings, priority=False):
         if flight and (not chosen or len(flight) == settings.steps_in_flight):
             now_s, makes = flight.popleft()
             for request in makes:
+                if known[request] == prompt[request] + output[request]:
+                    continue  # in vain
                 known[request] += 1
                 making[request] -= 1
                 first_s[request] = now_s if known[request] == prompt[request] + 1 else first_s[request]

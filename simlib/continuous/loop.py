@@ -36,6 +36,7 @@ from simlib.continuous.state import (
     State,
     StepRules,
     add_gaps,
+    extra,
     held,
     join,
     lent,
@@ -43,8 +44,10 @@ from simlib.continuous.state import (
     over,
     own,
     push,
+    retire,
     routed,
     settle,
+    stored,
     take,
     unlink,
 )
@@ -59,27 +62,27 @@ from simlib.latency.steps import linear_law
 WORK, COMPOSED = 2**22, 16  # after which the loop comes back, some milliseconds: places looked at, 16 to compose a step
 
 
-def longest(gpu: int, ask: Ask, state: State) -> int:
+def longest(gpu: int, ask: Ask, state: State, rules: StepRules) -> int:
     """Tokens of the longest sequence that decodes, counted from decode step 0."""
     most, heap = -(1 << 62), state.heap[gpu]
     for place in range(state.numbers[gpu, at.DECODES]):
         request = heap[place] & REQUEST_MASK
-        most = max(most, ask.prompt_tokens[request] + ask.output_tokens[request] - 1 - (heap[place] >> 32))
+        most = max(most, stored(request, ask) + extra(request, ask, rules) - (heap[place] >> 32))
     return most
 
 
-def end(request: int, decoded: int, n: np.ndarray, ask: Ask, state: State, rules: StepRules) -> None:
+def end(request: int, decoded: int, n: np.ndarray, state: State, rules: StepRules) -> None:
     """All steps of a sequence are composed. With two in flight the next one may take its memory while the last runs."""
     if rules.two or rules.cache:
-        mark_over(request, decoded, n, state)
+        mark_over(request, decoded, n[at.STEPS], state)
     else:
         unlink(request, n, state)
 
 
 def complete(
-    gpu: int, complete_s: float, joins: int, ask: Ask, state: State, rules: StepRules
+    gpu: int, last_s: float, complete_s: float, joins: int, ask: Ask, state: State, rules: StepRules
 ) -> tuple[int, int, int, int]:
-    """End what ends in the step that was composed, let complete prompts decode from the next.
+    """End what ends in the step that was composed, or ends before it; let complete prompts decode from the next.
 
     Seats, blocks, and full ones among them, and tokens of what ends.
     """
@@ -88,15 +91,21 @@ def complete(
     while n[at.DECODES] > 0 and heap[0] >> 32 == n[at.STEP]:
         request = heap[0] & REQUEST_MASK
         take(heap, n[at.DECODES], 0)
-        total = ask.prompt_tokens[request] + ask.output_tokens[request] - 1
+        more = extra(request, ask, rules)
+        total = stored(request, ask) + more
         n[at.DECODES] -= 1
         n[at.OFFSETS] -= total - n[at.STEP]
         if not rules.reserve:
             growth[(n[at.STEP] - total) & mask] -= 1
-        end(request, 1, n, ask, state, rules)
-        state.completion_s[request] = complete_s
+        state.completion_s[request] = last_s if more else complete_s
         if rules.control:
-            finish(request, gpu, complete_s, ask, state)
+            finish(request, gpu, state.completion_s[request], ask, state)
+        if more:
+            retire(request, total, total - 1, gpu, ask, state, rules)
+            if not rules.cache:
+                unlink(request, n, state)
+            continue
+        end(request, 1, n, state, rules)
         seats += 1
         blocks += held(request, total, ask, rules)
         full += (total >> rules.bits) - lent(request, ask, rules) if rules.reuse else 0
@@ -108,10 +117,10 @@ def complete(
             state.first_token_s[request] = complete_s
         else:
             add_gaps(complete_s - state.completion_s[request], 0.0, 1, 1, state)
-        left = ask.output_tokens[request] - state.done[request] - 1
+        left = max(ask.output_tokens[request] - state.done[request] - 1, 0) + extra(request, ask, rules)
         state.completion_s[request] = complete_s
-        if left <= 0:
-            end(request, 0, n, ask, state, rules)
+        if left == 0:
+            end(request, 0, n, state, rules)
             if rules.control:
                 finish(request, gpu, complete_s, ask, state)
             seats += 1
@@ -130,6 +139,15 @@ def complete(
     return seats, blocks, full, tokens
 
 
+def in_vain(gpu: int, step: int, ask: Ask, state: State, rules: StepRules) -> int:
+    """Sequences that decode in a step once more, after their end."""
+    n, heap, count = state.numbers[gpu], state.heap[gpu], 0
+    if n[at.DECODES] > 0 and heap[0] >> 32 == step:
+        for place in range(n[at.DECODES]):
+            count += int(heap[place] >> 32 == step) & extra(heap[place] & REQUEST_MASK, ask, rules)
+    return count
+
+
 def count_gaps(
     gpu: int, step_s: float, slope_s: float, steps: int, decodes: int, ask: Ask, state: State, rules: StepRules
 ) -> None:
@@ -145,6 +163,10 @@ def count_gaps(
             request = state.precedes[request]
         add_gaps(first_s - t[at.SINCE], 0.0, 1 if decodes > n[at.FRESH] else 0, decodes - n[at.FRESH], state)
         add_gaps(step_s + slope_s, slope_s, steps - 1, decodes, state)
+    elif rules.unknown:
+        last_s = step_s + slope_s * (steps - 1)
+        add_gaps(step_s, slope_s, steps - 1, decodes, state)
+        add_gaps(last_s, 0.0, 1, decodes - in_vain(gpu, n[at.STEP] + steps, ask, state, rules), state)
     else:
         add_gaps(step_s, slope_s, steps, decodes, state)
     n[at.FRESH] = 0
@@ -202,7 +224,7 @@ def move(
     """Take the step that was composed, and all that follow before something may change or a time has come."""
     n, t, shape = state.numbers[gpu], state.times[gpu], state.shape
     if rules.spread and decodes > 0:
-        shape[LONGEST] = max(shape[LONGEST], longest(gpu, ask, state) + n[at.STEP] + 1)
+        shape[LONGEST] = max(shape[LONGEST], longest(gpu, ask, state, rules) + n[at.STEP] + 1)
     step_s, slope_s, steps = linear_law(shape, params) if rules.linear else law(shape, params), 0.0, 1
     if not 0.0 <= step_s < math.inf:
         return BAD_TIME
@@ -228,9 +250,10 @@ def move(
         n[at.STEP] += steps
         t[at.SINCE] = start_s + total_s
     before_s = t[at.NOW]
-    seats, blocks, full, tokens = complete(gpu, start_s + total_s, joins, ask, state, rules)
+    begins_s = start_s + (total_s - last_s)
+    seats, blocks, full, tokens = complete(gpu, begins_s, start_s + total_s, joins, ask, state, rules)
     if rules.two:
-        t[at.NOW], t[at.PENDING] = start_s + (total_s - last_s), last_s
+        t[at.NOW], t[at.PENDING] = begins_s, last_s
         n[at.DUE_SEATS], n[at.DUE_BLOCKS], n[at.DUE_TOKENS] = n[at.LATER_SEATS], n[at.LATER_BLOCKS], n[at.LATER_TOKENS]
         n[at.LATER_SEATS], n[at.LATER_BLOCKS], n[at.LATER_TOKENS] = seats, blocks, tokens
         if rules.reuse:
@@ -386,7 +409,7 @@ def loop(
     return MORE
 
 
-for _rare in (longest,):
+for _rare in (longest, in_vain):
     _rare.inlined = False
 
 
@@ -399,7 +422,7 @@ def signatures() -> SimpleNamespace:
     kinds = batches.signatures()
     ints, floats, links = types.int64[::1], types.float64[::1], types.int32[::1]
     table, cube, grid = types.float64[:, ::1], types.float64[:, :, ::1], types.int64[:, ::1]
-    ask = types.NamedTuple([floats] + [ints] * 5 + [links] * 3 + [ints] * 3, Ask)
+    ask = types.NamedTuple([floats] + [ints] * 5 + [links] * 3 + [ints] * 4, Ask)
     lines = types.NamedTuple(
         [grid] * 3 + [ints] + [grid] * 2 + [floats, cube, table, floats, table, ints, floats], Lines
     )

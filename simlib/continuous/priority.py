@@ -9,7 +9,21 @@ from __future__ import annotations
 import numpy as np
 
 from simlib.continuous import columns as at
-from simlib.continuous.state import REQUEST_MASK, Ask, Lines, State, StepRules, ending, join, over, push, take
+from simlib.continuous.state import (
+    REQUEST_MASK,
+    Ask,
+    Lines,
+    State,
+    StepRules,
+    ending,
+    extra,
+    join,
+    over,
+    push,
+    retire,
+    stored,
+    take,
+)
 from simlib.requests.table import RequestTable
 
 TIES = 32  # bits of `urgency` for the order among requests of one priority and arrival
@@ -88,16 +102,32 @@ def oldest(n: np.ndarray, state: State) -> int:
     return request
 
 
-def cached(request: int, n: np.ndarray, ask: Ask, state: State) -> int:
+def cached(request: int, n: np.ndarray, ask: Ask, state: State, rules: StepRules) -> int:
     """Tokens in memory of a sequence that decodes."""
-    return ask.prompt_tokens[request] + ask.output_tokens[request] - 1 - (state.ends[request] - n[at.STEP])
+    return stored(request, ask) + extra(request, ask, rules) - (state.ends[request] - n[at.STEP])
 
 
 def needs(request: int, n: np.ndarray, ask: Ask, state: State, rules: StepRules) -> bool:
     """Whether a sequence needs a block for its next token."""
     if state.computed[request] >= 0 or over(request, state) or rules.reserve:
         return False
-    return cached(request, n, ask, state) & ((1 << rules.bits) - 1) == 0
+    return cached(request, n, ask, state, rules) & ((1 << rules.bits) - 1) == 0
+
+
+def spare(request: int, gpu: int, ask: Ask, state: State, rules: StepRules) -> None:
+    """A sequence that would pause before its last token is known, which comes with the step in flight, has ended."""
+    n, t, heap, place, total = state.numbers[gpu], state.times[gpu], state.heap[gpu], 0, stored(request, ask)
+    while heap[place] & REQUEST_MASK != request:
+        place += 1
+    take(heap, n[at.DECODES], place)
+    n[at.DECODES] -= 1
+    n[at.OFFSETS] -= total - n[at.STEP]
+    if not rules.reserve:
+        state.growth[gpu, (n[at.STEP] - total) & ((1 << rules.bits) - 1)] -= 1
+    n[at.HELD] -= 1
+    n[at.HELD_CONTEXT] -= total
+    state.completion_s[request] = t[at.NOW] + t[at.PENDING]
+    retire(request, total, total, gpu, ask, state, rules)
 
 
 def hold(request: int, gpu: int, ask: Ask, state: State, rules: StepRules) -> None:
@@ -107,12 +137,14 @@ def hold(request: int, gpu: int, ask: Ask, state: State, rules: StepRules) -> No
     while request >= 0:
         if state.computed[request] < 0 and not over(request, state):
             n[at.HELD] += 1
-            n[at.HELD_CONTEXT] += cached(request, n, ask, state)
+            n[at.HELD_CONTEXT] += cached(request, n, ask, state, rules)
+            if extra(request, ask, rules) and state.ends[request] == n[at.STEP] + 1:
+                spare(request, gpu, ask, state, rules)
         request = state.follows[request]
     request = first if n[at.HELD] < n[at.DECODES] else -1  # else there is no decode step
     while request >= 0:
         if state.computed[request] < 0 and not over(request, state):
-            heap, place, offset = state.heap[gpu], 0, cached(request, n, ask, state) - n[at.STEP]
+            heap, place, offset = state.heap[gpu], 0, cached(request, n, ask, state, rules) - n[at.STEP]
             while heap[place] & REQUEST_MASK != request:
                 place += 1
             take(heap, n[at.DECODES], place)
@@ -125,5 +157,5 @@ def hold(request: int, gpu: int, ask: Ask, state: State, rules: StepRules) -> No
         request = state.follows[request]
 
 
-for _rare in (queue, unqueue, pause, least_urgent, oldest, needs, hold):
+for _rare in (queue, unqueue, pause, least_urgent, oldest, needs, spare, hold):
     _rare.inlined = False

@@ -84,6 +84,7 @@ def rules_of(settings: Continuous, law: Any, gpus: int, order: Order = FIRST_COM
         cache=int(settings.prefix_cache),
         several=int(order.priority or settings.long_prefill_tokens > 0),
         long=settings.long_prefill_tokens,
+        unknown=int(settings.steps_in_flight == 2 and not settings.known_ends),
         timeout_s=math.inf if settings.timeout_s is None else settings.timeout_s,
     )
 
@@ -133,6 +134,7 @@ def served(
         client_of=of_kept(order.client_of),
         first=first,
         contents=content,
+        max_tokens=none if kept.max_tokens is None or not rules.unknown else kept.max_tokens,
         urgency=(urgency(table) if keep is None else urgency(table)[keep]) if rules.priority else none,
     )
     state = _state(ask, rules, gpus, log_steps, control)

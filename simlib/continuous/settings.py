@@ -72,6 +72,10 @@ class Continuous:
     long_prefill_tokens : int
         A chunk of a prompt is cut to so many tokens, so that several prompts advance at once, as long as the sequence
         is not alone in running and waiting; 0: to none.
+    known_ends : bool
+        Whether the engine knows of a sequence's last token before it is sampled. If not, as where a stop token ends it,
+        with two steps in flight the step composed meanwhile computes it once more, in vain; where the table's
+        `max_tokens` are its output, its end is known all the same.
 
     Examples
     --------
@@ -96,6 +100,7 @@ class Continuous:
     classes: int | None = None
     prefix_cache: bool = False
     long_prefill_tokens: int = 0
+    known_ends: bool = True
 
     def __post_init__(self) -> None:
         block = check_integer("block_tokens", self.block_tokens, 1, 2**16)
@@ -111,7 +116,7 @@ class Continuous:
         )
         if self.kv_tokens is not None:
             keep(self, kv_tokens=check_integer("kv_tokens", self.kv_tokens, block, MOST_TOKENS))
-        for name in ("reserve", "reuse", "share_cached", "whole_prompt", "prefix_cache"):
+        for name in ("reserve", "reuse", "share_cached", "whole_prompt", "prefix_cache", "known_ends"):
             check_type(name, getattr(self, name), (bool, np.bool_), "True or False")
         for name in ("reserve", "share_cached"):
             if self.prefix_cache and getattr(self, name):
@@ -121,6 +126,9 @@ class Continuous:
         check_choice("prefill", self.prefill, PREFILL)
         if self.long_prefill_tokens and self.prefill != "chunked":
             raise InputError(f"long_prefill_tokens: {self.long_prefill_tokens} (expected prefill 'chunked' with it)")
+        if not self.known_ends and (self.reserve or self.prefill == "first"):
+            what = "reserve False" if self.reserve else "prefill 'chunked' or 'mixed'"
+            raise InputError(f"known_ends: False (expected {what} with it)")
         check_number("watermark", self.watermark, 0.0, 1.0, open_high=True)
         check_choice("routing", self.routing, ROUTING)
         if self.timeout_s is not None:

@@ -34,13 +34,15 @@ class Ask(NamedTuple):
     urgency: np.ndarray
     first: np.ndarray
     contents: np.ndarray
+    max_tokens: np.ndarray
 
 
 class StepRules(NamedTuple):
     """The settings of `settings.Continuous` as the loop reads them; memory in blocks of ``1 << bits`` tokens.
 
     `lines` is how many a GPU has, or all GPUs together; `asks` and `keyed`: whether there is a rule to ask, and a key.
-    `several`: whether more than one prompt may be begun, `long` the tokens to which a chunk is cut (0: none).
+    `several`: whether more than one prompt may be begun, `long` the tokens to which a chunk is cut (0: none);
+    `unknown`: whether a sequence may end of which that is not known before (`extra`).
     """
 
     seats: int
@@ -66,6 +68,7 @@ class StepRules(NamedTuple):
     cache: int = 0
     several: int = 0
     long: int = 0
+    unknown: int = 0
     timeout_s: float = math.inf
 
 
@@ -276,9 +279,21 @@ def unlink(request: int, n: np.ndarray, state: State) -> None:
         n[at.NEWEST] = before
 
 
-def mark_over(request: int, decoded: int, n: np.ndarray, state: State) -> None:
+def extra(request: int, ask: Ask, rules: StepRules) -> int:
+    """Decode steps of a sequence after the one that samples its last token: that runs yet when the next is composed."""
+    if rules.unknown == 0:
+        return 0
+    return int(len(ask.max_tokens) == 0 or ask.max_tokens[request] > max(ask.output_tokens[request], 1))
+
+
+def stored(request: int, ask: Ask) -> int:
+    """Tokens that a sequence holds at its end: the last one is never read."""
+    return ask.prompt_tokens[request] + max(ask.output_tokens[request] - 1, 0)
+
+
+def mark_over(request: int, decoded: int, step: int, state: State) -> None:
     """All steps of a sequence are composed: `done` says so below 0, in which step, and whether it decodes there."""
-    state.done[request] = -1 - (2 * (n[at.STEPS] & STEPS_MASK) + decoded)
+    state.done[request] = -1 - (2 * (step & STEPS_MASK) + decoded)
 
 
 def over(request: int, state: State) -> bool:
@@ -291,6 +306,17 @@ def ending(request: int, n: np.ndarray, state: State) -> bool:
     return (
         over(request, state) and n[at.LATER_SEATS] > 0 and (-1 - state.done[request]) >> 1 == n[at.STEPS] & STEPS_MASK
     )
+
+
+def retire(request: int, tokens: int, known: int, gpu: int, ask: Ask, state: State, rules: StepRules) -> None:
+    """Let a sequence leave with the step in flight, with its memory of so many tokens, whatever is composed after it."""
+    n = state.numbers[gpu]
+    n[at.LATER_SEATS] += 1
+    n[at.LATER_TOKENS] += routed(request, ask) if rules.routing == LEAST_TOKENS else 0
+    if tokens > 0:
+        n[at.LATER_BLOCKS] += held(request, tokens, ask, rules)
+        n[at.LATER_FULL] += (known >> rules.bits) - lent(request, ask, rules) if rules.reuse else 0
+    mark_over(request, int(tokens > known), n[at.STEPS] - 1, state)
 
 
 def own(gpu: int, rules: StepRules) -> int:

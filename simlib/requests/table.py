@@ -18,7 +18,7 @@ from simlib.lazy import pd
 
 TOKEN_COLUMNS = ("prompt_tokens", "output_tokens", "predicted_output_tokens", "cached_prompt_tokens")
 MORE = ("priority", "prefix_group", "prefix_tokens")
-COLUMNS = ("arrival_s", *TOKEN_COLUMNS, *MORE, "block_ids")
+COLUMNS = ("arrival_s", *TOKEN_COLUMNS, *MORE, "block_ids", "max_tokens")
 REQUIRED = ("arrival_s", "prompt_tokens", "output_tokens")
 LABELS = ("request_id", "client", "model", "log_type")
 MAX_TOKENS = 2**31
@@ -47,6 +47,8 @@ class RequestTable:
         Requests of one group have the first tokens of their prompts in common, so many of each.
     block_ids : sequence of sequences of int, one a request, optional
         What each full block of a prompt contains, in the engine's `block_tokens`: integers >= 0.
+    max_tokens : ndarray of int, shape (n_requests,), optional
+        Output tokens that a client asks for at most, >= `output_tokens`.
     labels : dict of str to ndarray
         Any of ``request_id, client, model, log_type``.
     index : pandas.Index, optional
@@ -75,6 +77,7 @@ class RequestTable:
     prefix_group: np.ndarray | None = None
     prefix_tokens: np.ndarray | None = None
     block_ids: np.ndarray | None = None
+    max_tokens: np.ndarray | None = None
     _kept: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -90,6 +93,10 @@ class RequestTable:
         self._check_prefixes()
         if self.block_ids is not None:
             put(self, "block_ids", _sequences("block_ids", self.block_ids, len(self)))
+        if self.max_tokens is not None:
+            put(self, "max_tokens", token_column("max_tokens", self.max_tokens, len(self)))
+            low = self.max_tokens < self.output_tokens
+            _refuse_first("max_tokens", self.max_tokens, low, "expected at least the row's output_tokens")
         check_type("labels", self.labels, Mapping, "a mapping of name to values")
         put(self, "labels", {name: _one_dimensional(name, values) for name, values in self.labels.items()})
         for name, values in self.labels.items():

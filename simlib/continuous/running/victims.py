@@ -12,11 +12,14 @@ from simlib.continuous.state import (
     State,
     StepRules,
     ending,
+    extra,
     give_back,
     held,
     lent,
     over,
+    retire,
     settled,
+    stored,
     take,
     unlink,
 )
@@ -29,7 +32,7 @@ def release(request: int, gpu: int, ask: Ask, state: State, rules: StepRules) ->
         return False
     unlink(request, n, state)
     if ending(request, n, state):  # others have ended, and given theirs back
-        total = ask.prompt_tokens[request] + max(ask.output_tokens[request] - 1, 0)
+        total = stored(request, ask)
         blocks, shared = held(request, total, ask, rules), lent(request, ask, rules)
         known = total - ((-1 - state.done[request]) & 1)  # a decode's token is not known yet
         if rules.cache:
@@ -47,7 +50,7 @@ def preempt(request: int, served: int, gpu: int, now_s: float, ask: Ask, state: 
 
     `served`: whether one that decodes has its block for the next step already, where what it writes could be found.
     """
-    n = state.numbers[gpu]
+    n, in_vain = state.numbers[gpu], False
     tokens = known = n[at.COMPUTED]
     if rules.several and state.computed[request] >= 0:
         tokens = known = state.computed[request]
@@ -63,7 +66,9 @@ def preempt(request: int, served: int, gpu: int, now_s: float, ask: Ask, state: 
             place += 1
         key = heap[place] >> 32
         take(heap, n[at.DECODES], place)
-        state.done[request] = ask.output_tokens[request] - (key - n[at.STEP])
+        more = extra(request, ask, rules)
+        state.done[request] = max(ask.output_tokens[request], 1) - (key - n[at.STEP] - more)
+        in_vain = more == key - n[at.STEP]
         tokens = known = ask.prompt_tokens[request] + state.done[request] - 1
         if rules.two and state.completion_s[request] <= now_s:  # it decodes in the step in flight, of unknown token
             known -= 1
@@ -76,7 +81,7 @@ def preempt(request: int, served: int, gpu: int, now_s: float, ask: Ask, state: 
         if (rules.reuse or rules.cache) and not rules.several:
             outlive(gpu, state, rules)
         state.completion_s[request] = now_s + state.times[gpu, at.PENDING]  # its last token, until there is a later one
-    n[at.RECOMPUTED] += tokens
+    n[at.RECOMPUTED] += 0 if in_vain else tokens
     if rules.several:
         tokens, known = tokens + served, known + served
     blocks = held(request, tokens, ask, rules)
@@ -89,9 +94,12 @@ def preempt(request: int, served: int, gpu: int, now_s: float, ask: Ask, state: 
         free(request, tokens, known, gpu, ask, state, rules)
     else:
         give_back(blocks, filled, n, rules)
-    n[at.SEATS] -= 1
     n[at.PREEMPTIONS] += 1
     unlink(request, n, state)
+    if in_vain:  # its last token comes with the step in flight
+        retire(request, 0, 0, gpu, ask, state, rules)
+        return
+    n[at.SEATS] -= 1
     if rules.priority:
         pause(request, n, ask, state)
     else:
