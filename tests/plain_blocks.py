@@ -88,6 +88,8 @@ def serve(table, law, settings, priority=False):
     knows = None if settings.known_ends else table.max_tokens
     if not settings.known_ends and knows is None:
         knows = np.maximum(table.output_tokens, 1) + 1
+    cancel_s = np.full(len(table), np.nan) if table.cancel_s is None else table.cancel_s
+    over = set()
     n, prompt, output = len(table), table.prompt_tokens, np.maximum(table.output_tokens, 1)
     cache = Cache(settings.blocks, settings.block_tokens, content)
     # Of each request: tokens whose place is filled or being filled, tokens there are, tokens that a step is making.
@@ -106,6 +108,19 @@ def serve(table, law, settings, priority=False):
         cache.take(request, cache.need(request, computed[request] + tokens))
         cache.write(request, min(computed[request] + tokens, known[request]))
         chosen.append((request, tokens))
+
+    def abort(before_s):
+        """Clients that were gone before an instant: with the first of them first."""
+        nonlocal ended
+        for request in np.argsort(cancel_s, kind="stable").tolist():
+            if request < arrived and request not in over and cancel_s[request] < before_s:
+                over.add(request)
+                ended += 1
+                if request in running:
+                    running.remove(request)
+                    cache.give_back(request)
+                else:
+                    waiting.remove(request)
 
     def compose():
         nonlocal preemptions
@@ -154,6 +169,7 @@ def serve(table, law, settings, priority=False):
             else:
                 waiting.append(arrived)
             arrived += 1
+        abort(np.nextafter(now_s, np.inf))
         chosen = compose()
         if chosen:
             shape, makes = np.zeros(3), []
@@ -171,8 +187,9 @@ def serve(table, law, settings, priority=False):
             now_s = table.arrival_s[arrived] if arrived < n else now_s  # all who ran may have lost their memory
         if flight and (not chosen or len(flight) == settings.steps_in_flight):
             now_s, makes = flight.popleft()
+            abort(now_s)
             for request in makes:
-                if known[request] == prompt[request] + output[request]:
+                if request in over:
                     continue  # in vain
                 known[request] += 1
                 making[request] -= 1
@@ -182,9 +199,11 @@ def serve(table, law, settings, priority=False):
                     cache.write(request, computed[request] - making[request])
                 if known[request] == prompt[request] + output[request]:
                     ended += 1
+                    over.add(request)
                     if request in running:
                         running.remove(request)
                         cache.give_back(request)
                     else:
                         waiting.remove(request)
+    last_s[known < prompt + output] = np.nan
     return Blocks(start_s, first_s, last_s, steps, prefill, preemptions)

@@ -23,6 +23,7 @@ from simlib.continuous.compose import compose, expire
 from simlib.continuous.control import finish, tick, watch
 from simlib.continuous.prefix import free_ended
 from simlib.continuous.priority import queue
+from simlib.continuous.running.cancel import cancel, next_s
 from simlib.continuous.state import (
     ARRIVED,
     BY_CLASS,
@@ -77,6 +78,8 @@ def end(request: int, decoded: int, n: np.ndarray, state: State, rules: StepRule
         mark_over(request, decoded, n[at.STEPS], state)
     else:
         unlink(request, n, state)
+        if rules.cancel:
+            mark_over(request, decoded, n[at.STEPS], state)
 
 
 def complete(
@@ -231,7 +234,14 @@ def move(
     # Whoever has just lost its memory may be back at the next boundary.
     if rules.linear and shape[CHUNKS] == 0.0 and joins == 0 and preempted == 0:
         slope_s = params[CONTEXT_SLOPE] * decodes
-        steps = stretch(gpu, step_s, slope_s, horizon(gpu, until_s, state, rules), state, rules)
+        steps = stretch(
+            gpu,
+            step_s,
+            slope_s,
+            min(horizon(gpu, until_s, state, rules), until_s if rules.cancel else math.inf),
+            state,
+            rules,
+        )
     total_s = steps * step_s + slope_s * (steps * (steps - 1) // 2)
     last_s = step_s + slope_s * (steps - 1)
     start_s = t[at.NOW] + t[at.PENDING]
@@ -375,8 +385,15 @@ def loop(
             elif state.times[other, at.NOW] < now_s:
                 gpu, now_s = other, state.times[other, at.NOW]
         until_s = arrival_s[arrived] if arrived < len(arrival_s) else math.inf
+        leaves_s = next_s(ask, state) if rules.cancel else math.inf
+        if leaves_s < until_s and leaves_s <= now_s:
+            cancel(ask, lines, state, rules)
+            continue
         if until_s <= now_s and until_s < math.inf:
-            route(arrived, idle, ask, lines, state, rules)
+            if rules.cancel and ask.cancel_s[arrived] <= until_s:
+                state.numbers[0, at.CANCELLED] += 1
+            else:
+                route(arrived, idle, ask, lines, state, rules)
             arrived += 1
             if arrived == len(arrival_s) and len(lines.room) > 0 and rules.asks:
                 close(until_s, lines, state)
@@ -386,6 +403,7 @@ def loop(
         if rules.routing == IN_TURN and gpus > 1:  # the others' arrivals do not matter
             until = arrived + (gpu - arrived) % gpus
             until_s = arrival_s[until] if until < len(arrival_s) else math.inf
+        until_s = min(until_s, leaves_s)
         n, owner = state.numbers[gpu], state.numbers[own(gpu, rules)]
         if rules.cache and n[at.DUE_SEATS] > 0:
             free_ended(gpu, ask, state, rules)
@@ -422,14 +440,16 @@ def signatures() -> SimpleNamespace:
     kinds = batches.signatures()
     ints, floats, links = types.int64[::1], types.float64[::1], types.int32[::1]
     table, cube, grid = types.float64[:, ::1], types.float64[:, :, ::1], types.int64[:, ::1]
-    ask = types.NamedTuple([floats] + [ints] * 5 + [links] * 3 + [ints] * 4, Ask)
+    ask = types.NamedTuple([floats] + [ints] * 5 + [links] * 3 + [ints] * 4 + [floats, ints], Ask)
     lines = types.NamedTuple(
         [grid] * 3 + [ints] + [grid] * 2 + [floats, cube, table, floats, table, ints, floats], Lines
     )
     rules = types.NamedTuple([types.int64] * (len(StepRules._fields) - 1) + [types.float64], StepRules)
     first = [grid, table, grid, grid, ints, floats, ints, floats, ints, cube, cube]
     of_requests = [links, links, links, ints, links, ints, links, links, grid, grid, links]
-    state = types.NamedTuple(first + of_requests + [floats] * 3 + [table, table, cube, ints, links, grid, grid], State)
+    state = types.NamedTuple(
+        first + of_requests + [floats] * 3 + [table, table, cube, ints, links, grid, grid, ints], State
+    )
     law = types.float64(floats, floats)
     functions = [types.FunctionType(kind) for kind in (law, kinds.decide, kinds.key)]
     loop = types.int64(ask, lines, state, rules, functions[0], floats, functions[1], functions[2])

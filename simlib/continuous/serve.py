@@ -110,7 +110,11 @@ def served(
     keep = None if fits.all() or not fits.any() else np.flatnonzero(fits)
     kept = table if keep is None else table.rows(keep)
     predicted, cached = kept.predicted_output_tokens, kept.cached_prompt_tokens
-    rules = rules._replace(seats=min(rules.seats, len(kept)), share=int(rules.share and cached is not None))
+    rules = rules._replace(
+        seats=min(rules.seats, len(kept)),
+        share=int(rules.share and cached is not None),
+        cancel=int(kept.cancel_s is not None),
+    )
     class_of = classes.assign(table, law, rules, gpus) if rules.routing == BY_CLASS else None
 
     def of_kept(column: np.ndarray | None) -> np.ndarray:
@@ -135,6 +139,8 @@ def served(
         first=first,
         contents=content,
         max_tokens=none if kept.max_tokens is None or not rules.unknown else kept.max_tokens,
+        cancel_s=np.zeros(0) if kept.cancel_s is None else kept.cancel_s,
+        leaving=none if kept.cancel_s is None else _leaving(kept.cancel_s),
         urgency=(urgency(table) if keep is None else urgency(table)[keep]) if rules.priority else none,
     )
     state = _state(ask, rules, gpus, log_steps, control)
@@ -147,6 +153,11 @@ def served(
         hits = _spread(hits, keep, len(table)) if rules.cache else hits
     totals = (state.numbers, state.times, state.gaps, state.series, state.steps, state.control, state.decisions)
     return outcome, Served(*columns, *totals, hits), lines
+
+
+def _leaving(cancel_s: np.ndarray) -> np.ndarray:
+    """Rows whose clients are gone at some time, in the order of these times."""
+    return np.argsort(cancel_s, kind="stable")[: np.count_nonzero(~np.isnan(cancel_s))]
 
 
 def interpreted(ask: Ask, lines: Lines, state: State, rules: StepRules, law: Any, order: Order) -> int:
@@ -229,6 +240,7 @@ def _state(ask: Ask, rules: StepRules, gpus: int, log_steps: int, control: StepC
         computed=np.full(requests if rules.several else 0, -1, np.int32),
         begun=np.zeros((gpus, rules.seats if rules.several else 0), np.int64),
         portion=np.zeros((gpus, rules.seats if rules.several else 0), np.int64),
+        gone=np.zeros(1, np.int64),
     )
 
 
@@ -247,7 +259,7 @@ def _lines(ask: Ask, rules: StepRules, gpus: int, order: Order) -> Lines:
             queues = bins.queues(np.arange(requests) % rows * rules.lines + line_of, rows * rules.lines)
         head, tail, end = (column.reshape(grid).copy() for column in (queues.start, queues.start, queues.end))
         start = room = np.zeros((0, 0), np.int64)
-        places = queues.order.copy() if rules.keyed or rules.priority else queues.order
+        places = queues.order.copy() if rules.keyed or rules.priority or rules.cancel else queues.order
     memory = np.ascontiguousarray(order.memory, np.float64)
     return Lines(
         head=head,

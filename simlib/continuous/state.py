@@ -19,7 +19,8 @@ class Ask(NamedTuple):
     """What is asked: the table's columns, and where each request stands.
 
     `expected_tokens` are the outputs that a router reckons with, the true ones without predictions; no
-    `predicted_tokens`, `cached_tokens`, `line_of`, `class_of` or `client_of`: all are 0.
+    `predicted_tokens`, `cached_tokens`, `line_of`, `class_of` or `client_of`: all are 0. `leaving` are
+    those whose clients are gone at some time, in the order of these times.
     """
 
     arrival_s: np.ndarray
@@ -35,6 +36,8 @@ class Ask(NamedTuple):
     first: np.ndarray
     contents: np.ndarray
     max_tokens: np.ndarray
+    cancel_s: np.ndarray
+    leaving: np.ndarray
 
 
 class StepRules(NamedTuple):
@@ -42,7 +45,7 @@ class StepRules(NamedTuple):
 
     `lines` is how many a GPU has, or all GPUs together; `asks` and `keyed`: whether there is a rule to ask, and a key.
     `several`: whether more than one prompt may be begun, `long` the tokens to which a chunk is cut (0: none);
-    `unknown`: whether a sequence may end of which that is not known before (`extra`).
+    `unknown`: whether a sequence may end of which that is not known before (`extra`); `cancel`: whether clients leave.
     """
 
     seats: int
@@ -69,6 +72,7 @@ class StepRules(NamedTuple):
     several: int = 0
     long: int = 0
     unknown: int = 0
+    cancel: int = 0
     timeout_s: float = math.inf
 
 
@@ -107,9 +111,10 @@ class State(NamedTuple):
     holds ``decode step of the end << 32 | request``. `growth[gpu, r]` counts sequences that need a block at the decode
     steps r modulo a block. `gaps` is a histogram of the times between tokens; `real` and `bits` are one number, as a
     float and as its bits. `place` and `filled` are of sequences that lost their memory, where blocks are used again:
-    see `kept`. `ends` is, where several prompts may be begun, the decode step of the end of those that decode; `computed`,
-    `begun` and `portion` are `chunks`'. `control`, `control_rules` and `decisions` are `control`'s. `progress` counts the
-    requests that have arrived, and the places of `Lines.order` that are given out.
+    see `kept`. `ends` is, where several prompts may be begun, the decode step of the end of those that decode;
+    `computed`, `begun` and `portion` are `chunks`', `gone` counts clients of `Ask.leaving`. `control`, `control_rules`
+    and `decisions` are `control`'s. `progress` counts the requests that have arrived, and the places of `Lines.order`
+    that are given out.
     """
 
     numbers: np.ndarray
@@ -144,6 +149,7 @@ class State(NamedTuple):
     computed: np.ndarray
     begun: np.ndarray
     portion: np.ndarray
+    gone: np.ndarray
 
 
 ARRIVED, POOL = range(2)
@@ -309,7 +315,7 @@ def ending(request: int, n: np.ndarray, state: State) -> bool:
 
 
 def retire(request: int, tokens: int, known: int, gpu: int, ask: Ask, state: State, rules: StepRules) -> None:
-    """Let a sequence leave with the step in flight, with its memory of so many tokens, whatever is composed after it."""
+    """Let a sequence leave with the step in flight, and its memory of so many tokens, whatever is composed after it."""
     n = state.numbers[gpu]
     n[at.LATER_SEATS] += 1
     n[at.LATER_TOKENS] += routed(request, ask) if rules.routing == LEAST_TOKENS else 0

@@ -50,12 +50,34 @@ def preempt(request: int, served: int, gpu: int, now_s: float, ask: Ask, state: 
 
     `served`: whether one that decodes has its block for the next step already, where what it writes could be found.
     """
-    n, in_vain = state.numbers[gpu], False
+    n = state.numbers[gpu]
+    n[at.PREEMPTIONS] += 1
+    tokens = vacate(request, served, False, gpu, now_s, ask, state, rules)
+    if tokens < 0:  # its last token comes with the step in flight
+        retire(request, 0, 0, gpu, ask, state, rules)
+        return
+    n[at.RECOMPUTED] += tokens
+    n[at.SEATS] -= 1
+    if rules.priority:
+        pause(request, n, ask, state)
+    else:
+        state.follows[request] = n[at.RESUMED]
+        n[at.RESUMED] = request
+
+
+def vacate(
+    request: int, served: int, leaves: bool, gpu: int, now_s: float, ask: Ask, state: State, rules: StepRules
+) -> int:
+    """Take a sequence that runs from its place, and its memory: tokens that it had; below 0: all of them are composed.
+
+    `leaves`: between two steps, not because another one has no room.
+    """
+    n, in_vain, dropped = state.numbers[gpu], False, 0
     tokens = known = n[at.COMPUTED]
     if rules.several and state.computed[request] >= 0:
         tokens = known = state.computed[request]
         place = place_of(request, gpu, state)
-        n[at.RECOMPUTED] -= state.portion[gpu, place]  # it will not be computed
+        dropped = state.portion[gpu, place]  # it will not be computed
         forget(place, gpu, state)
         served = 0
     elif request == n[at.PARTIAL]:
@@ -78,10 +100,10 @@ def preempt(request: int, served: int, gpu: int, now_s: float, ask: Ask, state: 
         n[at.FRESH] = max(n[at.FRESH] - 1, 0)
         if not rules.reserve:
             state.growth[gpu, -offset & ((1 << rules.bits) - 1)] -= 1
-        if (rules.reuse or rules.cache) and not rules.several:
+        if (rules.reuse or rules.cache) and not rules.several and not leaves:
             outlive(gpu, state, rules)
         state.completion_s[request] = now_s + state.times[gpu, at.PENDING]  # its last token, until there is a later one
-    n[at.RECOMPUTED] += 0 if in_vain else tokens
+    computed = -1 if in_vain else tokens - dropped
     if rules.several:
         tokens, known = tokens + served, known + served
     blocks = held(request, tokens, ask, rules)
@@ -94,17 +116,8 @@ def preempt(request: int, served: int, gpu: int, now_s: float, ask: Ask, state: 
         free(request, tokens, known, gpu, ask, state, rules)
     else:
         give_back(blocks, filled, n, rules)
-    n[at.PREEMPTIONS] += 1
     unlink(request, n, state)
-    if in_vain:  # its last token comes with the step in flight
-        retire(request, 0, 0, gpu, ask, state, rules)
-        return
-    n[at.SEATS] -= 1
-    if rules.priority:
-        pause(request, n, ask, state)
-    else:
-        state.follows[request] = n[at.RESUMED]
-        n[at.RESUMED] = request
+    return computed
 
 
 def outlive(gpu: int, state: State, rules: StepRules) -> None:
@@ -185,5 +198,5 @@ def strip(victim: int, served: int, gpu: int, now_s: float, ask: Ask, state: Sta
     return tokens
 
 
-for _rare in (release, preempt, outlive, contend, precedes, strip):
+for _rare in (release, preempt, vacate, outlive, contend, precedes, strip):
     _rare.inlined = False
