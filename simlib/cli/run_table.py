@@ -41,10 +41,12 @@ def text(run: Any, head: str, objectives: Sequence[Mapping[str, Any]], assumed: 
         What nobody said.
     """
     numbers = run.summary()
-    served = numbers["requests"] - run.rejected - getattr(run, "abandoned", 0)
+    abandoned, cancelled = (getattr(run, name, 0) for name in ("abandoned", "cancelled"))
+    served = numbers["requests"] - run.rejected - abandoned - cancelled
     limits = ", ".join(f"{span(limit_s)} {LIMITS[metric]}" for metric, limit_s in run.sla.limits_s.items())
     many = [f"{served:,} served", f"{run.rejected:,} rejected"]
-    many += [f"{run.abandoned:,} gone before they were admitted"] if getattr(run, "abandoned", 0) else []
+    many += [f"{abandoned:,} gone before they were admitted"] if abandoned else []
+    many += [f"{cancelled:,} cancelled by their clients"] if cancelled else []
     many += [f"{numbers['failed']:,} failed among them"] if numbers.get("failed") else []
     late = f"{percent(numbers['sla_violation_share'])}, deadline {limits}{' (assumed)' if run.sla.assumed else ''}"
     if on_time := failed_on_time(run):

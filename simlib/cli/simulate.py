@@ -23,8 +23,14 @@ ENGINE = {
     "max-num-seqs": "sequences that run at once (default 256)",
     "kv-tokens": "tokens that a GPU's cache holds (default: no limit)",
     "token-budget": "tokens of a step (default 2048)",
+    "long-prefill-tokens": "tokens to which a prompt's chunk is cut where others wait or run (default: not cut)",
 }
-SETTINGS = {"max-num-seqs": "max_seqs", "kv-tokens": "kv_tokens", "token-budget": "token_budget"}
+SETTINGS = {
+    "max-num-seqs": "max_seqs",
+    "kv-tokens": "kv_tokens",
+    "token-budget": "token_budget",
+    "long-prefill-tokens": "long_prefill_tokens",
+}
 WORDS = {"rate_rps": "--rate", "max_seqs": "--max-num-seqs", "rate_factor": "--rate-factor"}
 PREDICTORS = ("column", "original", "oracle")
 

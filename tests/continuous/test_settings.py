@@ -73,6 +73,7 @@ def tight_cases(draw):
         long_prefill_tokens=draw(st.sampled_from([0, 0, 1, 7, 20])),
         watermark=draw(st.sampled_from([0.0, 0.0, 0.1])),
         whole_prompt=draw(st.booleans()),
+        known_ends=draw(st.booleans()),
     )
     return simlib.RequestTable(np.cumsum(gaps), prompts, outputs), engine
 
@@ -94,6 +95,11 @@ def test_shared_blocks_and_priorities_are_those_of_the_block_by_block_loop(case,
     (table, engine), rng = case, np.random.default_rng(seed)
     shared = np.minimum(table.prompt_tokens, rng.integers(0, 80, len(table)))
     more = {"priority": rng.integers(-1, 2, len(table)), "prefix_group": rng.integers(0, 3, len(table))}
+    if rng.random() < 0.5:
+        patience_s = np.where(rng.random(len(table)) < 0.5, rng.exponential(0.3, len(table)), np.nan)
+        more["cancel_s"] = table.arrival_s + patience_s
+    if rng.random() < 0.5:
+        more["max_tokens"] = np.maximum(table.output_tokens, 1) + rng.integers(0, 2, len(table))
     table = dataclasses.replace(table, prefix_tokens=shared, **more)
     engine = dataclasses.replace(engine, reuse=what == "reuse", prefix_cache=what in ("cache", "both"))
     priority = what in ("priority", "both")
