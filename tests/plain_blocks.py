@@ -19,6 +19,7 @@ class Blocks(NamedTuple):
     steps: int
     prefill: int
     preemptions: int
+    gaps_s: list
 
 
 class Cache:
@@ -95,7 +96,7 @@ def serve(table, law, settings, priority=False):
     # Of each request: tokens whose place is filled or being filled, tokens there are, tokens that a step is making.
     computed, known, making = np.zeros(n, int), prompt.copy(), np.zeros(n, int)
     start_s, first_s, last_s = (np.full(n, np.nan) for _ in range(3))
-    running, waiting, flight = [], deque(), deque()
+    running, waiting, flight, gaps_s = [], deque(), deque(), []
     arrived = ended = steps = prefill = preemptions = 0
     now_s = free_s = 0.0
 
@@ -194,6 +195,7 @@ def serve(table, law, settings, priority=False):
                 known[request] += 1
                 making[request] -= 1
                 first_s[request] = now_s if known[request] == prompt[request] + 1 else first_s[request]
+                gaps_s += [] if np.isnan(last_s[request]) else [now_s - last_s[request]]
                 last_s[request] = now_s
                 if request in running:
                     cache.write(request, computed[request] - making[request])
@@ -206,4 +208,4 @@ def serve(table, law, settings, priority=False):
                     else:
                         waiting.remove(request)
     last_s[known < prompt + output] = np.nan
-    return Blocks(start_s, first_s, last_s, steps, prefill, preemptions)
+    return Blocks(start_s, first_s, last_s, steps, prefill, preemptions, gaps_s)

@@ -22,7 +22,7 @@ from simlib.continuous import columns as at
 from simlib.continuous.compose import compose, expire
 from simlib.continuous.control import finish, tick, watch
 from simlib.continuous.prefix import free_ended
-from simlib.continuous.priority import queue
+from simlib.continuous.priority import PAUSED, queue
 from simlib.continuous.running.cancel import cancel, next_s
 from simlib.continuous.state import (
     ARRIVED,
@@ -151,6 +151,17 @@ def in_vain(gpu: int, step: int, ask: Ask, state: State, rules: StepRules) -> in
     return count
 
 
+def after_pause(gpu: int, start_s: float, step_s: float, step: int, state: State) -> None:
+    """Count the longer times between tokens of those that paused in the step before this one, for the step's own."""
+    n = state.numbers[gpu]
+    request = n[at.NEWEST]
+    while request >= 0:
+        if state.computed[request] == PAUSED - (step - 1):
+            add_gaps(step_s, 0.0, 1, -1, state)
+            add_gaps(start_s + step_s - state.completion_s[request], 0.0, 1, 1, state)
+        request = state.precedes[request]
+
+
 def count_gaps(
     gpu: int, step_s: float, slope_s: float, steps: int, decodes: int, ask: Ask, state: State, rules: StepRules
 ) -> None:
@@ -166,10 +177,13 @@ def count_gaps(
             request = state.precedes[request]
         add_gaps(first_s - t[at.SINCE], 0.0, 1 if decodes > n[at.FRESH] else 0, decodes - n[at.FRESH], state)
         add_gaps(step_s + slope_s, slope_s, steps - 1, decodes, state)
-    elif rules.unknown:
+    elif rules.unknown or rules.priority:
         last_s = step_s + slope_s * (steps - 1)
         add_gaps(step_s, slope_s, steps - 1, decodes, state)
         add_gaps(last_s, 0.0, 1, decodes - in_vain(gpu, n[at.STEP] + steps, ask, state, rules), state)
+        if n[at.PAUSES] > 0:
+            after_pause(gpu, t[at.NOW] + t[at.PENDING], step_s, n[at.STEPS] - steps, state)
+        n[at.PAUSES] = 0
     else:
         add_gaps(step_s, slope_s, steps, decodes, state)
     n[at.FRESH] = 0
@@ -259,6 +273,8 @@ def move(
         count_gaps(gpu, step_s, slope_s, steps, decodes, ask, state, rules)
         n[at.STEP] += steps
         t[at.SINCE] = start_s + total_s
+    if rules.priority:
+        n[at.PAUSES] = n[at.HELD]
     before_s = t[at.NOW]
     begins_s = start_s + (total_s - last_s)
     seats, blocks, full, tokens = complete(gpu, begins_s, start_s + total_s, joins, ask, state, rules)
@@ -427,7 +443,7 @@ def loop(
     return MORE
 
 
-for _rare in (longest, in_vain):
+for _rare in (longest, in_vain, after_pause):
     _rare.inlined = False
 
 

@@ -146,7 +146,7 @@ def free_ended(gpu: int, ask: Ask, state: State, rules: StepRules) -> None:
     """Take the blocks of all that have ended, in the order in which they were admitted."""
     n = state.numbers[gpu]
     request, left = n[at.NEWEST], n[at.DUE_SEATS]
-    while True:  # back to the oldest of them
+    while request >= 0:  # back to the oldest of them; who has lost its memory meanwhile is not there
         left -= int(over(request, state) and not ending(request, n, state))
         if left == 0 or state.precedes[request] < 0:
             break

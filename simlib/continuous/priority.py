@@ -26,6 +26,7 @@ from simlib.continuous.state import (
 )
 from simlib.requests.table import RequestTable
 
+PAUSED = -2  # less the number of the step: `State.computed` of a sequence that pauses in it
 TIES = 32  # bits of `urgency` for the order among requests of one priority and arrival
 
 
@@ -130,6 +131,11 @@ def spare(request: int, gpu: int, ask: Ask, state: State, rules: StepRules) -> N
     retire(request, total, total, gpu, ask, state, rules)
 
 
+def paused(request: int, n: np.ndarray, state: State) -> bool:
+    """Whether a sequence pauses in the step that was composed last."""
+    return state.computed[request] == PAUSED - (n[at.STEPS] - 1)
+
+
 def hold(request: int, gpu: int, ask: Ask, state: State, rules: StepRules) -> None:
     """Let this sequence and those admitted after it pause for a step: their last decode step is one later."""
     n, growth, mask = state.numbers[gpu], state.growth[gpu], (1 << rules.bits) - 1
@@ -138,6 +144,9 @@ def hold(request: int, gpu: int, ask: Ask, state: State, rules: StepRules) -> No
         if state.computed[request] < 0 and not over(request, state):
             n[at.HELD] += 1
             n[at.HELD_CONTEXT] += cached(request, n, ask, state, rules)
+            if not paused(request, n, state):  # its last token, until there is a later one
+                state.completion_s[request] = state.times[gpu, at.NOW] + state.times[gpu, at.PENDING]
+            state.computed[request] = PAUSED - n[at.STEPS]
             if extra(request, ask, rules) and state.ends[request] == n[at.STEP] + 1:
                 spare(request, gpu, ask, state, rules)
         request = state.follows[request]
@@ -157,5 +166,5 @@ def hold(request: int, gpu: int, ask: Ask, state: State, rules: StepRules) -> No
         request = state.follows[request]
 
 
-for _rare in (queue, unqueue, pause, least_urgent, oldest, needs, spare, hold):
+for _rare in (queue, unqueue, pause, least_urgent, oldest, needs, spare, paused, hold):
     _rare.inlined = False

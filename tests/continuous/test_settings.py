@@ -107,6 +107,10 @@ def test_shared_blocks_and_priorities_are_those_of_the_block_by_block_loop(case,
     rules = rules_of(engine, LAWS[0], 1, order)
     fast = served(table, LAWS[0], 1, rules, order, "interpreted")[1]
     plain = plain_blocks.serve(table, LAWS[0], engine, priority)
+    if table.cancel_s is None:  # the histogram has the twin's times between tokens, by octave
+        octaves = np.clip([math.frexp(gap_s)[1] - state.GAP_LOW for gap_s in plain.gaps_s], 0, state.GAP_OCTAVES - 1)
+        counts = np.bincount(octaves.astype(int), minlength=state.GAP_OCTAVES)
+        assert counts.tolist() == fast.gaps.reshape(-1, state.GAP_BINS).sum(axis=1).tolist()
     for column in ("start_s", "first_token_s", "completion_s"):
         np.testing.assert_allclose(getattr(fast, column), getattr(plain, column), rtol=1e-9, err_msg=column)
     names = (at.STEPS, at.SUM_PREFILL, at.PREEMPTIONS)

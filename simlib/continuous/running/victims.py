@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from simlib.continuous import columns as at
 from simlib.continuous.prefix import evict, free
-from simlib.continuous.priority import hold, least_urgent, needs, oldest, pause
+from simlib.continuous.priority import hold, least_urgent, needs, oldest, pause, paused
 from simlib.continuous.running.chunks import advance, advance_all, blocks_for, forget, needed, place_of, portion
 from simlib.continuous.state import (
     REQUEST_MASK,
@@ -92,8 +92,10 @@ def vacate(
         state.done[request] = max(ask.output_tokens[request], 1) - (key - n[at.STEP] - more)
         in_vain = more == key - n[at.STEP]
         tokens = known = ask.prompt_tokens[request] + state.done[request] - 1
-        if rules.two and state.completion_s[request] <= now_s:  # it decodes in the step in flight, of unknown token
-            known -= 1
+        stays = rules.several and paused(request, n, state)
+        pending_s = 0.0 if stays else state.times[gpu, at.PENDING]
+        if rules.two and pending_s > 0.0 and state.completion_s[request] <= now_s:
+            known -= 1  # it decodes in the step in flight, of unknown token
         offset = tokens - n[at.STEP]
         n[at.DECODES] -= 1
         n[at.OFFSETS] -= offset
@@ -102,7 +104,8 @@ def vacate(
             state.growth[gpu, -offset & ((1 << rules.bits) - 1)] -= 1
         if (rules.reuse or rules.cache) and not rules.several and not leaves:
             outlive(gpu, state, rules)
-        state.completion_s[request] = now_s + state.times[gpu, at.PENDING]  # its last token, until there is a later one
+        if not stays:
+            state.completion_s[request] = now_s + pending_s  # its last token, until there is a later one
     computed = -1 if in_vain else tokens - dropped
     if rules.several:
         tokens, known = tokens + served, known + served
