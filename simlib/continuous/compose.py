@@ -54,12 +54,15 @@ def expire(gpu: int, now_s: float, ask: Ask, lines: Lines, state: State, rules: 
 
 
 def drop(row: int, line: int, count: int, ask: Ask, lines: Lines, state: State, rules: StepRules) -> None:
-    """Let the oldest of a line go without service."""
+    """Let the first ones of a line go without service."""
     for place in range(lines.head[row, line], lines.head[row, line] + count):
         if rules.routing != SHARED:
             state.numbers[row, at.REQUESTS] -= 1
             state.numbers[row, at.TOKENS] -= routed(lines.order[place], ask)
-    leave(row, line, count, lines, state)
+    if rules.priority:  # one at a time
+        unqueue(row, line, ask, lines, state)
+    else:
+        leave(row, line, count, lines, state)
 
 
 def consult(
@@ -240,6 +243,8 @@ def prefill(
     while admits and budget > 0 and n[at.SEATS] < n[at.CAP] and n[at.PARTIAL] < 0:
         request, asked = n[at.RESUMED], False
         resumed = request >= 0
+        if rules.priority and rules.timeout_s < math.inf:  # whoever has gone is not more urgent
+            expire(gpu, now_s, ask, lines, state, rules)
         if rules.priority and resumed and state.numbers[row, at.WAITING] > 0:
             resumed = ask.urgency[request] < ask.urgency[lines.order[lines.head[row, 0]]]
         if not resumed:

@@ -55,8 +55,8 @@ def rules_of(settings: Continuous, law: Any, gpus: int, order: Order = FIRST_COM
     """The settings as the loop reads them."""
     if settings.control is not None:
         settings.control.check(law, settings.max_seqs, settings.token_budget, settings.kv_tokens)
-    if order.priority and (settings.prefill != "chunked" or settings.timeout_s is not None):
-        raise InputError("policy: 'priority' (expected prefill 'chunked' and no timeout_s with it)")
+    if order.priority and settings.prefill == "first":
+        raise InputError("policy: 'priority' (expected prefill 'chunked' or 'mixed' with it)")
     most = settings.max_seqs if order.at_once is None else order.at_once
     return StepRules(
         seats=int(min(settings.max_seqs, settings.token_budget, most)),

@@ -11,11 +11,9 @@ import math
 from simlib.continuous import columns as at
 from simlib.continuous.compose import drop
 from simlib.continuous.prefix import free
-from simlib.continuous.priority import unqueue
 from simlib.continuous.running.victims import vacate
 from simlib.continuous.state import (
     LEAST_TOKENS,
-    SHARED,
     Ask,
     Lines,
     State,
@@ -87,12 +85,7 @@ def withdraw(row: int, request: int, ask: Ask, lines: Lines, state: State, rules
         order[place] = order[above]
         place = above
     order[head] = request
-    if rules.priority:
-        unqueue(row, line, ask, lines, state)
-        if rules.routing != SHARED:
-            bury(request, state.numbers[row], ask)
-    else:
-        drop(row, line, 1, ask, lines, state, rules)
+    drop(row, line, 1, ask, lines, state, rules)
     state.numbers[row, at.EVENTS] += 1
     return True
 
