@@ -1,8 +1,9 @@
-"""How fast continuous batching is: against its token-by-token twin, plain stepping and SimPy, and as the work grows.
+"""How fast continuous batching is: against its twins, plain stepping and SimPy, and as the work grows.
 
-The step loop keeps all that it always keeps: preemption on, a histogram of the times between tokens. The twin is that
-of the tests, compiled without bounds checks, and keeps no times between tokens. It is written to be read, and looks at
-each running sequence several times a step; plain stepping is the sharper rival, for it has the step loop's keys.
+The step loop keeps all that it always keeps: preemption on, a histogram of the times between tokens. So does the twin
+in C, which leaves the same run. The twin of the tests, compiled without bounds checks, keeps no such times; it is
+written to be read, and looks at each running sequence several times a step; plain stepping is the sharper rival, for it
+has the step loop's keys.
 """
 
 from __future__ import annotations
@@ -83,6 +84,23 @@ def regime(name: str, plain: Callable[..., Any], scale: float = 1.0) -> pd.DataF
         np.testing.assert_allclose(other, first, rtol=1e-9)
     against = {"step by step": "step loop", "token by token": "step loop"}
     return compare(f"continuous, {name}", {way: (requests, call) for way, call in ways.items()}, against)
+
+
+def against_c(scale: float = 1.0) -> pd.DataFrame:
+    """The step loop against the same one by hand in C. Both leave the same run, to the last bit, or this fails."""
+    reference, frames = peers.StepReference(), []
+    for name, (rate_rps, output, engine, requests) in REGIMES.items():
+        table = table_of(int(scale * requests), rate_rps, output)
+        one, (other, _) = serve.serve(table, LAW, engine), reference.serve(table, LAW, engine)
+        for column, theirs in other.items():
+            np.testing.assert_array_equal(getattr(one, column), theirs, column)
+        ways = {
+            "in C": partial(reference.serve, table, LAW, engine),
+            "step loop": partial(serve.serve, table, LAW, engine),
+        }
+        timed = {way: (len(table), call) for way, call in ways.items()}
+        frames.append(compare(f"continuous, {name}, in C", timed, {"step loop": "in C"}, rounds=11))
+    return pd.concat(frames, ignore_index=True)
 
 
 def against_simpy(requests: int, peer_requests: int = 20_000) -> pd.DataFrame:
@@ -171,6 +189,7 @@ LEAST = {  # by case and engine: the least ratio wanted
     ("continuous, long outputs", "token by token"): 15.0,
     **{(f"continuous, {name}", "step by step"): 0.85 for name in REGIMES},
 }
+C_MOST = 2.5
 SIMPY_LEAST = {"one GPU": 40.0, "four GPUs, least requests": 15.0}
 
 
@@ -179,11 +198,14 @@ def run(scale: float = 1.0, most: int = 10_000_000) -> dict[str, pd.DataFrame]:
     plain = numba.njit(plain_continuous.token_by_token)
     sizes = tuple(most // 10**power for power in (3, 2, 1, 0))
     measured = pd.concat([regime(name, plain, scale) for name in REGIMES], ignore_index=True)
-    simpy, grown, found = against_simpy(int(1e6 * scale)), growth(sizes), capacities(max(int(10_000 * scale), 1000))
+    in_c, simpy, grown = against_c(scale), against_simpy(int(1e6 * scale)), growth(sizes)
+    found = capacities(max(int(10_000 * scale), 1000))
     ratio = measured.set_index(["case", "engine"])["ratio"]
     goals = [
         (f"{case}: {way} / step loop", ratio[case, way], "times", least, False) for (case, way), least in LEAST.items()
     ]
+    for row in in_c[in_c["ratio"].notna()].itertuples():
+        goals.append((f"{row.case.removesuffix(', in C')}: step loop / in C", row.ratio, "times", C_MOST, True))
     for row in simpy[simpy["ratio"].notna()].itertuples():
         what = f"{row.case}: SimPy M/M/4 / {row.ratio_to}"
         goals.append((what, row.ratio, "times", SIMPY_LEAST[row.ratio_to], False))
@@ -197,7 +219,7 @@ def run(scale: float = 1.0, most: int = 10_000_000) -> dict[str, pd.DataFrame]:
     table = pd.DataFrame(goals, columns=["goal", "measured", "unit", "limit", "at_most"])
     table["met"] = (table["measured"] <= table["limit"]) == table["at_most"]
     return {
-        "benchmarks_continuous": pd.concat([measured, simpy, grown], ignore_index=True),
+        "benchmarks_continuous": pd.concat([measured, in_c, simpy, grown], ignore_index=True),
         "benchmarks_continuous_capacity": found,
         "benchmarks_continuous_goals": table,
     }

@@ -1,4 +1,4 @@
-"""The same work elsewhere: the loop by hand in C, a plain-Python heap simulation, SimPy and Ciw."""
+"""The same work elsewhere: both loops by hand in C, a plain-Python heap simulation, SimPy and Ciw."""
 
 from __future__ import annotations
 
@@ -14,12 +14,31 @@ from typing import Any
 import numpy as np
 
 from simlib import RequestTable
+from simlib.continuous.serve import rules_of
+from simlib.continuous.settings import Continuous
+from simlib.continuous.state import GAP_BINS, GAP_OCTAVES
 from simlib.engine.batches import Batches
 from simlib.latency.models import Affine
+from simlib.latency.steps import StepLaw
 from simlib.policies.batch_size import PLANNED
 
-SOURCE = Path(__file__).with_name("reference.c")
-DOUBLES, INTEGERS = ctypes.POINTER(ctypes.c_double), ctypes.POINTER(ctypes.c_int64)
+DOUBLES, INTEGERS, LINKS = (ctypes.POINTER(kind) for kind in (ctypes.c_double, ctypes.c_int64, ctypes.c_int32))
+POINTERS = {"float64": DOUBLES, "int64": INTEGERS, "int32": LINKS}
+
+
+def built(source: str, folder: str) -> ctypes.CDLL:
+    """A C file of this folder, compiled into another one."""
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    if compiler is None:
+        raise RuntimeError("no C compiler: the reference needs cc or gcc on the path")
+    library = Path(folder) / f"{source}.so"
+    flags = ["-O3", "-march=native", "-ffp-contract=off", "-shared", "-fPIC"]
+    subprocess.run([compiler, *flags, "-o", library, Path(__file__).with_name(source), "-lm"], check=True)
+    return ctypes.CDLL(str(library))
+
+
+def pointer(array: np.ndarray) -> Any:
+    return array.ctypes.data_as(POINTERS[array.dtype.name])
 
 
 class _Run(ctypes.Structure):
@@ -39,14 +58,8 @@ class Reference:
     """`reference.c`, compiled into a temporary folder for as long as this object lives."""
 
     def __init__(self) -> None:
-        compiler = shutil.which("cc") or shutil.which("gcc")
-        if compiler is None:
-            raise RuntimeError("no C compiler: the reference needs cc or gcc on the path")
         self.folder = tempfile.TemporaryDirectory()
-        library = Path(self.folder.name) / "reference.so"
-        flags = ["-O3", "-march=native", "-ffp-contract=off", "-shared", "-fPIC"]
-        subprocess.run([compiler, *flags, "-o", library, SOURCE, "-lm"], check=True)
-        self.library = ctypes.CDLL(str(library))
+        self.library = built("reference.c", self.folder.name)
         self.library.serve.restype = ctypes.c_int64
 
     def serve(self, table: RequestTable, gpus: int, model: Affine, plan: Any, batch_size: int, d_sla: float) -> Batches:
@@ -64,9 +77,6 @@ class Reference:
             batch_of=np.empty(n, np.int64),
         )
 
-        def pointer(array: np.ndarray) -> Any:
-            return array.ctypes.data_as(DOUBLES if array.dtype == np.float64 else INTEGERS)
-
         inputs = map(pointer, (table.arrival_s, table.prompt_tokens, table.output_tokens))
         floats = (served.start_s, served.service_s, served.max_prompt_tokens, served.sum_prompt_tokens, served.notes)
         outputs = map(pointer, (*floats, served.size, served.gpu, served.batch_of))
@@ -79,6 +89,43 @@ class Reference:
         return served._replace(
             **{name: getattr(served, name)[:batches] for name in Batches._fields if name not in ("queue", "batch_of")}
         )
+
+
+class _Steps(ctypes.Structure):
+    _fields_ = [
+        ("arrival_s", DOUBLES),
+        *[(name, INTEGERS) for name in ("prompt", "output")],
+        *[(name, ctypes.c_int64) for name in ("requests", "seats", "blocks", "bits", "watermark", "budget", "whole")],
+        *[(name, ctypes.c_double) for name in ("a_s", "b_s", "c_s", "d_s", "busy_s")],
+        *[(name, DOUBLES) for name in ("start_s", "first_token_s", "completion_s")],
+        *[(name, INTEGERS) for name in ("gaps", "heap", "growth")],
+        *[(name, LINKS) for name in ("before", "after", "done", "joined")],
+        *[(name, ctypes.c_int64) for name in ("steps", "sum_decodes", "sum_prefill", "sum_context")],
+        *[(name, ctypes.c_int64) for name in ("preemptions", "recomputed", "peak")],
+    ]
+
+
+class StepReference:
+    """`reference_steps.c`, compiled into a temporary folder for as long as this object lives."""
+
+    def __init__(self) -> None:
+        self.folder = tempfile.TemporaryDirectory()
+        self.library = built("reference_steps.c", self.folder.name)
+
+    def serve(self, table: RequestTable, law: StepLaw, engine: Continuous) -> tuple[dict[str, np.ndarray], _Steps]:
+        """Times and gaps, and all totals, of a table of which every request fits; the engine is as the file says."""
+        rules, n = rules_of(engine, law, 1), len(table)
+        seats = min(rules.seats, n)
+        out = {name: np.full(n, np.nan) for name in ("start_s", "first_token_s", "completion_s")}
+        out["gaps"] = np.zeros(GAP_BINS * GAP_OCTAVES, np.int64)
+        heap, growth = np.empty(seats + 1, np.int64), np.zeros(engine.block_tokens, np.int64)
+        links = np.empty(n, np.int32), np.empty(n, np.int32), np.zeros(n, np.int32), np.empty(seats + 1, np.int32)
+        arrays = table.arrival_s, table.prompt_tokens, table.output_tokens
+        numbers = n, seats, rules.blocks, rules.bits, rules.watermark, rules.budget, rules.whole
+        work = *out.values(), heap, growth, *links
+        run = _Steps(*map(pointer, arrays), *numbers, *law.params[:4], 0.0, *map(pointer, work))
+        self.library.serve(ctypes.byref(run))
+        return out, run
 
 
 def heap_static(table: RequestTable, gpus: int, model: Affine, batch_size: int) -> float:

@@ -42,15 +42,7 @@ def limit_s(name: str, given: Any, metric: str = "latency") -> float:
     >>> limit_s("ttft_p99", "500ms", "ttft"), limit_s("d_sla", 0.5), limit_s("d_sla", "2h")
     (0.5, 0.5, 7200.0)
     """
-    if isinstance(given, str):
-        match = re.fullmatch(r"(.*?)\s*([a-zµμ]*)", given.strip())
-        number, unit = (number_in(match[1]), match[2]) if match else (math.nan, "")
-        if math.isnan(number) or (unit and unit not in UNITS):
-            raise InputError(f"{name}: {shown(given)} (expected a time such as 0.5s, 500ms or 2min; bare: seconds)")
-        if unit:
-            times, by = UNITS[unit]
-            return Seconds(check_number(name, number * times / by, 0.0, open_low=True))
-        given = number
+    given = _read(name, given)
     seconds = check_number(name, given, 0.0, open_low=True)
     if isinstance(given, Seconds):
         return given
@@ -61,3 +53,33 @@ def limit_s(name: str, given: Any, metric: str = "latency") -> float:
             f"(expected at most {MOST_S[metric]:,.0f} without a unit; write {bare}ms or {bare}s)"
         )
     return seconds
+
+
+def wait_s(name: str, given: Any) -> float:
+    """A time in seconds that may be none, from text such as ``500ms`` or from a number of seconds.
+
+    Raises
+    ------
+    InputError
+        If it is no time >= 0.
+
+    Examples
+    --------
+    >>> wait_s("think", "2min"), wait_s("think", 0)
+    (120.0, 0.0)
+    """
+    return check_number(name, _read(name, given), 0.0)
+
+
+def _read(name: str, given: Any) -> Any:
+    """A text as seconds, those with a unit as `Seconds`; anything else as it is."""
+    if not isinstance(given, str):
+        return given
+    match = re.fullmatch(r"(.*?)\s*([a-zµμ]*)", given.strip())
+    number, unit = (number_in(match[1]), match[2]) if match else (math.nan, "")
+    if math.isnan(number) or (unit and unit not in UNITS):
+        raise InputError(f"{name}: {shown(given)} (expected a time such as 0.5s, 500ms or 2min; bare: seconds)")
+    if not unit:
+        return number
+    times, by = UNITS[unit]
+    return Seconds(number * times / by)

@@ -15,7 +15,7 @@ from simlib.continuous import loop
 from simlib.continuous import serve as steps
 from simlib.continuous.serve import rules_of
 from simlib.continuous.settings import Continuous
-from simlib.engine import batches, shapes
+from simlib.engine import batches, chains, shapes
 from simlib.engine.compiled import is_compilable, is_own, is_worthwhile
 from simlib.engine.stepped import stepped
 from simlib.latency import models
@@ -127,9 +127,14 @@ def simulate(
         _report_ties(plan)
     keep = _fitting(table, plan, engine, oversize)
     backend = _backend(backend, plan, law, policy.name, engine)
-    found = _serve(table, plan, law, gpus, engine, backend, keep, policy.name)
+    ended = _serve(table, plan, law, gpus, engine, backend, keep, policy.name)
+    found, given_row = ended.served, None
+    if table.closed:
+        given_row = ended.came
+        came, found = table.as_arrived(given_row, ended.arrival_s), found.of_rows(given_row)
     about = {
-        "table": table,
+        "table": came if table.closed else table,
+        "given_row": given_row,
         "served": found,
         "gpus": gpus,
         "sla": deadline,
@@ -144,9 +149,9 @@ def simulate(
         _report_beyond(run)
         _report_collapse(run)
         return run
-    if table is not requests:
+    if table is not requests and not table.closed:
         _report_idleness(table.arrival_s, found.service_s)
-    law.report(table, found)
+    law.report(about["table"], found)
     first_token_after_s = law.first_token_s(_shapes(found))
     run = BatchRun(
         first_token_after_s=first_token_after_s, notes=plan.notes, least=plan.least, target_s=plan.target_s, **about
@@ -264,17 +269,24 @@ def _backend(backend: str, plan: Plan, law: Any, name: str, engine: Continuous |
 def prepare(
     table: RequestTable, plan: Plan, model: models.LatencyModel, keep: np.ndarray | None = None
 ) -> tuple[shapes.Waiting, batches.Job]:
-    """The engine's input: the plan's queues, empty so far, and what is to be served; `keep`: of these rows only."""
-    kept = table if keep is None else table.rows(keep)
+    """The engine's input: the plan's queues, empty so far, and what is to be served; `keep`: of these rows only.
+
+    Where requests wait for answers it has all rows, and those that are not kept are refused when they arrive.
+    """
     queues = plan.queues if keep is None else policies_bins.queues(plan.queues.of[keep], len(plan.queues.end))
+    queue_of, fits = queues.of, None
+    if table.closed and keep is not None:
+        queue_of, fits, keep = plan.queues.of, np.isin(np.arange(len(table)), keep), None
+    kept = table if keep is None else table.rows(keep)
+    links = chains.chains(kept.arrival_s, kept.previous, kept.think_s, fits)
     given_s = model.given_s(len(table))
     predicted = kept.predicted_output_tokens
     waiting = shapes.Waiting(
         head=queues.start.copy(),
         tail=queues.start.copy(),
-        end=queues.end,
-        order=queues.order if plan.key is None else queues.order.copy(),
-        arrival_s=kept.arrival_s,
+        end=queues.end.copy() if table.closed else queues.end,
+        order=queues.order.copy() if table.closed or plan.key is not None else queues.order,
+        arrival_s=links.arrival_s,
         prompt_tokens=kept.prompt_tokens,
         predicted_output_tokens=np.zeros(0, np.int64) if predicted is None else predicted,
     )
@@ -282,11 +294,13 @@ def prepare(
         prompt_tokens=kept.prompt_tokens,
         output_tokens=kept.output_tokens,
         given_s=given_s if keep is None or len(given_s) == 0 else given_s[keep],
-        queue_of=queues.of,
+        queue_of=queue_of,
         client_of=np.zeros(0, np.int32)
         if plan.client_of is None
         else plan.client_of[slice(None) if keep is None else keep],
         capacity_tokens=np.array([min(plan.capacity_tokens, MOST_TOKENS)], dtype=np.int64),  # whole tokens: cut
+        end=queues.end,
+        **links._asdict(),
     )
     return waiting, job
 
@@ -300,7 +314,7 @@ def _serve(
     backend: str,
     keep: np.ndarray | None,
     name: str,
-) -> Any:
+) -> Ended:
     """Run the engine; whatever a policy does wrong is said with its name and the instant."""
     serve = _serve_batches if engine is None else _serve_steps
     try:
@@ -314,14 +328,16 @@ def _serve(
         ended = serve(table, plan, law, gpus, engine, "stepped", keep, name)
     if ended.outcome != batches.DONE:
         raise InputError(_misbehaviour(ended, name, "batch" if engine is None else "step"))
-    return ended.served
+    return ended
 
 
 class Ended(NamedTuple):
-    """How a run ended: what came of it, how many lines a GPU sees and requests wait, the last instant and answer."""
+    """How a run ended: what came of it, when requests came and in what order, lines, who waits, the last instant."""
 
     outcome: int
     served: Any
+    arrival_s: np.ndarray
+    came: np.ndarray
     lines: int
     waiting: int
     now_s: float
@@ -331,19 +347,20 @@ class Ended(NamedTuple):
 def _serve_batches(
     table: RequestTable, plan: Plan, model: Any, gpus: int, _: None, backend: str, keep: np.ndarray | None, name: str
 ) -> Ended:
-    if keep is not None and len(keep) == 0:
-        return Ended(batches.DONE, batches.nothing_served(len(table), len(plan.notes)), 0, 0, 0.0, np.zeros(2))
+    if keep is not None and len(keep) == 0 and not table.closed:
+        none = batches.nothing_served(len(table), len(plan.notes))
+        return Ended(batches.DONE, none, table.arrival_s, np.zeros(0), 0, 0, 0.0, np.zeros(2))
     waiting, job = prepare(table, plan, model, keep)
     law = model.law
     if backend != "compiled":
         plan, law = _answering(plan, name), _timing(law)
     outcome, served, state = batches.serve(waiting, job, gpus, plan, law, model.params, WAYS[backend])
-    if keep is not None:
+    if keep is not None and not table.closed:
         batch_of = np.full(len(table), -1, dtype=np.int64)
         batch_of[keep] = served.batch_of
         served = served._replace(batch_of=batch_of)
     left = int(np.sum(waiting.tail - waiting.head))
-    return Ended(outcome, served, len(waiting.head), left, state.now_s[0], state.answer)
+    return Ended(outcome, served, job.arrival_s, job.came, len(waiting.head), left, state.now_s[0], state.answer)
 
 
 def _serve_steps(
@@ -354,7 +371,9 @@ def _serve_steps(
         table, law, gpus, rules_of(engine, law, gpus, order), order, backend, engine.control
     )
     left = int(np.sum(lines.tail - lines.head))
-    return Ended(outcome, served, lines.head.shape[1], left, lines.asked_s[0], lines.answer)
+    return Ended(
+        outcome, served, served.arrival_s, served.came, lines.head.shape[1], left, lines.asked_s[0], lines.answer
+    )
 
 
 WAYS = {"compiled": batches.all_compiled, "stepped": stepped, "interpreted": batches.interpreted}

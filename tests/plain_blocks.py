@@ -5,6 +5,7 @@ One GPU, chunked prompts, first come, first served. No counters of `step_state` 
 """
 
 from collections import Counter, deque
+from itertools import takewhile
 from typing import NamedTuple
 
 import numpy as np
@@ -69,12 +70,18 @@ class Cache:
         self.tables[request] = found
 
 
-def serve(table, law, settings, priority=False):
-    """Serve a table of which every request fits."""
+def serve(table, law, settings, priority=False, looks=()):
+    """Serve a table of which every request fits.
+
+    `looks`: times, and of what to count the first ones that are found then; the count takes the place of the contents.
+    """
     finds = settings.reuse or settings.prefix_cache
     spare = int(settings.watermark * (settings.blocks + 1))  # with the one that an engine keeps for itself
 
     def content(request, place):
+        if table.block_ids is not None:
+            ids = table.block_ids[request][: place + 1]
+            return tuple(ids) if len(ids) > place else (request, place, "alone")
         common = settings.prefix_cache and (place + 1) * settings.block_tokens <= table.prefix_tokens[request]
         return (table.prefix_group[request], place) if common else (request, place, "alone")
 
@@ -97,13 +104,20 @@ def serve(table, law, settings, priority=False):
     computed, known, making = np.zeros(n, int), prompt.copy(), np.zeros(n, int)
     start_s, first_s, last_s = (np.full(n, np.nan) for _ in range(3))
     running, waiting, flight, gaps_s = [], deque(), deque(), []
-    arrived = ended = steps = prefill = preemptions = 0
+    arrived = ended = steps = prefill = preemptions = looked = 0
     now_s = free_s = 0.0
 
     def ends(request):
         """Whether the engine knows that a sequence's last token is made or being made."""
         most = output[request] if knows is None else knows[request]
         return known[request] + making[request] >= prompt[request] + most
+
+    def look(before_s):
+        nonlocal looked
+        held = set(cache.written.values())
+        while looked < len(looks) and looks[looked][0] < before_s:
+            looks[looked][1] = sum(1 for _ in takewhile(held.__contains__, looks[looked][1]))
+            looked += 1
 
     def give(request, tokens, chosen):
         cache.take(request, cache.need(request, computed[request] + tokens))
@@ -171,6 +185,7 @@ def serve(table, law, settings, priority=False):
                 waiting.append(arrived)
             arrived += 1
         abort(np.nextafter(now_s, np.inf))
+        look(np.nextafter(now_s, np.inf))
         chosen = compose()
         if chosen:
             shape, makes = np.zeros(3), []
@@ -187,6 +202,7 @@ def serve(table, law, settings, priority=False):
         elif not flight:
             now_s = table.arrival_s[arrived] if arrived < n else now_s  # all who ran may have lost their memory
         if flight and (not chosen or len(flight) == settings.steps_in_flight):
+            look(flight[0][0])
             now_s, makes = flight.popleft()
             abort(now_s)
             for request in makes:
@@ -207,5 +223,6 @@ def serve(table, law, settings, priority=False):
                         cache.give_back(request)
                     else:
                         waiting.remove(request)
+    look(np.inf)
     last_s[known < prompt + output] = np.nan
     return Blocks(start_s, first_s, last_s, steps, prefill, preemptions, gaps_s)

@@ -14,7 +14,7 @@ from simlib.continuous.settings import PREFILL, ROUTING, Continuous
 from simlib.latency.steps import StepLaw
 
 FIRST, MIXED, CHUNKED = range(len(PREFILL))
-SHARED, ROUND_ROBIN, LEAST_TOKENS, LEAST_REQUESTS, _ = range(len(ROUTING))
+SHARED, ROUND_ROBIN, LEAST_TOKENS, LEAST_REQUESTS = range(4)
 
 
 class Plain(NamedTuple):

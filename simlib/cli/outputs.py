@@ -125,9 +125,13 @@ def aligned(frame: Any) -> str:
 
 
 def sheet(frame: Any) -> str:
-    """A data frame as CSV, of which a spreadsheet takes no text for a formula."""
+    """A data frame as CSV, of which a spreadsheet takes no text for a formula; an array is written ``[1, 2]``."""
+
+    def written(value: Any) -> Any:
+        return cell(value) if isinstance(value, str) else value.tolist() if hasattr(value, "tolist") else value
+
     for name in frame.select_dtypes(["object", "str", "category"]):
-        frame = frame.assign(**{name: [cell(value) if isinstance(value, str) else value for value in frame[name]]})
+        frame = frame.assign(**{name: [written(value) for value in frame[name]]})
     return frame.to_csv(index=False)
 
 

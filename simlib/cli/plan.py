@@ -12,12 +12,13 @@ from simlib.checks import InputError
 from simlib.cli.inspect import READING, add_reading, asked_of, parsed, tell
 from simlib.cli.numbers import check_used, integer, integers, number, numbers, place
 from simlib.cli.outputs import add_json, answer, check_outputs, wrote
+from simlib.cli.simulate import ANSWERED, log_normal
 from simlib.writing import write
 
 EVERY_S = 3.0  # between two lines that say how far it is
 NOTHING_MEETS = 3  # exit code
 WORDS = {"max_cost_per_hour": "--max-cost", "price_per_gpu_hour": "--price", "max_seqs": "--max-num-seqs"}
-WORDS |= {"rate_rps": "--rate", "rate_factor": "--rate-factor"}
+WORDS |= {"rate_rps": "--rate", "rate_factor": "--rate-factor", "clients(?=:)": "--concurrency", "think_s": "--think"}
 WORDS |= {name: f"--{name.replace('_', '-')}" for name in ("max_gpus", "kv_tokens", "token_budgets", "k_bins")}
 CHOICES = {
     "max-num-seqs": "caps to choose from (default: 16,32,64,128,256, up to what was measured)",
@@ -39,6 +40,10 @@ def add(verbs: Any) -> None:
     own.add_argument("--prompt", type=numbers, metavar=shape, help="log-normal prompts in tokens, such as 500,0.8")
     own.add_argument("--output", type=numbers, metavar=shape, help="log-normal outputs in tokens, such as 180,0.7")
     own.add_argument("--gap-cv", type=number, default=1.0, help="variation of the gaps; 1 is Poisson")
+    own.add_argument(
+        "--concurrency", type=integer, metavar="N", help="clients who send the next after an answer, in place of a rate"
+    )
+    own.add_argument("--think", metavar="T", help="from an answer to the next request: 2s, exponential:2s (default 0s)")
     own.add_argument("--latency", metavar="NAME,NAME,…", help="presets (`simlib presets`), one kind of which is used")
     own.add_argument("--steps", metavar="A,B,C,D", help="a law of steps in seconds, instead of presets")
     own.add_argument("--bench", metavar="FILE.json", help="your engine's detailed benchmark, instead of presets")
@@ -112,8 +117,11 @@ def _teller() -> Callable[[str], None]:
 def _demand(options: argparse.Namespace) -> tuple[Any, Any]:
     """What has to be served, and the trace that it is like, if it is."""
     from simlib.planning import demand
-    from simlib.requests import lengths, traces
+    from simlib.requests import traces
 
+    if options.concurrency is not None:
+        return _clients(options)
+    check_used(options, "without --concurrency", "--think")
     if options.trace is not None:
         check_used(options, "beside --trace (which says it itself)", "--prompt", "--output", "--gap-cv")
         factor = options.rate_factor if options.rate is None or "--rate-factor" in options.given else None
@@ -121,16 +129,31 @@ def _demand(options: argparse.Namespace) -> tuple[Any, Any]:
         trace = traces.read(options.trace, **asked_of(options), **chosen)
         return demand.of_table(trace.requests, str(trace), options.requests), trace
     if None in (options.rate, options.prompt, options.output):
-        raise InputError("--trace: none (expected a file, or --rate with --prompt and --output)")
+        raise InputError("--trace: none (expected a file, or --rate or --concurrency with --prompt and --output)")
     check_used(options, "without --trace", "--rate-factor", "--unsorted", *(() if options.bench else READING))
-    shapes = []
-    for name in ("prompt", "output"):
-        given = getattr(options, name)
-        if len(given) not in (2, 3):
-            raise InputError(f"--{name}: {len(given)} numbers (expected MEDIAN,SIGMA such as 500,0.8, or with ,MAX)")
-        cut = {"high": int(given[2]) if given[2].is_integer() else given[2]} if given[2:] else {}
-        shapes.append(lengths.LogNormal(*given[:2], **cut))
-    return demand.described(options.rate, *shapes, options.gap_cv, options.requests), None
+    return demand.described(options.rate, *_shapes(options), options.gap_cv, options.requests), None
+
+
+def _shapes(options: argparse.Namespace) -> list[Any]:
+    return [log_normal(name, getattr(options, name)) for name in ("prompt", "output")]
+
+
+def _clients(options: argparse.Namespace) -> tuple[Any, Any]:
+    """What clients ask who wait for their answers, and the trace that it is like, if it is."""
+    from simlib.planning import demand
+    from simlib.requests import traces
+
+    check_used(options, ANSWERED, "--rate", "--rate-factor", "--gap-cv")
+    if options.trace is not None:
+        check_used(options, "beside --trace (which says it itself)", "--prompt", "--output")
+        trace = traces.read(options.trace, **asked_of(options), unsorted=options.unsorted, at_once=True)
+        asked = demand.of_lengths(trace.requests, options.requests)
+    elif None in (options.prompt, options.output):
+        raise InputError("--trace: none (expected a file, or --prompt and --output)")
+    else:
+        check_used(options, "without --trace", "--unsorted", *(() if options.bench else READING))
+        trace, asked = None, demand.described(1.0, *_shapes(options), requests=options.requests)
+    return demand.of_clients(asked, options.concurrency, options.think or 0.0), trace
 
 
 def _engines(options: argparse.Namespace, bench: Any) -> list[Any]:

@@ -24,10 +24,13 @@ STABILITY = {
     "near_critical": "near critical: whether queues grow cannot be told",
     "unstable": "unstable: queues grow, and these times with the length of the run",
     "unknown": "unknown: too few requests to tell (5,000)",
+    "closed": "closed: no queue is longer than there are clients; the rate is what they get",
 }
 
 
-def text(run: Any, head: str, objectives: Sequence[Mapping[str, Any]], assumed: Sequence[str]) -> str:
+def text(
+    run: Any, head: str, objectives: Sequence[Mapping[str, Any]], assumed: Sequence[str], within: Any = None
+) -> str:
     """A run's table.
 
     Parameters
@@ -39,10 +42,12 @@ def text(run: Any, head: str, objectives: Sequence[Mapping[str, Any]], assumed: 
         Each with ``objective, value_s, met``.
     assumed : sequence of str
         What nobody said.
+    within : clients.Window, optional
+        Of a closed loop: the time that counts.
     """
-    numbers = run.summary()
+    numbers = run.summary(within=within)
     abandoned, cancelled = (getattr(run, name, 0) for name in ("abandoned", "cancelled"))
-    served = numbers["requests"] - run.rejected - abandoned - cancelled
+    served = len(run.table) - run.rejected - abandoned - cancelled
     limits = ", ".join(f"{span(limit_s)} {LIMITS[metric]}" for metric, limit_s in run.sla.limits_s.items())
     many = [f"{served:,} served", f"{run.rejected:,} rejected"]
     many += [f"{abandoned:,} gone before they were admitted"] if abandoned else []
@@ -55,6 +60,7 @@ def text(run: Any, head: str, objectives: Sequence[Mapping[str, Any]], assumed: 
     sizes = f"{three(numbers['batch_size_mean'])} {'decode in a step' if engine else 'in a batch'} on average"
     rows = [
         ("requests", ", ".join(many)),
+        ("clients", "" if within is None else _clients(run, within, numbers["requests"])),
         ("late", f"{late}; goodput {three(numbers['goodput_rps'])}/s"),
         *(
             ("objective" if number == 0 else "", f"{each['objective']}: {span(each['value_s'])}, {_met(each)}")
@@ -66,8 +72,9 @@ def text(run: Any, head: str, objectives: Sequence[Mapping[str, Any]], assumed: 
             "throughput",
             f"{three(numbers['throughput_rps'])} requests/s, {three(numbers['output_tokens_per_s'])} tokens/s",
         ),
-        ("GPUs", f"{percent(numbers['gpu_utilization'])} busy over {span(numbers['makespan_s'])}, {sizes}"),
+        ("GPUs", f"{percent(numbers['gpu_utilization'])} busy over {_over(numbers, within)}, {sizes}"),
         *([("preempted", f"{run.preemptions:,} times")] if engine and run.preemptions else []),
+        ("prefix cache", _cached(numbers)),
         ("stability", STABILITY[numbers["stability"]]),
         ("controller", f"collapsed: its target is missed at its least size, {run.least}" if run.collapsed else ""),
         ("assumed", "; ".join(assumed)),
@@ -75,11 +82,36 @@ def text(run: Any, head: str, objectives: Sequence[Mapping[str, Any]], assumed: 
     return "\n".join([head, *(line for label, said in rows if said for line in _wrapped(label, said))])
 
 
+def closed(run: Any, within: Any) -> dict[str, Any]:
+    """Of a closed loop, for a machine: the time that counts, and the interactive law N = X (R + Z) in it."""
+    from simlib.runs.clients import interactive_clients
+
+    law = interactive_clients(run.table, run.times.completion_s, within)
+    return {**within._asdict(), "interactive_law_clients": law}
+
+
+def _clients(run: Any, within: Any, answered: int) -> str:
+    law = three(closed(run, within)["interactive_law_clients"])
+    return (
+        f"{within.clients:,}, all at work from {span(within.start_s)} to {span(within.end_s)}; what follows is of the "
+        f"{answered:,} requests answered then; throughput x (latency + thinking) = {law} clients"
+    )
+
+
+def _over(numbers: Mapping[str, Any], within: Any) -> str:
+    return span(numbers["makespan_s"]) if within is None else "the whole run"
+
+
 def failed_on_time(run: Any) -> int:
     """How many failed requests, kept as in the original system, ended in time; none of them is goodput."""
     from simlib.runs.metrics import violations
 
     return int(((run.table.output_tokens == 0) & ~violations(run)).sum())
+
+
+def _cached(numbers: Mapping[str, Any]) -> str:
+    share = numbers.get("prefix_hit_share", float("nan"))
+    return f"{percent(share)} of the prompt tokens found" if share == share else ""
 
 
 def _met(objective: Mapping[str, Any]) -> str:

@@ -8,12 +8,14 @@ from collections.abc import Callable
 from simlib.continuous import columns as at
 from simlib.continuous.prefix import fill, occupy, seek
 from simlib.continuous.priority import unqueue
+from simlib.continuous.router import withdraw
 from simlib.continuous.running.chunks import begin, forget, several
 from simlib.continuous.running.victims import grow, preempt
 from simlib.continuous.state import (
     CHUNKED,
     FIRST,
     MIXED,
+    PREFIX_COST,
     SHARED,
     Ask,
     Lines,
@@ -28,6 +30,7 @@ from simlib.continuous.state import (
 )
 from simlib.engine.batches import BAD_DECISION
 from simlib.engine.borrowed import borrowed
+from simlib.engine.chains import answered
 from simlib.engine.shapes import (
     CHUNKS,
     CONTEXT,
@@ -50,15 +53,19 @@ def expire(gpu: int, now_s: float, ask: Ask, lines: Lines, state: State, rules: 
             if now_s - ask.arrival_s[request] <= rules.timeout_s:
                 break
             n[at.ABANDONED] += 1
-            drop(row, line, 1, ask, lines, state, rules)
+            drop(row, line, 1, now_s, ask, lines, state, rules)
 
 
-def drop(row: int, line: int, count: int, ask: Ask, lines: Lines, state: State, rules: StepRules) -> None:
+def drop(row: int, line: int, count: int, now_s: float, ask: Ask, lines: Lines, state: State, rules: StepRules) -> None:
     """Let the first ones of a line go without service."""
     for place in range(lines.head[row, line], lines.head[row, line] + count):
+        if rules.closed:
+            answered(lines.order[place], now_s, ask)
         if rules.routing != SHARED:
             state.numbers[row, at.REQUESTS] -= 1
             state.numbers[row, at.TOKENS] -= routed(lines.order[place], ask)
+        if rules.cache and rules.routing == PREFIX_COST:
+            withdraw(lines.order[place], row, ask, state, rules)
     if rules.priority:  # one at a time
         unqueue(row, line, ask, lines, state)
     else:
@@ -91,7 +98,7 @@ def consult(
         n[at.REFUSED] = state.numbers[row, at.EVENTS]
     elif size < 0:
         size = max(size, head[line] - tail[line])
-        drop(row, line, -size, ask, lines, state, rules)
+        drop(row, line, -size, now_s, ask, lines, state, rules)
     return line, size
 
 
@@ -128,11 +135,12 @@ def start(request: int, gpu: int, state: State) -> None:
     n[at.SEATS] += 1
 
 
-def chunk(request: int, computed: int, tokens: int, ask: Ask, state: State, rules: StepRules) -> None:
+def chunk(request: int, gpu: int, computed: int, tokens: int, ask: Ask, state: State, rules: StepRules) -> None:
     """Add the next tokens of a prompt to the step's shape; the last one alone, if it was sampled, is a decode."""
     shape = state.shape
     if tokens == 1 and state.done[request] > 0 and computed + 1 == ask.prompt_tokens[request] + state.done[request]:
         shape[N_DECODES] += 1.0  # an engine cannot tell it from one
+        state.numbers[gpu, at.SUM_DECODES] += 1
         shape[CONTEXT] += computed + 1
         if rules.spread:
             shape[LONGEST] = max(shape[LONGEST], computed + 1.0)
@@ -212,7 +220,7 @@ def prefill(
         while place < n[at.BEGUN]:
             request, tokens = state.begun[gpu, place], state.portion[gpu, place]
             if tokens > 0:
-                chunk(request, state.computed[request] - tokens, tokens, ask, state, rules)
+                chunk(request, gpu, state.computed[request] - tokens, tokens, ask, state, rules)
                 budget -= tokens
             if state.computed[request] == ask.prompt_tokens[request] + state.done[request]:
                 forget(place, gpu, state)
@@ -231,7 +239,7 @@ def prefill(
         n[at.USED] += more
         if rules.cache:
             fill(request, computed, tokens, gpu, ask, state, rules)
-        chunk(request, computed, tokens, ask, state, rules)
+        chunk(request, gpu, computed, tokens, ask, state, rules)
         budget -= tokens
         n[at.COMPUTED] += tokens
         if n[at.COMPUTED] == total:
@@ -285,7 +293,7 @@ def prefill(
         n[at.USED] += held(request, computed + tokens, ask, rules)
         if rules.cache:
             fill(request, computed, tokens, gpu, ask, state, rules)
-        chunk(request, computed, tokens, ask, state, rules)
+        chunk(request, gpu, computed, tokens, ask, state, rules)
         budget -= tokens
         if computed + tokens < ask.prompt_tokens[request] + state.done[request]:
             if rules.several:
@@ -320,13 +328,15 @@ def compose(
     preempted, first, decodes = False, rules.prefill == FIRST, 0
     if not first:
         preempted = grow(gpu, now_s, ask, state, rules)
-        decodes = n[at.DECODES] - n[at.HELD]
+        decodes = n[at.DECODES] - (n[at.HELD] if rules.priority else 0)
     joins = prefill(gpu, now_s, decodes, not preempted, ask, lines, state, rules, decide, key)
     if first and shape[CHUNKS] == 0.0 and joins == 0:
         grow(gpu, now_s, ask, state, rules)
         decodes = n[at.DECODES]
     shape[N_DECODES] += decodes
-    shape[CONTEXT] += n[at.OFFSETS] + n[at.DECODES] * (n[at.STEP] + 1) - n[at.HELD_CONTEXT] if decodes > 0 else 0
+    if decodes > 0:
+        held_tokens = n[at.HELD_CONTEXT] if rules.priority else 0
+        shape[CONTEXT] += n[at.OFFSETS] + n[at.DECODES] * (n[at.STEP] + 1) - held_tokens
     return decodes, joins, n[at.PREEMPTIONS] - before
 
 

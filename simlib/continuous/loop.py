@@ -15,23 +15,33 @@ import functools
 import math
 from collections.abc import Callable
 from types import SimpleNamespace
+from typing import get_type_hints
 
 import numpy as np
 
 from simlib.continuous import columns as at
-from simlib.continuous.compose import compose, expire
+from simlib.continuous.compose import compose
 from simlib.continuous.control import finish, tick, watch
+from simlib.continuous.ends import close, heard, last_call, left_over, rouse, wake
 from simlib.continuous.prefix import free_ended
-from simlib.continuous.priority import PAUSED, queue
+from simlib.continuous.priority import queue
+from simlib.continuous.router import informed, tell
 from simlib.continuous.running.cancel import cancel, next_s
+from simlib.continuous.running.gaps import count_gaps
+from simlib.continuous.running.retire import retire
+from simlib.continuous.running.stretch import first_end, horizon, stretch
 from simlib.continuous.state import (
     ARRIVED,
     BY_CLASS,
-    FIRST,
     IN_TURN,
     LEAST_TOKENS,
+    NEEDED,
+    OFF,
+    PREFIX,
+    PREFIX_COST,
     REQUEST_MASK,
     SHARED,
+    TOLD,
     Ask,
     Lines,
     State,
@@ -42,21 +52,19 @@ from simlib.continuous.state import (
     join,
     lent,
     mark_over,
-    over,
     own,
     push,
-    retire,
     routed,
     settle,
     stored,
     take,
     unlink,
 )
-from simlib.continuous.stretch import horizon, stretch
 from simlib.engine import batches
-from simlib.engine.batches import BAD_DECISION, BAD_TIME, DONE, STUCK
+from simlib.engine.batches import BAD_DECISION, BAD_TIME, DONE
 from simlib.engine.borrowed import borrowed
-from simlib.engine.compiled import MORE, one_at_a_time
+from simlib.engine.chains import SERVED, answered, come, coming
+from simlib.engine.compiled import MORE, bound, one_at_a_time
 from simlib.engine.shapes import CHUNKS, CONTEXT, CONTEXT_SLOPE, LONGEST, N_DECODES, PREFILL
 from simlib.latency.steps import linear_law
 
@@ -109,6 +117,10 @@ def complete(
                 unlink(request, n, state)
             continue
         end(request, 1, n, state, rules)
+        if rules.closed:
+            answered(request, complete_s, ask)
+        if rules.cache and rules.routing == PREFIX_COST:
+            tell(request, 1, n, state)
         seats += 1
         blocks += held(request, total, ask, rules)
         full += (total >> rules.bits) - lent(request, ask, rules) if rules.reuse else 0
@@ -118,12 +130,18 @@ def complete(
         total = ask.prompt_tokens[request] + state.done[request]
         if state.done[request] == 0:
             state.first_token_s[request] = complete_s
+            if rules.cache and rules.routing == PREFIX_COST:
+                tell(request, 0, n, state)
         else:
             add_gaps(complete_s - state.completion_s[request], 0.0, 1, 1, state)
         left = max(ask.output_tokens[request] - state.done[request] - 1, 0) + extra(request, ask, rules)
         state.completion_s[request] = complete_s
         if left == 0:
             end(request, 0, n, state, rules)
+            if rules.closed:
+                answered(request, complete_s, ask)
+            if rules.cache and rules.routing == PREFIX_COST:
+                tell(request, 1, n, state)
             if rules.control:
                 finish(request, gpu, complete_s, ask, state)
             seats += 1
@@ -140,53 +158,6 @@ def complete(
         if not rules.reserve:
             growth[(n[at.STEP] - total) & mask] += 1
     return seats, blocks, full, tokens
-
-
-def in_vain(gpu: int, step: int, ask: Ask, state: State, rules: StepRules) -> int:
-    """Sequences that decode in a step once more, after their end."""
-    n, heap, count = state.numbers[gpu], state.heap[gpu], 0
-    if n[at.DECODES] > 0 and heap[0] >> 32 == step:
-        for place in range(n[at.DECODES]):
-            count += int(heap[place] >> 32 == step) & extra(heap[place] & REQUEST_MASK, ask, rules)
-    return count
-
-
-def after_pause(gpu: int, start_s: float, step_s: float, step: int, state: State) -> None:
-    """Count the longer times between tokens of those that paused in the step before this one, for the step's own."""
-    n = state.numbers[gpu]
-    request = n[at.NEWEST]
-    while request >= 0:
-        if state.computed[request] == PAUSED - (step - 1):
-            add_gaps(step_s, 0.0, 1, -1, state)
-            add_gaps(start_s + step_s - state.completion_s[request], 0.0, 1, 1, state)
-        request = state.precedes[request]
-
-
-def count_gaps(
-    gpu: int, step_s: float, slope_s: float, steps: int, decodes: int, ask: Ask, state: State, rules: StepRules
-) -> None:
-    """Count the times between tokens of steps that are composed."""
-    n, t = state.numbers[gpu], state.times[gpu]
-    if rules.prefill == FIRST:  # steps of prompts alone may have come between, for each sequence as many as it has seen
-        first_s = t[at.NOW] + t[at.PENDING] + step_s
-        request = n[at.NEWEST]
-        for _ in range(n[at.FRESH]):
-            while over(request, state):
-                request = state.precedes[request]
-            add_gaps(first_s - state.completion_s[request], 0.0, 1, 1, state)
-            request = state.precedes[request]
-        add_gaps(first_s - t[at.SINCE], 0.0, 1 if decodes > n[at.FRESH] else 0, decodes - n[at.FRESH], state)
-        add_gaps(step_s + slope_s, slope_s, steps - 1, decodes, state)
-    elif rules.unknown or rules.priority:
-        last_s = step_s + slope_s * (steps - 1)
-        add_gaps(step_s, slope_s, steps - 1, decodes, state)
-        add_gaps(last_s, 0.0, 1, decodes - in_vain(gpu, n[at.STEP] + steps, ask, state, rules), state)
-        if n[at.PAUSES] > 0:
-            after_pause(gpu, t[at.NOW] + t[at.PENDING], step_s, n[at.STEPS] - steps, state)
-        n[at.PAUSES] = 0
-    else:
-        add_gaps(step_s, slope_s, steps, decodes, state)
-    n[at.FRESH] = 0
 
 
 def note(gpu: int, steps: int, start_s: float, total_s: float, state: State, rules: StepRules) -> None:
@@ -213,15 +184,16 @@ def note(gpu: int, steps: int, start_s: float, total_s: float, state: State, rul
     t[at.SAMPLE] = start_s + t[at.SAMPLE_GAP]
 
 
-def rest(n: np.ndarray, t: np.ndarray) -> None:
+def rest(n: np.ndarray, t: np.ndarray, rules: StepRules) -> None:
     """Nothing to compose: wait for the step in flight, or for an arrival."""
     if t[at.PENDING] > 0.0 or n[at.LATER_SEATS] > 0:
         t[at.SEAT_TIME] += n[at.SEATS] * t[at.PENDING]
         t[at.NOW] += t[at.PENDING]
         t[at.PENDING] = 0.0
         n[at.DUE_SEATS], n[at.DUE_BLOCKS], n[at.DUE_TOKENS] = n[at.LATER_SEATS], n[at.LATER_BLOCKS], n[at.LATER_TOKENS]
-        n[at.DUE_FULL] = n[at.LATER_FULL]
-        n[at.LATER_SEATS] = n[at.LATER_BLOCKS] = n[at.LATER_TOKENS] = n[at.LATER_FULL] = 0
+        n[at.LATER_SEATS] = n[at.LATER_BLOCKS] = n[at.LATER_TOKENS] = 0
+        if rules.reuse:
+            n[at.DUE_FULL], n[at.LATER_FULL] = n[at.LATER_FULL], 0
     else:
         n[at.ACTIVE] = 0
 
@@ -248,14 +220,10 @@ def move(
     # Whoever has just lost its memory may be back at the next boundary.
     if rules.linear and shape[CHUNKS] == 0.0 and joins == 0 and preempted == 0:
         slope_s = params[CONTEXT_SLOPE] * decodes
-        steps = stretch(
-            gpu,
-            step_s,
-            slope_s,
-            min(horizon(gpu, until_s, state, rules), until_s if rules.cancel else math.inf),
-            state,
-            rules,
-        )
+        horizon_s = horizon(gpu, until_s, state, rules)
+        if rules.cancel:  # whoever runs may be gone
+            horizon_s = min(horizon_s, until_s)
+        steps = stretch(gpu, step_s, slope_s, horizon_s, state, rules)
     total_s = steps * step_s + slope_s * (steps * (steps - 1) // 2)
     last_s = step_s + slope_s * (steps - 1)
     start_s = t[at.NOW] + t[at.PENDING]
@@ -263,7 +231,7 @@ def move(
     if rules.control:
         watch(gpu, step_s, slope_s, steps, decodes, state)
     n[at.STEPS] += steps
-    n[at.SUM_DECODES] += steps * int(shape[N_DECODES])
+    n[at.SUM_DECODES] += steps * decodes  # but for `compose.chunk`
     n[at.SUM_PREFILL] += int(shape[PREFILL])
     n[at.SUM_CONTEXT] += steps * int(shape[CONTEXT]) + decodes * (steps * (steps - 1) // 2)
     if rules.spread:
@@ -287,8 +255,11 @@ def move(
     else:
         t[at.NOW] = start_s + total_s
         n[at.DUE_SEATS], n[at.DUE_BLOCKS], n[at.DUE_TOKENS] = seats, blocks, tokens
-        n[at.DUE_FULL] = full
+        if rules.reuse:
+            n[at.DUE_FULL] = full
     t[at.SEAT_TIME] += n[at.SEATS] * (t[at.NOW] - before_s)  # what ends in the step leaves at the next boundary
+    if rules.closed and rules.linear and len(state.numbers) > 1:
+        t[at.FIRST_END] = first_end(gpu, state, rules, params)
     return DONE
 
 
@@ -298,20 +269,13 @@ def arrive(request: int, gpu: int, ask: Ask, lines: Lines, state: State, rules: 
         n = state.numbers[gpu]
         n[at.REQUESTS] += 1
         n[at.TOKENS] += routed(request, ask)
+        if rules.closed:
+            state.times[gpu, at.FIRST_END] = min(state.times[gpu, at.FIRST_END], state.times[gpu, at.NOW])
     row, line = max(gpu, 0), ask.line_of[request] if len(ask.line_of) > 0 else 0
     if rules.priority:
-        queue(row, line, request, ask, lines, state)
+        queue(row, line, request, ask, lines, state, rules)
     else:
-        join(row, line, request, lines, state)
-
-
-def wake(gpu: int, now_s: float, state: State) -> None:
-    """An idle GPU looks at what has arrived."""
-    n, t = state.numbers[gpu], state.times[gpu]
-    if not n[at.ACTIVE]:
-        n[at.ACTIVE] = 1
-        t[at.IDLE] += now_s - t[at.NOW]
-        t[at.NOW] = now_s
+        join(row, line, request, lines, state, rules)
 
 
 def least(state: State, column: int, first: int, end: int) -> int:
@@ -323,7 +287,7 @@ def least(state: State, column: int, first: int, end: int) -> int:
     return best
 
 
-def route(request: int, idle: int, ask: Ask, lines: Lines, state: State, rules: StepRules) -> None:
+def route(request: int, turn: int, idle: int, ask: Ask, lines: Lines, state: State, rules: StepRules) -> None:
     """A request arrives: for any GPU, and the first idle one looks; or for the one that the router finds."""
     now_s, gpu = ask.arrival_s[request], 0
     if rules.routing == SHARED:
@@ -332,7 +296,7 @@ def route(request: int, idle: int, ask: Ask, lines: Lines, state: State, rules: 
             wake(idle, now_s, state)
         return
     if rules.routing == IN_TURN:
-        gpu = request % len(state.numbers) if len(state.numbers) > 1 else 0
+        gpu = turn % len(state.numbers) if len(state.numbers) > 1 else 0
     else:
         for other in range(len(state.numbers)):
             if state.times[other, at.NOW] <= now_s:
@@ -343,35 +307,12 @@ def route(request: int, idle: int, ask: Ask, lines: Lines, state: State, rules: 
         if rules.routing == BY_CLASS:
             length_class = ask.class_of[request]
             first, end = length_class * end // rules.classes, (length_class + 1) * end // rules.classes
-        gpu = least(state, at.TOKENS if rules.routing == LEAST_TOKENS else at.REQUESTS, first, end)
+        if rules.cache and rules.routing >= PREFIX:
+            gpu = informed(request, now_s, ask, state, rules)
+        else:
+            gpu = least(state, at.TOKENS if rules.routing == LEAST_TOKENS else at.REQUESTS, first, end)
     arrive(request, gpu, ask, lines, state, rules)
     wake(gpu, now_s, state)
-
-
-def close(now_s: float, lines: Lines, state: State) -> None:
-    """The last request has arrived: no line will have another, and a rule that waited for one is asked once more."""
-    for gpu in range(len(state.numbers)):
-        for line in range(lines.end.shape[1]):
-            lines.end[gpu, line] = lines.tail[gpu, line]
-        state.numbers[gpu, at.EVENTS] += 1
-        wake(gpu, now_s, state)
-
-
-def rouse(now_s: float, events: int, state: State) -> None:
-    """Somebody still waits: idle GPUs that share the lines, and were not asked since something happened, look."""
-    for gpu in range(len(state.numbers)):
-        if state.numbers[gpu, at.REFUSED] != events:
-            wake(gpu, now_s, state)
-
-
-def left_over(ask: Ask, lines: Lines, state: State, rules: StepRules) -> int:
-    """Nothing will happen any more: clients go, but whoever would wait for ever is the rule's fault."""
-    for gpu in range(len(lines.head)):
-        if rules.timeout_s < math.inf:
-            expire(gpu, math.inf, ask, lines, state, rules)
-        if state.numbers[gpu, at.WAITING] > 0:
-            return STUCK
-    return DONE
 
 
 def loop(
@@ -389,34 +330,47 @@ def loop(
     Returns `DONE`, `MORE` to go on, `BAD_TIME` if a step's time is negative or not finite, `BAD_DECISION` if the rule
     asks for what is not there, `STUCK` if it lets somebody wait for ever.
     """
-    ask, lines, state = borrowed(ask), borrowed(lines), borrowed(state)
+    ask, lines, state, rules = borrowed(ask), borrowed(lines), borrowed(state), obeyed(rules)
     arrival_s, gpus, arrived = ask.arrival_s, len(state.numbers), int(state.progress[ARRIVED])
     each, left = gpus + rules.lines + (1 << rules.bits) + COMPOSED, WORK
     while left > 0:
         left -= each
-        gpu, idle, now_s = -1, -1, math.inf
+        gpu, idle, now_s, ending, end_s, next_end_s = -1, -1, math.inf, -1, math.inf, math.inf
         for other in range(gpus):
             if not state.numbers[other, at.ACTIVE]:
                 idle = other if idle < 0 else idle
             elif state.times[other, at.NOW] < now_s:
                 gpu, now_s = other, state.times[other, at.NOW]
-        until_s = arrival_s[arrived] if arrived < len(arrival_s) else math.inf
+            if rules.closed and gpus > 1 and state.numbers[other, at.ACTIVE]:
+                first_s = state.times[other, at.FIRST_END]
+                if first_s < end_s:
+                    ending, end_s, next_end_s = other, first_s, end_s
+                else:
+                    next_end_s = min(next_end_s, first_s)
+        coming_row = coming(ask) if rules.closed else arrived if arrived < len(arrival_s) else -1
+        until_s = arrival_s[coming_row] if coming_row >= 0 else math.inf
         leaves_s = next_s(ask, state) if rules.cancel else math.inf
         if leaves_s < until_s and leaves_s <= now_s:
             cancel(ask, lines, state, rules)
             continue
         if until_s <= now_s and until_s < math.inf:
-            if rules.cancel and ask.cancel_s[arrived] <= until_s:
+            if rules.closed:
+                come(coming_row, ask)
+                if state.progress[TOLD] > 0:
+                    heard(gpus, lines, state)
+            if rules.cancel and ask.cancel_s[coming_row] <= until_s:
                 state.numbers[0, at.CANCELLED] += 1
             else:
-                route(arrived, idle, ask, lines, state, rules)
+                route(coming_row, arrived, idle, ask, lines, state, rules)
             arrived += 1
-            if arrived == len(arrival_s) and len(lines.room) > 0 and rules.asks:
+            if arrived == ask.known[SERVED] and len(lines.room) > 0 and rules.asks:
                 close(until_s, lines, state)
             continue
         if gpu < 0:
+            if rules.closed and rules.asks and last_call(arrived, lines, state):
+                continue
             return left_over(ask, lines, state, rules)
-        if rules.routing == IN_TURN and gpus > 1:  # the others' arrivals do not matter
+        if rules.closed == 0 and rules.routing == IN_TURN and gpus > 1:  # the others' arrivals do not matter
             until = arrived + (gpu - arrived) % gpus
             until_s = arrival_s[until] if until < len(arrival_s) else math.inf
         until_s = min(until_s, leaves_s)
@@ -427,23 +381,49 @@ def loop(
         if rules.control and n[at.STEP] >= n[at.TICK]:
             tick(gpu, state, rules)
         decodes, joins, preempted = compose(gpu, ask, lines, state, rules, decide, key)
+        if (
+            rules.closed
+        ):  # who waits for an answer that is not known to come arrives no sooner than another GPU gives one
+            if rules.asks:
+                coming_row = coming(ask)
+                until_s = arrival_s[coming_row] if coming_row >= 0 else math.inf
+            until_s = min(until_s, next_end_s if ending == gpu else end_s)
+            if rules.priority and rules.routing == SHARED and owner[at.WAITING] > 0:
+                until_s = -math.inf  # they may be short
         if rules.spread:
             left -= decodes
+        if rules.closed and state.progress[TOLD] > 0:
+            heard(1, lines, state)
         if rules.asks:
             if lines.answer[2] != 0:
                 return BAD_DECISION
             if rules.routing == SHARED and owner[at.WAITING] > 0:
                 rouse(now_s, owner[at.EVENTS], state)
-        if state.shape[N_DECODES] == 0.0 and state.shape[CHUNKS] == 0.0:
-            if preempted == 0 or arrived < len(arrival_s) or state.times[gpu, at.PENDING] > 0.0:
-                rest(n, state.times[gpu])
+        if decodes == 0 and state.shape[N_DECODES] == 0.0 and state.shape[CHUNKS] == 0.0:
+            if preempted == 0 or coming_row >= 0 or state.times[gpu, at.PENDING] > 0.0:
+                rest(n, state.times[gpu], rules)
         elif move(gpu, decodes, joins, preempted, until_s, ask, state, rules, law, law_params) != DONE:
             return BAD_TIME
     state.progress[ARRIVED] = arrived
     return MORE
 
 
-for _rare in (longest, in_vain, after_pause):
+def obeyed(rules: StepRules) -> StepRules:
+    """The rules that the loop follows: all of them."""
+    return rules
+
+
+def plain(rules: StepRules) -> StepRules:
+    """Those of an engine without what has a default: the loop that is bound to this one pays nothing for it."""
+    return StepRules(*rules[:NEEDED] + OFF)
+
+
+def kernel(rules: StepRules) -> Callable[..., int]:
+    """The loop to compile for these rules."""
+    return loop if any(rules[NEEDED:]) else bound(loop, obeyed=plain)
+
+
+for _rare in (longest,):
     _rare.inlined = False
 
 
@@ -456,15 +436,19 @@ def signatures() -> SimpleNamespace:
     kinds = batches.signatures()
     ints, floats, links = types.int64[::1], types.float64[::1], types.int32[::1]
     table, cube, grid = types.float64[:, ::1], types.float64[:, :, ::1], types.int64[:, ::1]
-    ask = types.NamedTuple([floats] + [ints] * 5 + [links] * 3 + [ints] * 4 + [floats, ints], Ask)
+    counts = types.int32[:, ::1]
+    of_chains = [links, links, floats, links, links, floats, links, ints, types.boolean[::1]]
+    ask = types.NamedTuple([floats] + [ints] * 5 + [links] * 3 + [ints] * 3 + of_chains + [ints, floats, ints], Ask)
     lines = types.NamedTuple(
-        [grid] * 3 + [ints] + [grid] * 2 + [floats, cube, table, floats, table, ints, floats], Lines
+        [grid] * 4 + [ints] + [grid] * 2 + [floats, cube, table, floats, table, ints, floats], Lines
     )
-    rules = types.NamedTuple([types.int64] * (len(StepRules._fields) - 1) + [types.float64], StepRules)
+    kinds_of_rules = [getattr(types, f"{kind.__name__}64") for kind in get_type_hints(StepRules).values()]
+    rules = types.NamedTuple(kinds_of_rules, StepRules)
     first = [grid, table, grid, grid, ints, floats, ints, floats, ints, cube, cube]
     of_requests = [links, links, links, ints, links, ints, links, links, grid, grid, links]
     state = types.NamedTuple(
-        first + of_requests + [floats] * 3 + [table, table, cube, ints, links, grid, grid, ints], State
+        first + of_requests + [floats] * 3 + [table, table, cube, ints, counts, links, links, links, grid, grid, ints],
+        State,
     )
     law = types.float64(floats, floats)
     functions = [types.FunctionType(kind) for kind in (law, kinds.decide, kinds.key)]

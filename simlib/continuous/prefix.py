@@ -22,15 +22,17 @@ CONTENT, COUNT, BEFORE, AFTER, COPY = range(CELL)  # below 0 a request's run; us
 def contents(table: RequestTable, bits: int) -> tuple[np.ndarray, np.ndarray]:
     """Where each request's blocks begin in the second array, which holds what each of them contains, from 0."""
     if table.block_ids is not None:
-        blocks = table.prompt_tokens >> bits
-        given = np.array([len(ids) for ids in table.block_ids])
-        wrong = (given != blocks) & (given != blocks_of(table.prompt_tokens, bits))
+        given, blocks = table.block_ids.lengths, table.prompt_tokens >> bits
+        whole = table.prompt_tokens + table.output_tokens >> bits
+        wrong = (given != blocks) & (given != whole)
         if wrong.any():
-            row, tokens = int(np.argmax(wrong)), 1 << bits
-            expected = f"{blocks[row]}, one for each full block of {tokens} of its {table.prompt_tokens[row]} tokens"
-            raise InputError(f"block_ids, row {row}: {given[row]} (expected {expected})")
-        ids = np.concatenate([ids[:count] for ids, count in zip(table.block_ids, blocks, strict=True)])
-    elif table.prefix_tokens is not None:
+            row = int(np.argmax(wrong))
+            expected = f"{blocks[row]}, for full blocks of {1 << bits} of its {table.prompt_tokens[row]} prompt tokens"
+            expected += f", or {whole[row]} with its answer" if whole[row] > blocks[row] else ""
+            raise InputError(f"block_ids, row {row}: {given[row]} blocks (expected {expected})")
+        found = table.block_ids.chained()
+        return found.first, found.flat
+    if table.prefix_tokens is not None:
         blocks = table.prefix_tokens >> bits
         first, group = (
             np.append(0, np.cumsum(blocks)),
@@ -39,31 +41,11 @@ def contents(table: RequestTable, bits: int) -> tuple[np.ndarray, np.ndarray]:
         most = np.zeros(len(table), np.int64)
         np.maximum.at(most, group, blocks)
         return first, np.arange(first[-1]) + np.repeat((np.cumsum(most) - most)[group] - first[:-1], blocks)
-    else:
-        blocks, ids = np.zeros(len(table), np.int64), np.zeros(0, np.int64)
-    first = np.append(0, np.cumsum(blocks))
-    return first, _chained(first, ids.astype(np.int64))
-
-
-def _chained(first: np.ndarray, ids: np.ndarray) -> np.ndarray:
-    """Numbers of blocks that differ where anything before them in a prompt does, as an engine's hashes."""
-    found, parent, known = np.empty(len(ids), np.int64), np.full(len(first) - 1, -1), 0
-    rows = np.flatnonzero(np.diff(first))
-    place = 0
-    while len(rows) > 0:
-        here = first[rows] + place
-        order = np.lexsort((ids[here], parent[rows]))
-        rows, here = rows[order], here[order]
-        new = np.append(True, (np.diff(ids[here]) != 0) | (np.diff(parent[rows]) != 0))
-        parent[rows] = found[here] = known + np.cumsum(new) - 1
-        known += int(new.sum())
-        place += 1
-        rows = rows[first[rows] + place < first[rows + 1]]
-    return found
+    return np.zeros(len(table) + 1, np.int64), np.zeros(0, np.int64)
 
 
 def listed(request: int, ask: Ask) -> int:
-    """Blocks at the beginning of a prompt that others may find."""
+    """Blocks at the beginning of a sequence that others may find."""
     return ask.first[request + 1] - ask.first[request]
 
 
@@ -111,20 +93,28 @@ def fill(request: int, computed: int, tokens: int, gpu: int, ask: Ask, state: St
         return
     evict(gpu, state, rules)
     for place in range(computed >> rules.bits, min((computed + tokens) >> rules.bits, listed(request, ask))):
-        content = ask.contents[ask.first[request] + place]
-        cell = new(content, 1, state.numbers[gpu], state.cells)
-        state.holds[ask.first[request] + place] = cell
-        if state.where[gpu, content] < 0:
-            state.where[gpu, content] = cell
-        else:
-            last = state.where[gpu, content]
-            while state.cells[last, COPY] >= 0:
-                last = state.cells[last, COPY]
-            state.cells[last, COPY] = cell
+        show(ask.first[request] + place, gpu, ask, state)
+
+
+def show(place: int, gpu: int, ask: Ask, state: State) -> None:
+    """Let a block of a sequence be found by what it contains."""
+    content = ask.contents[place]
+    cell = new(content, 1, state.numbers[gpu], state.cells)
+    state.holds[place] = cell
+    if state.where[gpu, content] < 0:
+        state.where[gpu, content] = cell
+    else:
+        last = state.where[gpu, content]
+        while state.cells[last, COPY] >= 0:
+            last = state.cells[last, COPY]
+        state.cells[last, COPY] = cell
 
 
 def free(request: int, tokens: int, known: int, gpu: int, ask: Ask, state: State, rules: StepRules) -> None:
-    """Take a sequence's blocks: those that nobody else uses are free, the last one first in the line."""
+    """Take a sequence's blocks: those that nobody else uses are free, the last one first in the line.
+
+    What it generated can be found from now on, where the table says what that is.
+    """
     evict(gpu, state, rules)
     n, cells, full = state.numbers[gpu], state.cells, known >> rules.bits
     shared = min(listed(request, ask), full)
@@ -133,8 +123,11 @@ def free(request: int, tokens: int, known: int, gpu: int, ask: Ask, state: State
         state.place[request] = new(-1 - request, full - shared, n, cells)
         join(state.place[request], n, cells)
         n[at.HOLDING] += full - shared
-    for place in range(shared - 1, -1, -1):
-        cell = state.holds[ask.first[request] + place]
+    for place in range(ask.first[request] + shared - 1, ask.first[request] - 1, -1):
+        if state.holds[place] < 0:
+            show(place, gpu, ask, state)
+        cell = state.holds[place]
+        state.holds[place] = -1
         cells[cell, COUNT] -= 1
         if cells[cell, COUNT] == 0:
             join(cell, n, cells)
@@ -250,5 +243,5 @@ def drop(cell: int, n: np.ndarray, cells: np.ndarray) -> None:
     spare(cell, n, cells)
 
 
-for _long in (seek, occupy, fill, free, free_ended, evict):
+for _long in (seek, occupy, fill, show, free, free_ended, evict):
     _long.inlined = False

@@ -8,8 +8,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from simlib.checks import InputError
 from simlib.continuous import columns as at
+from simlib.continuous.running.retire import retire
 from simlib.continuous.state import (
+    INSTANTS,
+    LAST,
     REQUEST_MASK,
     Ask,
     Lines,
@@ -20,7 +24,6 @@ from simlib.continuous.state import (
     join,
     over,
     push,
-    retire,
     stored,
     take,
 )
@@ -41,9 +44,40 @@ def urgency(table: RequestTable) -> np.ndarray:
     return rank
 
 
-def queue(row: int, line: int, request: int, ask: Ask, lines: Lines, state: State) -> None:
+def levels_of(table: RequestTable) -> np.ndarray:
+    """`urgency` of requests of which nobody knows when they arrive: `note_instant` adds it.
+
+    Raises
+    ------
+    InputError
+        If there are too many priorities for one number a request.
+    """
+    levels, priority = np.unique(table.priority, return_inverse=True)
+    bits = len(table).bit_length()
+    if len(levels) > 1 << (63 - TIES - bits):
+        most = 1 << (63 - TIES - bits)
+        raise InputError(
+            f"priority: {len(levels)} different ones (expected at most {most} where requests wait for answers)"
+        )
+    rank = np.empty(len(table), np.int64)
+    rank[np.argsort(np.arange(len(table)).astype(str))] = np.arange(len(table))
+    return (priority.reshape(-1).astype(np.int64) << (TIES + bits)) | rank
+
+
+def note_instant(request: int, ask: Ask, state: State) -> None:
+    """Let a request that arrives come after those of its priority that came before."""
+    last = state.progress[LAST]
+    if last < 0 or ask.arrival_s[last] < ask.arrival_s[request]:
+        state.progress[INSTANTS] += 1
+    state.progress[LAST] = request
+    ask.urgency[request] += (state.progress[INSTANTS] - 1) << TIES
+
+
+def queue(row: int, line: int, request: int, ask: Ask, lines: Lines, state: State, rules: StepRules) -> None:
     """Let a request join a line by its urgency."""
-    join(row, line, request, lines, state)
+    if rules.closed:
+        note_instant(request, ask, state)
+    join(row, line, request, lines, state, rules)
     order, head, place = lines.order, lines.head[row, line], lines.tail[row, line] - 1
     while place > head:
         above = head + ((place - head - 1) >> 1)

@@ -12,7 +12,7 @@ from simlib.continuous import classes, loop
 from simlib.continuous import columns as at
 from simlib.continuous.control import StepControl
 from simlib.continuous.prefix import AFTER, CELL, contents
-from simlib.continuous.priority import urgency
+from simlib.continuous.priority import levels_of, urgency
 from simlib.continuous.settings import PREFILL, ROUTING, Continuous, needed_tokens
 from simlib.continuous.state import (
     BY_CLASS,
@@ -20,6 +20,7 @@ from simlib.continuous.state import (
     GAP_OCTAVES,
     IN_TURN,
     LOGGED,
+    PREFIX_COST,
     SHARED,
     Ask,
     Lines,
@@ -30,6 +31,7 @@ from simlib.continuous.state import (
 from simlib.continuous.stepped import stepped
 from simlib.engine import shapes
 from simlib.engine.batches import DONE, no_key
+from simlib.engine.chains import chains
 from simlib.engine.compiled import compiled, until_done
 from simlib.policies import bins
 from simlib.policies.plan import Order
@@ -57,6 +59,11 @@ def rules_of(settings: Continuous, law: Any, gpus: int, order: Order = FIRST_COM
         settings.control.check(law, settings.max_seqs, settings.token_budget, settings.kv_tokens)
     if order.priority and settings.prefill == "first":
         raise InputError("policy: 'priority' (expected prefill 'chunked' or 'mixed' with it)")
+    if settings.prefix_cache and order.at_once is not None:
+        raise InputError(
+            f"policy: static batches of at most {order.at_once} (expected 'fcfs', or another one that leaves it to the "
+            "engine how many run, with prefix_cache)"
+        )
     most = settings.max_seqs if order.at_once is None else order.at_once
     return StepRules(
         seats=int(min(settings.max_seqs, settings.token_budget, most)),
@@ -80,12 +87,13 @@ def rules_of(settings: Continuous, law: Any, gpus: int, order: Order = FIRST_COM
         classes=_classes(settings, gpus),
         reuse=int(settings.reuse and not settings.prefix_cache),
         share=int(settings.share_cached),
+        timeout_s=math.inf if settings.timeout_s is None else settings.timeout_s,
+        overlap_score_weight=1.0 if settings.overlap_score_weight is None else settings.overlap_score_weight,
         priority=int(order.priority),
         cache=int(settings.prefix_cache),
         several=int(order.priority or settings.long_prefill_tokens > 0),
         long=settings.long_prefill_tokens,
         unknown=int(settings.steps_in_flight == 2 and not settings.known_ends),
-        timeout_s=math.inf if settings.timeout_s is None else settings.timeout_s,
     )
 
 
@@ -107,14 +115,22 @@ def served(
 ) -> tuple[int, Served, Lines]:
     """Serve all requests that a GPU's cache can hold: the outcome (`engine.batches`), times and totals, the lines."""
     fits = blocks_of(needed_tokens(table, rules.bits, rules.share), rules.bits) <= rules.blocks
-    keep = None if fits.all() or not fits.any() else np.flatnonzero(fits)
+    keep = None if table.closed or fits.all() or not fits.any() else np.flatnonzero(fits)
     kept = table if keep is None else table.rows(keep)
     predicted, cached = kept.predicted_output_tokens, kept.cached_prompt_tokens
     rules = rules._replace(
         seats=min(rules.seats, len(kept)),
         share=int(rules.share and cached is not None),
+        closed=int(table.closed),
         cancel=int(kept.cancel_s is not None),
     )
+    if rules.closed and rules.timeout_s < math.inf:
+        what = "expected None where requests wait for answers: who is gone is not answered"
+        raise InputError(f"timeout_s: {rules.timeout_s:g} ({what})")
+    if rules.closed and rules.cancel:
+        raise InputError(
+            "cancel_s: given (expected no such column where requests wait for answers: who is gone has none)"
+        )
     class_of = classes.assign(table, law, rules, gpus) if rules.routing == BY_CLASS else None
 
     def of_kept(column: np.ndarray | None) -> np.ndarray:
@@ -122,12 +138,11 @@ def served(
         whole = np.zeros(0, np.int32) if column is None else column.astype(np.int32)
         return whole if keep is None or column is None else whole[keep]
 
-    none = np.zeros(0, np.int64)
+    none, urgency_of = np.zeros(0, np.int64), levels_of if rules.closed else urgency
     first, content = (
         kept.kept(("contents", rules.bits), lambda: contents(kept, rules.bits)) if rules.cache else (none, none)
     )
     ask = Ask(
-        arrival_s=kept.arrival_s,
         prompt_tokens=kept.prompt_tokens,
         output_tokens=kept.output_tokens,
         expected_tokens=kept.output_tokens if predicted is None else predicted,
@@ -141,18 +156,19 @@ def served(
         max_tokens=none if kept.max_tokens is None or not rules.unknown else kept.max_tokens,
         cancel_s=np.zeros(0) if kept.cancel_s is None else kept.cancel_s,
         leaving=none if kept.cancel_s is None else _leaving(kept.cancel_s),
-        urgency=(urgency(table) if keep is None else urgency(table)[keep]) if rules.priority else none,
+        urgency=(urgency_of(table) if keep is None else urgency_of(table)[keep]) if rules.priority else none,
+        **chains(kept.arrival_s, kept.previous, kept.think_s, None if fits.all() else fits)._asdict(),
     )
     state = _state(ask, rules, gpus, log_steps, control)
     lines = _lines(ask, rules, gpus, order)
-    outcome = WAYS[backend](ask, lines, state, rules, law, order) if fits.any() else DONE
+    outcome = WAYS[backend](ask, lines, state, rules, law, order) if fits.any() or rules.closed else DONE
     columns = (state.start_s, state.first_token_s, state.completion_s, state.gpu)
     hits = state.hits
     if keep is not None:
         columns = tuple(_spread(column, keep, len(table)) for column in columns)
         hits = _spread(hits, keep, len(table)) if rules.cache else hits
     totals = (state.numbers, state.times, state.gaps, state.series, state.steps, state.control, state.decisions)
-    return outcome, Served(*columns, *totals, hits), lines
+    return outcome, Served(*columns, *totals, hits, ask.arrival_s if rules.closed else table.arrival_s, ask.came), lines
 
 
 def _leaving(cancel_s: np.ndarray) -> np.ndarray:
@@ -169,7 +185,7 @@ def all_compiled(ask: Ask, lines: Lines, state: State, rules: StepRules, law: An
     """Run loop, law and rule compiled; the loop is so once, whatever it calls."""
     kinds = loop.signatures()
     rule = (compiled(order.decide or nobody, kinds.decide), compiled(order.key or no_key, kinds.key))
-    step = compiled(loop.loop, kinds.loop)
+    step = compiled(loop.kernel(rules), kinds.loop)
     return until_done(step, ask, lines, state, rules, compiled(law.law, kinds.law), law.params, *rule)
 
 
@@ -193,7 +209,7 @@ def _spread(column: np.ndarray, keep: np.ndarray, rows: int) -> np.ndarray:
 def _state(ask: Ask, rules: StepRules, gpus: int, log_steps: int, control: StepControl | None) -> State:
     requests = len(ask.arrival_s)
     numbers = np.zeros((gpus, len(at.NUMBERS)), np.int64)
-    for column in (at.PARTIAL, at.NEWEST, at.RESUMED, at.REFUSED, at.OLDEST, at.LATEST):
+    for column in (at.PARTIAL, at.NEWEST, at.RESUMED, at.REFUSED, at.OLDEST, at.LATEST, at.NEWS):
         numbers[:, column] = -1
     numbers[:, at.CAP], numbers[:, at.ROOM] = rules.seats, rules.budget
     none = np.zeros((1, 1)), np.zeros((1, 1)), np.zeros((1, 1, 1))
@@ -206,6 +222,7 @@ def _state(ask: Ask, rules: StepRules, gpus: int, log_steps: int, control: StepC
     cells = np.zeros((gpus * each, CELL), np.int64)
     cells[:, AFTER] = np.arange(1, gpus * each + 1)
     numbers[:, at.SPARE] = np.arange(gpus) * each
+    contents, by_cost = ask.contents.max(initial=-1) + 1, rules.routing == PREFIX_COST
     real = np.zeros(1)
     return State(
         numbers=numbers,
@@ -225,9 +242,9 @@ def _state(ask: Ask, rules: StepRules, gpus: int, log_steps: int, control: StepC
         place=np.full(requests if rules.reuse or rules.cache else 0, -1, np.int64),
         filled=np.zeros(requests if rules.reuse else 0, np.int32),
         ends=np.zeros(requests if rules.several else 0, np.int64),
-        holds=np.empty(len(ask.contents), np.int32),
+        holds=np.full(len(ask.contents), -1, np.int32),
         hits=np.zeros(requests if rules.cache else 0, np.int32),
-        where=np.full((gpus, ask.contents.max(initial=-1) + 1), -1),
+        where=np.full((gpus, contents), -1),
         cells=cells,
         gpu=np.full(requests, -1, np.int32),
         start_s=np.full(requests, np.nan),
@@ -236,7 +253,10 @@ def _state(ask: Ask, rules: StepRules, gpus: int, log_steps: int, control: StepC
         control=controllers[0],
         control_rules=controllers[1],
         decisions=controllers[2],
-        progress=np.zeros(2, np.int64),
+        progress=np.array([0, 0, 0, 0, -1, -1]),
+        asked=np.zeros((gpus, contents) if by_cost else (0, 0), np.int32),
+        to_prefill=np.zeros(requests if by_cost else 0, np.int32),
+        news=np.empty(2 * requests if by_cost else 0, np.int32),
         computed=np.full(requests if rules.several else 0, -1, np.int32),
         begun=np.zeros((gpus, rules.seats if rules.several else 0), np.int64),
         portion=np.zeros((gpus, rules.seats if rules.several else 0), np.int64),
@@ -248,23 +268,26 @@ def _lines(ask: Ask, rules: StepRules, gpus: int, order: Order) -> Lines:
     """Nobody waits yet. Where a router looks at what GPUs have to do, nobody knows who will stand in which line."""
     requests, rows = len(ask.arrival_s), 1 if rules.routing == SHARED else gpus
     grid = rows, rules.lines
-    dealt = rows > 1 and rules.routing != IN_TURN
+    dealt = rows > 1 and (rules.routing != IN_TURN or rules.closed == 1)
     if dealt:
         head, tail, end = np.zeros(grid, np.int64), np.zeros(grid, np.int64), np.full(grid, MORE_TO_COME)
         start, room, places = np.zeros(grid, np.int64), np.zeros(grid, np.int64), np.empty(8 * requests, np.int64)
     else:
         queues = order.queues
-        if rows > 1 or queues is None or len(queues.of) != requests:
+        if rows > 1 or queues is None or len(queues.of) != requests or len(ask.refused) > 0:
             line_of = ask.line_of if len(ask.line_of) > 0 else np.zeros(requests, np.int64)
-            queues = bins.queues(np.arange(requests) % rows * rules.lines + line_of, rows * rules.lines)
+            of = np.arange(requests) % rows * rules.lines + line_of
+            queues = bins.queues(of[~ask.refused] if len(ask.refused) > 0 else of, rows * rules.lines)
         head, tail, end = (column.reshape(grid).copy() for column in (queues.start, queues.start, queues.end))
         start = room = np.zeros((0, 0), np.int64)
-        places = queues.order.copy() if rules.keyed or rules.priority or rules.cancel else queues.order
+        copied = rules.keyed or rules.priority or rules.closed or rules.cancel
+        places = queues.order.copy() if copied else queues.order
     memory = np.ascontiguousarray(order.memory, np.float64)
     return Lines(
         head=head,
         tail=tail,
         end=end,
+        true_end=end.copy(),
         order=places,
         start=start,
         room=room,
@@ -279,7 +302,10 @@ def _lines(ask: Ask, rules: StepRules, gpus: int, order: Order) -> Lines:
 
 
 class Served(NamedTuple):
-    """Times and GPU of each request (NaN and -1: not served), each GPU's totals, gaps, series, steps, controller."""
+    """Times and GPU of each request (NaN and -1: not served), each GPU's totals, gaps, series, steps, controller.
+
+    `arrival_s` says when each of them came and, where some wait for answers, `came` in what order.
+    """
 
     start_s: np.ndarray
     first_token_s: np.ndarray
@@ -293,3 +319,10 @@ class Served(NamedTuple):
     control: np.ndarray
     decisions: np.ndarray
     hits: np.ndarray = np.zeros(0, np.int32)
+    arrival_s: np.ndarray = np.zeros(0)
+    came: np.ndarray = np.zeros(0, np.int32)
+
+    def of_rows(self, rows: np.ndarray) -> Served:
+        """The same, with the requests in another order."""
+        columns, rows = ("start_s", "first_token_s", "completion_s", "gpu", "hits", "arrival_s"), rows.astype(np.intp)
+        return self._replace(**{c: getattr(self, c)[rows] for c in columns if len(getattr(self, c))})

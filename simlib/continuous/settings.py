@@ -16,7 +16,7 @@ from simlib.continuous.control import StepControl
 from simlib.requests.table import RequestTable
 
 PREFILL = ("first", "mixed", "chunked")
-ROUTING = ("shared", "round_robin", "least_tokens", "least_requests", "by_class")
+ROUTING = ("shared", "round_robin", "least_tokens", "least_requests", "by_class", "prefix", "prefix_cost")
 MOST_SEATS, MOST_TOKENS = 2**20, 2**40
 
 
@@ -55,10 +55,12 @@ class Continuous:
         memory then. Otherwise each sequence holds its own.
     whole_prompt : bool
         Whether a prompt is admitted only if all of it fits, or if its first chunk does.
-    routing : {"shared", "round_robin", "least_tokens", "least_requests", "by_class"}
+    routing : {"shared", "round_robin", "least_tokens", "least_requests", "by_class", "prefix", "prefix_cost"}
         GPUs take from one line; or each request is given, at its arrival, to the next GPU, to the one with the fewest
         tokens of unfinished requests (prompt and predicted output, the true one without predictions), or with the
-        fewest such requests; or, by its predicted output, to the one with the fewest of those that its class has.
+        fewest such requests; or, by its predicted output, to the one with the fewest of those that its class has; or to
+        the one whose cache holds most of its prompt's blocks at that instant, of equals the one with the fewest
+        requests; or to the one of least cost (`overlap_score_weight`).
     classes : int, optional
         Of ``routing="by_class"``: how many classes of predicted output share the GPUs, each as many as the others or
         one more, at most one a GPU; by default one a GPU. Where they are cut: `classes.edges`.
@@ -67,8 +69,15 @@ class Continuous:
     control : control.StepControl, optional
         A controller on each GPU, which sets how many sequences run at once, or the tokens of a step, within the above.
     prefix_cache : bool
-        Whether blocks are found by what they hold (the table's `prefix_group` and `prefix_tokens`), by others and by
-        whoever lost its memory, until they are given out for something else.
+        Whether blocks are found by what they hold (the table's `block_ids`, or `prefix_group` and `prefix_tokens`), by
+        others and by whoever lost its memory, until they are given out for something else. Of a table that has neither
+        only what lost its memory is found; `cached_prompt_tokens`, the simple way, are not looked at.
+    overlap_score_weight : float, optional
+        Of ``routing="prefix_cost"``, 1 by default: what a block to compute counts against a block in use. The cost of a
+        GPU is this weight times the blocks of prompts that it has to compute, and the blocks of its unfinished
+        requests' prompts, those that they share once; both with the request that is to be given away. It is the rule of
+        NVIDIA Dynamo's KV router (``kv-overlap-score-weight``, since its version 1.2 ``prefill-load-scale``), at
+        temperature 0 and with caches that tell it at once what they hold.
     long_prefill_tokens : int
         A chunk of a prompt is cut to so many tokens, so that several prompts advance at once, as long as the sequence
         is not alone in running and waiting; 0: to none.
@@ -99,6 +108,7 @@ class Continuous:
     control: StepControl | None = None
     classes: int | None = None
     prefix_cache: bool = False
+    overlap_score_weight: float | None = None
     long_prefill_tokens: int = 0
     known_ends: bool = True
 
@@ -139,6 +149,15 @@ class Continuous:
             keep(self, classes=check_integer("classes", self.classes, 1))
             if self.routing != "by_class":
                 raise InputError(f"classes: {self.classes} (expected routing 'by_class', not {self.routing!r})")
+        if self.routing in ("prefix", "prefix_cost") and not self.prefix_cache:
+            raise InputError(f"routing: {self.routing!r} (expected prefix_cache beside it: it looks into caches)")
+        if self.overlap_score_weight is not None:
+            weight = check_number("overlap_score_weight", self.overlap_score_weight, 0.0)
+            if self.routing != "prefix_cost":
+                raise InputError(
+                    f"overlap_score_weight: {weight:g} (expected routing 'prefix_cost', not {self.routing!r})"
+                )
+            keep(self, overlap_score_weight=weight)
 
     @property
     def bits(self) -> int:

@@ -5,7 +5,6 @@ A binary heap, a histogram of gaps, waiting lines, and the list of those that ru
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 import numpy as np
@@ -19,8 +18,8 @@ class Ask(NamedTuple):
     """What is asked: the table's columns, and where each request stands.
 
     `expected_tokens` are the outputs that a router reckons with, the true ones without predictions; no
-    `predicted_tokens`, `cached_tokens`, `line_of`, `class_of` or `client_of`: all are 0. `leaving` are
-    those whose clients are gone at some time, in the order of these times.
+    `predicted_tokens`, `cached_tokens`, `line_of`, `class_of` or `client_of`: all are 0. From `follower` to `refused`,
+    and `arrival_s`: `chains.Chains`. `leaving` are those whose clients are gone at some time, in order of these times.
     """
 
     arrival_s: np.ndarray
@@ -35,6 +34,15 @@ class Ask(NamedTuple):
     urgency: np.ndarray
     first: np.ndarray
     contents: np.ndarray
+    follower: np.ndarray
+    sibling: np.ndarray
+    think_s: np.ndarray
+    opening: np.ndarray
+    due: np.ndarray
+    due_s: np.ndarray
+    came: np.ndarray
+    known: np.ndarray
+    refused: np.ndarray
     max_tokens: np.ndarray
     cancel_s: np.ndarray
     leaving: np.ndarray
@@ -46,6 +54,7 @@ class StepRules(NamedTuple):
     `lines` is how many a GPU has, or all GPUs together; `asks` and `keyed`: whether there is a rule to ask, and a key.
     `several`: whether more than one prompt may be begun, `long` the tokens to which a chunk is cut (0: none);
     `unknown`: whether a sequence may end of which that is not known before (`extra`); `cancel`: whether clients leave.
+    What has a default is compiled away in a loop of its own, `loop.plain`, for engines that have none of it.
     """
 
     seats: int
@@ -67,24 +76,31 @@ class StepRules(NamedTuple):
     classes: int
     reuse: int
     share: int
+    timeout_s: float
+    overlap_score_weight: float
     priority: int = 0
     cache: int = 0
+    closed: int = 0
     several: int = 0
     long: int = 0
     unknown: int = 0
     cancel: int = 0
-    timeout_s: float = math.inf
+
+
+OFF = (0,) * len(StepRules._field_defaults)
+NEEDED = len(StepRules._fields) - len(OFF)
 
 
 FIRST, MIXED, CHUNKED = range(3)
-SHARED, IN_TURN, LEAST_TOKENS, LEAST_REQUESTS, BY_CLASS = range(5)
+SHARED, IN_TURN, LEAST_TOKENS, LEAST_REQUESTS, BY_CLASS, PREFIX, PREFIX_COST = range(7)
 
 
 class Lines(NamedTuple):
     """Who waits where, a row a GPU or one for all that share their lines, and what the policy's rule reads and keeps.
 
     As in `shapes.Waiting`, line q of a row holds ``order[head[q]:tail[q]]``, oldest first. A line of which nobody knows
-    who will join it, because a router deals, has the room ``order[start[q]:room[q]]`` (`more_room`). `saved` is the
+    who will join it, because a router deals, has the room ``order[start[q]:room[q]]`` (`more_room`). `true_end` is the
+    end of each line, whatever a rule is told of it for want of others (`Waiting`). `saved` is the
     memory before the rule was asked, `given` the tokens of each client's requests that were admitted, `asked_s` when it
     was asked last, `answer` what it said out of range, and `BAD_DECISION`.
     """
@@ -92,6 +108,7 @@ class Lines(NamedTuple):
     head: np.ndarray
     tail: np.ndarray
     end: np.ndarray
+    true_end: np.ndarray
     order: np.ndarray
     start: np.ndarray
     room: np.ndarray
@@ -113,8 +130,11 @@ class State(NamedTuple):
     float and as its bits. `place` and `filled` are of sequences that lost their memory, where blocks are used again:
     see `kept`. `ends` is, where several prompts may be begun, the decode step of the end of those that decode;
     `computed`, `begun` and `portion` are `chunks`', `gone` counts clients of `Ask.leaving`. `control`, `control_rules`
-    and `decisions` are `control`'s. `progress` counts the requests that have arrived, and the places of `Lines.order`
-    that are given out.
+    and `decisions` are `control`'s. `progress` counts the requests that have arrived, the places of `Lines.order` that
+    are given out and, with priorities, the instants of arrivals; it says how many GPUs are still to be asked after a
+    `ends.last_call`, how many requests had been taken by then, and who arrived last. `asked`, `to_prefill` and `news`
+    are `router`'s: requests on each GPU by content, tokens of each that are to be computed, links between what it will
+    hear.
     """
 
     numbers: np.ndarray
@@ -146,13 +166,16 @@ class State(NamedTuple):
     control_rules: np.ndarray
     decisions: np.ndarray
     progress: np.ndarray
+    asked: np.ndarray
+    to_prefill: np.ndarray
+    news: np.ndarray
     computed: np.ndarray
     begun: np.ndarray
     portion: np.ndarray
     gone: np.ndarray
 
 
-ARRIVED, POOL = range(2)
+ARRIVED, POOL, INSTANTS, TOLD, CALLED, LAST = range(6)
 LOGGED = ("start_s", "time_s", "steps", "blocks", "seats", *SHAPE)  # the shape of the first one of a row's steps
 
 REQUEST_MASK = (1 << 32) - 1
@@ -314,26 +337,15 @@ def ending(request: int, n: np.ndarray, state: State) -> bool:
     )
 
 
-def retire(request: int, tokens: int, known: int, gpu: int, ask: Ask, state: State, rules: StepRules) -> None:
-    """Let a sequence leave with the step in flight, and its memory of so many tokens, whatever is composed after it."""
-    n = state.numbers[gpu]
-    n[at.LATER_SEATS] += 1
-    n[at.LATER_TOKENS] += routed(request, ask) if rules.routing == LEAST_TOKENS else 0
-    if tokens > 0:
-        n[at.LATER_BLOCKS] += held(request, tokens, ask, rules)
-        n[at.LATER_FULL] += (known >> rules.bits) - lent(request, ask, rules) if rules.reuse else 0
-    mark_over(request, int(tokens > known), n[at.STEPS] - 1, state)
-
-
 def own(gpu: int, rules: StepRules) -> int:
     """The row of `Lines` that a GPU takes from, and of the GPU that counts who waits there."""
     return 0 if rules.routing == SHARED else gpu
 
 
-def join(row: int, line: int, request: int, lines: Lines, state: State) -> None:
+def join(row: int, line: int, request: int, lines: Lines, state: State, rules: StepRules) -> None:
     """Let a request join the end of a line."""
-    if len(lines.room) > 0:  # it may be any request
-        if lines.tail[row, line] == lines.room[row, line]:
+    if len(lines.room) > 0 or rules.closed:  # it may be any request
+        if len(lines.room) > 0 and lines.tail[row, line] == lines.room[row, line]:
             more_room(row, line, lines.head, lines.tail, lines.order, lines.start, lines.room, state.progress)
         lines.order[lines.tail[row, line]] = request
     lines.tail[row, line] += 1
@@ -380,7 +392,9 @@ def settle(n: np.ndarray, owner: np.ndarray, rules: StepRules) -> None:
     n[at.TOKENS] -= n[at.DUE_TOKENS]
     if not rules.cache:  # with it, `prefix.free_ended` does
         give_back(n[at.DUE_BLOCKS], n[at.DUE_FULL], n, rules)
-    n[at.DUE_SEATS] = n[at.DUE_BLOCKS] = n[at.DUE_TOKENS] = n[at.DUE_FULL] = 0
+    n[at.DUE_SEATS] = n[at.DUE_BLOCKS] = n[at.DUE_TOKENS] = 0
+    if rules.reuse:
+        n[at.DUE_FULL] = 0
 
 
 for _rare_or_long in (push, take, spread_gaps, more_room):  # copies would be compiled for minutes, and gain nothing

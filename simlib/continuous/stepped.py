@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-from simlib.continuous.loop import loop, signatures
+from simlib.continuous.loop import kernel, signatures
 from simlib.continuous.state import Ask, Lines, State, StepRules, own
 from simlib.engine.compiled import compiled, is_own, one_at_a_time, until_done
 from simlib.engine.shapes import Waiting
@@ -46,5 +46,5 @@ def stepped(ask: Ask, lines: Lines, state: State, rules: StepRules, law: Any, or
         return order.key(now_s, request, given, params, lines.memory[asked[0]])
 
     with Session(decide=decide, key=key, law=lambda _: law.law(state.shape, law.params)):
-        step = compiled(loop, kinds.loop)
+        step = compiled(kernel(rules), kinds.loop)
         return until_done(step, ask, lines, state, rules, times, law.params, bridge.decide, bridge.key)

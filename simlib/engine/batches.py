@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from simlib.engine.borrowed import borrowed, pointer_to
+from simlib.engine.chains import answered, come, coming
 from simlib.engine.compiled import MORE, bound, called, compiled, is_own, one_at_a_time, until_done
 from simlib.engine.shapes import BATCH_COLUMNS, BLOCK_BITS, BLOCK_TOKENS, Request, Waiting
 
@@ -28,7 +29,10 @@ SIZE, MAX_PROMPT, SUM_PROMPT, MAX_OUTPUT, SUM_OUTPUT, MAX_TOTAL, SQUARES, BLOCKS
 
 
 class Job(NamedTuple):
-    """What is to be served: lengths, each request's queue and (where a key is asked) client, a GPU's token capacity."""
+    """What is to be served: lengths, each request's queue and (where a key is asked) client, a GPU's token capacity.
+
+    Then the columns of `chains.Chains`; `end` is where each queue will end, whatever a policy is told of it.
+    """
 
     prompt_tokens: np.ndarray
     output_tokens: np.ndarray
@@ -36,6 +40,17 @@ class Job(NamedTuple):
     queue_of: np.ndarray
     client_of: np.ndarray
     capacity_tokens: np.ndarray
+    end: np.ndarray
+    arrival_s: np.ndarray
+    follower: np.ndarray
+    sibling: np.ndarray
+    think_s: np.ndarray
+    opening: np.ndarray
+    due: np.ndarray
+    due_s: np.ndarray
+    came: np.ndarray
+    known: np.ndarray
+    refused: np.ndarray
 
 
 class Batches(NamedTuple):
@@ -50,6 +65,10 @@ class Batches(NamedTuple):
     sum_prompt_tokens: np.ndarray
     notes: np.ndarray
     batch_of: np.ndarray
+
+    def of_rows(self, rows: np.ndarray) -> Batches:
+        """The same, with the requests in another order."""
+        return self._replace(batch_of=self.batch_of[rows])
 
 
 class State(NamedTuple):
@@ -157,6 +176,12 @@ def next_instant(end_s: np.ndarray, arrival_s: float) -> float:
     return min(now_s, arrival_s) if idle else now_s
 
 
+def close(end: np.ndarray, tail: np.ndarray) -> None:
+    """Say of each queue that it ends there."""
+    for queue in range(len(end)):
+        end[queue] = tail[queue]
+
+
 def loop(
     state: State,
     waiting: Waiting,
@@ -175,22 +200,33 @@ def loop(
     arrival_s, head, tail, order = seen.arrival_s, seen.head, seen.tail, seen.order
     end_s, running, note, progress = state.end_s, state.running, state.note, state.progress
     places = order.view(np.uint64)  # unsigned: no check, at every look-up, whether to count from the end
-    prompts, outputs, given_s, queue_of, _, capacity_tokens = job
+    work, prompts, outputs, given_s = borrowed(job), job.prompt_tokens, job.output_tokens, job.given_s
+    queue_of, capacity_tokens, closed, last_call = job.queue_of, job.capacity_tokens, len(job.follower) > 0, False
+    before = 0
     start_s, service_s, sizes, gpus, queues, max_prompt, sum_prompt, notes, batch_of = batches
     arrived, taken, started = int(progress[ARRIVED]), int(progress[TAKEN]), int(progress[STARTED])
     pause = taken + WORK
     while True:
-        now_s = next_instant(end_s, arrival_s[arrived] if arrived < len(arrival_s) else math.inf)
+        row = coming(work) if closed else arrived if arrived < len(arrival_s) else -1
+        now_s = next_instant(end_s, arrival_s[row] if row >= 0 else math.inf)
         if now_s == math.inf:
-            return DONE if taken == len(arrival_s) else STUCK
+            if taken == len(places) or not closed:
+                return DONE if taken == len(places) else STUCK
+            now_s, last_call = state.now_s[0], True  # until somebody is served, no more will come
+            close(seen.end, tail)
+            before = taken
         state.now_s[0] = now_s
         for gpu in range(len(end_s)):
             if end_s[gpu] <= now_s:
                 end_s[gpu] = math.inf
                 learn(now_s, gpu, running[gpu], params, memory)
-        while arrived < len(arrival_s) and arrival_s[arrived] <= now_s:
-            tail[queue_of[arrived]] += 1
+        while row >= 0 and arrival_s[row] <= now_s:
+            if closed:
+                come(row, work)
+                order[tail[queue_of[row]]] = row
+            tail[queue_of[row]] += 1
             arrived += 1
+            row = coming(work) if closed else arrived if arrived < len(arrival_s) else -1
         for gpu in range(len(end_s)):
             while end_s[gpu] == math.inf and arrived > taken:
                 for column in range(len(note)):
@@ -205,6 +241,8 @@ def loop(
                 if size < 0:  # turned away: in no batch
                     for place in range(first, last):
                         batch_of[places[place]] = -1
+                        if closed:
+                            answered(order[place], now_s, work)
                     head[queue] = last
                     taken += last - first
                     continue
@@ -225,10 +263,18 @@ def loop(
                 gpus[started], queues[started] = gpu, queue
                 max_prompt[started], sum_prompt[started] = batch[MAX_PROMPT], batch[SUM_PROMPT]
                 end_s[gpu] = now_s + time_s
+                if closed:
+                    for place in range(first, first + size):
+                        answered(order[place], end_s[gpu], work)
                 head[queue] += size
                 taken += size
                 started += 1
                 progress[STARTED] = started
+        if last_call:
+            close(seen.end, work.end)
+            last_call = False
+            if taken == before:
+                return STUCK
         pause -= len(end_s)
         if taken > pause:
             progress[ARRIVED], progress[TAKEN] = arrived, taken
@@ -327,7 +373,7 @@ def serve(
         max_prompt_tokens=np.empty(requests),
         sum_prompt_tokens=np.empty(requests),
         notes=np.empty((requests, len(plan.notes))),
-        batch_of=np.empty(requests, np.int64),
+        batch_of=np.full(requests, -1, np.int64) if len(job.refused) else np.empty(requests, np.int64),
     )
     outcome = way(state, waiting, job, batches, plan, law, law_params)
     started = state.progress[STARTED]
@@ -350,7 +396,9 @@ def signatures() -> SimpleNamespace:
 
     ints, floats, table = types.int64[::1], types.float64[::1], types.float64[:, ::1]
     waiting = types.NamedTuple([ints] * 4 + [floats] + [ints] * 2, Waiting)
-    job = types.NamedTuple([ints, ints, floats, ints, types.int32[::1], ints], Job)
+    links, flags = types.int32[::1], types.boolean[::1]
+    chains = [floats, links, links, floats, links, links, floats, links, ints, flags]
+    job = types.NamedTuple([ints, ints, floats, ints, links, ints, ints, *chains], Job)
     batches = types.NamedTuple([floats, floats, ints, ints, ints, floats, floats, table, ints], Batches)
     state = types.NamedTuple([floats, floats, table, floats, ints, floats, ints], State)
     decide = types.UniTuple(types.int64, 2)(types.float64, types.int64, pointer_to(waiting), floats, table, floats)

@@ -12,8 +12,9 @@ class Waiting(NamedTuple):
 
     Queue q holds the requests ``order[head[q]:tail[q]]``, oldest first; ``tail[q] - head[q]`` wait. Once
     ``tail[q] == end[q]`` no more will ever arrive in it; where a router looks at what GPUs have to do, that is known
-    with the last arrival. Columns are indexed by request; without predictions `predicted_output_tokens` is empty. True
-    output lengths are not among them.
+    with the last arrival. Where requests wait for answers it also says so when nobody runs or is on the way: no more
+    will come then until somebody is served. Columns are indexed by request; without predictions
+    `predicted_output_tokens` is empty. True output lengths are not among them.
     """
 
     head: np.ndarray

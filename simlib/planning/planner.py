@@ -23,7 +23,7 @@ from simlib.continuous.settings import Continuous
 from simlib.latency import presets
 from simlib.latency.steps import StepLaw
 from simlib.latency.trust import MINOR, Beyond, seen
-from simlib.planning import objectives
+from simlib.planning import loops, objectives
 from simlib.planning.capacity import SCORED
 from simlib.planning.demand import Demand
 from simlib.planning.fleet import Engine
@@ -184,11 +184,13 @@ class Planner:
         if case not in self._values_s:
             run = self.run(chosen, seed, load, noise)
             scored = slice(*(round(part * len(run.table)) for part in SCORED))
+            if self.demand.clients is not None:
+                scored = loops.scored(run)
             self._values_s[case] = objectives.values_s(run, self.objectives, scored)
         return self._values_s[case]
 
     def run(self, chosen: Configuration, seed: int, load: float = 1.0, noise: float | None = None) -> Any:
-        """Serve one draw, at a multiple of its rate."""
+        """Serve one draw, at a multiple of its rate or number of clients."""
         self._count[0] += 1
         for hear in self._hear:
             hear()
@@ -199,10 +201,8 @@ class Planner:
             routing="least_tokens" if chosen.replicas > 1 else "shared",
         )
         policy = "fcfs" if chosen.k_bins == 1 else MultiBinDynamic(chosen.k_bins)
-        table = self.requests(seed, noise)
-        return simulate(
-            table if load == 1.0 else table.at_rate(load), policy, chosen.engine.untold, chosen.replicas, settings
-        )
+        table = self.demand.at(seed, self.requests(seed, noise), load)
+        return simulate(table, policy, chosen.engine.untold, chosen.replicas, settings)
 
     def beyond(self, chosen: Configuration) -> list[Beyond]:
         """Where a fresh draw uses the engine's law outside what it was measured at, in more than a few requests."""
@@ -234,7 +234,12 @@ class Planner:
         return found
 
     def levels(self) -> list[int]:
-        """Numbers of GPUs to look at, the fewest first: those whose replicas can keep up at all."""
+        """Numbers of GPUs to look at, the fewest first: those whose replicas can keep up at all.
+
+        With clients who wait for their answers any number can.
+        """
+        if self.demand.clients is not None:
+            return sorted({n for one in self.engines for n in range(one.gpus, self.most_gpus + 1, one.gpus)})
         table = self.requests(self.seed)
         span_s = table.arrival_s[-1] - table.arrival_s[0]
         found: set[int] = set()
@@ -336,7 +341,7 @@ class Planner:
         rows = replicate(lambda seed: self.values_s(nearest, seed), CHECKED, seed=first, progress=False)
         cost = None
         if self.price_per_gpu_hour is not None:
-            cost = self.price_per_gpu_hour * nearest.gpus / (3600 * self._output_rate()) * 1e6
+            cost = self.price_per_gpu_hour * nearest.gpus / (3600 * self._output_rate(nearest)) * 1e6
         return Plan(
             planner=self,
             best=best,
@@ -354,7 +359,11 @@ class Planner:
             beyond=self.beyond(nearest),
         )
 
-    def _output_rate(self) -> float:
+    def _output_rate(self, chosen: Configuration) -> float:
+        """Tokens a second: what is asked for, or what clients get."""
+        if self.demand.clients is not None:
+            run = self.run(chosen, self.seed)
+            return float(run.summary(within=run.at_work)["output_tokens_per_s"])
         table = self.requests(self.seed)
         return float(table.output_tokens.sum() / (table.arrival_s[-1] - table.arrival_s[0]))
 

@@ -105,6 +105,7 @@ def document(plan: Plan) -> dict[str, Any]:
         "confidence": plan.planner.confidence if plan.best is not None and not plan.doubts else None,
         "trust": _trust(plan),
         "objectives": [{"objective": str(one), **_numbers(plan.values_s[one.name])} for one in plan.planner.objectives],
+        "clients": plan.planner.demand.clients,
         "headroom": None if plan.headroom is None else _numbers(plan.headroom),
         "currency": plan.planner.currency,
         "cost_per_million_output_tokens": plan.cost_per_million_output_tokens,
@@ -167,7 +168,11 @@ def _order(planner: Planner, chosen: Configuration) -> str:
 def _headroom(plan: Plan) -> str:
     if plan.headroom is None:
         return "the objectives are met, or missed, at every load from a quarter to four times the demand's"
-    return f"the objectives are met up to {_interval(plan.headroom)} times the load"
+    text = f"the objectives are met up to {_interval(plan.headroom)} times the load"
+    if (clients := plan.planner.demand.clients) is None:
+        return text
+    low, mean, high = (clients * getattr(plan.headroom, part) for part in ("ci_low", "mean", "ci_high"))
+    return f"{text}, which is {mean:.0f} clients ({low:.0f} to {high:.0f})"
 
 
 def _bears(headroom: Interval | None) -> str:

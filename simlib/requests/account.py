@@ -132,7 +132,9 @@ class Account:
         rows = len(frame)
         if isinstance(given, Trace):
             arrival_s, tokens, rows = given.requests.arrival_s, given.requests.frame(), given.rows_read
+            arrival_s = arrival_s if given.requests.previous is None else arrival_s[given.requests.previous < 0]
             dropped = {"failed": given.failed_dropped, "filtered out": given.filtered_out}
+        arrival_s = np.zeros(0) if isinstance(given, Trace) and given.at_once else arrival_s
         apart_s = float(arrival_s[-1] - arrival_s[0]) if len(arrival_s) else None
         return cls(
             log.source,
@@ -268,7 +270,7 @@ def _shared(prefix: Mapping[str, Any] | None) -> str:
     if prefix is None:
         return ""
     blocks = f"blocks of {prefix['block_tokens']} tokens, " if prefix["block_tokens"] else ""
-    might = "can be" if prefix["block_tokens"] else "were"
+    might = "can be" if prefix.get("engine_block_tokens") else "were"
     text = f"{blocks}{percent(prefix['cached_share'])} of the prompt tokens {might} cached"
     part = prefix["shared_in_part"]
     blocks = f"{part:,} last block{'s are' if part != 1 else ' is'} shared in part, which is no hit"
@@ -279,20 +281,29 @@ def _arrivals_s(log: Log, frame: pd.DataFrame) -> np.ndarray:
     """Times of arrival in seconds and in order, of the requests that have one; several loads have several clocks."""
     if "clock" not in frame or len(log.runs) > 1:
         return np.zeros(0)
-    ticks = np.sort(frame["clock"].dropna().to_numpy())
+    openly = frame if "previous" not in frame else frame[frame["previous"] < 0]
+    ticks = np.sort(openly["clock"].dropna().to_numpy())
     return log.seconds(ticks) if len(ticks) else ticks
 
 
 def _arrivals(given: Log | Trace, log: Log) -> str:
+    waits = f", but for {waiting:,} turns that come after an answer" if (waiting := _waiting(log.frame)) else ""
+    if isinstance(given, Trace) and given.at_once:
+        return "not used: a client's next request comes after an answer"
     if isinstance(given, Trace) and given.rate_factor is None:
-        return "drawn, as the file has none"
+        return f"drawn, as the file has none{waits}"
     if "clock" not in log.frame:
-        return "none in the file" if log.starts == "recorded" else log.starts
-    said = f"{log.arrival}, {log.clock}" if log.clock else log.starts
-    waiting = int(log.frame["delay_s"].notna().sum()) if "delay_s" in log.frame else 0
-    said += f", but for {waiting:,} turns that wait for an answer" if waiting else ""
+        return ("none in the file" if log.starts == "recorded" else log.starts) + waits
+    said = (f"{log.arrival}, {log.clock}" if log.clock else log.starts) + waits
     scaled = isinstance(given, Trace) and given.rate_factor != 1.0
     return said + (f", at {three(given.rate_factor)} times their rate" if scaled else "")
+
+
+def _waiting(frame: pd.DataFrame) -> int:
+    """How many requests come after an answer."""
+    if "previous" in frame:
+        return int((frame["previous"] >= 0).sum())
+    return int(frame["delay_s"].notna().sum()) if "delay_s" in frame else 0
 
 
 def _said(given: Log | Trace, failures: np.ndarray, prompts: pd.Series) -> list[str]:
@@ -343,7 +354,7 @@ def _flat(values: pd.Series) -> Any:
 
 def _prefix(log: Log, kept: pd.DataFrame, table: RequestTable | None) -> dict[str, Any] | None:
     """What a cache without limit would have of the prompts: by their blocks, or as the file says itself."""
-    if "hash_ids" not in log.frame and "cached_prompt_tokens" not in log.frame:
+    if not {"hash_ids", "prefix_tokens", "cached_prompt_tokens"} & set(log.frame):
         return None
     part, engine = 0, None
     prompts, cached = kept["prompt_tokens"], kept.get("cached_prompt_tokens")
@@ -351,13 +362,26 @@ def _prefix(log: Log, kept: pd.DataFrame, table: RequestTable | None) -> dict[st
         frame = log.frame if "clock" not in log.frame else log.frame.sort_values("clock", kind="stable")
         ids, lengths, engine = frame["hash_ids"].tolist(), frame["prompt_tokens"].to_numpy(), ENGINE_BLOCK_TOKENS
         part = shared_in_part(ids, lengths, log.block_tokens)
-        if table is None:
+        if table is None or table.cached_prompt_tokens is None:  # then an engine's live cache says what it has
+            table = None
             cached = pd.Series(cached_prefix_tokens(ids, lengths, None, log.block_tokens), frame.index)[kept.index]
+    if "prefix_tokens" in log.frame:
+        table, engine = None, ENGINE_BLOCK_TOKENS
+        cached = _of_groups(kept)
     if table is not None:
         prompts, cached = table.prompt_tokens, table.cached_prompt_tokens
     share = float(cached.sum() / max(prompts.sum(), 1))
     about = {"block_tokens": log.block_tokens, "engine_block_tokens": engine}
     return about | {"cached_share": share, "shared_in_part": part}
+
+
+def _of_groups(frame: pd.DataFrame) -> pd.Series:
+    """Prompt tokens that a cache without limit has of each request, where groups share prefixes."""
+    frame = frame.sort_values("clock", kind="stable")
+    group, prefix = frame["prefix_group"], frame["prefix_tokens"]
+    longest = prefix.groupby(group).cummax().groupby(group).shift(fill_value=0)  # that somebody brought before
+    found = np.minimum(np.minimum(longest, prefix), np.maximum(frame["prompt_tokens"] - 1, 0))
+    return found // ENGINE_BLOCK_TOKENS * ENGINE_BLOCK_TOKENS
 
 
 def _distinct(frame: pd.DataFrame, column: str) -> int | None:
@@ -368,10 +392,8 @@ def _lacks(log: Log, failures: np.ndarray, arrival_s: np.ndarray) -> dict[str, s
     """For each verb what the file lacks to be used by it."""
     frame, served = log.frame, int((~failures).sum())
     rows = "" if served else "needs a request that was served"
-    waits = "delay_s" in frame and bool(frame["delay_s"].notna().any())
-    turns = "turns that wait for the answer before them cannot be simulated yet" if waits else ""
     loads = "holds several loads: --run says which" if len(log.runs) > 1 else ""
-    simulate = rows or turns or loads or ("" if len(arrival_s) else "needs times of arrival, or --rate to draw them at")
+    simulate = rows or loads or ("" if len(arrival_s) else "needs times of arrival, or --rate to draw them at")
     timed = {"ttft_s", "itl_s"} <= set(frame)
     calibrate = rows or ("" if timed else "needs each request's time to its first token and gaps between tokens")
     calibrate = calibrate or ("" if "clock" in frame else "needs the start of each request")

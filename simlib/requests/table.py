@@ -15,10 +15,12 @@ import numpy as np
 
 from simlib.checks import InputError, check_integer, check_number, check_type, number_in
 from simlib.lazy import pd
+from simlib.requests.loops.chains import in_order
+from simlib.requests.sequences import Sequences
 
 TOKEN_COLUMNS = ("prompt_tokens", "output_tokens", "predicted_output_tokens", "cached_prompt_tokens")
-MORE = ("priority", "prefix_group", "prefix_tokens")
-COLUMNS = ("arrival_s", *TOKEN_COLUMNS, *MORE, "block_ids", "max_tokens", "cancel_s")
+MORE = ("priority", "prefix_group", "prefix_tokens", "previous")
+COLUMNS = ("arrival_s", *TOKEN_COLUMNS, *MORE, "think_s", "block_ids", "max_tokens", "cancel_s")
 REQUIRED = ("arrival_s", "prompt_tokens", "output_tokens")
 LABELS = ("request_id", "client", "model", "log_type")
 MAX_TOKENS = 2**31
@@ -45,8 +47,14 @@ class RequestTable:
         Who is served first where the policy is ``"priority"``: lower ones.
     prefix_group, prefix_tokens : ndarray of int, shape (n_requests,), optional
         Requests of one group have the first tokens of their prompts in common, so many of each.
-    block_ids : sequence of sequences of int, one a request, optional
-        What each full block of a prompt contains, in the engine's `block_tokens`: integers >= 0.
+    block_ids : sequences.Sequences, or a sequence of integers a request, optional
+        What each full block of a prompt contains, in the engine's `block_tokens`: integers >= 0. They may go on over
+        the blocks that prompt and output fill together: a conversation's next turn finds what was generated, too.
+    previous : ndarray of int, shape (n_requests,), optional
+        The row whose answer a request waits for, one above its own; -1: none, it arrives at `arrival_s`.
+    think_s : ndarray of float, shape (n_requests,), optional
+        How long after that answer it is sent, seconds; 0 where there is none. Its `arrival_s` is then the earliest that
+        it could arrive, if answers took no time.
     max_tokens : ndarray of int, shape (n_requests,), optional
         Output tokens that a client asks for at most, >= `output_tokens`.
     cancel_s : ndarray of float, shape (n_requests,), optional
@@ -78,14 +86,16 @@ class RequestTable:
     priority: np.ndarray | None = None
     prefix_group: np.ndarray | None = None
     prefix_tokens: np.ndarray | None = None
-    block_ids: np.ndarray | None = None
+    block_ids: Sequences | None = None
+    previous: np.ndarray | None = None
+    think_s: np.ndarray | None = None
     max_tokens: np.ndarray | None = None
     cancel_s: np.ndarray | None = None
     _kept: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         put = object.__setattr__
-        put(self, "arrival_s", _arrivals(self.arrival_s))
+        put(self, "arrival_s", _arrivals(self.arrival_s, thinks=self.previous is not None))
         for column in TOKEN_COLUMNS:
             values = getattr(self, column)
             if values is not None or column in REQUIRED:
@@ -95,7 +105,8 @@ class RequestTable:
                 put(self, column, _integers(column, getattr(self, column), len(self)))
         self._check_prefixes()
         if self.block_ids is not None:
-            put(self, "block_ids", _sequences("block_ids", self.block_ids, len(self)))
+            put(self, "block_ids", Sequences.of("block_ids", self.block_ids, len(self)))
+        self._check_previous()
         if self.max_tokens is not None:
             put(self, "max_tokens", token_column("max_tokens", self.max_tokens, len(self)))
             low = self.max_tokens < self.output_tokens
@@ -124,6 +135,27 @@ class RequestTable:
         if self.prefix_tokens is not None:
             bad = (self.prefix_tokens < 0) | (self.prefix_tokens > self.prompt_tokens)
             _refuse_first("prefix_tokens", self.prefix_tokens, bad, "expected 0 to the row's prompt_tokens")
+            if self.block_ids is not None:
+                raise InputError("block_ids: given beside prefix_group (expected one of them: both say what is shared)")
+
+    def _check_previous(self) -> None:
+        """Rows that wait for the answer of one above; without a time to think it is 0."""
+        if self.previous is None:
+            if self.think_s is not None:
+                raise InputError("previous: missing column (expected it beside think_s: after which answer that is)")
+            return
+        bad = (self.previous < -1) | (self.previous >= np.arange(len(self)))
+        _refuse_first("previous", self.previous, bad, "expected a row above its own, or -1 for none")
+        think_s = (
+            np.zeros(len(self))
+            if self.think_s is None
+            else _numbers("think_s", _one_dimensional("think_s", self.think_s))
+        )
+        self._check_length("think_s", think_s)
+        _refuse_first("think_s", think_s, think_s < 0, "expected seconds >= 0")
+        alone = (self.previous < 0) & (think_s > 0)
+        _refuse_first("think_s", think_s, alone, "expected 0, as the row waits for no answer")
+        object.__setattr__(self, "think_s", think_s)
 
     def _check_length(self, column: str, values: Any) -> None:
         if len(values) != len(self):
@@ -168,6 +200,8 @@ class RequestTable:
     def frame(self) -> pd.DataFrame:
         """The table as a pandas data frame, with the index that it came with."""
         columns = {c: getattr(self, c) for c in COLUMNS if getattr(self, c) is not None}
+        if self.block_ids is not None:
+            columns["block_ids"] = self.block_ids.column()
         return pd.DataFrame({**self.labels, **columns}, index=self.index)
 
     def head(self, rows: int) -> RequestTable:
@@ -176,6 +210,8 @@ class RequestTable:
 
     def rows(self, which: slice | np.ndarray) -> RequestTable:
         """The requests that a slice, a mask or an ascending array of positions selects.
+
+        Of those that wait for an answer the row is counted anew; one that is not selected is waited for no longer.
 
         Raises
         ------
@@ -191,12 +227,53 @@ class RequestTable:
             what = f"expected a slice, {len(self)} booleans, or ascending positions below {len(self)}"
             raise InputError(f"rows: {which!r} ({what})")
         which = selected
+        columns = {c: None if getattr(self, c) is None else getattr(self, c)[which] for c in COLUMNS[1:]}
+        if self.previous is not None:
+            place = np.full(len(self) + 1, -1)  # the last one stands for no row
+            place[which] = np.arange(len(which))
+            columns["previous"] = place[columns["previous"]]
+            columns["think_s"] = np.where(columns["previous"] < 0, 0.0, columns["think_s"])
         return RequestTable(
             arrival_s=self.arrival_s[which],
             labels={name: values[which] for name, values in self.labels.items()},
             index=None if self.index is None else self.index[which],
-            **{c: None if getattr(self, c) is None else getattr(self, c)[which] for c in COLUMNS[1:]},
+            **columns,
         )
+
+    @property
+    def closed(self) -> bool:
+        """Whether any request waits for the answer of another, so that arrivals depend on how they are served."""
+        return self.kept("closed", lambda: self.previous is not None and bool((self.previous >= 0).any()))
+
+    def as_arrived(self, rows: np.ndarray, arrival_s: np.ndarray) -> RequestTable:
+        """The table in the order in which its requests have arrived.
+
+        Parameters
+        ----------
+        rows : ndarray of int, shape (n_requests,)
+            The row of each in this table, in order of arrival; of those of one instant in this table's order.
+        arrival_s : ndarray of float, shape (n_requests,)
+            When each row arrived.
+        """
+        return self._reordered(rows, arrival_s[rows])
+
+    def as_given(self, given_row: np.ndarray) -> RequestTable:
+        """The table again that was asked for `as_arrived`; the arrivals of those that wait are new, but in order."""
+        rows = np.argsort(given_row)
+        return self._reordered(rows, np.maximum.accumulate(np.where(self.previous < 0, self.arrival_s, 0.0)[rows]))
+
+    def _reordered(self, rows: np.ndarray, arrival_s: np.ndarray) -> RequestTable:
+        """The requests in another order, with other arrival times."""
+        rows = rows.astype(np.intp)  # once, not for each column
+        other, place = self._but("arrival_s", arrival_s), np.full(len(rows) + 1, -1)  # the last one stands for no row
+        place[rows] = np.arange(len(rows))
+        columns = {c: getattr(self, c)[rows] for c in COLUMNS[1:] if getattr(self, c) is not None}
+        labels = {name: values[rows] for name, values in self.labels.items()}
+        index = rows if self.index is None else self.index[rows]
+        columns |= {"previous": place[columns["previous"]], "labels": labels, "index": index}
+        for name, values in columns.items():
+            object.__setattr__(other, name, values)
+        return other
 
     def with_predictions(self, predicted_output_tokens: np.ndarray | None) -> RequestTable:
         """The same requests with other predictions (integers >= 0, one a request), or without any."""
@@ -204,8 +281,14 @@ class RequestTable:
         return self._but(column, None if values is None else token_column(column, values, len(self)))
 
     def at_rate(self, factor: float) -> RequestTable:
-        """The same requests with every arrival time divided by `factor` > 0 (2 doubles the rate)."""
+        """The same requests with every arrival time divided by `factor` > 0 (2 doubles the rate).
+
+        Of those that wait for an answer the time to think stays as it is, so that rows may change places.
+        """
         check_number("factor", factor, 0.0, open_low=True)
+        if self.closed:
+            order, arrival_s, _ = in_order(self.arrival_s / factor, self.previous, self.think_s)
+            return self._reordered(order, arrival_s)
         other = self._but("arrival_s", _arrivals(self.arrival_s / factor))
         if self.cancel_s is not None:  # a client is no more patient than before
             other = other._but("cancel_s", other.arrival_s + (self.cancel_s - self.arrival_s))
@@ -219,7 +302,8 @@ class RequestTable:
         return other
 
 
-def _arrivals(given: Any) -> np.ndarray:
+def _arrivals(given: Any, thinks: bool = False) -> np.ndarray:
+    """A column of times; somebody who thinks may do so for hours, so that wide gaps say nothing of the unit."""
     values = _one_dimensional("arrival_s", given)
     if len(values) == 0:
         raise InputError("arrival_s: the table has no rows (expected at least 1)")
@@ -234,7 +318,7 @@ def _arrivals(given: Any) -> np.ndarray:
     falls = np.zeros(len(times), dtype=bool)
     falls[1:] = times[1:] < times[:-1]
     _refuse_first("arrival_s", times, falls, "expected times in ascending order")
-    if len(times) >= 10 and (times[-1] - times[0]) / (len(times) - 1) >= SPARSE_GAP_S:
+    if not thinks and len(times) >= 10 and (times[-1] - times[0]) / (len(times) - 1) >= SPARSE_GAP_S:
         gap = (times[-1] - times[0]) / (len(times) - 1)
         raise InputError(f"arrival_s: mean gap {gap:.6g} s (expected seconds; these look like milliseconds)")
     return times
@@ -272,19 +356,6 @@ def _integers(column: str, given: Any, rows: int) -> np.ndarray:
     bad = (numbers != np.floor(numbers)) | (abs(numbers) > MAX_TOKENS)
     _refuse_first(column, numbers, bad, "expected an integer")
     return numbers.astype(np.int64)
-
-
-def _sequences(column: str, given: Any, rows: int) -> np.ndarray:
-    """A column of sequences of integers >= 0, as an array of arrays."""
-    if not isinstance(given, Sized) or len(given) != rows:
-        raise InputError(f"{column}: {len(given) if isinstance(given, Sized) else given!r} rows (expected {rows})")
-    found = np.empty(rows, object)
-    for row, values in enumerate(given):
-        ids = np.asarray(values if isinstance(values, Sized) and len(values) else np.zeros(0, np.int64))
-        if ids.ndim != 1 or ids.dtype.kind not in "iu" or (len(ids) and ids.min() < 0):
-            raise InputError(f"{column}, row {row}: {values!r:.60} (expected a sequence of integers >= 0)")
-        found[row] = ids
-    return found
 
 
 def _one_dimensional(column: str, given: Any) -> np.ndarray:

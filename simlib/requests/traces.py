@@ -17,10 +17,11 @@ import numpy as np
 from simlib.checks import InputError, check_choice, check_integer, check_number, check_type
 from simlib.lazy import pd
 from simlib.requests.formats import known
-from simlib.requests.formats.blocks import cached_prefix_tokens
+from simlib.requests.formats.blocks import ENGINE_BLOCK_TOKENS, cached_prefix_tokens, engine_blocks
 from simlib.requests.formats.layout import Asked, Log
+from simlib.requests.loops import turns
 from simlib.requests.streams import stream
-from simlib.requests.table import LABELS, SPARSE_GAP_S, TOKEN_COLUMNS, RequestTable
+from simlib.requests.table import COLUMNS, LABELS, SPARSE_GAP_S, RequestTable
 
 MOST_ROWS = 100_000_000
 # No clock of a trace counts finer: a shorter span is one instant, and has no rate.
@@ -47,6 +48,8 @@ class Trace:
         Requests added by the bootstrap, and the length of its blocks; 0 without it.
     rate_factor : float, optional
         What the arrival rate was multiplied by; None where the file has no arrivals, and they were drawn.
+    at_once : bool
+        Whether no arrivals were asked for.
     """
 
     requests: RequestTable
@@ -58,6 +61,7 @@ class Trace:
     extended_rows: int = 0
     block_rows: int = 0
     rate_factor: float | None = 1.0
+    at_once: bool = False
 
     @property
     def source(self) -> str:
@@ -71,8 +75,15 @@ class Trace:
 
     @property
     def rate_rps(self) -> float | None:
-        """Mean arrival rate, gaps over the time they span; None for one request or all at one instant."""
-        return _mean_rate_rps(self.requests.arrival_s)
+        """Mean rate of arrivals that no answer decides, gaps over the time they span; None where there is no time."""
+        table = self.requests
+        return _mean_rate_rps(table.arrival_s if table.previous is None else table.arrival_s[table.previous < 0])
+
+    @property
+    def waiting(self) -> int:
+        """How many requests wait for an answer, and come when it has come."""
+        previous = self.requests.previous
+        return 0 if previous is None else int(np.count_nonzero(previous >= 0))
 
     def __str__(self) -> str:
         said = [f"{self.source} ({self.format}): {self.rows_read:,} rows read"]
@@ -82,6 +93,9 @@ class Trace:
         if self.extended_rows:
             said.append(f"{self.extended_rows:,} added by bootstrap in blocks of {self.block_rows} consecutive rows")
         said.append(f"{len(self.requests):,} requests")
+        if self.waiting:
+            said[-1] += f", of which {self.waiting:,} wait for an answer"
+            said.append(f"{len(self.requests) - self.waiting:,} conversations")
         if self.rate_rps is not None:
             said[-1] += f" at {self.rate_rps:.3g} per second"
         if self.rate_factor is None:
@@ -91,6 +105,8 @@ class Trace:
         cached, prompts = self.requests.cached_prompt_tokens, self.requests.prompt_tokens
         if cached is not None and prompts.any():
             said.append(f"{cached.sum() / prompts.sum():.1%} of the prompt tokens cached")
+        if self.requests.block_ids is not None or self.requests.prefix_group is not None:
+            said.append("with what a live prefix cache may find")
         return ", ".join(said)
 
 
@@ -108,15 +124,22 @@ def read(
     block_rows: int = 50,
     unsorted: Literal["refuse", "sort"] = "refuse",
     cache_blocks: int | None = None,
+    engine_block_tokens: int | None = None,
     seed: int = 0,
     time_unit: str | None = None,
     block_tokens: int | None = None,
     run: int | None = None,
+    at_once: bool = False,
+    history: Literal["as_given", "add"] = "as_given",
 ) -> Trace:
     """Read a trace or a benchmark's log, and choose, extend and scale what is read.
 
     Rows are sorted, filtered, dropped, counted off, extended and scaled, in this order. The first request that is
     kept arrives at 0; only the plain format keeps its own clock. The original's input is failures kept and a factor.
+
+    Where the file says when each request came, that is replayed, be they turns of conversations or not. A turn that has
+    a wait in its place comes so long after the answer before it (`previous`, `think_s`); where that one is left out, by
+    a filter or because it failed, it counts as answered at once. Rates are then of the first turns.
 
     Parameters
     ----------
@@ -140,12 +163,21 @@ def read(
     cache_blocks : int, optional
         Where the file names its prompts' blocks: how many the cache holds, see
         `blocks.cached_prefix_tokens`; default no limit.
+    engine_block_tokens : int, optional
+        Where the file names its prompts' blocks: leave it to the engine what is cached, whose blocks have so many
+        tokens (``Continuous(prefix_cache=True).block_tokens``). The table has `block_ids` then
+        (`blocks.engine_blocks`), and no ``cached_prompt_tokens``.
     time_unit : {"s", "ms", "us", "ns"}, optional
         What the file's clock counts in, where it does not say so itself.
     block_tokens : int, optional
         Tokens of a block that the file names, where its rows do not say so.
     run : int, optional
         Which load of a file that holds several, from 0.
+    at_once : bool
+        Whether it does not matter when they came, as they are to be `workload.dealt` to clients: all arrive at 0.
+    history : {"as_given", "add"}
+        Whether prompts of later turns have the earlier ones in them already, or these and their answers are to be put
+        before; then a live prefix cache finds them, too (`block_ids`).
 
     Raises
     ------
@@ -161,28 +193,45 @@ def read(
     rows = _check_rows(rows, extend)
     check_choice("failed", failed, ("drop", "keep"))
     check_choice("unsorted", unsorted, ("refuse", "sort"))
+    check_choice("history", history, ("as_given", "add"))
     block_rows, seed = check_integer("block_rows", block_rows, 1), check_integer("seed", seed, 0, 2**32 - 1)
+    if engine_block_tokens is not None:
+        check_integer("engine_block_tokens", engine_block_tokens, 1)
+        if cache_blocks is not None:
+            what = "expected none beside engine_block_tokens: how much a live cache holds is the engine's to say"
+            raise InputError(f"cache_blocks: {cache_blocks!r} ({what})")
     rate_factor, rate_rps = _check_rates(rate_factor, rate_rps)
     log = known.requests(path, format, Asked(time_unit, block_tokens, run))
     failures = failures_of(log.frame)
     if failed == "drop" and failures.all():
         raise InputError(f"{log.source}: no request was served, all {len(failures)} failed (expected at least 1)")
-    waits = "delay_s" in log.frame and log.frame["delay_s"].notna().any()  # no rate helps these
-    if "clock" not in log.frame and rate_rps is None and not waits:
+    if "clock" not in log.frame and rate_rps is None and not at_once:
         why = ": lengths and no times of arrival" if log.starts == "recorded" else f", {log.starts}"
         raise InputError(f"{log.source}{why} (expected the option --rate, to draw them at)")
-    frame = _in_order(log, failures, failed, unsorted)
-    frame = _with_cache(log, frame, cache_blocks)
+    if extend is not None and (turns.wait(log) or "previous" in log.frame):
+        raise InputError(f"extend: {extend!r} (expected none: turns of {log.source} wait for each other)")
+    frame = _in_order(log, failures, failed, unsorted, rate_rps, seed)
+    live = engine_block_tokens is not None and "hash_ids" in frame
+    frame = frame if live else _with_cache(log, frame, cache_blocks)
+    if history == "add":
+        frame = turns.with_history(log.source, frame)
     frame, account = _choose(log.source, frame, rows, failed, {"model": model, "log_type": log_type}, extend)
-    arrival_s = _arrivals(log, frame, rate_rps, seed)
+    arrival_s = np.zeros(len(frame)) if at_once else _arrivals(log, frame, rate_rps, seed)
+    if at_once:
+        return Trace(_table(log, *turns.by_time(frame, arrival_s), engine_block_tokens), log, **account, at_once=True)
     extra = 0 if rows is None else rows - len(frame)
     if extra:
+        if live or "block_ids" in frame:
+            what = f"expected none beside the blocks of {log.source}: a live prefix cache finds a row that comes again"
+            raise InputError(f"extend: {extend!r} ({what})")
         arrival_s, picked = _bootstrap(log.source, arrival_s, extra, block_rows, seed)
         frame = frame.iloc[picked]
         account |= {"extended_rows": extra, "block_rows": block_rows}
-    factor = _factor(log.source, arrival_s, rate_factor, rate_rps) if "clock" in frame else rate_factor or 1.0
-    table = _table(log, frame, arrival_s / factor)
-    return Trace(table, log, **account, rate_factor=factor if "clock" in frame else None)
+    drawn = "clock" not in log.frame
+    openly = arrival_s[frame["previous"].to_numpy() < 0] if "previous" in frame else arrival_s
+    factor = rate_factor or 1.0 if drawn else _factor(log.source, openly, rate_factor, rate_rps)
+    table = _table(log, *turns.by_time(frame, arrival_s / factor), engine_block_tokens)
+    return Trace(table, log, **account, rate_factor=None if drawn else factor)
 
 
 def _check_rows(rows: int | None, extend: str | None) -> int | None:
@@ -209,21 +258,23 @@ def failures_of(frame: pd.DataFrame) -> np.ndarray:
     return failed | frame["failed"].to_numpy(bool) if "failed" in frame else failed
 
 
-def _in_order(log: Log, failures: np.ndarray, failed: str, unsorted: str) -> pd.DataFrame:
-    """The rows in order of arrival; `moved` marks those that stood after a later one in the file."""
-    frame = log.frame.assign(failed=failures, moved=False)
-    clock = frame["clock"].to_numpy() if "clock" in frame else np.zeros(len(frame))
-    waits = np.isnan(clock) | (frame["delay_s"].notna().to_numpy() if "delay_s" in frame else False)
-    if waits.any():
-        row = int(np.argmax(waits))
-        raise InputError(
-            f"{log.source}, row {row}: a turn that waits for the answer before it (expected a time of arrival in every "
-            "row: clients that wait cannot be simulated yet; `simlib inspect` says what the file holds)"
-        )
+def _in_order(
+    log: Log, failures: np.ndarray, failed: str, unsorted: str, rate_rps: float | None, seed: int
+) -> pd.DataFrame:
+    """The rows in order of arrival; `moved` marks those that stood after a later one in the file.
+
+    Turns that wait for an answer stand where they could arrive first.
+    """
+    frame, open_ = log.frame.assign(failed=failures, moved=False), np.ones(len(failures), bool)
+    if turns.wait(log):
+        frame = turns.linked(log, frame, rate_rps, seed)
+    if "previous" in frame:
+        open_ = frame["previous"].to_numpy() < 0
     if "clock" not in frame:
         return frame
+    clock = frame["clock"].to_numpy()
     # The start of a request that failed may be anything: where these are dropped, it is not looked at.
-    counts = ~failures if failed == "drop" else np.ones(len(clock), dtype=bool)
+    counts = open_ & ~failures if failed == "drop" else open_
     before = np.maximum.accumulate(np.where(counts, clock, -np.inf))
     moved = counts & (clock < before)
     if moved.any() and unsorted == "refuse":
@@ -234,7 +285,10 @@ def _in_order(log: Log, failures: np.ndarray, failed: str, unsorted: str) -> pd.
             f"{log.source}, row {row}, {log.arrival}: {value} (expected ascending times, this is {early_s:.6g} s "
             "before a row above; unsorted='sort' puts them in order)"
         )
-    return frame.assign(moved=moved).iloc[np.argsort(np.where(counts, clock, before), kind="stable")]
+    frame = frame.assign(moved=moved)
+    if "previous" in frame:
+        return turns.by_time(frame, clock, log.clock.ticks_per_s if log.clock else 1.0)[0]
+    return frame.iloc[np.argsort(np.where(counts, clock, before), kind="stable")]
 
 
 def _with_cache(log: Log, frame: pd.DataFrame, cache_blocks: int | None) -> pd.DataFrame:
@@ -283,7 +337,7 @@ def _choose(
             f"rows: {rows} asked for, {source} has {len(which)} requests ({left_out}; expected at most {len(which)}, "
             "or extend='bootstrap')"
         )
-    return frame.iloc[which], account
+    return turns.chosen(frame, which), account
 
 
 def _matching(source: str, frame: pd.DataFrame, label: str, wanted: str | None) -> np.ndarray:
@@ -328,7 +382,7 @@ def _factor(source: str, arrival_s: np.ndarray, factor: float | None, rate_rps: 
     return rate_rps / rate
 
 
-def _table(log: Log, frame: pd.DataFrame, arrival_s: np.ndarray) -> RequestTable:
+def _table(log: Log, frame: pd.DataFrame, arrival_s: np.ndarray, engine_block_tokens: int | None) -> RequestTable:
     gap_s = (arrival_s[-1] - arrival_s[0]) / max(len(arrival_s) - 1, 1)
     frame = frame.assign(output_tokens=frame["output_tokens"].where(~frame["failed"], 0))
     if log.starts_at_0 and len(arrival_s) >= 10 and gap_s >= SPARSE_GAP_S:
@@ -337,11 +391,14 @@ def _table(log: Log, frame: pd.DataFrame, arrival_s: np.ndarray) -> RequestTable
             f"{log.source}: mean gap {gap_s:.6g} s after filters and scaling (expected below {SPARSE_GAP_S:g} s; "
             "rate_factor or rate_rps brings it there)"
         )
+    columns = {name: frame[name].to_numpy() for name in COLUMNS[1:] if name in frame}
+    if "text" in frame:
+        columns["block_ids"] = turns.contents(frame, engine_block_tokens or ENGINE_BLOCK_TOKENS)
+    if engine_block_tokens is not None and "hash_ids" in frame:
+        blocks = frame["hash_ids"].tolist(), columns["prompt_tokens"], log.block_tokens
+        columns["block_ids"] = engine_blocks(*blocks, engine_block_tokens)
     try:
-        return RequestTable(
-            arrival_s=arrival_s,
-            labels={name: frame[name].to_numpy() for name in LABELS if name in frame},
-            **{name: frame[name].to_numpy() for name in TOKEN_COLUMNS if name in frame},
-        )
+        labels = {name: frame[name].to_numpy() for name in LABELS if name in frame}
+        return RequestTable(arrival_s=arrival_s, labels=labels, **columns)
     except InputError as error:
         raise InputError(f"{log.source}, {error}") from None

@@ -2,7 +2,8 @@
 
 First in the flow; what comes out is the table that every policy reads. `original` repeats the original system's
 recipe bit for bit, `generate` combines the records of `arrivals`, `lengths` and `predictors` (or a user's own)
-with keyed streams. All draw in table order, so that the first requests do not depend on how many follow.
+with keyed streams. All draw in table order, so that the first requests do not depend on how many follow. Workloads
+whose arrivals hang on answers (`closed`, `dealt`, `conversations`) are made in `loops`.
 """
 
 from __future__ import annotations
@@ -15,10 +16,13 @@ import numpy as np
 from simlib.checks import InputError, check_choice, check_integer, check_type
 from simlib.requests.arrivals import ArrivalProcess, check_rate
 from simlib.requests.lengths import LengthDistribution, check_lengths
+from simlib.requests.loops.closed import closed, dealt
+from simlib.requests.loops.conversations import conversations
 from simlib.requests.predictors import Predictor, original_predictions, predict
 from simlib.requests.streams import MOST_REQUESTS, stream
 from simlib.requests.table import RequestTable
 
+__all__ = ["ORIGINAL_RATE_RPS", "closed", "conversations", "dealt", "generate", "original"]
 ORIGINAL_RATE_RPS = 50.0
 
 

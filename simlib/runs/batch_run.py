@@ -169,7 +169,8 @@ class BatchRun(Run):
         """
         import pandas as pd
 
-        members = self.requests.loc[self.served.batch_of >= 0, ["batch", "output_tokens"]]
+        members = pd.DataFrame({"batch": self.served.batch_of, "output_tokens": self.table.output_tokens})
+        members = members[members["batch"] >= 0]
         most = members.groupby("batch")["output_tokens"].transform("max")
         shares = (members["output_tokens"] - 1).clip(lower=0) / (most - 1).clip(lower=1)
         rows = []

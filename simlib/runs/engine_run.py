@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from simlib.checks import InputError, check_probability
+from simlib.checks import InputError, check_number, check_probability
 from simlib.continuous import columns as at
 from simlib.continuous.control import DECIDED, KEPT, StepControl
 from simlib.continuous.serve import Served, served
@@ -22,6 +22,7 @@ from simlib.latency.steps import StepLaw
 from simlib.latency.trust import Beyond, Trust, seen
 from simlib.policies import bins, orders
 from simlib.policies.plan import Order
+from simlib.requests.table import MAX_TOKENS
 from simlib.runs import collapse
 from simlib.runs.metrics import Times
 from simlib.runs.parquet import LARGEST, checked
@@ -38,6 +39,7 @@ COLUMNS = ("start_s", "first_token_s", "completion_s", "gpu")
 ARRAYS = ("numbers", "totals_s", "gaps", "series", "control", "decisions")
 KINDS = ("decode", "prefill", "mixed")  # of steps
 MOST_STEPS = 10_000_000  # of a GPU, that are logged
+WINDOWS = 100  # of a run's time, in which its hits are counted
 
 
 def not_kept(*sees: Any) -> tuple[int, int]:
@@ -92,7 +94,8 @@ class EngineRun(Run):
     def places(self) -> dict[str, Any]:
         """Each request's ``gpu, batch, bin``, -1 where it has none; an engine has no batches."""
         binned = self.edges is not None and self.order.queues is not None
-        return {"gpu": self.served.gpu, "batch": -1, "bin": self.order.queues.of if binned else -1}
+        row = slice(None) if self.given_row is None else self.given_row
+        return {"gpu": self.served.gpu, "batch": -1, "bin": self.order.queues.of[row] if binned else -1}
 
     @property
     def rejected(self) -> int:
@@ -117,9 +120,60 @@ class EngineRun(Run):
 
     @property
     def prefix_hits(self) -> np.ndarray:
-        """Prompt tokens of each request that the engine's prefix cache held at its admission; -1: not served."""
+        """Prompt tokens of each request that the engine's prefix cache held at its admission; 0 where there is none."""
         hits = self.served.hits
-        return hits if len(hits) else np.zeros(len(self.table), np.int32)
+        return np.maximum(hits, 0) if len(hits) else np.zeros(len(self.table), np.int32)
+
+    @property
+    def prefix_hit_share(self) -> float:
+        """Share of the prompt tokens of all who were admitted that the prefix cache held; NaN if nobody was."""
+        asked = self.table.prompt_tokens[~np.isnan(self.served.start_s)].sum()
+        return float(self.prefix_hits.sum() / asked) if asked else float("nan")
+
+    def prefix_hits_over_time(self, window_s: float | None = None) -> pd.DataFrame:
+        """What the prefix cache held, by the time of admission: one row a window, by default a hundred of them.
+
+        Returns
+        -------
+        pandas.DataFrame
+            ``start_s, requests, prompt_tokens, prefix_hits, prefix_hit_share``; the share of a window without an
+            admission is NaN.
+
+        Raises
+        ------
+        InputError
+            If `window_s` is no time above 0, or there were more than a million windows.
+        """
+        import pandas as pd
+
+        start_s = self.served.start_s
+        admitted = np.flatnonzero(~np.isnan(start_s))
+        first_s, last_s = (start_s[admitted].min(), start_s[admitted].max()) if len(admitted) else (0.0, 0.0)
+        least_s = (last_s - first_s) / 1e6
+        if window_s is None:
+            window_s = (last_s - first_s) / (WINDOWS - 1e-6) or 1.0
+        window_s = check_number("window_s", window_s, least_s, open_low=True)
+        window = ((start_s[admitted] - first_s) // window_s).astype(np.int64)
+        columns = {"requests": None, "prompt_tokens": self.table.prompt_tokens, "prefix_hits": self.prefix_hits}
+        windows = window.max(initial=-1) + 1
+        sums = {
+            name: np.bincount(window, None if values is None else values[admitted], windows).astype(np.int64)
+            for name, values in columns.items()
+        }
+        frame = pd.DataFrame({"start_s": first_s + window_s * np.arange(windows), **sums})
+        share = frame["prefix_hits"] / frame["prompt_tokens"].where(frame["prompt_tokens"] > 0)
+        return frame.assign(prefix_hit_share=share)
+
+    @cached_property
+    def requests(self) -> pd.DataFrame:
+        """As of every run, and with a prefix cache ``prefix_hits``."""
+        frame = super().requests
+        return frame.assign(prefix_hits=self.prefix_hits) if self.rules.cache else frame
+
+    def summary(self, sla: Any = None, **of: Any) -> dict[str, float | int | str]:
+        """As of every run, and with a prefix cache its `prefix_hit_share`."""
+        numbers = super().summary(sla, **of)
+        return numbers | {"prefix_hit_share": self.prefix_hit_share} if self.rules.cache else numbers
 
     @property
     def busy_s(self) -> float:
@@ -134,7 +188,8 @@ class EngineRun(Run):
             return 0.0
         came_s = self.table.arrival_s
         fits = blocks_of(needed_tokens(self.table, self.rules.bits, self.rules.share), self.rules.bits) <= self.blocks
-        before_s = self.gpus * (came_s[np.argmax(fits)] - came_s[0])  # what was rejected is not seen by the loop
+        # What was rejected is not seen by the loop, unless somebody waits for its answer.
+        before_s = 0.0 if self.table.closed else self.gpus * (came_s[np.argmax(fits)] - came_s[0])
         after_s = completion_s[served].max() - self._times("now_s")
         return max(float(before_s + self._times("idle_s").sum() + after_s.sum()), 0.0)
 
@@ -158,7 +213,10 @@ class EngineRun(Run):
         rows = np.concatenate([own[:count] for own, count in zip(decided, kept, strict=True)])
         waiting = []
         for gpu in range(self.gpus):
-            seen, start_s = self.served.series[gpu, : sampled[gpu]], decided[gpu, : kept[gpu], DECIDED.index("start_s")]
+            seen, start_s = (
+                self.served.series[gpu, : max(sampled[gpu], 1)],
+                decided[gpu, : kept[gpu], DECIDED.index("start_s")],
+            )
             last = np.searchsorted(seen[:, 0], start_s, side="right") - 1  # now and then is often enough
             waiting.append(seen[np.maximum(last, 0), SAMPLED.index("waiting")])
         b_sla, mean_s = (rows[:, DECIDED.index(name)] for name in ("b_sla", "tau_mean_s"))
@@ -269,7 +327,8 @@ class EngineRun(Run):
             raise InputError(
                 f"run: policy {self.policy} is not in its file (expected the run itself, to log its steps)"
             )
-        arguments = self.table, self.law, self.gpus, self.rules, self.order, self.backend, self.control, most
+        table = self.table if self.given_row is None else self.table.as_given(self.given_row)
+        arguments = table, self.law, self.gpus, self.rules, self.order, self.backend, self.control, most
         _, again, _ = served(*arguments)
         stored = again.numbers[:, at.STORED]
         whole = [name for name in LOGGED if not name.endswith("_s") and name not in ("squares", "prefill_context")]
@@ -326,7 +385,8 @@ class EngineRun(Run):
             "order": decide and (decide.__name__ if getattr(orders, decide.__name__, None) is decide else ""),
             "arrays": base64.b64encode(packed.getvalue()).decode("ascii"),
         }
-        return {name: getattr(self.served, name) for name in COLUMNS} | {"line_of": line_of}, about
+        columns = {name: getattr(self.served, name) for name in COLUMNS}
+        return columns | {"hits": self.served.hits, "line_of": line_of}, about
 
     @staticmethod
     def parts(columns: dict[str, pa.ChunkedArray], about: dict[str, Any]) -> dict[str, Any]:
@@ -344,6 +404,8 @@ class EngineRun(Run):
         for name in COLUMNS[:3]:
             checked(name, times[name], "f", -LARGEST, LARGEST, missing=True)
         checked("gpu", times["gpu"], "i", -1, about["gpus"] - 1)
+        hits = columns["hits"].drop_null().to_numpy()
+        checked("hits", hits, "i", -1, MAX_TOKENS)
         checked("numbers", kept["numbers"], "i", -LARGEST, LARGEST)
         checked("gaps", kept["gaps"], "i", 0, LARGEST)
         for name, width in (("numbers", len(at.NUMBERS)), ("totals_s", len(at.TIMES))):
@@ -354,10 +416,10 @@ class EngineRun(Run):
         decide = about["order"] and getattr(orders, about["order"])
         no_log = np.zeros((about["gpus"], 0, len(LOGGED)))
         return {
-            "served": Served(**times, **kept, steps=no_log),
+            "served": Served(**times, **kept, steps=no_log, hits=hits),
             "law": law,
             "rules": rules,
-            "order": Order(queues, not_kept if decide == "" else decide, *numbers),
+            "order": Order(queues, not_kept if decide == "" else decide, *numbers, priority=bool(rules.priority)),
             "control": None if about["control"] is None else StepControl(**about["control"]),
         }
 

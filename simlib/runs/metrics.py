@@ -15,6 +15,7 @@ from simlib.checks import InputError
 from simlib.requests.clients import clients_of
 from simlib.requests.table import RequestTable
 from simlib.runs import tally
+from simlib.runs.clients import Window, at_work
 from simlib.runs.sla import METRICS, SLA
 from simlib.runs.stability import label
 
@@ -106,7 +107,9 @@ def _refuse_untimed(limits_s: Mapping[str, float], untimed: int) -> None:
             raise InputError(f"sla: {metric}<={limits_s[metric]:g} (the latency model gives no time to first token)")
 
 
-def summary(run: Finished, sla: SLA | float | str | None = None) -> dict[str, float | int | str]:
+def summary(
+    run: Finished, sla: SLA | float | str | None = None, within: Window | None = None
+) -> dict[str, float | int | str]:
     """The run in numbers, by `SUMMARY_KEYS`: shares as fractions, times in seconds.
 
     Shares count every request, rejected ones as violations; means and quantiles cover the completed ones of this finite
@@ -115,20 +118,29 @@ def summary(run: Finished, sla: SLA | float | str | None = None) -> dict[str, fl
 
     ``failed`` requests, without output, are served as given, and in latency and throughput as in the original system;
     they are no goodput, have no time to a first token, and miss every limit on it. `collapsed_share`: see `collapse`.
+
+    Of a closed loop `within` is the time in which all clients are at work (`clients.at_work`): requests answered in it
+    count, and rates are of its length, which is the makespan then. What GPUs did is of the whole run: how busy they
+    were, sizes of batches, gaps between tokens. ``stability`` is ``closed`` where nobody comes after somebody has left.
     """
     check_run(run)
     limits_s = SLA.of(run.sla if sla is None else sla).limits_s
     table, most_s = run.table, np.array([limits_s.get(metric, math.inf) for metric in METRICS])
-    found = tally.tally(table.arrival_s, table.output_tokens, *run.rows, most_s)
+    arrival_s, outputs, rows = table.arrival_s, table.output_tokens, run.rows
+    if within is not None:
+        scored = within.checked().scored(table, run.times.completion_s)
+        arrival_s, outputs, rows = arrival_s[scored], outputs[scored], (rows[0][scored], *rows[1:])
+        if not len(arrival_s):
+            raise InputError("within: no request is answered while all clients are at work (expected a longer run)")
+    found = tally.tally(arrival_s, outputs, *rows, most_s)
     sums = found.sums.tolist()
     completed, ttfts, tpots = (int(sums[place]) for place in (tally.COMPLETED, tally.TTFTS, tally.TPOTS))
     _refuse_untimed(limits_s, int(sums[tally.ANSWERED]) - ttfts)
-    makespan_s = sums[tally.LAST] - float(table.arrival_s[0])
-    arrival_s = table.arrival_s if completed == len(table) else table.arrival_s[~np.isnan(run.times.completion_s)]
+    makespan_s = sums[tally.LAST] - float(arrival_s[0]) if within is None else within.span_s
     values = (
-        len(table),
+        len(arrival_s),
         int(sums[tally.FAILED]),
-        sums[tally.MISSED] / len(table),
+        sums[tally.MISSED] / len(arrival_s),
         _rate(sums[tally.GOOD], makespan_s),
         _mean(sums[tally.LATENCY], completed),
         *percentiles(found.latency_s, 50, 95, 99),
@@ -145,9 +157,21 @@ def summary(run: Finished, sla: SLA | float | str | None = None) -> dict[str, fl
         run.batch_size_mean,
         run.collapsed_share,
         makespan_s,
-        label(arrival_s, found.completion_s) if completed else "unknown",
+        _stability(run, arrival_s, found.completion_s),
     )
     return dict(zip(SUMMARY_KEYS, values, strict=True))
+
+
+def _stability(run: Finished, arrival_s: np.ndarray, completion_s: np.ndarray) -> str:
+    """The label of a run; a closed loop, where the number of clients bounds every queue, has one of its own."""
+    table, times = run.table, run.times
+    if table.closed and not at_work(table, times.completion_s).is_empty:
+        return "closed"
+    if not len(completion_s):
+        return "unknown"
+    return label(
+        arrival_s if len(completion_s) == len(arrival_s) else arrival_s[~np.isnan(times.completion_s)], completion_s
+    )
 
 
 def _rate(amount: float, time_s: float) -> float:

@@ -20,7 +20,7 @@ from simlib.runs import sealed
 # What reading a file may meet that is no saved run, beside Arrow's own errors.
 UNREADABLE = (OSError, LookupError, TypeError, ValueError, AttributeError, OverflowError, BadZipFile, zlib.error)
 LARGEST = float(np.finfo(np.float64).max)
-KEY, FORMAT = b"simlib.run", 3
+KEY, FORMAT = b"simlib.run", 4
 
 
 def write(path: str | Path, table: RequestTable, columns: dict[str, np.ndarray], about: dict[str, Any]) -> Path:

@@ -39,6 +39,41 @@ def test_the_loop_in_c_leaves_the_same_batches_to_the_last_bit(name, batch_size,
         assert ours.notes.tobytes() == other.notes.tobytes()
 
 
+@pytest.fixture(scope="module")
+def in_c():
+    if COMPILER is None:
+        pytest.skip("needs a C compiler (cc or gcc)")
+    return peers.StepReference()
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_the_step_loop_in_c_leaves_the_same_run_to_the_last_bit(seed, in_c):
+    rng, rows = np.random.default_rng(seed), 150
+    prompts, outputs = rng.integers(0, 120, rows), rng.integers(0, 80, rows)
+    arrival_s = np.cumsum(rng.exponential(0.05 if seed % 2 else 0.005, rows) * (rng.random(rows) < 0.8))
+    table = simlib.RequestTable(arrival_s, prompts, outputs)
+    engine = simlib.Continuous(
+        max_seqs=(4, 40)[seed // 2 % 2],
+        kv_tokens=(256, 1024)[seed // 4],
+        block_tokens=(1, 16)[seed % 2],
+        token_budget=(64, 2048)[seed % 2],
+        watermark=0.05 * (seed % 3),
+        whole_prompt=seed % 3 > 0,
+    )
+    law = simlib.StepLaw(0.0078, 0.0001, 73e-6, 58e-7)
+    ours, (other, totals) = (
+        serve.serve(table, law, engine, 1, "interpreted"),
+        in_c.serve(table, law, engine),
+    )
+    for column, theirs in other.items():
+        assert getattr(ours, column).tobytes() == theirs.tobytes(), column
+    numbers = dict(zip(at.NUMBERS, ours.numbers[0], strict=True))
+    for name in ("steps", "sum_decodes", "sum_prefill", "sum_context", "preemptions", "recomputed", "peak"):
+        assert numbers[name] == getattr(totals, name), name
+    assert totals.preemptions > 0 or seed >= 4
+    assert ours.totals_s[0, at.BUSY] == totals.busy_s
+
+
 def test_serving_twice_serves_the_same():
     once_more = speed.serving(speed.POLICIES["multi_bin_dynamic"], speed.table_of(500))
     first, second = once_more(), once_more()
@@ -72,7 +107,8 @@ def test_the_committed_tables_say_which_goals_are_met(suite):
     assert ((goals["measured"] <= goals["limit"]) == goals["at_most"]).equals(goals["met"])
     cases = {"event loop", "whole pipeline", "growth", "fresh process"}
     if suite == "benchmarks_continuous":
-        cases = {f"continuous, {name}" for name in continuous.REGIMES} | {"continuous against SimPy"}
+        cases = {f"continuous, {name}{way}" for name in continuous.REGIMES for way in ("", ", in C")}
+        cases |= {"continuous against SimPy"}
     assert cases <= set(measured["case"])
 
 

@@ -118,6 +118,32 @@ def test_capacity_is_a_table_with_what_was_asked(capsys):
     assert set(json.loads(capsys.readouterr().out)) == {"capacities", "ratios", "roots"}
 
 
+def test_capacity_may_be_in_clients_who_think(capsys):
+    few = ["capacity", "--policies", "static_fifo", "--requests", "4000", "--replications", "2", "--think", "1s"]
+    assert main(few) == 0
+    asked, carried = capsys.readouterr().out.split("\n\n")
+    assert "Clients wait for their answers, then think (1s)" in asked and "carries, clients" in carried
+    assert main([*few, "--json"]) == 0
+    assert 50 < json.loads(capsys.readouterr().out)["capacities"][0]["capacity_clients"] < 150
+    assert main(["capacity", "--think", "-1"]) == 2 and "simlib: --think: -1" in capsys.readouterr().err
+
+
+def test_a_plan_may_be_for_clients(capsys):
+    small = ["--max-num-seqs", "32", "--token-budgets", "2048", "--k-bins", "1", "--max-gpus", "2", "--requests", "200"]
+    some = ["plan", "--prompt", "100,0.3", "--output", "20,0.3", "--steps", "0.01,0.001,0,0", "--kv-tokens", "100000"]
+    assert main([*some, *small, "--concurrency", "10", "--think", "1s", "--sla", "tpot_p99<=0.05", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["met"] and found["clients"] == 10 and found["configuration"]["gpus"] == 1
+    for words, message in (
+        (["--concurrency", "10", "--rate", "3"], "--rate: given beside --concurrency"),
+        (["--think", "1s", "--rate", "3"], "--think: given without --concurrency"),
+        (["--concurrency", "0"], "--concurrency: 0"),
+        (["--concurrency", "11"], "--requests: 200 (expected at least 220"),
+    ):
+        assert main([*some, *small, *words, "--sla", "tpot_p99<=0.05"]) == 2
+        assert message in capsys.readouterr().err
+
+
 def test_calibrate_measures_goes_on_and_fits(tmp_path, capsys):
     pytest.importorskip("torch")
     path = tmp_path / "mine.csv"

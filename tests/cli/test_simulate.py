@@ -266,3 +266,137 @@ def test_empty_prompts_are_said_once(tmp_path, capsys):
     assert main(["simulate", str(path), "--execution", "continuous", "--policy", "fcfs"]) == 0
     said = capsys.readouterr().err
     assert "prompts of 0 tokens: 1 of 2, which an engine refuses" in said and "have no prompt" not in said
+
+
+STEPS = ["--execution", "continuous", "--policy", "fcfs", "--latency", "0.1,0,0,0"]
+SHAPES = ["--prompt", "100,0.5", "--output", "4,0.5,9"]
+TURNS = [
+    {"session_id": "a", "timestamp": 0, "input_length": 10, "output_length": 2},
+    {"session_id": "a", "delay": 1000, "input_length": 20, "output_length": 2},
+    {"session_id": "b", "timestamp": 500, "input_length": 30, "output_length": 2},
+]
+
+
+def test_clients_wait_for_their_answers_and_what_they_get_is_the_rate(capsys):
+    few = [*SHAPES, *STEPS, "--concurrency", "4", "--think", "exponential:500ms", "--ramp", "2s", "--rows", "200"]
+    found = summary(capsys, *few, "--sla", "ttft<=1,ttft_p99<=1")
+    closed = found["closed"]
+    assert (closed["clients"], closed["start_s"], found["stability"]) == (4, 1.5, "closed")
+    assert found["makespan_s"] == pytest.approx(closed["end_s"] - 1.5) and 100 < found["requests"] < 200
+    assert found["throughput_rps"] == pytest.approx(found["requests"] / found["makespan_s"])
+    assert closed["interactive_law_clients"] == pytest.approx(4, rel=0.05)
+    assert found["objectives"][0]["met"] and not any("rate" in each for each in found["assumed"])
+    assert main(["simulate", *few]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert "clients 4, all at work from 1.50 s to" in text and "stability closed: no queue is longer" in text
+
+
+def test_clients_may_ask_what_a_file_has_and_go_on_for_so_long(table, capsys):
+    found = summary(capsys, table, *STEPS, "--concurrency", "2")
+    assert (found["requests"], found["closed"]["end_s"]) == (1, pytest.approx(0.5))  # 5 and 7 tokens at 0.1 s
+    found = summary(capsys, *SHAPES, *STEPS, "--concurrency", "3", "--stages", "1:10s,2:10s", "--duration", "1min")
+    assert (found["closed"]["start_s"], found["closed"]["end_s"]) == (20.0, 60.0)
+
+
+def test_turns_of_a_file_wait_for_the_answer_before_them(tmp_path, capsys):
+    """Answers take two steps of 0.1 s; the second turn is sent 1 s after the first one's, at 1.2 s."""
+    path, out = tmp_path / "turns.jsonl", tmp_path / "run.csv"
+    path.write_text("\n".join(map(json.dumps, TURNS)))
+    assert main(["simulate", str(path), *STEPS, "--out", str(out)]) == 0
+    printed = capsys.readouterr()
+    assert "but for 1 turns that come after an answer" in printed.err and "all at work" not in printed.out
+    assert pd.read_csv(out)["arrival_s"].tolist() == pytest.approx([0.0, 0.5, 1.2])
+    assert main(["simulate", str(path), *STEPS, "--history", "add", "--out", str(out)]) == 0
+    assert pd.read_csv(out)["prompt_tokens"].tolist() == [10, 30, 32]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--concurrency", "0", *SHAPES], "--concurrency: 0 (expected an integer"),
+        (["--concurrency", "2", *SHAPES, "--think", "-1"], "--think: -1"),
+        (["--concurrency", "2", *SHAPES, "--think", "2 weeks"], "--think: '2 weeks'"),
+        (["--concurrency", "2", *SHAPES, "--rate", "3"], "--rate: given beside --concurrency (there the next request"),
+        (["FILE", "--concurrency", "2", "--rate-factor", "3"], "--rate-factor: given beside --concurrency"),
+        (["FILE", "--concurrency", "2", *SHAPES], "--prompt: given beside a file of requests"),
+        (["FILE", "--concurrency", "2", "--duration", "9s"], "--duration: given beside a file of requests"),
+        (["FILE", "--concurrency", "3"], "--concurrency: 3 (expected at most 2: there are 2 requests)"),
+        (["FILE", "--think", "2s"], "--think: given without --concurrency"),
+        (["FILE", *SHAPES], "--prompt: given without --concurrency"),
+        (["--concurrency", "2", "--prompt", "5,1"], "--output: none (expected both, or a file)"),
+        (["--concurrency", "2"], "FILE: none"),
+        (["--concurrency", "4", *SHAPES, "--rows", "3"], "--rows: 3 (expected an integer >= 4)"),
+        (["--concurrency", "4", *SHAPES, "--stages", "4"], "--stages: '4' (expected CLIENTS:TIME such as 8:60s)"),
+        (["--concurrency", "4", *SHAPES, "--ramp", "1h", "--rows", "8"], "--concurrency: never are all 4 at work"),
+        (["--concurrency", "4", *SHAPES, "--ramp", "9s", "--duration", "2s"], "--duration: 2 s (expected more"),
+    ],
+)
+def test_a_closed_loop_that_makes_no_sense_is_refused(words, message, table, capsys):
+    assert main(["simulate", *(str(table) if word == "FILE" else word for word in words), *STEPS]) == 2
+    printed = capsys.readouterr()
+    assert message in printed.err and printed.out == ""
+
+
+# A live prefix cache
+
+ENGINE = ("--execution", "continuous", "--policy", "fcfs", "--latency", "0.001,0,0,0", "--gpus", "1")
+
+
+@pytest.fixture
+def chat(tmp_path) -> Path:
+    """Three prompts, the first two of which share two blocks of 512 tokens, the first and the third one."""
+    path = tmp_path / "chat.jsonl"
+    rows = [(1100, [5, 6, 7]), (1500, [5, 6, 9]), (530, [5, 7])]
+    lines = [
+        json.dumps({"timestamp": 1000 * row, "input_length": prompt, "output_length": 3, "hash_ids": ids})
+        for row, (prompt, ids) in enumerate(rows)
+    ]
+    path.write_text("\n".join(lines))
+    return path
+
+
+def test_a_live_prefix_cache_tells_what_it_found(chat, tmp_path, capsys):
+    found = summary(capsys, chat, *ENGINE, "--prefix-cache")
+    assert found["prefix_hit_share"] == (1024 + 512) / (1100 + 1500 + 530)
+    out = tmp_path / "run.csv"
+    assert main(["simulate", str(chat), *ENGINE, "--prefix-cache", "--out", str(out)]) == 0
+    assert "prefix cache  49.1 % of the prompt tokens found" in capsys.readouterr().out
+    assert pd.read_csv(out)["prefix_hits"].tolist() == [0, 1024, 512]
+    again = summary(capsys, out, *ENGINE, "--prefix-cache")  # the blocks stand in the table that was written
+    assert again["prefix_hit_share"] == found["prefix_hit_share"]
+    assert "prefix_hit_share" not in summary(capsys, chat, *ENGINE)
+
+
+def test_a_prefix_cache_that_has_nothing_to_find_says_so(table, capsys):
+    assert main(["simulate", str(table), *ENGINE, "--prefix-cache"]) == 0
+    assert "requests.csv: does not say what prompts contain" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--prefix-cache", "--policy", "static_fifo"], "--prefix-cache (expected --execution continuous beside"),
+        (
+            [*ENGINE, "--prefix-cache", "--policy", "static_fifo"],
+            "policy: static batches of at most 8 (expected 'fcfs'",
+        ),
+    ],
+)
+def test_static_batches_have_no_prefix_cache(chat, options, message, capsys):
+    assert main(["simulate", str(chat), *options]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_router_in_a_terminal(capsys):
+    law = ["--latency", "0.01,0.0001,0.0001,0"]
+    common = ["simulate", str(datasets.sample()), "--gpus", "2"]
+    engine = [*common, "--policy", "fcfs", "--execution", "continuous", *law]
+    assert main([*engine, "--prefix-cache", "--routing", "prefix_cost", "--overlap-score-weight", "2"]) == 0
+    capsys.readouterr()
+    for command, said in (
+        ([*engine, "--routing", "prefix"], "--routing: 'prefix' (expected --prefix-cache beside it"),
+        ([*common, "--prefix-cache"], "--prefix-cache (expected --execution continuous"),
+        ([*engine, "--routing", "rr"], "--routing: 'rr' (expected one of shared, round_robin"),
+    ):
+        assert main(command) == 2
+        assert said in capsys.readouterr().err

@@ -78,6 +78,16 @@ def _mooncake(row: Row, block_tokens: int = 512) -> dict:
             "hash_ids": blocks}  # fmt: skip
 
 
+def _prefixed(row: Row) -> str:
+    group = row.arrival_ms // 3000
+    return f"{row.arrival_ms / 1000},{row.prompt_tokens},{row.output_tokens},{-group},{group},{row.prompt_tokens // 2}"
+
+
+def _blocks(row: Row) -> dict:
+    own = {"arrival_s": row.arrival_ms / 1000, "prompt_tokens": row.prompt_tokens, "output_tokens": row.output_tokens}
+    return {**own, "block_ids": list(range(row.prompt_tokens // 16))}
+
+
 def _bailian(row: Row) -> dict:
     own = {"chat_id": row.arrival_ms, "turn": 1, "type": "text", "timestamp": row.arrival_ms / 1000 + 0.0005}
     return {**own, "input_length": row.prompt_tokens, "output_length": row.output_tokens}
@@ -95,6 +105,10 @@ WRITERS: dict[str, Callable[[list[Row]], str]] = {
     "plain as JSON": lambda rows: json.dumps(
         [{"arrival_s": r[0] / 1000, "prompt_tokens": r[1], "output_tokens": r[2]} for r in rows]
     ),
+    "plain with prefixes": _table(
+        "arrival_s,prompt_tokens,output_tokens,priority,prefix_group,prefix_tokens", _prefixed
+    ),
+    "plain with blocks": _lines(_blocks),
     "burstgpt": _table(
         "Timestamp,Model,Request tokens,Response tokens,Total tokens,Log Type",
         lambda r: f"{r[0] / 1000},GPT-4,{r[1]},{r[2]},{r[1] + r[2]},API log",

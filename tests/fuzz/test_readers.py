@@ -31,7 +31,8 @@ def tried(file, content: bytes) -> None:
     """Read the bytes; anything but a table of sound numbers or one sentence is an error."""
     file.write_bytes(content)
     try:
-        requests = traces.read(file, failed="keep", unsorted="sort").requests
+        live = {"engine_block_tokens": 16} if len(content) % 2 else {}
+        requests = traces.read(file, failed="keep", unsorted="sort", **live).requests
     except InputError as problem:
         assert "\n" not in str(problem)
         assert file.name in str(problem)

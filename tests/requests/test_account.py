@@ -78,7 +78,7 @@ def test_clients_sessions_and_turns_that_wait(written):
     later = [{"session_id": s, "delay": 100, "input_length": 90, "output_length": 5} for s in range(3)]
     found = written("a.jsonl", lines(*first, *later))
     assert found.sessions == 3 and found.span_s == 1.0 and found.rows == 6
-    assert found.verbs == [] and "turns that wait" in found.lacks["simulate"]
+    assert found.verbs == ["simulate"] and "but for 3 turns that come after an answer" in found.arrivals
 
 
 BENCH = {"input_lens": [100, 200], "output_lens": [3, 3], "ttfts": [0.1, 0.3], "itls": [[0.01, 0.02], [0.03, 0.04]]}

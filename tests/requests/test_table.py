@@ -276,5 +276,61 @@ def test_rows_that_do_not_exist_or_descend_are_refused(which):
         labelled().rows(which)
 
 
+# What prompts contain, and who waits for whose answer
+
+
+def chained() -> RequestTable:
+    blocks = [[], [7], [7, 8]]
+    return table(block_ids=blocks, priority=[0, -1, 0], previous=[-1, 0, 1], think_s=[0, 0.5, 1])
+
+
+def test_contents_and_turns_come_back_from_a_frame():
+    back = RequestTable.of(chained().frame())
+    assert [row.tolist() for row in back.block_ids] == [[], [7], [7, 8]]
+    assert back.previous.tolist() == [-1, 0, 1]
+    assert back.think_s.tolist() == [0.0, 0.5, 1.0]
+    assert table(previous=[-1, 0, 0]).think_s.tolist() == [0.0, 0.0, 0.0]
+
+
+def test_of_selected_rows_those_waited_for_are_counted_anew():
+    some = chained().rows([1, 2])
+    assert some.previous.tolist() == [-1, 0]
+    assert some.think_s.tolist() == [0.0, 1.0]
+    assert [row.tolist() for row in some.block_ids] == [[7], [7, 8]]
+    assert chained().rows([0, 2]).previous.tolist() == [-1, -1]
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"previous": [-1, 1, -1]}, "previous, row 1: 1 (expected a row above its own, or -1 for none)"),
+        ({"previous": [0, -1, -1]}, "previous, row 0: 0 (expected a row above"),
+        ({"previous": [-1, -2, -1]}, "previous, row 1: -2 (expected a row above"),
+        ({"previous": [-1, 0.5, -1]}, "previous, row 1: 0.5 (expected an integer)"),
+        ({"think_s": [0, 0, 0]}, "previous: missing column"),
+        ({"previous": [-1, 0, 1], "think_s": [0, -1, 0]}, "think_s, row 1: -1 (expected seconds >= 0)"),
+        ({"previous": [-1, 0, 1], "think_s": [0, np.nan, 0]}, "think_s, row 1: nan (expected a finite number)"),
+        ({"previous": [-1, 0, 1], "think_s": [2, 0, 0]}, "think_s, row 0: 2 (expected 0, as the row waits for no"),
+        ({"previous": [-1, 0, 1], "think_s": [0, 0]}, "think_s: 2 rows"),
+        ({"priority": [0, 1.5, 0]}, "priority, row 1: 1.5 (expected an integer)"),
+        ({"prefix_group": [0, 1, 0]}, "prefix_tokens: missing column (expected both"),
+        ({"prefix_tokens": [0, 1, 0]}, "prefix_group: missing column (expected both"),
+        (
+            {"prefix_group": [0, 1, 0], "prefix_tokens": [0, 21, 0]},
+            "prefix_tokens, row 1: 21 (expected 0 to the row's prompt_tokens)",
+        ),
+        (
+            {"prefix_group": [0, 1, 0], "prefix_tokens": [0, 1, 0], "block_ids": [[], [], []]},
+            "block_ids: given beside prefix_group (expected one of them",
+        ),
+        ({"block_ids": [[], [-1], []]}, "block_ids, row 1: [-1] (expected a sequence of integers"),
+    ],
+)
+def test_bad_contents_and_turns_are_named(changes, says):
+    with pytest.raises(InputError) as refused:
+        table(**changes)
+    assert str(refused.value).startswith(says)
+
+
 def test_the_package_gives_the_table_by_its_name():
     assert simlib.RequestTable is RequestTable

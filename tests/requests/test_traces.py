@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+import simlib
 from simlib import datasets
 from simlib.checks import InputError
 from simlib.datasets import sample
@@ -451,6 +452,48 @@ def test_a_mooncake_trace_without_hashes_has_no_cached_tokens(write):
     assert read(write(text)).requests.cached_prompt_tokens is None
     with pytest.raises(InputError, match=r"^cache_blocks: 3 .expected none: trace has no hash_ids"):
         read(write(text), cache_blocks=3)
+
+
+def hashed(prompts=(1100, 1500, 530), hashes=((5, 6, 7), (5, 8, 9), (5, 7))):
+    return "".join(
+        json.dumps({"timestamp": 100 * row, "input_length": prompt, "output_length": 3, "hash_ids": ids}) + "\n"
+        for row, (prompt, ids) in enumerate(zip(prompts, map(list, hashes), strict=True))
+    )
+
+
+@pytest.mark.parametrize("tokens", [16, 128, 512, 1024])
+def test_the_blocks_of_a_trace_are_what_a_live_cache_finds(write, tokens):
+    trace = read(write(hashed()), engine_block_tokens=tokens)
+    table = trace.requests
+    assert table.cached_prompt_tokens is None
+    assert table.block_ids.lengths.tolist() == [prompt // tokens for prompt in (1100, 1500, 530)]
+    engine = simlib.Continuous(prefix_cache=True, block_tokens=tokens, token_budget=4096)
+    run = simlib.simulate(table, "fcfs", "0.001,0,0,0", execution=engine, backend="interpreted")
+    fixed = read(write(hashed())).requests.cached_prompt_tokens
+    assert run.prefix_hits.tolist() == (fixed // tokens * tokens).tolist()
+    assert run.prefix_hits.tolist() == ([0, 512, 512] if tokens <= 512 else [0, 0, 0])
+    assert "with what a live prefix cache may find" in str(trace)
+
+
+def test_of_a_trace_without_blocks_a_live_cache_finds_nothing(write):
+    text = '{"timestamp": 0, "input_length": 512, "output_length": 1}\n'
+    assert read(write(text), engine_block_tokens=16).requests.block_ids is None
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"engine_block_tokens": 0}, "engine_block_tokens: 0"),
+        ({"engine_block_tokens": 16, "cache_blocks": 3}, "cache_blocks: 3 .expected none beside engine_block_tokens"),
+        (
+            {"engine_block_tokens": 16, "rows": 9, "extend": "bootstrap", "block_rows": 1},
+            "extend: 'bootstrap' .expected none beside the blocks of trace",
+        ),
+    ],
+)
+def test_what_a_live_cache_cannot_have_is_refused(write, asked, message):
+    with pytest.raises(InputError, match=f"^{message}"):
+        read(write(hashed()), **asked)
 
 
 @pytest.mark.parametrize(

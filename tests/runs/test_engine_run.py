@@ -27,6 +27,16 @@ def frame(requests=150, rate_rps=20.0, **columns):
     return pd.DataFrame({"arrival_s": arrivals, **lengths, "predicted_output_tokens": outputs, **columns})
 
 
+def grouped():
+    return frame(prefix_group=[3, 1, 2] * 50, prefix_tokens=np.minimum(frame()["prompt_tokens"], 70))
+
+
+def named():
+    """Contents of blocks, equal in the first three of every other prompt."""
+    blocks = [[0, 1, 2, *range(9 * row, 9 * row + 9)][: n // 16] for row, n in enumerate(frame()["prompt_tokens"])]
+    return frame(block_ids=[ids if row % 2 else [row, *ids[1:]][: len(ids)] for row, ids in enumerate(blocks)])
+
+
 def run_of(policy="fcfs", law=LAW, gpus=2, table=None, **settings):
     engine = Continuous(**{"max_seqs": 8, "kv_tokens": 640, "token_budget": 64, **settings})
     return simlib.simulate(frame() if table is None else table, policy, law, gpus, engine, "ttft<=1,tpot<=0.05",
@@ -42,6 +52,9 @@ RUNS = {
     "bins, some rejected": lambda: run_of(simlib.MultiBinDynamic(2), kv_tokens=160),
     "clients leave": lambda: run_of(timeout_s=0.2, max_seqs=1),
     "labels and an index": lambda: run_of(table=frame(client=["x", "y"] * 75).set_axis([f"r{i}" for i in range(150)])),
+    "a prefix cache": lambda: run_of(table=grouped(), prefix_cache=True, steps_in_flight=2),
+    "a prefix cache, some rejected": lambda: run_of(table=named(), prefix_cache=True, kv_tokens=160),
+    "priorities": lambda: run_of("priority", table=frame(priority=[0, 2, -1] * 50)),
     "no limit": lambda: run_of(kv_tokens=None, max_seqs=64, token_budget=2048),
 }
 NUMBERS = ("gpus", "sla", "policy", "backend", "settings", "rules", "rejected", "abandoned", "preemptions", "busy_s")
@@ -58,6 +71,9 @@ def test_a_run_comes_back_from_disk_as_it_was(name, tmp_path):
     pd.testing.assert_frame_equal(back.requests, run.requests, check_exact=True)
     pd.testing.assert_frame_equal(back.kv, run.kv, check_exact=True)
     pd.testing.assert_frame_equal(back.steps, run.steps, check_exact=True)
+    assert back.prefix_hits.tolist() == run.prefix_hits.tolist()
+    if run.table.block_ids is not None:
+        assert [row.tolist() for row in back.table.block_ids] == [row.tolist() for row in run.table.block_ids]
     for column in NUMBERS:
         assert getattr(back, column) == getattr(run, column), column
     pd.testing.assert_series_equal(pd.Series(back.identity), pd.Series(run.identity), check_exact=True)
@@ -70,6 +86,9 @@ def test_a_run_comes_back_from_disk_as_it_was(name, tmp_path):
 
 
 def test_the_runs_above_are_what_they_say():
+    for cached in (RUNS["a prefix cache"](), RUNS["a prefix cache, some rejected"]()):
+        assert cached.prefix_hits.sum() > 0 and cached.preemptions > 0
+    assert 0 < cached.rejected < 150 and cached.served.hits.min() == -1
     assert RUNS["preempted"]().preemptions > 0 and RUNS["a profile's law"]().preemptions > 0
     assert 0 < RUNS["some rejected"]().rejected < 150 and RUNS["all rejected"]().rejected == 5
     assert RUNS["clients leave"]().abandoned > 0 and RUNS["clients leave"]().rejected == 0
@@ -120,3 +139,33 @@ def test_a_log_of_too_many_steps_is_refused(monkeypatch):
     monkeypatch.setattr("simlib.runs.engine_run.MOST_STEPS", 10)
     with pytest.raises(simlib.InputError, match=r"steps of a GPU \(expected at most 10"):
         _ = run_of().steps
+
+
+# The prefix cache
+
+
+def test_hits_are_told_by_request_over_time_and_in_all():
+    """Of prompts of 64 tokens the second and the third have 48 in the cache; the one that is alone has nothing."""
+    table = simlib.RequestTable([0.0, 1.0, 2.0, 9.5], [64] * 4, [1] * 4, block_ids=[[1, 2, 3, 4]] * 3 + [[5, 6, 7, 8]])
+    run = run_of(table=table, gpus=1, prefix_cache=True)
+    assert run.prefix_hits.tolist() == run.requests["prefix_hits"].tolist() == [0, 48, 48, 0]
+    assert run.prefix_hit_share == run.summary()["prefix_hit_share"] == 96 / 256
+    by_time = run.prefix_hits_over_time(2.0)
+    assert by_time["start_s"].tolist() == [0.0, 2.0, 4.0, 6.0, 8.0]
+    assert by_time["requests"].tolist() == [2, 1, 0, 0, 1]
+    assert by_time["prompt_tokens"].tolist() == [128, 64, 0, 0, 64]
+    assert by_time["prefix_hits"].tolist() == [48, 48, 0, 0, 0]
+    assert by_time["prefix_hit_share"].fillna(-1).tolist() == [48 / 128, 48 / 64, -1, -1, 0]
+    whole = run.prefix_hits_over_time()
+    assert len(whole) == 100 and whole["prefix_hits"].sum() == 96 and whole["requests"].sum() == 4
+    for window_s in (0, -1, np.nan, 1e-9, "1"):
+        with pytest.raises(simlib.InputError, match=r"^window_s"):
+            run.prefix_hits_over_time(window_s)
+
+
+def test_without_a_cache_nothing_is_said_of_it():
+    run = run_of(table=grouped())
+    assert run.prefix_hits.sum() == 0
+    assert "prefix_hits" not in run.requests and "prefix_hit_share" not in run.summary()
+    assert len(run_of(table=frame(1), gpus=1, prefix_cache=True).prefix_hits_over_time()) == 1
+    assert len(RUNS["all rejected"]().prefix_hits_over_time()) == 0

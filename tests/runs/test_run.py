@@ -272,9 +272,10 @@ def test_a_file_cut_short_is_no_saved_run(tmp_path):
 @pytest.mark.parametrize(
     ("about", "message"),
     [
-        ({"policy": "static_fifo"}, r"a run of an earlier version \(format 1; expected 3\)"),
-        ({"format": 4}, r"a run of a later version \(format 4; expected 3\)"),
-        ({"format": None}, r"a run of an earlier version \(format None; expected 3\)"),
+        ({"policy": "static_fifo"}, r"a run of an earlier version \(format 1; expected 4\)"),
+        ({"format": 3}, r"a run of an earlier version \(format 3; expected 4\)"),
+        ({"format": 5}, r"a run of a later version \(format 5; expected 4\)"),
+        ({"format": None}, r"a run of an earlier version \(format None; expected 4\)"),
     ],
 )
 def test_a_run_of_another_version_is_refused(about, message, tmp_path):

@@ -1,1 +1,1 @@
-"""Those that run: whose prompts are begun, who loses its memory, whose end nobody knows, whose client is gone."""
+"""Those that run: whose prompts are begun, who loses its memory, who leaves, and steps that nothing changes."""

@@ -11,9 +11,11 @@ import math
 from simlib.continuous import columns as at
 from simlib.continuous.compose import drop
 from simlib.continuous.prefix import free
+from simlib.continuous.router import withdraw as forget
 from simlib.continuous.running.victims import vacate
 from simlib.continuous.state import (
     LEAST_TOKENS,
+    PREFIX_COST,
     Ask,
     Lines,
     State,
@@ -56,9 +58,9 @@ def cancel(ask: Ask, lines: Lines, state: State, rules: StepRules) -> None:
     elif not forgotten(request, n, state):
         vacate(request, 0, True, gpu, state.times[gpu, at.NOW], ask, state, rules)
         n[at.SEATS] -= 1
-        bury(request, n, ask)
+        bury(request, gpu, ask, state, rules)
     else:
-        bury(request, n, ask)
+        bury(request, gpu, ask, state, rules)
     state.completion_s[request] = math.nan
     if state.first_token_s[request] > gone_s:
         state.first_token_s[request] = math.nan
@@ -66,10 +68,12 @@ def cancel(ask: Ask, lines: Lines, state: State, rules: StepRules) -> None:
     state.numbers[own(gpu, rules), at.EVENTS] += 1
 
 
-def bury(request: int, n: list[int], ask: Ask) -> None:
+def bury(request: int, gpu: int, ask: Ask, state: State, rules: StepRules) -> None:
     """A GPU has a request less."""
-    n[at.REQUESTS] -= 1
-    n[at.TOKENS] -= routed(request, ask)
+    state.numbers[gpu, at.REQUESTS] -= 1
+    state.numbers[gpu, at.TOKENS] -= routed(request, ask)
+    if rules.cache and rules.routing == PREFIX_COST and not over(request, state):  # else it hears of the end
+        forget(request, gpu, ask, state, rules)
 
 
 def withdraw(row: int, request: int, ask: Ask, lines: Lines, state: State, rules: StepRules) -> bool:
@@ -85,7 +89,7 @@ def withdraw(row: int, request: int, ask: Ask, lines: Lines, state: State, rules
         order[place] = order[above]
         place = above
     order[head] = request
-    drop(row, line, 1, ask, lines, state, rules)
+    drop(row, line, 1, ask.cancel_s[request], ask, lines, state, rules)
     state.numbers[row, at.EVENTS] += 1
     return True
 
@@ -130,7 +134,7 @@ def recall(request: int, gpu: int, ask: Ask, state: State, rules: StepRules) -> 
     n[fulls] -= full
     n[due_tokens] -= tokens
     n[at.SEATS] -= 1
-    bury(request, n, ask)
+    bury(request, gpu, ask, state, rules)
     if linked < 0:
         return
     unlink(request, n, state)

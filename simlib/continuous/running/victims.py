@@ -6,6 +6,7 @@ from simlib.continuous import columns as at
 from simlib.continuous.prefix import evict, free
 from simlib.continuous.priority import hold, least_urgent, needs, oldest, pause, paused
 from simlib.continuous.running.chunks import advance, advance_all, blocks_for, forget, needed, place_of, portion
+from simlib.continuous.running.retire import retire
 from simlib.continuous.state import (
     REQUEST_MASK,
     Ask,
@@ -17,7 +18,6 @@ from simlib.continuous.state import (
     held,
     lent,
     over,
-    retire,
     settled,
     stored,
     take,

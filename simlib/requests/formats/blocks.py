@@ -8,6 +8,8 @@ from collections.abc import Hashable, Iterable, Sequence
 import numpy as np
 
 from simlib.checks import InputError, check_integer, check_type
+from simlib.lazy import pd
+from simlib.requests.sequences import Sequences, narrow
 
 SIZES = tuple(2**power for power in range(13))  # what engines and traces are seen with
 ENGINE_BLOCK_TOKENS = 16
@@ -175,6 +177,51 @@ def cached_prefix_tokens(
         while len(cache) > capacity:
             cache.popitem(last=False)
     return cached_tokens
+
+
+def engine_blocks(
+    hash_ids: Sequence[Sequence[Hashable]], prompts: np.ndarray, block_tokens: int, engine_block_tokens: int
+) -> Sequences:
+    """What the blocks of an engine contain, of prompts whose blocks a trace names: a request table's `block_ids`.
+
+    Parameters
+    ----------
+    hash_ids, block_tokens
+        As in `cached_prefix_tokens`; each prompt has a name for all of its full blocks at least.
+    prompts : ndarray of int, shape (n_requests,)
+        Prompt lengths in tokens.
+    engine_block_tokens : int
+        Tokens in a block of the engine; smaller or larger than one of the trace, or no multiple of it.
+
+    Returns
+    -------
+    Sequences
+        Numbers of the full blocks of each prompt. Two are equal where the trace says that their tokens and all before
+        them are; behind the last full block of the trace, where it says nothing of single tokens, none is.
+
+    Examples
+    --------
+    >>> column = engine_blocks([[7, 8], [7, 9]], np.array([10, 8]), 4, 2)
+    >>> [row.tolist() for row in column]
+    [[0, 1, 2, 3, 6], [0, 1, 4, 5]]
+    """
+    full = prompts // block_tokens
+    names = [name for names, count in zip(hash_ids, full, strict=True) for name in names[:count]]
+    codes = pd.factorize(np.array([*names, None], dtype=object)[:-1])[0]
+    trace = Sequences(np.append(0, np.cumsum(full)), codes).chained()
+    counts = prompts // engine_block_tokens
+    first, row = np.append(0, np.cumsum(counts)), np.repeat(np.arange(len(prompts)), counts)
+    place = np.arange(first[-1]) - first[row]
+    last = ((place + 1) * engine_block_tokens - 1) // block_tokens  # the trace's block that has its last token
+    said = last < full[row]
+    each = -(-block_tokens // engine_block_tokens) + (
+        block_tokens % engine_block_tokens > 0
+    )  # that end in one, at most
+    within = place - last * block_tokens // engine_block_tokens
+    found = np.empty(len(place), np.int64)
+    found[said] = trace.flat[trace.first[row[said]] + last[said]] * each + within[said]
+    found[~said] = (trace.flat.max(initial=-1) + 1) * each + np.arange(np.count_nonzero(~said))
+    return Sequences(first, narrow(found))
 
 
 def shared_in_part(hash_ids: Sequence[Sequence[Hashable]], prompts: np.ndarray, block_tokens: int) -> int:

@@ -35,6 +35,7 @@ FORMATS = {
     )
 }  # fmt: skip
 
+TEXTS = {"conversations", "conversation", "messages"}  # whose tokens a model's own tokenizer has to count
 SEVERAL = (serving_benchmark.FORMAT.name, guidellm.FORMAT.name)  # that may have several loads in one file
 
 
@@ -108,6 +109,11 @@ def format_of(found: Document, format: str = "auto") -> str:
     near, marks = max(sets, key=lambda one: (len(one[1] & names), -len(one[1])))
     if best or len(marks & names) >= 2:
         return best.pop() if best else near
+    if names & TEXTS:
+        raise InputError(
+            f"{found.source}: conversations as texts, such as ShareGPT's (expected numbers of tokens: session_id, "
+            "input_length, output_length and delay of each turn, as AIPerf has them in Mooncake's form)"
+        )
     columns = ", ".join(map(shown, found.columns[:12])) or "none"
     raise InputError(
         f"{found.source}: columns {columns} (expected arrival_s, prompt_tokens and output_tokens, or "

@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 
 from simlib.checks import InputError
-from simlib.requests.formats.blocks import cached_prefix_tokens, check_counts, names_of, shared_in_part, tokens_of
+from simlib.requests.formats.blocks import (
+    cached_prefix_tokens,
+    check_counts,
+    engine_blocks,
+    names_of,
+    shared_in_part,
+    tokens_of,
+)
 
 
 def size(counts, prompts, convention=None):
@@ -106,3 +113,37 @@ def test_last_blocks_that_are_shared_though_not_full_are_counted():
 
 def test_tokens_are_named_by_blocks_with_all_before_them():
     assert names_of([[1, 2, 3, 4], [3, 4, 3, 4], [1, 2, 3], []], 2) == [[0, 1], [2, 3], [0], []]
+
+
+@pytest.mark.parametrize(
+    ("engine_block_tokens", "blocks"),
+    [
+        # Prompts of 10 and 11 tokens in blocks of 4: two full ones each, of which the second differs.
+        (2, [[0, 1, 2, 3, 6], [0, 1, 4, 5, 7]]),
+        (4, [[0, 1], [0, 2]]),
+        (8, [[2], [4]]),  # told by the trace's block that it ends with
+        (3, [[0, 3, 9], [0, 6, 10]]),  # tokens 3 to 5 end in the second block, 6 to 8 in the third, which is not full
+        (16, [[], []]),
+    ],
+)
+def test_blocks_of_an_engine_are_told_by_those_of_the_trace(engine_block_tokens, blocks):
+    found = engine_blocks([["a", "b", "x"], ["a", "c", "x"]], np.array([10, 11]), 4, engine_block_tokens)
+    assert [row.tolist() for row in found] == blocks
+
+
+@pytest.mark.parametrize("engine_block_tokens", [1, 2, 3, 4, 6, 8, 16])
+def test_a_cache_without_limit_finds_of_them_what_is_cached_of_the_trace(engine_block_tokens):
+    rng = np.random.default_rng(7)
+    prompts = [(rng.random(rng.integers(1, 40)) < 0.1).astype(int).tolist() for _ in range(80)]
+    lengths = np.array([len(prompt) for prompt in prompts])
+    names = names_of(prompts, 4)
+    known, hits = {}, []
+    for prompt, ids in zip(prompts, engine_blocks(names, lengths, 4, engine_block_tokens), strict=True):
+        leading = next((place for place, block in enumerate(ids) if block not in known), len(ids))
+        hits.append(min(leading, (len(prompt) - 1) // engine_block_tokens) * engine_block_tokens)
+        for place, block in enumerate(ids, 1):
+            tokens = prompt[: place * engine_block_tokens]
+            assert known.setdefault(block, tokens) == tokens
+    cached = cached_prefix_tokens(names, lengths, None, 4, engine_block_tokens)
+    assert cached.sum() > 0
+    assert hits == cached.tolist()

@@ -61,3 +61,8 @@ def test_what_is_said_of_something_that_a_file_has_not_is_refused(parsed, asked)
 def test_another_programs_file_is_told(parsed, text, says):
     with pytest.raises(InputError, match=says):
         parsed(text, "f.txt")
+
+
+def test_conversations_as_texts_need_somebody_who_counts_tokens(parsed):
+    with pytest.raises(InputError, match=r"conversations as texts, such as ShareGPT's \(expected numbers of tokens"):
+        parsed([{"id": "a", "conversations": [{"from": "human", "value": "Hello"}]}])

@@ -26,8 +26,8 @@ def read(document: Document, asked: Asked) -> Log:
     modes = set(document.column("context_mode")) if "context_mode" in document.columns else set()
     if log.frame["session"].duplicated().any() and modes != {WHOLE}:
         return log.warned(
-            "input_length: taken as it stands; AIPerf puts the conversation so far before a later turn's, unless "
-            f"context_mode is {WHOLE}"
+            "input_length: taken as it stands, but with history='add'; AIPerf puts the conversation so far before a "
+            f"later turn's, unless context_mode is {WHOLE}"
         )
     return log
 

@@ -7,7 +7,10 @@ import math
 import numpy as np
 
 from simlib.continuous import columns as at
-from simlib.continuous.state import SHARED, State, StepRules, own
+from simlib.continuous.state import PREFIX, SHARED, State, StepRules, own
+from simlib.engine.shapes import CONTEXT_SLOPE
+
+ROUNDING = 1e-9
 
 
 def steps_within(time_s: float, step_s: float, slope_s: float, most: int) -> int:
@@ -75,6 +78,8 @@ def horizon(gpu: int, horizon_s: float, state: State, rules: StepRules) -> float
         return horizon_s
     if rules.timeout_s < math.inf:
         return -math.inf
+    if rules.cache and rules.routing >= PREFIX:  # the router looks at what its memory holds whenever somebody comes
+        return horizon_s
     if n[at.SEATS] >= n[at.CAP] or (n[at.RESUMED] >= 0 and not rules.priority):
         return math.inf
     if rules.priority:  # who comes may be more urgent
@@ -83,6 +88,26 @@ def horizon(gpu: int, horizon_s: float, state: State, rules: StepRules) -> float
         return -math.inf
     blocked = rules.lines == 1 and rules.keyed == 0 and n[at.REFUSED] != owner[at.EVENTS]
     return math.inf if blocked else horizon_s  # the first of an only line does not fit: so be whoever comes behind it
+
+
+def first_end(gpu: int, state: State, rules: StepRules, params: np.ndarray) -> float:
+    """Before when no sequence of a GPU ends that has not ended in what is composed, if nobody arrives.
+
+    Each gives a token a step. While the memory lasts they are the same, with longer contexts; else a step takes at
+    least what an empty one does. Who waits may be short.
+    """
+    n, decodes = state.numbers[gpu], state.numbers[gpu, at.DECODES]
+    full = rules.control == 0 and n[at.SEATS] - n[at.DUE_SEATS] - n[at.LATER_SEATS] >= n[at.CAP]
+    begun = n[at.PARTIAL] >= 0 or n[at.BEGUN] > 0
+    if begun or n[at.RESUMED] >= 0 or (state.numbers[own(gpu, rules), at.WAITING] > 0 and not full):
+        return state.times[gpu, at.NOW]
+    if decodes == 0:
+        return math.inf
+    steps, step_s = (state.heap[gpu, 0] >> 32) - n[at.STEP] - rules.unknown, params[0]
+    if rules.reserve or decodes * ((steps >> rules.bits) + 1) <= rules.blocks - n[at.USED]:
+        step_s += params[1] * decodes
+        step_s += params[CONTEXT_SLOPE] * (n[at.OFFSETS] + decodes * (n[at.STEP] + 1) + 0.5 * decodes * (steps - 1))
+    return state.times[gpu, at.NOW] + state.times[gpu, at.PENDING] + steps * step_s * (1.0 - ROUNDING)
 
 
 steps_within.inlined = False  # rare
