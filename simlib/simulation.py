@@ -100,6 +100,12 @@ def simulate(
     if table is not requests:  # a user's own numbers; what makes or reads tables knows them
         _report_no_prompt(table)
     engine = execution_of(execution)
+    if engine is None and table.cancel_s is not None and not np.isnan(table.cancel_s).all():
+        row = int(np.argmin(np.isnan(table.cancel_s)))
+        raise InputError(
+            f"cancel_s, row {row}: {table.cancel_s[row]:g} (expected NaN, or execution 'continuous': a batch runs to "
+            "completion whoever waits for it)"
+        )
     policy = policy_of(policy, execution)
     gpus = check_integer("gpus", gpus, 1, MAX_GPUS)
     check_choice("backend", backend, BACKENDS)

@@ -20,6 +20,7 @@ class Blocks(NamedTuple):
     steps: int
     prefill: int
     preemptions: int
+    gaps_s: list
 
 
 class Cache:
@@ -75,6 +76,7 @@ def serve(table, law, settings, priority=False, looks=()):
     `looks`: times, and of what to count the first ones that are found then; the count takes the place of the contents.
     """
     finds = settings.reuse or settings.prefix_cache
+    spare = int(settings.watermark * (settings.blocks + 1))  # with the one that an engine keeps for itself
 
     def content(request, place):
         if table.block_ids is not None:
@@ -91,17 +93,24 @@ def serve(table, law, settings, priority=False, looks=()):
         if priority:
             waiting.extend(sorted([waiting.popleft() for _ in list(waiting)], key=lambda i: (*urgency(i), str(i))))
 
+    knows = None if settings.known_ends else table.max_tokens
+    if not settings.known_ends and knows is None:
+        knows = np.maximum(table.output_tokens, 1) + 1
+    cancel_s = np.full(len(table), np.nan) if table.cancel_s is None else table.cancel_s
+    over = set()
     n, prompt, output = len(table), table.prompt_tokens, np.maximum(table.output_tokens, 1)
     cache = Cache(settings.blocks, settings.block_tokens, content)
     # Of each request: tokens whose place is filled or being filled, tokens there are, tokens that a step is making.
     computed, known, making = np.zeros(n, int), prompt.copy(), np.zeros(n, int)
     start_s, first_s, last_s = (np.full(n, np.nan) for _ in range(3))
-    running, waiting, flight = [], deque(), deque()
+    running, waiting, flight, gaps_s = [], deque(), deque(), []
     arrived = ended = steps = prefill = preemptions = looked = 0
     now_s = free_s = 0.0
 
     def ends(request):
-        return known[request] + making[request] >= prompt[request] + output[request]
+        """Whether the engine knows that a sequence's last token is made or being made."""
+        most = output[request] if knows is None else knows[request]
+        return known[request] + making[request] >= prompt[request] + most
 
     def look(before_s):
         nonlocal looked
@@ -115,13 +124,28 @@ def serve(table, law, settings, priority=False, looks=()):
         cache.write(request, min(computed[request] + tokens, known[request]))
         chosen.append((request, tokens))
 
+    def abort(before_s):
+        """Clients that were gone before an instant: with the first of them first."""
+        nonlocal ended
+        for request in np.argsort(cancel_s, kind="stable").tolist():
+            if request < arrived and request not in over and cancel_s[request] < before_s:
+                over.add(request)
+                ended += 1
+                if request in running:
+                    running.remove(request)
+                    cache.give_back(request)
+                else:
+                    waiting.remove(request)
+
     def compose():
         nonlocal preemptions
         room, chosen, lost = settings.token_budget, [], False
+        cut = settings.long_prefill_tokens if len(running) + len(waiting) > 1 else 0
+        cut = cut or room
         for request in list(running):
             if request not in running or ends(request):
                 continue
-            tokens = min(known[request] + making[request] - computed[request], room)
+            tokens = min(known[request] + making[request] - computed[request], cut, room)
             if tokens == 0:
                 continue
             while request in running and cache.need(request, computed[request] + tokens) > len(cache.free):
@@ -140,11 +164,13 @@ def serve(table, law, settings, priority=False, looks=()):
             request = waiting[0]
             found = cache.find(request, known[request]) if finds else []
             used = sum(cache.users[block] > 0 for block in found)
-            if -(-known[request] // cache.size) - used > len(cache.free):
+            begins = len(found) * cache.size
+            tokens = min(known[request] - begins, cut, room)
+            whole = known[request] if settings.whole_prompt else begins + tokens
+            if -(-whole // cache.size) - used + (spare if running else 0) > len(cache.free):
                 break
             cache.use(request, found)
-            computed[request] = len(found) * cache.size
-            tokens = min(known[request] - computed[request], room)
+            computed[request] = begins
             running.append(waiting.popleft())
             give(request, tokens, chosen)
             room -= tokens
@@ -158,6 +184,7 @@ def serve(table, law, settings, priority=False, looks=()):
             else:
                 waiting.append(arrived)
             arrived += 1
+        abort(np.nextafter(now_s, np.inf))
         look(np.nextafter(now_s, np.inf))
         chosen = compose()
         if chosen:
@@ -177,19 +204,25 @@ def serve(table, law, settings, priority=False, looks=()):
         if flight and (not chosen or len(flight) == settings.steps_in_flight):
             look(flight[0][0])
             now_s, makes = flight.popleft()
+            abort(now_s)
             for request in makes:
+                if request in over:
+                    continue  # in vain
                 known[request] += 1
                 making[request] -= 1
                 first_s[request] = now_s if known[request] == prompt[request] + 1 else first_s[request]
+                gaps_s += [] if np.isnan(last_s[request]) else [now_s - last_s[request]]
                 last_s[request] = now_s
                 if request in running:
                     cache.write(request, computed[request] - making[request])
                 if known[request] == prompt[request] + output[request]:
                     ended += 1
+                    over.add(request)
                     if request in running:
                         running.remove(request)
                         cache.give_back(request)
                     else:
                         waiting.remove(request)
     look(np.inf)
-    return Blocks(start_s, first_s, last_s, steps, prefill, preemptions)
+    last_s[known < prompt + output] = np.nan
+    return Blocks(start_s, first_s, last_s, steps, prefill, preemptions, gaps_s)

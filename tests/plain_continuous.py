@@ -48,7 +48,7 @@ def serve(table, law: StepLaw, settings: Continuous, gpus: int = 1, gaps: bool =
         min(settings.max_seqs, settings.token_budget, n),
         settings.blocks,
         settings.block_tokens,
-        int(settings.watermark * settings.blocks),
+        int(settings.watermark * (settings.blocks + 1)),
         settings.token_budget,
         PREFILL.index(settings.prefill),
         int(settings.steps_in_flight == 2),

@@ -46,9 +46,11 @@ def text(
         Of a closed loop: the time that counts.
     """
     numbers = run.summary(within=within)
-    served = len(run.table) - run.rejected - getattr(run, "abandoned", 0)
+    abandoned, cancelled = (getattr(run, name, 0) for name in ("abandoned", "cancelled"))
+    served = len(run.table) - run.rejected - abandoned - cancelled
     many = [f"{served:,} served", f"{run.rejected:,} rejected"]
-    many += [f"{run.abandoned:,} gone before they were admitted"] if getattr(run, "abandoned", 0) else []
+    many += [f"{abandoned:,} gone before they were admitted"] if abandoned else []
+    many += [f"{cancelled:,} cancelled by their clients"] if cancelled else []
     many += [f"{numbers['failed']:,} failed among them"] if numbers.get("failed") else []
     late = f"{percent(numbers['sla_violation_share'])}, deadline {_limits(run.sla)}"
     late += " (assumed)" if run.sla.assumed else ""

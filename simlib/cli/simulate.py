@@ -26,12 +26,18 @@ ENGINE = {
     "max-num-seqs": "sequences that run at once (default 256)",
     "kv-tokens": "tokens that a GPU's cache holds (default: no limit)",
     "token-budget": "tokens of a step (default 2048)",
+    "long-prefill-tokens": "tokens to which a prompt's chunk is cut where others wait or run (default: not cut)",
+}
+SETTINGS = {
+    "max-num-seqs": "max_seqs",
+    "kv-tokens": "kv_tokens",
+    "token-budget": "token_budget",
+    "long-prefill-tokens": "long_prefill_tokens",
 }
 CACHE = "continuous: blocks are found by what they hold (hash_ids, block_ids or prefix_group), as the engine keeps them"
 ROUTING = (
     "shared, round_robin, least_tokens, least_requests, by_class, prefix or prefix_cost: how GPUs are given requests"
 )
-SETTINGS = {"max-num-seqs": "max_seqs", "kv-tokens": "kv_tokens", "token-budget": "token_budget"}
 SETTINGS |= {name.replace("_", "-"): name for name in ("prefix_cache", "routing", "overlap_score_weight")}
 WORDS = {"rate_rps": "--rate", "max_seqs": "--max-num-seqs", "rate_factor": "--rate-factor"}
 WORDS |= {"clients(?=:)": "--concurrency", "think_s": "--think", "ramp_s": "--ramp", "previous(?=:)": "--concurrency"}

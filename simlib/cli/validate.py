@@ -35,6 +35,20 @@ def add(verbs: Any) -> None:
         default=True,
         help="whether a preempted sequence finds its blocks again that nobody was given meanwhile (default: yes)",
     )
+    replay.add_argument(
+        "--known-ends",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="whether the engine knows when a sequence ends before its last token is sampled; not so with stop tokens, "
+        "and of two steps in flight the second one computes it once more (default: yes)",
+    )
+    replay.add_argument(
+        "--long-prefill-tokens",
+        type=integer,
+        default=0,
+        metavar="N",
+        help="tokens to which a chunk is cut (default: not)",
+    )
     replay.add_argument("--step-overhead", type=number, metavar="S", help="seconds a step beside its kernels (fitted)")
     replay.add_argument("--fitted", type=integer, default=150, help="requests that laws are fitted to (default 150)")
     replay.add_argument("--step-model", default="profile", help="profile, affine or affine-from-log")
@@ -57,6 +71,8 @@ def _validate(options: argparse.Namespace) -> None:
         steps_in_flight=check_integer("--steps-in-flight", options.steps_in_flight, 1, 2),
         watermark=options.watermark,
         reuse=options.reuse,
+        known_ends=options.known_ends,
+        long_prefill_tokens=options.long_prefill_tokens,
     )
     log = known.requests(options.log, asked=Asked(options.time_unit))
     found = validation.validate(

@@ -6,31 +6,27 @@ import math
 from collections.abc import Callable
 
 from simlib.continuous import columns as at
-from simlib.continuous.prefix import fill, free, occupy, seek
-from simlib.continuous.priority import hold, least_urgent, needs, oldest, pause, unqueue
+from simlib.continuous.prefix import fill, occupy, seek
+from simlib.continuous.priority import unqueue
 from simlib.continuous.router import withdraw
+from simlib.continuous.running.chunks import begin, forget, several
+from simlib.continuous.running.victims import grow, preempt
 from simlib.continuous.state import (
     CHUNKED,
     FIRST,
     MIXED,
     PREFIX_COST,
-    REQUEST_MASK,
     SHARED,
     Ask,
     Lines,
     State,
     StepRules,
-    ending,
-    give_back,
     held,
     kept,
     leave,
     lent,
-    over,
     own,
     routed,
-    take,
-    unlink,
 )
 from simlib.engine.batches import BAD_DECISION
 from simlib.engine.borrowed import borrowed
@@ -48,117 +44,6 @@ from simlib.engine.shapes import (
 )
 
 
-def release(request: int, gpu: int, ask: Ask, state: State, rules: StepRules) -> None:
-    """Take the memory of a sequence of which all steps are composed, where the last of them is in flight."""
-    n = state.numbers[gpu]
-    unlink(request, n, state)
-    if ending(request, n, state):  # others have ended, and given theirs back
-        total = ask.prompt_tokens[request] + max(ask.output_tokens[request] - 1, 0)
-        blocks, shared = held(request, total, ask, rules), lent(request, ask, rules)
-        known = total - ((-1 - state.done[request]) & 1)  # a decode's token is not known yet
-        if rules.cache:
-            free(request, total, known, gpu, ask, state, rules)
-        else:
-            give_back(blocks, max((known >> rules.bits) - shared, 0), n, rules)
-        n[at.LATER_BLOCKS] -= blocks
-        n[at.LATER_FULL] -= (total >> rules.bits) - shared
-        n[at.PREEMPTIONS] += 1
-
-
-def preempt(request: int, took: int, gpu: int, now_s: float, ask: Ask, state: State, rules: StepRules) -> None:
-    """Take the memory of a sequence; it waits at the head of its GPU's line, to be computed again.
-
-    With a block for the next step already (`took`) the token before it is known to have been in that step.
-    """
-    n = state.numbers[gpu]
-    tokens = known = n[at.COMPUTED]
-    if request == n[at.PARTIAL]:
-        n[at.PARTIAL] = -1
-    else:
-        heap, place = state.heap[gpu], 0
-        while heap[place] & REQUEST_MASK != request:
-            place += 1
-        key = heap[place] >> 32
-        take(heap, n[at.DECODES], place)
-        state.done[request] = ask.output_tokens[request] - (key - n[at.STEP])
-        tokens = known = ask.prompt_tokens[request] + state.done[request] - 1
-        if rules.two and state.completion_s[request] <= now_s:  # it decodes in the step in flight, of unknown token
-            known -= 1 - took if not rules.priority or n[at.STEPS] - state.paused[request] > 2 else 0
-        offset = tokens - n[at.STEP]
-        n[at.DECODES] -= 1
-        n[at.OFFSETS] -= offset
-        n[at.FRESH] = max(n[at.FRESH] - 1, 0)
-        if not rules.reserve:
-            state.growth[gpu, -offset & ((1 << rules.bits) - 1)] -= 1
-        state.completion_s[request] = now_s + state.times[gpu, at.PENDING]  # its last token, until there is a later one
-    blocks = held(request, tokens, ask, rules)
-    filled = 0
-    if rules.reuse:
-        filled = max((known >> rules.bits) - lent(request, ask, rules), 0)
-        state.filled[request] = filled
-        state.place[request] = n[at.FREED] + filled
-    if rules.cache:
-        free(request, tokens, known, gpu, ask, state, rules)
-    else:
-        give_back(blocks, filled, n, rules)
-    n[at.SEATS] -= 1
-    n[at.PREEMPTIONS] += 1
-    n[at.RECOMPUTED] += tokens
-    unlink(request, n, state)
-    if rules.priority:
-        pause(request, n, ask, state)
-    else:
-        state.follows[request] = n[at.RESUMED]
-        n[at.RESUMED] = request
-
-
-def grow(gpu: int, now_s: float, ask: Ask, state: State, rules: StepRules) -> bool:
-    """Take the blocks that the next decode step needs, from the newest sequences if none are left; whether so."""
-    n, need, enough = state.numbers[gpu], state.growth[gpu], True
-    place = n[at.STEP] & ((1 << rules.bits) - 1)
-    if rules.priority and need[place] > rules.blocks - n[at.USED]:
-        contend(gpu, now_s, ask, state, rules)
-        return True
-    while need[place] > rules.blocks - n[at.USED]:
-        enough = False
-        if over(n[at.NEWEST], state):
-            release(n[at.NEWEST], gpu, ask, state, rules)
-        else:
-            preempt(n[at.NEWEST], 0, gpu, now_s, ask, state, rules)
-    n[at.USED] += need[place]
-    return not enough
-
-
-def contend(gpu: int, now_s: float, ask: Ask, state: State, rules: StepRules) -> None:
-    """Give the blocks of the next decode step to one after the other, from the least urgent one if none are left."""
-    n = state.numbers[gpu]
-    request = oldest(n, state)
-    while request >= 0:
-        if needs(request, n, ask, state, rules):
-            after = state.follows[request]
-            while n[at.USED] == rules.blocks:
-                victim = least_urgent(gpu, ask, state)
-                before, took = state.precedes[request], 0
-                while before >= 0 and took == 0:  # those before have their block already
-                    took = int(before == victim and needs(victim, n, ask, state, rules))
-                    before = state.precedes[before]
-                strip(victim, took, gpu, now_s, ask, state, rules)
-                if victim == request:
-                    hold(after, gpu, ask, state, rules)
-                    return
-            n[at.USED] += 1
-        request = state.follows[request]
-
-
-def strip(victim: int, took: int, gpu: int, now_s: float, ask: Ask, state: State, rules: StepRules) -> None:
-    """Take a sequence's memory, with the block that it was given for this step already."""
-    state.numbers[gpu, at.USED] -= took
-    if over(victim, state):
-        release(victim, gpu, ask, state, rules)
-    else:
-        preempt(victim, took, gpu, now_s, ask, state, rules)
-
-
 def expire(gpu: int, now_s: float, ask: Ask, lines: Lines, state: State, rules: StepRules) -> None:
     """Strike out who has waited for longer than a client does."""
     n, row = state.numbers[gpu], own(gpu, rules)
@@ -172,7 +57,7 @@ def expire(gpu: int, now_s: float, ask: Ask, lines: Lines, state: State, rules: 
 
 
 def drop(row: int, line: int, count: int, now_s: float, ask: Ask, lines: Lines, state: State, rules: StepRules) -> None:
-    """Let the oldest of a line go without service."""
+    """Let the first ones of a line go without service."""
     for place in range(lines.head[row, line], lines.head[row, line] + count):
         if rules.closed:
             answered(lines.order[place], now_s, ask)
@@ -181,7 +66,10 @@ def drop(row: int, line: int, count: int, now_s: float, ask: Ask, lines: Lines, 
             state.numbers[row, at.TOKENS] -= routed(lines.order[place], ask)
         if rules.cache and rules.routing == PREFIX_COST:
             withdraw(lines.order[place], row, ask, state, rules)
-    leave(row, line, count, lines, state)
+    if rules.priority:  # one at a time
+        unqueue(row, line, ask, lines, state)
+    else:
+        leave(row, line, count, lines, state)
 
 
 def consult(
@@ -279,6 +167,8 @@ def fitting(
         again, used = seek(request, total, gpu, ask, state, rules)
         computed = again << rules.bits
     tokens = total - computed
+    if rules.long:
+        tokens = min(tokens, n[at.CUT])
     if tokens > budget:
         if rules.prefill == CHUNKED:
             tokens = budget
@@ -326,18 +216,27 @@ def prefill(
     """Fill the step with prompts: the one begun, then those that wait; how many are complete (`joined`)."""
     n, complete = state.numbers[gpu], 0
     budget = n[at.ROOM] - decodes
-    if n[at.PARTIAL] >= 0 and budget > 0 and not (rules.priority and n[at.STOPPED]):
+    if rules.several:
+        place = 0
+        while place < n[at.BEGUN]:
+            request, tokens = state.begun[gpu, place], state.portion[gpu, place]
+            if tokens > 0:
+                chunk(request, gpu, state.computed[request] - tokens, tokens, ask, state, rules)
+                budget -= tokens
+            if state.computed[request] == ask.prompt_tokens[request] + state.done[request]:
+                forget(place, gpu, state)
+                state.joined[complete] = request
+                complete += 1
+            else:
+                place += 1
+    elif n[at.PARTIAL] >= 0 and budget > 0:
         request, computed = n[at.PARTIAL], n[at.COMPUTED]
         total = ask.prompt_tokens[request] + state.done[request]
         tokens = min(total - computed, budget)
         more = held(request, computed + tokens, ask, rules) - held(request, computed, ask, rules)
-        while more > rules.blocks - n[at.USED]:
-            victim = least_urgent(gpu, ask, state) if rules.priority else request
-            took = int(rules.priority and needs(victim, n, ask, state, rules))
-            strip(victim, took, gpu, now_s, ask, state, rules)
-            if victim == request:
-                return complete
-            budget, admits = budget + 1, False
+        if more > rules.blocks - n[at.USED]:
+            preempt(request, 0, gpu, now_s, ask, state, rules)
+            return complete
         n[at.USED] += more
         if rules.cache:
             fill(request, computed, tokens, gpu, ask, state, rules)
@@ -353,6 +252,8 @@ def prefill(
     while admits and budget > 0 and n[at.SEATS] < n[at.CAP] and n[at.PARTIAL] < 0:
         request, asked = n[at.RESUMED], False
         resumed = request >= 0
+        if rules.priority and rules.timeout_s < math.inf:  # whoever has gone is not more urgent
+            expire(gpu, now_s, ask, lines, state, rules)
         if rules.priority and resumed and state.numbers[row, at.WAITING] > 0:
             resumed = ask.urgency[request] < ask.urgency[lines.order[lines.head[row, 0]]]
         if not resumed:
@@ -396,7 +297,10 @@ def prefill(
         chunk(request, gpu, computed, tokens, ask, state, rules)
         budget -= tokens
         if computed + tokens < ask.prompt_tokens[request] + state.done[request]:
-            n[at.PARTIAL], n[at.COMPUTED] = request, computed + tokens
+            if rules.several:
+                begin(request, computed + tokens, gpu, state)
+            else:
+                n[at.PARTIAL], n[at.COMPUTED] = request, computed + tokens
         else:
             state.joined[complete] = request
             complete += 1
@@ -418,7 +322,10 @@ def compose(
     for column in range(len(shape)):
         shape[column] = 0.0
     if rules.priority:
-        n[at.HELD] = n[at.HELD_CONTEXT] = n[at.STOPPED] = 0
+        n[at.HELD] = n[at.HELD_CONTEXT] = 0
+    if rules.several:
+        alone = rules.long == 0 or not several(gpu, state.numbers[own(gpu, rules), at.WAITING], state)
+        n[at.CUT] = rules.budget if alone else rules.long
     preempted, first, decodes = False, rules.prefill == FIRST, 0
     if not first:
         preempted = grow(gpu, now_s, ask, state, rules)
@@ -427,8 +334,6 @@ def compose(
     if first and shape[CHUNKS] == 0.0 and joins == 0:
         grow(gpu, now_s, ask, state, rules)
         decodes = n[at.DECODES]
-    if rules.priority:  # a prompt may have taken the memory of one that decodes
-        decodes = n[at.DECODES] - n[at.HELD]
     shape[N_DECODES] += decodes
     if decodes > 0:
         held_tokens = n[at.HELD_CONTEXT] if rules.priority else 0
@@ -436,5 +341,5 @@ def compose(
     return decodes, joins, n[at.PREEMPTIONS] - before
 
 
-for _rare in (release, preempt, contend, strip, expire):
+for _rare in (expire,):
     _rare.inlined = False

@@ -21,6 +21,13 @@ def wake(gpu: int, now_s: float, state: State) -> None:
         t[at.NOW] = now_s
 
 
+def rouse(now_s: float, events: int, state: State) -> None:
+    """Somebody still waits: idle GPUs that share the lines, and were not asked since something happened, look."""
+    for gpu in range(len(state.numbers)):
+        if state.numbers[gpu, at.REFUSED] != events:
+            wake(gpu, now_s, state)
+
+
 def close(now_s: float, lines: Lines, state: State) -> None:
     """The last request has arrived: no line will have another, and a rule that waited for one is asked once more."""
     tell(lines.tail, lines)

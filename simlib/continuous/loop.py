@@ -22,15 +22,18 @@ import numpy as np
 from simlib.continuous import columns as at
 from simlib.continuous.compose import compose
 from simlib.continuous.control import finish, tick, watch
-from simlib.continuous.ends import close, heard, last_call, left_over, wake
+from simlib.continuous.ends import close, heard, last_call, left_over, rouse, wake
 from simlib.continuous.prefix import free_ended
 from simlib.continuous.priority import queue
 from simlib.continuous.router import informed, tell
+from simlib.continuous.running.cancel import cancel, next_s
+from simlib.continuous.running.gaps import count_gaps
+from simlib.continuous.running.retire import retire
+from simlib.continuous.running.stretch import first_end, horizon, stretch
 from simlib.continuous.state import (
     ARRIVED,
     BY_CLASS,
     CLOSED_ONLY,
-    FIRST,
     IN_TURN,
     LEAST_TOKENS,
     NEEDED,
@@ -44,19 +47,19 @@ from simlib.continuous.state import (
     State,
     StepRules,
     add_gaps,
+    extra,
     held,
     join,
     lent,
     mark_over,
-    over,
     own,
     push,
     routed,
     settle,
+    stored,
     take,
     unlink,
 )
-from simlib.continuous.stretch import first_end, horizon, stretch
 from simlib.engine import batches
 from simlib.engine.batches import BAD_DECISION, BAD_TIME, DONE
 from simlib.engine.borrowed import borrowed
@@ -68,27 +71,29 @@ from simlib.latency.steps import linear_law
 WORK, COMPOSED = 2**22, 16  # after which the loop comes back, some milliseconds: places looked at, 16 to compose a step
 
 
-def longest(gpu: int, ask: Ask, state: State) -> int:
+def longest(gpu: int, ask: Ask, state: State, rules: StepRules) -> int:
     """Tokens of the longest sequence that decodes, counted from decode step 0."""
     most, heap = -(1 << 62), state.heap[gpu]
     for place in range(state.numbers[gpu, at.DECODES]):
         request = heap[place] & REQUEST_MASK
-        most = max(most, ask.prompt_tokens[request] + ask.output_tokens[request] - 1 - (heap[place] >> 32))
+        most = max(most, stored(request, ask) + extra(request, ask, rules) - (heap[place] >> 32))
     return most
 
 
-def end(request: int, decoded: int, n: np.ndarray, ask: Ask, state: State, rules: StepRules) -> None:
+def end(request: int, decoded: int, n: np.ndarray, state: State, rules: StepRules) -> None:
     """All steps of a sequence are composed. With two in flight the next one may take its memory while the last runs."""
     if rules.two or rules.cache:
-        mark_over(request, decoded, n, state)
+        mark_over(request, decoded, n[at.STEPS], state)
     else:
         unlink(request, n, state)
+        if rules.cancel:
+            mark_over(request, decoded, n[at.STEPS], state)
 
 
 def complete(
-    gpu: int, complete_s: float, joins: int, ask: Ask, state: State, rules: StepRules
+    gpu: int, last_s: float, complete_s: float, joins: int, ask: Ask, state: State, rules: StepRules
 ) -> tuple[int, int, int, int]:
-    """End what ends in the step that was composed, let complete prompts decode from the next.
+    """End what ends in the step that was composed, or ends before it; let complete prompts decode from the next.
 
     Seats, blocks, and full ones among them, and tokens of what ends.
     """
@@ -97,19 +102,25 @@ def complete(
     while n[at.DECODES] > 0 and heap[0] >> 32 == n[at.STEP]:
         request = heap[0] & REQUEST_MASK
         take(heap, n[at.DECODES], 0)
-        total = ask.prompt_tokens[request] + ask.output_tokens[request] - 1
+        more = extra(request, ask, rules)
+        total = stored(request, ask) + more
         n[at.DECODES] -= 1
         n[at.OFFSETS] -= total - n[at.STEP]
         if not rules.reserve:
             growth[(n[at.STEP] - total) & mask] -= 1
-        end(request, 1, n, ask, state, rules)
-        state.completion_s[request] = complete_s
+        state.completion_s[request] = last_s if more else complete_s
+        if rules.control:
+            finish(request, gpu, state.completion_s[request], ask, state)
+        if more:
+            retire(request, total, total - 1, gpu, ask, state, rules)
+            if not rules.cache:
+                unlink(request, n, state)
+            continue
+        end(request, 1, n, state, rules)
         if rules.closed:
             answered(request, complete_s, ask)
         if rules.cache and rules.routing == PREFIX_COST:
             tell(request, 1, n, state)
-        if rules.control:
-            finish(request, gpu, complete_s, ask, state)
         seats += 1
         blocks += held(request, total, ask, rules)
         full += (total >> rules.bits) - lent(request, ask, rules) if rules.reuse else 0
@@ -123,10 +134,10 @@ def complete(
                 tell(request, 0, n, state)
         else:
             add_gaps(complete_s - state.completion_s[request], 0.0, 1, 1, state)
-        left = ask.output_tokens[request] - state.done[request] - 1
+        left = max(ask.output_tokens[request] - state.done[request] - 1, 0) + extra(request, ask, rules)
         state.completion_s[request] = complete_s
-        if left <= 0:
-            end(request, 0, n, ask, state, rules)
+        if left == 0:
+            end(request, 0, n, state, rules)
             if rules.closed:
                 answered(request, complete_s, ask)
             if rules.cache and rules.routing == PREFIX_COST:
@@ -139,7 +150,7 @@ def complete(
             tokens += routed(request, ask) if rules.routing == LEAST_TOKENS else 0
             continue
         push(heap, n[at.DECODES], (n[at.STEP] + left) << 32 | request)
-        if rules.priority:
+        if rules.several:
             state.ends[request] = n[at.STEP] + left
         n[at.DECODES] += 1
         n[at.OFFSETS] += total - n[at.STEP]
@@ -147,26 +158,6 @@ def complete(
         if not rules.reserve:
             growth[(n[at.STEP] - total) & mask] += 1
     return seats, blocks, full, tokens
-
-
-def count_gaps(
-    gpu: int, step_s: float, slope_s: float, steps: int, decodes: int, ask: Ask, state: State, rules: StepRules
-) -> None:
-    """Count the times between tokens of steps that are composed."""
-    n, t = state.numbers[gpu], state.times[gpu]
-    if rules.prefill == FIRST:  # steps of prompts alone may have come between, for each sequence as many as it has seen
-        first_s = t[at.NOW] + t[at.PENDING] + step_s
-        request = n[at.NEWEST]
-        for _ in range(n[at.FRESH]):
-            while over(request, state):
-                request = state.precedes[request]
-            add_gaps(first_s - state.completion_s[request], 0.0, 1, 1, state)
-            request = state.precedes[request]
-        add_gaps(first_s - t[at.SINCE], 0.0, 1 if decodes > n[at.FRESH] else 0, decodes - n[at.FRESH], state)
-        add_gaps(step_s + slope_s, slope_s, steps - 1, decodes, state)
-    else:
-        add_gaps(step_s, slope_s, steps, decodes, state)
-    n[at.FRESH] = 0
 
 
 def note(gpu: int, steps: int, start_s: float, total_s: float, state: State, rules: StepRules) -> None:
@@ -222,14 +213,17 @@ def move(
     """Take the step that was composed, and all that follow before something may change or a time has come."""
     n, t, shape = state.numbers[gpu], state.times[gpu], state.shape
     if rules.spread and decodes > 0:
-        shape[LONGEST] = max(shape[LONGEST], longest(gpu, ask, state) + n[at.STEP] + 1)
+        shape[LONGEST] = max(shape[LONGEST], longest(gpu, ask, state, rules) + n[at.STEP] + 1)
     step_s, slope_s, steps = linear_law(shape, params) if rules.linear else law(shape, params), 0.0, 1
     if not 0.0 <= step_s < math.inf:
         return BAD_TIME
     # Whoever has just lost its memory may be back at the next boundary.
     if rules.linear and shape[CHUNKS] == 0.0 and joins == 0 and preempted == 0:
         slope_s = params[CONTEXT_SLOPE] * decodes
-        steps = stretch(gpu, step_s, slope_s, horizon(gpu, until_s, state, rules), state, rules)
+        horizon_s = horizon(gpu, until_s, state, rules)
+        if rules.cancel:  # whoever runs may be gone
+            horizon_s = min(horizon_s, until_s)
+        steps = stretch(gpu, step_s, slope_s, horizon_s, state, rules)
     total_s = steps * step_s + slope_s * (steps * (steps - 1) // 2)
     last_s = step_s + slope_s * (steps - 1)
     start_s = t[at.NOW] + t[at.PENDING]
@@ -247,10 +241,13 @@ def move(
         count_gaps(gpu, step_s, slope_s, steps, decodes, ask, state, rules)
         n[at.STEP] += steps
         t[at.SINCE] = start_s + total_s
+    if rules.priority:
+        n[at.PAUSES] = n[at.HELD]
     before_s = t[at.NOW]
-    seats, blocks, full, tokens = complete(gpu, start_s + total_s, joins, ask, state, rules)
+    begins_s = start_s + (total_s - last_s)
+    seats, blocks, full, tokens = complete(gpu, begins_s, start_s + total_s, joins, ask, state, rules)
     if rules.two:
-        t[at.NOW], t[at.PENDING] = start_s + (total_s - last_s), last_s
+        t[at.NOW], t[at.PENDING] = begins_s, last_s
         n[at.DUE_SEATS], n[at.DUE_BLOCKS], n[at.DUE_TOKENS] = n[at.LATER_SEATS], n[at.LATER_BLOCKS], n[at.LATER_TOKENS]
         n[at.LATER_SEATS], n[at.LATER_BLOCKS], n[at.LATER_TOKENS] = seats, blocks, tokens
         if rules.reuse:
@@ -318,13 +315,6 @@ def route(request: int, turn: int, idle: int, ask: Ask, lines: Lines, state: Sta
     wake(gpu, now_s, state)
 
 
-def rouse(now_s: float, events: int, state: State) -> None:
-    """Somebody still waits: idle GPUs that share the lines, and were not asked since something happened, look."""
-    for gpu in range(len(state.numbers)):
-        if state.numbers[gpu, at.REFUSED] != events:
-            wake(gpu, now_s, state)
-
-
 def loop(
     ask: Ask,
     lines: Lines,
@@ -359,11 +349,18 @@ def loop(
                     next_end_s = min(next_end_s, first_s)
         coming_row = coming(ask) if rules.closed else arrived if arrived < len(arrival_s) else -1
         until_s = arrival_s[coming_row] if coming_row >= 0 else math.inf
+        leaves_s = next_s(ask, state) if rules.cancel else math.inf
+        if leaves_s < until_s and leaves_s <= now_s:
+            cancel(ask, lines, state, rules)
+            continue
         if until_s <= now_s and until_s < math.inf:
             if rules.closed:
                 come(coming_row, ask)
                 heard(gpus, lines, state)
-            route(coming_row, arrived, idle, ask, lines, state, rules)
+            if rules.cancel and ask.cancel_s[coming_row] <= until_s:
+                state.numbers[0, at.CANCELLED] += 1
+            else:
+                route(coming_row, arrived, idle, ask, lines, state, rules)
             arrived += 1
             if arrived == ask.known[SERVED] and len(lines.room) > 0 and rules.asks:
                 close(until_s, lines, state)
@@ -375,6 +372,7 @@ def loop(
         if rules.closed == 0 and rules.routing == IN_TURN and gpus > 1:  # the others' arrivals do not matter
             until = arrived + (gpu - arrived) % gpus
             until_s = arrival_s[until] if until < len(arrival_s) else math.inf
+        until_s = min(until_s, leaves_s)
         n, owner = state.numbers[gpu], state.numbers[own(gpu, rules)]
         if rules.cache and n[at.DUE_SEATS] > 0:
             free_ended(gpu, ask, state, rules)
@@ -442,16 +440,17 @@ def signatures() -> SimpleNamespace:
     table, cube, grid = types.float64[:, ::1], types.float64[:, :, ::1], types.int64[:, ::1]
     counts = types.int32[:, ::1]
     of_chains = [links, links, floats, links, links, floats, links, ints, types.boolean[::1]]
-    ask = types.NamedTuple([floats] + [ints] * 5 + [links] * 3 + [ints] * 4 + of_chains, Ask)
+    ask = types.NamedTuple([floats] + [ints] * 5 + [links] * 3 + [ints] * 4 + of_chains + [ints, floats, ints], Ask)
     lines = types.NamedTuple(
         [grid] * 4 + [ints] + [grid] * 2 + [floats, cube, table, floats, table, ints, floats], Lines
     )
     kinds_of_rules = [getattr(types, f"{kind.__name__}64") for kind in get_type_hints(StepRules).values()]
     rules = types.NamedTuple(kinds_of_rules, StepRules)
     first = [grid, table, grid, grid, ints, floats, ints, floats, ints, cube, cube]
-    of_requests = [links, links, links, ints, links, ints, ints, links, links, grid, grid, links]
+    of_requests = [links, links, links, ints, links, ints, links, links, grid, grid, links]
     state = types.NamedTuple(
-        first + of_requests + [floats] * 3 + [table, table, cube, ints, counts, links, links], State
+        first + of_requests + [floats] * 3 + [table, table, cube, ints, counts, links, links, links, grid, grid, ints],
+        State,
     )
     law = types.float64(floats, floats)
     functions = [types.FunctionType(kind) for kind in (law, kinds.decide, kinds.key)]

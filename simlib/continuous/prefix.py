@@ -12,7 +12,7 @@ import numpy as np
 
 from simlib.checks import InputError
 from simlib.continuous import columns as at
-from simlib.continuous.state import Ask, State, StepRules, blocks_of, ending, over, unlink
+from simlib.continuous.state import Ask, State, StepRules, blocks_of, ending, extra, over, stored, unlink
 from simlib.requests.table import RequestTable
 
 CELL = 5  # columns of a cell
@@ -139,7 +139,7 @@ def free_ended(gpu: int, ask: Ask, state: State, rules: StepRules) -> None:
     """Take the blocks of all that have ended, in the order in which they were admitted."""
     n = state.numbers[gpu]
     request, left = n[at.NEWEST], n[at.DUE_SEATS]
-    while True:  # back to the oldest of them
+    while request >= 0:  # back to the oldest of them; who has lost its memory meanwhile is not there
         left -= int(over(request, state) and not ending(request, n, state))
         if left == 0 or state.precedes[request] < 0:
             break
@@ -150,8 +150,9 @@ def free_ended(gpu: int, ask: Ask, state: State, rules: StepRules) -> None:
         if over(request, state) and not ending(request, n, state):
             left -= 1
             unlink(request, n, state)
-            total = ask.prompt_tokens[request] + max(ask.output_tokens[request] - 1, 0)
-            free(request, total, total, gpu, ask, state, rules)
+            total = stored(request, ask)
+            more = (-1 - state.done[request]) & extra(request, ask, rules)  # nobody finds what it wrote in vain
+            free(request, total + more, total, gpu, ask, state, rules)
         request = after
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from simlib.checks import InputError
 from simlib.continuous import columns as at
+from simlib.continuous.running.retire import retire
 from simlib.continuous.state import (
     INSTANTS,
     LAST,
@@ -19,13 +20,16 @@ from simlib.continuous.state import (
     State,
     StepRules,
     ending,
+    extra,
     join,
     over,
     push,
+    stored,
     take,
 )
 from simlib.requests.table import RequestTable
 
+PAUSED = -2  # less the number of the step: `State.computed` of a sequence that pauses in it
 TIES = 32  # bits of `urgency` for the order among requests of one priority and arrival
 
 
@@ -133,54 +137,68 @@ def oldest(n: np.ndarray, state: State) -> int:
     return request
 
 
-def cached(request: int, n: np.ndarray, ask: Ask, state: State) -> int:
+def cached(request: int, n: np.ndarray, ask: Ask, state: State, rules: StepRules) -> int:
     """Tokens in memory of a sequence that decodes."""
-    return ask.prompt_tokens[request] + ask.output_tokens[request] - 1 - (state.ends[request] - n[at.STEP])
+    return stored(request, ask) + extra(request, ask, rules) - (state.ends[request] - n[at.STEP])
 
 
 def needs(request: int, n: np.ndarray, ask: Ask, state: State, rules: StepRules) -> bool:
     """Whether a sequence needs a block for its next token."""
-    if request == n[at.PARTIAL] or over(request, state) or rules.reserve:
+    if state.computed[request] >= 0 or over(request, state) or rules.reserve:
         return False
-    return cached(request, n, ask, state) & ((1 << rules.bits) - 1) == 0
+    return cached(request, n, ask, state, rules) & ((1 << rules.bits) - 1) == 0
 
 
-def hold(request: int, gpu: int, ask: Ask, state: State, rules: StepRules) -> None:
-    """Let this sequence and those admitted after it pause for a step: their last decode step is one later.
-
-    `State.paused` notes in which step: with two in flight, whoever was not in the last two is known to its last token.
-    Where all pause there is no step, and the next one has its number.
-    """
-    n = state.numbers[gpu]
-    n[at.STOPPED], first = 1, request
-    while request >= 0:
-        if request != n[at.PARTIAL] and not over(request, state):
-            n[at.HELD] += 1
-            n[at.HELD_CONTEXT] += cached(request, n, ask, state)
-        request = state.follows[request]
-    request, step = first, int(n[at.HELD] < n[at.DECODES])
-    while request >= 0:
-        if request != n[at.PARTIAL] and not over(request, state):
-            state.paused[request] = n[at.STEPS] - 1 + step
-            if step:
-                postpone(request, gpu, ask, state, rules)
-        request = state.follows[request]
-
-
-def postpone(request: int, gpu: int, ask: Ask, state: State, rules: StepRules) -> None:
-    """Let a sequence end one decode step later."""
-    n, growth, mask = state.numbers[gpu], state.growth[gpu], (1 << rules.bits) - 1
-    heap, place, offset = state.heap[gpu], 0, cached(request, n, ask, state) - n[at.STEP]
+def spare(request: int, gpu: int, ask: Ask, state: State, rules: StepRules) -> None:
+    """A sequence that would pause before its last token is known, which comes with the step in flight, has ended."""
+    n, t, heap, place, total = state.numbers[gpu], state.times[gpu], state.heap[gpu], 0, stored(request, ask)
     while heap[place] & REQUEST_MASK != request:
         place += 1
     take(heap, n[at.DECODES], place)
-    state.ends[request] += 1
-    push(heap, n[at.DECODES] - 1, state.ends[request] << 32 | request)
-    n[at.OFFSETS] -= 1
+    n[at.DECODES] -= 1
+    n[at.OFFSETS] -= total - n[at.STEP]
     if not rules.reserve:
-        growth[-offset & mask] -= 1
-        growth[(1 - offset) & mask] += 1
+        state.growth[gpu, (n[at.STEP] - total) & ((1 << rules.bits) - 1)] -= 1
+    n[at.HELD] -= 1
+    n[at.HELD_CONTEXT] -= total
+    state.completion_s[request] = t[at.NOW] + t[at.PENDING]
+    retire(request, total, total, gpu, ask, state, rules)
 
 
-for _rare in (queue, unqueue, pause, least_urgent, oldest, needs, hold, postpone):
+def paused(request: int, n: np.ndarray, state: State) -> bool:
+    """Whether a sequence pauses in the step that was composed last."""
+    return state.computed[request] == PAUSED - (n[at.STEPS] - 1)
+
+
+def hold(request: int, gpu: int, ask: Ask, state: State, rules: StepRules) -> None:
+    """Let this sequence and those admitted after it pause for a step: their last decode step is one later."""
+    n, growth, mask = state.numbers[gpu], state.growth[gpu], (1 << rules.bits) - 1
+    first = request
+    while request >= 0:
+        if state.computed[request] < 0 and not over(request, state):
+            n[at.HELD] += 1
+            n[at.HELD_CONTEXT] += cached(request, n, ask, state, rules)
+            if not paused(request, n, state):  # its last token, until there is a later one
+                state.completion_s[request] = state.times[gpu, at.NOW] + state.times[gpu, at.PENDING]
+            state.computed[request] = PAUSED - n[at.STEPS]
+            if extra(request, ask, rules) and state.ends[request] == n[at.STEP] + 1:
+                spare(request, gpu, ask, state, rules)
+        request = state.follows[request]
+    request = first if n[at.HELD] < n[at.DECODES] else -1  # else there is no decode step
+    while request >= 0:
+        if state.computed[request] < 0 and not over(request, state):
+            heap, place, offset = state.heap[gpu], 0, cached(request, n, ask, state, rules) - n[at.STEP]
+            while heap[place] & REQUEST_MASK != request:
+                place += 1
+            take(heap, n[at.DECODES], place)
+            state.ends[request] += 1
+            push(heap, n[at.DECODES] - 1, state.ends[request] << 32 | request)
+            n[at.OFFSETS] -= 1
+            if not rules.reserve:
+                growth[-offset & mask] -= 1
+                growth[(1 - offset) & mask] += 1
+        request = state.follows[request]
+
+
+for _rare in (queue, unqueue, pause, least_urgent, oldest, needs, spare, paused, hold):
     _rare.inlined = False

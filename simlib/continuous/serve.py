@@ -57,8 +57,8 @@ def rules_of(settings: Continuous, law: Any, gpus: int, order: Order = FIRST_COM
     """The settings as the loop reads them."""
     if settings.control is not None:
         settings.control.check(law, settings.max_seqs, settings.token_budget, settings.kv_tokens)
-    if order.priority and (settings.prefill != "chunked" or settings.timeout_s is not None):
-        raise InputError("policy: 'priority' (expected prefill 'chunked' and no timeout_s with it)")
+    if order.priority and settings.prefill == "first":
+        raise InputError("policy: 'priority' (expected prefill 'chunked' or 'mixed' with it)")
     if settings.prefix_cache and order.at_once is not None:
         raise InputError(
             f"policy: static batches of at most {order.at_once} (expected 'fcfs', or another one that leaves it to the "
@@ -69,7 +69,9 @@ def rules_of(settings: Continuous, law: Any, gpus: int, order: Order = FIRST_COM
         seats=int(min(settings.max_seqs, settings.token_budget, most)),
         blocks=settings.blocks,
         bits=settings.bits,
-        watermark=int(settings.watermark * settings.blocks),
+        watermark=int(
+            settings.watermark * (settings.blocks + 1)
+        ),  # of all, with the one that an engine keeps for itself
         budget=settings.token_budget,
         prefill=PREFILL.index(settings.prefill),
         two=int(settings.steps_in_flight == 2),
@@ -89,6 +91,9 @@ def rules_of(settings: Continuous, law: Any, gpus: int, order: Order = FIRST_COM
         overlap_score_weight=1.0 if settings.overlap_score_weight is None else settings.overlap_score_weight,
         priority=int(order.priority),
         cache=int(settings.prefix_cache),
+        several=int(order.priority or settings.long_prefill_tokens > 0),
+        long=settings.long_prefill_tokens,
+        unknown=int(settings.steps_in_flight == 2 and not settings.known_ends),
     )
 
 
@@ -114,11 +119,18 @@ def served(
     kept = table if keep is None else table.rows(keep)
     predicted, cached = kept.predicted_output_tokens, kept.cached_prompt_tokens
     rules = rules._replace(
-        seats=min(rules.seats, len(kept)), share=int(rules.share and cached is not None), closed=int(table.closed)
+        seats=min(rules.seats, len(kept)),
+        share=int(rules.share and cached is not None),
+        closed=int(table.closed),
+        cancel=int(kept.cancel_s is not None),
     )
     if rules.closed and rules.timeout_s < math.inf:
         what = "expected None where requests wait for answers: who is gone is not answered"
         raise InputError(f"timeout_s: {rules.timeout_s:g} ({what})")
+    if rules.closed and rules.cancel:
+        raise InputError(
+            "cancel_s: given (expected no such column where requests wait for answers: who is gone has none)"
+        )
     class_of = classes.assign(table, law, rules, gpus) if rules.routing == BY_CLASS else None
 
     def of_kept(column: np.ndarray | None) -> np.ndarray:
@@ -142,6 +154,9 @@ def served(
         priority=none if not rules.keyed or kept.priority is None else kept.priority,
         first=first,
         contents=content,
+        max_tokens=none if kept.max_tokens is None or not rules.unknown else kept.max_tokens,
+        cancel_s=np.zeros(0) if kept.cancel_s is None else kept.cancel_s,
+        leaving=none if kept.cancel_s is None else _leaving(kept.cancel_s),
         urgency=(urgency_of(table) if keep is None else urgency_of(table)[keep]) if rules.priority else none,
         **chains(kept, None if fits.all() else fits)._asdict(),
     )
@@ -155,6 +170,11 @@ def served(
         hits = _spread(hits, keep, len(table)) if rules.cache else hits
     totals = (state.numbers, state.times, state.gaps, state.series, state.steps, state.control, state.decisions)
     return outcome, Served(*columns, *totals, hits, ask.arrival_s if rules.closed else table.arrival_s, ask.came), lines
+
+
+def _leaving(cancel_s: np.ndarray) -> np.ndarray:
+    """Rows whose clients are gone at some time, in the order of these times."""
+    return np.argsort(cancel_s, kind="stable")[: np.count_nonzero(~np.isnan(cancel_s))]
 
 
 def interpreted(ask: Ask, lines: Lines, state: State, rules: StepRules, law: Any, order: Order) -> int:
@@ -222,8 +242,7 @@ def _state(ask: Ask, rules: StepRules, gpus: int, log_steps: int, control: StepC
         done=np.zeros(requests, np.int32),
         place=np.full(requests if rules.reuse or rules.cache else 0, -1, np.int64),
         filled=np.zeros(requests if rules.reuse else 0, np.int32),
-        ends=np.zeros(requests if rules.priority else 0, np.int64),
-        paused=np.full(requests if rules.priority else 0, -9, np.int64),
+        ends=np.zeros(requests if rules.several else 0, np.int64),
         holds=np.full(len(ask.contents), -1, np.int32),
         hits=np.zeros(requests if rules.cache else 0, np.int32),
         where=np.full((gpus, contents), -1),
@@ -239,6 +258,10 @@ def _state(ask: Ask, rules: StepRules, gpus: int, log_steps: int, control: StepC
         asked=np.zeros((gpus, contents) if by_cost else (0, 0), np.int32),
         to_prefill=np.zeros(requests if by_cost else 0, np.int32),
         news=np.empty(2 * requests if by_cost else 0, np.int32),
+        computed=np.full(requests if rules.several else 0, -1, np.int32),
+        begun=np.zeros((gpus, rules.seats if rules.several else 0), np.int64),
+        portion=np.zeros((gpus, rules.seats if rules.several else 0), np.int64),
+        gone=np.zeros(1, np.int64),
     )
 
 
@@ -258,7 +281,7 @@ def _lines(ask: Ask, rules: StepRules, gpus: int, order: Order) -> Lines:
             queues = bins.queues(of[~ask.refused] if len(ask.refused) > 0 else of, rows * rules.lines)
         head, tail, end = (column.reshape(grid).copy() for column in (queues.start, queues.start, queues.end))
         start = room = np.zeros((0, 0), np.int64)
-        written = rules.keyed or rules.priority or rules.closed
+        written = rules.keyed or rules.priority or rules.closed or rules.cancel
         places = queues.order.copy() if written and queues is order.queues else queues.order
     memory = np.ascontiguousarray(order.memory, np.float64)
     return Lines(

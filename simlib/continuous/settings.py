@@ -78,6 +78,13 @@ class Continuous:
         requests' prompts, those that they share once; both with the request that is to be given away. It is the rule of
         NVIDIA Dynamo's KV router (``kv-overlap-score-weight``, since its version 1.2 ``prefill-load-scale``), at
         temperature 0 and with caches that tell it at once what they hold.
+    long_prefill_tokens : int
+        A chunk of a prompt is cut to so many tokens, so that several prompts advance at once, as long as the sequence
+        is not alone in running and waiting; 0: to none.
+    known_ends : bool
+        Whether the engine knows of a sequence's last token before it is sampled. If not, as where a stop token ends it,
+        with two steps in flight the step composed meanwhile computes it once more, in vain; where the table's
+        `max_tokens` are its output, its end is known all the same.
 
     Examples
     --------
@@ -102,6 +109,8 @@ class Continuous:
     classes: int | None = None
     prefix_cache: bool = False
     overlap_score_weight: float | None = None
+    long_prefill_tokens: int = 0
+    known_ends: bool = True
 
     def __post_init__(self) -> None:
         block = check_integer("block_tokens", self.block_tokens, 1, 2**16)
@@ -113,10 +122,11 @@ class Continuous:
             max_seqs=check_integer("max_seqs", self.max_seqs, 1, MOST_SEATS),
             token_budget=check_integer("token_budget", self.token_budget, block, MOST_TOKENS),
             steps_in_flight=check_integer("steps_in_flight", self.steps_in_flight, 1, 2),
+            long_prefill_tokens=check_integer("long_prefill_tokens", self.long_prefill_tokens, 0, MOST_TOKENS),
         )
         if self.kv_tokens is not None:
             keep(self, kv_tokens=check_integer("kv_tokens", self.kv_tokens, block, MOST_TOKENS))
-        for name in ("reserve", "reuse", "share_cached", "whole_prompt", "prefix_cache"):
+        for name in ("reserve", "reuse", "share_cached", "whole_prompt", "prefix_cache", "known_ends"):
             check_type(name, getattr(self, name), (bool, np.bool_), "True or False")
         for name in ("reserve", "share_cached"):
             if self.prefix_cache and getattr(self, name):
@@ -124,6 +134,11 @@ class Continuous:
                     f"{name}: True (expected False with prefix_cache: blocks are found and given as needed)"
                 )
         check_choice("prefill", self.prefill, PREFILL)
+        if self.long_prefill_tokens and self.prefill != "chunked":
+            raise InputError(f"long_prefill_tokens: {self.long_prefill_tokens} (expected prefill 'chunked' with it)")
+        if not self.known_ends and (self.reserve or self.prefill == "first"):
+            what = "reserve False" if self.reserve else "prefill 'chunked' or 'mixed'"
+            raise InputError(f"known_ends: False (expected {what} with it)")
         check_number("watermark", self.watermark, 0.0, 1.0, open_high=True)
         check_choice("routing", self.routing, ROUTING)
         if self.timeout_s is not None:

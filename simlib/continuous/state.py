@@ -18,8 +18,9 @@ class Ask(NamedTuple):
     """What is asked: the table's columns, and where each request stands.
 
     `expected_tokens` are the outputs that a router reckons with, the true ones without predictions; no
-    `predicted_tokens`, `cached_tokens`, `line_of`, `class_of`, `client_of` or `priority`: all are 0. From `follower`
-    on, and `arrival_s`: `chains.Chains`.
+    `predicted_tokens`, `cached_tokens`, `line_of`, `class_of`, `client_of` or `priority`: all are 0. From `follower` to
+    `refused`, and `arrival_s`: `chains.Chains`. `leaving` are those whose clients are gone at some time, in order of
+    these times.
     """
 
     arrival_s: np.ndarray
@@ -44,12 +45,17 @@ class Ask(NamedTuple):
     came: np.ndarray
     known: np.ndarray
     refused: np.ndarray
+    max_tokens: np.ndarray
+    cancel_s: np.ndarray
+    leaving: np.ndarray
 
 
 class StepRules(NamedTuple):
     """The settings of `settings.Continuous` as the loop reads them; memory in blocks of ``1 << bits`` tokens.
 
     `lines` is how many a GPU has, or all GPUs together; `asks` and `keyed`: whether there is a rule to ask, and a key.
+    `several`: whether more than one prompt may be begun, `long` the tokens to which a chunk is cut (0: none);
+    `unknown`: whether a sequence may end of which that is not known before (`extra`); `cancel`: whether clients leave.
     What has a default is compiled away in a loop of its own, `loop.plain`, for engines that have none of it.
     """
 
@@ -77,6 +83,10 @@ class StepRules(NamedTuple):
     priority: int = 0
     cache: int = 0
     closed: int = 0
+    several: int = 0
+    long: int = 0
+    unknown: int = 0
+    cancel: int = 0
 
 
 OFF = (0,) * len(StepRules._field_defaults)
@@ -121,12 +131,13 @@ class State(NamedTuple):
     holds ``decode step of the end << 32 | request``. `growth[gpu, r]` counts sequences that need a block at the decode
     steps r modulo a block. `gaps` is a histogram of the times between tokens; `real` and `bits` are one number, as a
     float and as its bits. `place` and `filled` are of sequences that lost their memory, where blocks are used again:
-    see `kept`. `ends` is, with priorities, the decode step of the end of those that decode, and `paused` in which step
-    each paused last. `control`, `control_rules` and `decisions` are `control`'s. `progress` counts the requests that
-    have arrived, the places of `Lines.order` that are given out and, with priorities, the instants of arrivals; it says
-    how many GPUs are still to be asked after a `ends.last_call`, how many requests had been taken by then, and who
-    arrived last. `asked`, `to_prefill` and `news` are of `router`: requests on each GPU by content, tokens of each that
-    are to be computed, links between what it will hear.
+    see `kept`. `ends` is, where several prompts may be begun, the decode step of the end of those that decode;
+    `computed`, `begun` and `portion` are `chunks`', `gone` counts clients of `Ask.leaving`. `control`, `control_rules`
+    and `decisions` are `control`'s. `progress` counts the requests that have arrived, the places of `Lines.order` that
+    are given out and, with priorities, the instants of arrivals; it says how many GPUs are still to be asked after a
+    `ends.last_call`, how many requests had been taken by then, and who arrived last. `asked`, `to_prefill` and `news`
+    are `router`'s: requests on each GPU by content, tokens of each that are to be computed, links between what it will
+    hear.
     """
 
     numbers: np.ndarray
@@ -146,7 +157,6 @@ class State(NamedTuple):
     place: np.ndarray
     filled: np.ndarray
     ends: np.ndarray
-    paused: np.ndarray
     holds: np.ndarray
     hits: np.ndarray
     where: np.ndarray
@@ -162,6 +172,10 @@ class State(NamedTuple):
     asked: np.ndarray
     to_prefill: np.ndarray
     news: np.ndarray
+    computed: np.ndarray
+    begun: np.ndarray
+    portion: np.ndarray
+    gone: np.ndarray
 
 
 ARRIVED, POOL, INSTANTS, TOLD, CALLED, LAST = range(6)
@@ -297,9 +311,21 @@ def unlink(request: int, n: np.ndarray, state: State) -> None:
         n[at.NEWEST] = before
 
 
-def mark_over(request: int, decoded: int, n: np.ndarray, state: State) -> None:
+def extra(request: int, ask: Ask, rules: StepRules) -> int:
+    """Decode steps of a sequence after the one that samples its last token: that runs yet when the next is composed."""
+    if rules.unknown == 0:
+        return 0
+    return int(len(ask.max_tokens) == 0 or ask.max_tokens[request] > max(ask.output_tokens[request], 1))
+
+
+def stored(request: int, ask: Ask) -> int:
+    """Tokens that a sequence holds at its end: the last one is never read."""
+    return ask.prompt_tokens[request] + max(ask.output_tokens[request] - 1, 0)
+
+
+def mark_over(request: int, decoded: int, step: int, state: State) -> None:
     """All steps of a sequence are composed: `done` says so below 0, in which step, and whether it decodes there."""
-    state.done[request] = -1 - (2 * (n[at.STEPS] & STEPS_MASK) + decoded)
+    state.done[request] = -1 - (2 * (step & STEPS_MASK) + decoded)
 
 
 def over(request: int, state: State) -> bool:

@@ -20,7 +20,7 @@ from simlib.requests.sequences import Sequences
 
 TOKEN_COLUMNS = ("prompt_tokens", "output_tokens", "predicted_output_tokens", "cached_prompt_tokens")
 MORE = ("priority", "prefix_group", "prefix_tokens", "previous")
-COLUMNS = ("arrival_s", *TOKEN_COLUMNS, *MORE, "think_s", "block_ids")
+COLUMNS = ("arrival_s", *TOKEN_COLUMNS, *MORE, "think_s", "block_ids", "max_tokens", "cancel_s")
 REQUIRED = ("arrival_s", "prompt_tokens", "output_tokens")
 LABELS = ("request_id", "client", "model", "log_type")
 MAX_TOKENS = 2**31
@@ -55,6 +55,10 @@ class RequestTable:
     think_s : ndarray of float, shape (n_requests,), optional
         How long after that answer it is sent, seconds; 0 where there is none. Its `arrival_s` is then the earliest that
         it could arrive, if answers took no time.
+    max_tokens : ndarray of int, shape (n_requests,), optional
+        Output tokens that a client asks for at most, >= `output_tokens`.
+    cancel_s : ndarray of float, shape (n_requests,), optional
+        When the client is gone, wherever its request is, seconds, at its arrival or later; NaN: never.
     labels : dict of str to ndarray
         Any of ``request_id, client, model, log_type``, or by other names.
     index : pandas.Index, optional
@@ -85,6 +89,8 @@ class RequestTable:
     block_ids: Sequences | None = None
     previous: np.ndarray | None = None
     think_s: np.ndarray | None = None
+    max_tokens: np.ndarray | None = None
+    cancel_s: np.ndarray | None = None
     _kept: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -101,6 +107,12 @@ class RequestTable:
         if self.block_ids is not None:
             put(self, "block_ids", Sequences.of("block_ids", self.block_ids, len(self)))
         self._check_previous()
+        if self.max_tokens is not None:
+            put(self, "max_tokens", token_column("max_tokens", self.max_tokens, len(self)))
+            low = self.max_tokens < self.output_tokens
+            _refuse_first("max_tokens", self.max_tokens, low, "expected at least the row's output_tokens")
+        if self.cancel_s is not None:
+            put(self, "cancel_s", _cancellations(self.cancel_s, self.arrival_s))
         check_type("labels", self.labels, Mapping, "a mapping of name to values")
         put(self, "labels", {name: _one_dimensional(name, values) for name, values in self.labels.items()})
         for name, values in self.labels.items():
@@ -282,7 +294,10 @@ class RequestTable:
         if self.closed:
             order, arrival_s, _ = in_order(self.arrival_s / factor, self.previous, self.think_s)
             return self._reordered(order, arrival_s)
-        return self._but("arrival_s", _arrivals(self.arrival_s / factor))
+        other = self._but("arrival_s", _arrivals(self.arrival_s / factor))
+        if self.cancel_s is not None:  # a client is no more patient than before
+            other = other._but("cancel_s", other.arrival_s + (self.cancel_s - self.arrival_s))
+        return other
 
     def _but(self, column: str, values: np.ndarray | None) -> RequestTable:
         """The same table with one column, checked already, in the place of another: the rest is shared."""
@@ -326,6 +341,16 @@ def token_column(column: str, given: Any, rows: int, *, copy: bool = True) -> np
     bad = (numbers < 0) | (numbers != np.floor(numbers)) | (numbers > MAX_TOKENS)
     _refuse_first(column, numbers, bad, "expected an integer >= 0")
     return np.ascontiguousarray(numbers, dtype=np.int64)
+
+
+def _cancellations(given: Any, arrival_s: np.ndarray) -> np.ndarray:
+    values = _one_dimensional("cancel_s", given)
+    if len(values) != len(arrival_s):
+        raise InputError(f"cancel_s: {len(values)} rows (expected {len(arrival_s)}, as in arrival_s)")
+    times = np.array([np.nan if value is None else number_of(value) for value in values], dtype=np.float64)
+    bad = np.isinf(times) | (times < arrival_s)
+    _refuse_first("cancel_s", times, bad, "expected seconds at the row's arrival_s or later, or NaN for never")
+    return times
 
 
 def _integers(column: str, given: Any, rows: int) -> np.ndarray:

@@ -100,12 +100,18 @@ class EngineRun(Run):
     @property
     def rejected(self) -> int:
         """Requests that alone exceed the cache and were rejected."""
-        return len(self.table) - self.abandoned - int(np.count_nonzero(~np.isnan(self.served.completion_s)))
+        gone = self.abandoned + self.cancelled
+        return len(self.table) - gone - int(np.count_nonzero(~np.isnan(self.served.completion_s)))
 
     @property
     def abandoned(self) -> int:
         """Requests whose clients had gone before they were admitted."""
         return self._total("abandoned")
+
+    @property
+    def cancelled(self) -> int:
+        """Requests whose clients had gone before they were complete (`cancel_s`): they miss every deadline."""
+        return self._total("cancelled")
 
     @property
     def preemptions(self) -> int:
@@ -350,8 +356,9 @@ class EngineRun(Run):
         for gpu in range(self.gpus):
             own, rows = np.flatnonzero(gpus == gpu), np.flatnonzero(self.served.gpu == gpu)
             for found, times_s in ((first, self.times.first_token_s), (last, self.times.completion_s)):
-                place = np.searchsorted(ends_s[own], times_s[rows] * (1 - 1e-12))
-                found[rows] = own[np.minimum(place, len(own) - 1)]
+                had = rows[~np.isnan(times_s[rows])]  # a client may have gone before
+                place = np.searchsorted(ends_s[own], times_s[had] * (1 - 1e-12))
+                found[had] = own[np.minimum(place, len(own) - 1)]
         return first, last
 
     def occupancy(self) -> pd.DataFrame:

@@ -91,6 +91,22 @@ def test_nobody_loses_its_memory_while_a_less_urgent_one_runs_and_a_class_is_fir
     assert preemptions > 200 and max(seen) > 0
 
 
+def test_whoever_has_waited_for_too_long_is_gone_however_urgent():
+    """One seat, taken until 4: the most urgent one has waited for 3.5 s by then, more than clients do."""
+    table = simlib.RequestTable([0.0, 0.5, 1.7, 1.8], [1] * 4, [4, 1, 1, 1], priority=[0, -1, 2, 1])
+    run = simlib.simulate(table, "priority", LAW, 1, Continuous(max_seqs=1, timeout_s=3.4), backend="interpreted")
+    assert run.abandoned == 1 and np.isnan(run.times.start_s[1])
+    assert run.times.start_s[[0, 3, 2]].tolist() == [0.0, 4.0, 5.0]
+
+
+def test_whole_prompts_by_priority():
+    """Beside one that decodes 7 tokens are left: the more urgent prompt of 6 has them, the other one is next."""
+    table = simlib.RequestTable([0.0, 0.5, 0.6], [1, 6, 6], [9, 1, 1], priority=[0, 2, 1])
+    engine = Continuous(token_budget=8, block_tokens=1, prefill="mixed")
+    run = simlib.simulate(table, "priority", LAW, 1, engine, backend="interpreted")
+    assert run.times.start_s.tolist() == [0.0, 2.0, 1.0]
+
+
 @pytest.mark.parametrize("finds", ["reuse", "prefix_cache"])
 @pytest.mark.parametrize(
     ("block", "blocks", "arrival_ms", "prompts", "outputs", "priority"),

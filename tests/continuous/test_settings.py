@@ -70,6 +70,10 @@ def tight_cases(draw):
         token_budget=draw(st.sampled_from([40, 2048])),
         steps_in_flight=draw(st.integers(1, 2)),
         reuse=True,
+        long_prefill_tokens=draw(st.sampled_from([0, 0, 1, 7, 20])),
+        watermark=draw(st.sampled_from([0.0, 0.0, 0.1])),
+        whole_prompt=draw(st.booleans()),
+        known_ends=draw(st.booleans()),
     )
     return simlib.RequestTable(np.cumsum(gaps), prompts, outputs), engine
 
@@ -95,12 +99,21 @@ def test_shared_blocks_and_priorities_are_those_of_the_block_by_block_loop(case,
     (table, engine), rng = case, np.random.default_rng(seed)
     shared = np.minimum(table.prompt_tokens, rng.integers(0, 80, len(table)))
     more = {"priority": rng.integers(-1, 2, len(table)), "prefix_group": rng.integers(0, 3, len(table))}
+    if rng.random() < 0.5:
+        patience_s = np.where(rng.random(len(table)) < 0.5, rng.exponential(0.3, len(table)), np.nan)
+        more["cancel_s"] = table.arrival_s + patience_s
+    if rng.random() < 0.5:
+        more["max_tokens"] = np.maximum(table.output_tokens, 1) + rng.integers(0, 2, len(table))
     table = dataclasses.replace(table, prefix_tokens=shared, **more)
     engine = dataclasses.replace(engine, reuse="reuse" in what, prefix_cache="cache" in what)
     order = Order(priority="priority" in what)
     rules = rules_of(engine, LAWS[0], 1, order)
     fast = served(table, LAWS[0], 1, rules, order, "interpreted")[1]
     plain = plain_blocks.serve(table, LAWS[0], engine, "priority" in what)
+    if table.cancel_s is None:  # the histogram has the twin's times between tokens, by octave
+        octaves = np.clip([math.frexp(gap_s)[1] - state.GAP_LOW for gap_s in plain.gaps_s], 0, state.GAP_OCTAVES - 1)
+        counts = np.bincount(octaves.astype(int), minlength=state.GAP_OCTAVES)
+        assert counts.tolist() == fast.gaps.reshape(-1, state.GAP_BINS).sum(axis=1).tolist()
     for column in ("start_s", "first_token_s", "completion_s"):
         np.testing.assert_allclose(getattr(fast, column), getattr(plain, column), rtol=1e-9, err_msg=column)
     names = (at.STEPS, at.SUM_PREFILL, at.PREEMPTIONS)

@@ -98,11 +98,12 @@ def first_end(gpu: int, state: State, rules: StepRules, params: np.ndarray) -> f
     """
     n, decodes = state.numbers[gpu], state.numbers[gpu, at.DECODES]
     full = rules.control == 0 and n[at.SEATS] - n[at.DUE_SEATS] - n[at.LATER_SEATS] >= n[at.CAP]
-    if n[at.PARTIAL] >= 0 or n[at.RESUMED] >= 0 or (state.numbers[own(gpu, rules), at.WAITING] > 0 and not full):
+    begun = n[at.PARTIAL] >= 0 or n[at.BEGUN] > 0
+    if begun or n[at.RESUMED] >= 0 or (state.numbers[own(gpu, rules), at.WAITING] > 0 and not full):
         return state.times[gpu, at.NOW]
     if decodes == 0:
         return math.inf
-    steps, step_s = (state.heap[gpu, 0] >> 32) - n[at.STEP], params[0]
+    steps, step_s = (state.heap[gpu, 0] >> 32) - n[at.STEP] - rules.unknown, params[0]
     if rules.reserve or decodes * ((steps >> rules.bits) + 1) <= rules.blocks - n[at.USED]:
         step_s += params[1] * decodes
         step_s += params[CONTEXT_SLOPE] * (n[at.OFFSETS] + decodes * (n[at.STEP] + 1) + 0.5 * decodes * (steps - 1))
