@@ -77,8 +77,8 @@ MUTANTS = (
     Mutant(
         "of a sequence's free blocks the last one is given out first",
         "continuous/prefix.py",
-        "for place in range(shared - 1, -1, -1):",
-        "for place in range(shared):",
+        "range(ask.first[request] + shared - 1, ask.first[request] - 1, -1)",
+        "range(ask.first[request], ask.first[request] + shared)",
     ),
     Mutant(
         "blocks that others use already take no memory",
