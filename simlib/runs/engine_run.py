@@ -213,10 +213,8 @@ class EngineRun(Run):
         rows = np.concatenate([own[:count] for own, count in zip(decided, kept, strict=True)])
         waiting = []
         for gpu in range(self.gpus):
-            seen, start_s = (
-                self.served.series[gpu, : max(sampled[gpu], 1)],
-                decided[gpu, : kept[gpu], DECIDED.index("start_s")],
-            )
+            seen = self.served.series[gpu, : max(sampled[gpu], 1)]
+            start_s = decided[gpu, : kept[gpu], DECIDED.index("start_s")]
             last = np.searchsorted(seen[:, 0], start_s, side="right") - 1  # now and then is often enough
             waiting.append(seen[np.maximum(last, 0), SAMPLED.index("waiting")])
         b_sla, mean_s = (rows[:, DECIDED.index(name)] for name in ("b_sla", "tau_mean_s"))

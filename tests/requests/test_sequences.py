@@ -57,6 +57,18 @@ def test_rows_next_to_each_other_are_not_copied():
     assert np.shares_memory(whole[2:].flat, whole.flat)
 
 
+@pytest.mark.parametrize("numbers", [2, 5, 10**6])
+def test_numbers_are_chained_as_the_rows_up_to_them(numbers):
+    rng = np.random.default_rng(2)
+    rows = [rng.integers(0, numbers, rng.integers(0, 6)).tolist() for _ in range(60)]
+    rows += [rows[0], rows[1][:2]]
+    chained = Sequences.of("block_ids", rows, 62).chained()
+    beginnings = [tuple(row[: place + 1]) for row in rows for place in range(len(row))]
+    assert len(set(zip(beginnings, chained.flat, strict=True))) == len(set(beginnings)) == len(set(chained.flat))
+    assert set(chained.flat) == set(range(len(set(beginnings))))
+    assert chained.chained().flat.tolist() == Sequences.of("block_ids", list(chained), 62).chained().flat.tolist()
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [
