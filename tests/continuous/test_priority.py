@@ -1,11 +1,14 @@
 """Priorities under continuous batching; what the engine does with them stands in `test_vllm_scheduler`."""
 
 import numpy as np
+import plain_blocks
 import pytest
 
 import simlib
 from simlib.continuous.priority import TIES, urgency
+from simlib.continuous.serve import rules_of, served
 from simlib.continuous.settings import Continuous
+from simlib.policies.plan import Order
 
 LAW = simlib.StepLaw(1.0)
 
@@ -51,3 +54,28 @@ def test_whole_prompts_by_priority():
     engine = Continuous(token_budget=8, block_tokens=1, prefill="mixed")
     run = simlib.simulate(table, "priority", LAW, 1, engine, backend="interpreted")
     assert run.times.start_s.tolist() == [0.0, 2.0, 1.0]
+
+
+@pytest.mark.parametrize("finds", ["reuse", "prefix_cache"])
+@pytest.mark.parametrize(
+    ("block", "blocks", "arrival_ms", "prompts", "outputs", "priority"),
+    [
+        (1, 57, [4, 5, 6], [3, 7, 5], [36, 26, 25], [1, 1, 0]),
+        (4, 4, [0, 3.4, 3.6, 4, 4.1, 4.2, 5.4, 10, 11], [1, 2, 2, 2, 1, 2, 1, 2, 2], [5, 7, 4, 2, 6, 3, 6, 0, 0],
+         [1, 1, 0, 1, 1, -1, -1, -1, 0]),
+    ],
+    ids=["given a block for the next step", "paused for a step"],
+)  # fmt: skip
+def test_with_two_in_flight_a_victims_last_token_may_be_known(
+    block, blocks, arrival_ms, prompts, outputs, priority, finds
+):
+    """It is if the victim had its block for the next step already, or was not in both of the last two."""
+    shared = {"prefix_group": [0] * len(prompts), "prefix_tokens": [0] * len(prompts)}
+    table = simlib.RequestTable(np.array(arrival_ms) / 1000, prompts, outputs, priority=priority, **shared)
+    engine = Continuous(8, block * blocks, block, 40, steps_in_flight=2, **{finds: True})
+    law, order = simlib.StepLaw(0.0078, 0.0001, 73e-6, 58e-9), Order(priority=True)
+    ours, plain = (
+        served(table, law, 1, rules_of(engine, law, 1, order), order, "interpreted")[1],
+        plain_blocks.serve(table, law, engine, True),
+    )
+    np.testing.assert_allclose(ours.completion_s, plain.completion_s, rtol=1e-9)

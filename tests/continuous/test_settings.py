@@ -90,7 +90,11 @@ def test_blocks_that_are_used_again_are_those_of_the_block_by_block_loop(case):
 
 
 @settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
-@given(tight_cases(), st.integers(0, 2**32), st.sampled_from(["reuse", "cache", "priority", "both"]))
+@given(
+    tight_cases(),
+    st.integers(0, 2**32),
+    st.sampled_from(["reuse", "cache", "priority", "reuse, priority", "cache, priority"]),
+)
 def test_shared_blocks_and_priorities_are_those_of_the_block_by_block_loop(case, seed, what):
     (table, engine), rng = case, np.random.default_rng(seed)
     shared = np.minimum(table.prompt_tokens, rng.integers(0, 80, len(table)))
@@ -101,12 +105,11 @@ def test_shared_blocks_and_priorities_are_those_of_the_block_by_block_loop(case,
     if rng.random() < 0.5:
         more["max_tokens"] = np.maximum(table.output_tokens, 1) + rng.integers(0, 2, len(table))
     table = dataclasses.replace(table, prefix_tokens=shared, **more)
-    engine = dataclasses.replace(engine, reuse=what == "reuse", prefix_cache=what in ("cache", "both"))
-    priority = what in ("priority", "both")
-    order = Order(priority=priority)
+    engine = dataclasses.replace(engine, reuse="reuse" in what, prefix_cache="cache" in what)
+    order = Order(priority="priority" in what)
     rules = rules_of(engine, LAWS[0], 1, order)
     fast = served(table, LAWS[0], 1, rules, order, "interpreted")[1]
-    plain = plain_blocks.serve(table, LAWS[0], engine, priority)
+    plain = plain_blocks.serve(table, LAWS[0], engine, "priority" in what)
     if table.cancel_s is None:  # the histogram has the twin's times between tokens, by octave
         octaves = np.clip([math.frexp(gap_s)[1] - state.GAP_LOW for gap_s in plain.gaps_s], 0, state.GAP_OCTAVES - 1)
         counts = np.bincount(octaves.astype(int), minlength=state.GAP_OCTAVES)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from simlib.continuous import columns as at
 from simlib.continuous.prefix import evict, free, remember
-from simlib.continuous.priority import hold, least_urgent, needs, pause, paused
+from simlib.continuous.priority import PAUSED, hold, least_urgent, needs, pause, paused
 from simlib.continuous.running.chunks import advance, advance_all, blocks_for, forget, needed, place_of, portion
 from simlib.continuous.running.retire import retire
 from simlib.continuous.state import (
@@ -98,7 +98,8 @@ def vacate(
         stays = rules.several and paused(request, n, state)
         pending_s = 0.0 if stays else state.times[gpu, at.PENDING]
         if rules.two and pending_s > 0.0 and state.completion_s[request] <= now_s:
-            known -= 1  # it decodes in the step in flight, of unknown token
+            rested = rules.several and state.computed[request] == PAUSED - (n[at.STEPS] - 2)
+            known -= int(served == 1 or not rested)  # it decodes in the step in flight, of a token that is unknown yet
         offset = tokens - n[at.STEP]
         n[at.DECODES] -= 1
         n[at.OFFSETS] -= offset
