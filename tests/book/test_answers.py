@@ -296,6 +296,15 @@ SWAPPED: dict[str, dict[str, Swap]] = {
         "executions_saturated": turned(inverse, "value"),
         "executions_differences": negated,
         "binning_continuous": lambda table: inverted(exchanged("policy", "bins", "shortest")(table)),
+        "executions_loops": exchanged("loop", "closed", "open"),
+    },
+    "prefix_cache": {
+        "prefix_cache_ratios": inverted,
+        "prefix_cache_load": reversed_in("rate_rps"),
+        "prefix_cache_waiting": reversed_in("times_waiting"),
+        "prefix_cache_routers": reversed_in("engines"),
+        "prefix_cache_router_ratios": inverted,
+        "prefix_cache_places": inverted,
     },
     "binning_continuous": {
         "binning_continuous": lambda table: inverted(exchanged("policy", "bins", "shortest")(table)),

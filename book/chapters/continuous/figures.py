@@ -9,9 +9,11 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
 
 from book.chapters.continuous.executions import AGAINST, BATCHES, BEST, STEPS, SYSTEM
 from book.chapters.continuous.gains import SAME
+from book.chapters.continuous.loops import CLOSED, OPEN
 from book.chapters.continuous.tables import PART_NAMES, POLICY_NAMES
 from book.kit.names import SCHEDULER_NAMES, TRAFFIC_NAMES
 from book.kit.style import COLORS, FAINT, INK, MARKERS
@@ -217,4 +219,41 @@ def padding(table: pd.DataFrame) -> Figure:
         axis.set_xlabel("Padding h/d")
     axes[0].set_ylabel("Dedicated over first come, first served", fontsize=10)
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(TRAFFIC_LOOKS))
+    return figure
+
+
+LOOPS = {
+    CLOSED: ("a fixed number of clients", "#0072B2", "o", "-"),
+    OPEN: ("the same rate, openly", "#D55E00", "^", "--"),
+}
+
+
+def open_against_closed(table: pd.DataFrame, deadline_s: float) -> Figure:
+    """P99 of the time to first token by throughput, a line a loop; some clients are counted (`loops.table_of`)."""
+    limits = table.set_index(["loop", "metric", "clients"]).sort_index()[["value", "ci_low", "ci_high"]]
+    values = limits["value"]
+    figure, axis = plt.subplots(figsize=(7.0, 3.9))
+    rates = values.loc[CLOSED, "rate_rps"]
+    for loop, (name, color, marker, dash) in LOOPS.items():
+        times_s, bars = values.loc[loop, "ttft_p99_s"], limits.loc[loop, "ttft_p99_s"]
+        low = bars["ci_low"].clip(lower=0.5 * times_s)
+        axis.errorbar(rates[times_s.index], times_s, yerr=[times_s - low, bars["ci_high"] - times_s], color=color,
+                      marker=marker, ls=dash, ms=5, capsize=2, label=name)  # fmt: skip
+    for clients, shift in ((8, (-6, -15)), (16, (0, -15)), (32, (0, -15)), (64, (4, -15)), (96, (7, -3))):
+        at = rates[clients], values.loc[CLOSED, "ttft_p99_s", clients]
+        axis.annotate(f"{clients} clients" if clients == 8 else f"{clients}", at, shift, textcoords="offset points",
+                      fontsize=10, color=LOOPS[CLOSED][1], ha="center" if shift[0] in (0, 4) else "left")  # fmt: skip
+    axis.axhline(deadline_s, color=INK, lw=1.2, ls=":")
+    axis.annotate("deadline", (rates.min(), deadline_s), (0, 4), textcoords="offset points", fontsize=10, color=INK)
+    for loop, clients, shift, align in ((CLOSED, 48, (4, -17), "center"), (OPEN, 56, (-10, 6), "right")):
+        at = rates[clients], values.loc[loop, "ttft_p99_s", clients]
+        axis.annotate(
+            LOOPS[loop][0], at, shift, textcoords="offset points", fontsize=11, color=LOOPS[loop][1], ha=align
+        )
+    axis.set_yscale("log")
+    axis.set_ylim(0.1, 40)
+    axis.set_yticks([0.1, 0.3, 1, 3, 10, 30], ["0.1", "0.3", "1", "3", "10", "30"])
+    axis.yaxis.set_minor_locator(NullLocator())
+    axis.set_ylabel("Time to first token, P99 (s)")
+    axis.set_xlabel("Served, the same in both (requests/s)")
     return figure

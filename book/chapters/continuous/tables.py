@@ -9,6 +9,7 @@ import pandas as pd
 
 from book.chapters.continuous.executions import BATCHES, PAIRS, POINT, STEPS, SYSTEM
 from book.chapters.continuous.gains import PARTS
+from book.chapters.continuous.loops import CLOSED, OPEN
 from book.kit.names import TRAFFIC_NAMES, system
 from book.kit.tables import established, with_limits
 from simlib.text import percent, seconds, signed
@@ -239,3 +240,16 @@ def share(row: Any) -> str:
     """A share saved, which may be negative, with its interval."""
     limits = f"{100 * row['ci_low']:.1f} to {100 * row['ci_high']:.1f}".replace("-", "−")
     return f"{100 * row['share']:.1f} % ({limits})".replace("-", "−")
+
+
+def show_loops(table: pd.DataFrame) -> Styler:
+    """What a benchmark of so many clients says, and what the same rate meets openly (`loops.table_of`)."""
+    rows = []
+    for clients, own in table[table["clients"] > 0].groupby("clients"):
+        value = own.set_index(["loop", "metric"])["value"]
+        said = {"clients": clients, "requests/s": f"{value[CLOSED, 'rate_rps']:.1f}"}
+        for loop, name in ((CLOSED, "of the clients"), (OPEN, "openly")):
+            said[f"TTFT, P99, {name}"] = seconds(value[loop, "ttft_p99_s"], 2)
+            said[f"late {name}"] = percent(value[loop, "late_share"], 1)
+        rows.append(said)
+    return pd.DataFrame(rows).style.hide()

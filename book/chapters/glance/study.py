@@ -24,11 +24,13 @@ WORDS = SCHEDULER_NAMES | EXECUTION_NAMES | TRAFFIC_NAMES | BIN_RULE_NAMES
 WORDS |= {"oracle": "perfect predictions", "mm1": "M/M/1", "batch_4": "batches of four", "original": "original's"}
 WORDS |= {"round_robin": "bins in turn", "oldest_head": "oldest bin first", "longest_queue": "longest bin first"}
 WORDS |= {"ttft": "time to first token", "tpot": "time between tokens", "e2e": "end to end"}
+WORDS |= {"live": "a live cache", "none": "no cache", "recorded": "recorded hits", "stays": "conversations stay"}
 WORDS |= {"service": "service times", "latency": "end-to-end times", "aimd": "additive increase"}
 # What a place in a series is called.
 AXES = {
     "requests": "requests a run:",
     "rate_rps": "requests/s offered:", "p_e": "error", "k": "K =", "k_bins": "K =", "batch_size": "batches of",
+    "memory_tokens": "memory (tokens):", "times_waiting": "memory over waiting conversations:", "clients": "clients:",
     "gpus": "GPUs:", "deadline_s": "deadline (s)", "rho": "utilisation", "rank_correlation": "rank correlation",
 }  # fmt: skip
 
@@ -114,6 +116,15 @@ SOURCES = (
            "Late requests, engine with {scheduler_a} − batches with {scheduler_b}",
            where="metric == 'sla_violation_share' and execution_a == 'continuous' and "
            "execution_b == 'run_to_completion'", over="load", at=0.9, **DIFFERENCE),
+    Source("executions_loops", "executions", "Late first tokens, one engine at one throughput, {loop} loop", "value",
+           unit="points", where="metric == 'late_share' and loop != 'borne'", reference=0.0, over="clients", at=64),
+    Source("prefix_cache_ratios", "prefix_cache", "Capacity of a chat, {cache} over {over}",
+           where="workload == 'chat'", over="memory_tokens", at=200_000, **RATIO),
+    Source("prefix_cache_router_ratios", "prefix_cache",
+           "Capacity of a chat on {engines} engines, {routing} over fewest requests",
+           where="workload == 'chat'", **RATIO),
+    Source("prefix_cache_waiting", "prefix_cache", "Hits, of those with memory for all, {think_s:g} s between turns",
+           "found_share", unit="%", reference=1.0, over="times_waiting", at=1),
     Source("batch_size_fixed_points", "batch_size_rules", "Sequences running, rule {sla_rule} (mark: expected)",
            "running", unit="sequences", reference="expected_batch", over="deadline_s", at=0.06),
     Source("controller_stability", "controller_stability",
