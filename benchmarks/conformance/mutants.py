@@ -53,8 +53,8 @@ MUTANTS = (
     Mutant(
         "a token in flight is not known when memory is taken",
         "continuous/running/victims.py",
-        "            known -= 1",
-        "            known -= 0",
+        "known -= int(served == 1 or not rested)",
+        "known -= 0",
     ),
     Mutant(
         "whoever lost its memory comes before all that wait",
