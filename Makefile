@@ -11,7 +11,7 @@ INSTALL := $(BIN)/uv pip install -q --python $(BIN)/python --compile-bytecode
 BUILD := $(if $(UV_FIND_LINKS)$(wildcard /dev/nvidia0),,--torch-backend cpu)
 CUDA := cuda-bindings cuda-toolkit nvidia-cudnn-cu13 nvidia-cusparselt-cu13 nvidia-nccl-cu13 nvidia-nvshmem-cu13 triton
 
-.PHONY: book env test fuzz lab serve pdf picture results bench lock clean
+.PHONY: book env test fuzz lab serve pdf picture results bench conformance lock clean
 
 book: .venv/.ok  # execute what changed, build the pages
 	@$(BIN)/python -m book.make
@@ -43,6 +43,9 @@ results: book  # take the executed tables and figures over into data/results and
 
 bench: .venv/.ok  # speed and coverage, side by side with rivals, into data/results (needs a C compiler)
 	@$(BIN)/python -m benchmarks
+
+conformance: .venv/.ok  # record 600 cases from vLLM's own scheduler and replay them (makes CONFORMANCE_ENV, 3.4 GB)
+	@$(BIN)/python -m benchmarks.conformance
 
 # For every platform, with the hashes of every file. Torch is left out, as its builds differ by index: neither it nor
 # what its CUDA build brings is verified; its version stands in requirements.txt, its other needs in the lock.

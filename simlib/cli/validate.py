@@ -1,28 +1,36 @@
-"""The verb ``validate``: replay a real engine's log, and say how far the simulated times are."""
+"""The verb ``validate``: replay a real engine's log, or recorded steps of its scheduler, and say how far we are."""
 
 from __future__ import annotations
 
 import argparse
 from typing import Any
 
-from simlib.checks import check_integer
+from simlib.checks import InputError, check_integer
 from simlib.cli.inspect import tell
 from simlib.cli.numbers import integer, number, place
 from simlib.cli.outputs import add_json, aligned, answer, check_outputs, plain
+
+NEEDED = ("--profile", "--log", "--max-num-seqs", "--kv-blocks", "--token-budget")
 
 
 def add(verbs: Any) -> None:
     """Add the verb."""
     replay = verbs.add_parser("validate", help="replay a real engine's log, and say how far the simulated times are")
     replay.set_defaults(verb=_validate)
-    replay.add_argument("--profile", type=place, required=True, metavar="DIR", help="folder of a kernel profile")
+    replay.add_argument(
+        "--scheduler-steps",
+        type=place,
+        metavar="FILE",
+        help="recorded cases of a scheduler, replayed step by step (alone)",
+    )
+    replay.add_argument("--profile", type=place, metavar="DIR", help="folder of a kernel profile")
     replay.add_argument("--prefix", default="", help="how the profile's files begin, if the folder holds several")
-    replay.add_argument("--log", type=place, required=True, metavar="REQUESTS.jsonl.gz", help="one JSON object a line")
+    replay.add_argument("--log", type=place, metavar="REQUESTS.jsonl.gz", help="one JSON object a line")
     replay.add_argument("--time-unit", help="of the log's clock: s, ms, us or ns (default: as the file tells)")
     replay.add_argument("--timeseries", type=place, metavar="FILE", help="the log's series of running and waiting")
-    replay.add_argument("--max-num-seqs", type=integer, required=True, metavar="N", help="sequences that run at once")
-    replay.add_argument("--kv-blocks", type=integer, required=True, metavar="N", help="usable blocks of the KV cache")
-    replay.add_argument("--token-budget", type=integer, required=True, metavar="N", help="tokens of a step")
+    replay.add_argument("--max-num-seqs", type=integer, metavar="N", help="sequences that run at once")
+    replay.add_argument("--kv-blocks", type=integer, metavar="N", help="usable blocks of the KV cache")
+    replay.add_argument("--token-budget", type=integer, metavar="N", help="tokens of a step")
     replay.add_argument("--block-size", type=integer, default=16, help="tokens of a block (default 16)")
     replay.add_argument("--layers", type=integer, default=32, help="layers of the model (default 32)")
     replay.add_argument("--steps-in-flight", type=integer, default=2, help="1 or 2 (default 2)")
@@ -62,6 +70,13 @@ def _validate(options: argparse.Namespace) -> None:
     from simlib.requests.formats.layout import Asked
 
     check_outputs(options)
+    missing = [name for name in NEEDED if getattr(options, name[2:].replace("-", "_")) is None]
+    if options.scheduler_steps is not None:
+        if given := next((name for name in NEEDED if name not in missing), None):
+            raise InputError(f"{given}: given beside --scheduler-steps (expected one of them)")
+        return _scheduler_steps(options)
+    if missing:
+        raise InputError(f"{', '.join(missing)}: missing (expected a log and its engine, or --scheduler-steps FILE)")
     block = check_integer("--block-size", options.block_size, 1)
     settings = Continuous(
         max_seqs=check_integer("--max-num-seqs", options.max_num_seqs, 1),
@@ -89,6 +104,18 @@ def _validate(options: argparse.Namespace) -> None:
     tell(log)
     document = {"settings": found.settings, "rows": found.rows.to_dict("records")}
     answer(options.json, document, f"{_sentence(found.settings)}\n\n{aligned(found.rows)}")
+
+
+def _scheduler_steps(options: argparse.Namespace) -> None:
+    from simlib.calibration import scheduler_steps
+    from simlib.lazy import pd
+
+    compared = [scheduler_steps.compare(case) for case in scheduler_steps.read(options.scheduler_steps)]
+    outcome = scheduler_steps.by_mode(compared)
+    rows = pd.DataFrame([{"mode": mode, **row} for mode, row in outcome.items()])
+    equal, cases = rows["equal"].sum(), rows["cases"].sum()
+    said = f"{equal:,} of {cases:,} recorded cases are equal: every time to 1e-9 s, and every step."
+    answer(options.json, outcome, f"{said}\n\n{aligned(rows)}")
 
 
 def _sentence(settings: Any) -> str:

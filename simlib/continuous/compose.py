@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 
 from simlib.continuous import columns as at
-from simlib.continuous.prefix import fill, occupy, seek
+from simlib.continuous.prefix import fill, occupy, remember, seek
 from simlib.continuous.priority import unqueue
 from simlib.continuous.router import withdraw
 from simlib.continuous.running.chunks import begin, forget, several
@@ -15,6 +15,7 @@ from simlib.continuous.state import (
     CHUNKED,
     FIRST,
     MIXED,
+    NEVER,
     PREFIX_COST,
     SHARED,
     Ask,
@@ -163,6 +164,8 @@ def fitting(
     if again > 0:
         computed = max(computed, (again + lent(request, ask, rules)) << rules.bits)
     used = 0
+    if rules.answers:
+        remember(0, gpu, ask, state, rules)
     if rules.cache:
         again, used = seek(request, total, gpu, ask, state, rules)
         computed = again << rules.bits
@@ -294,6 +297,8 @@ def prefill(
         n[at.USED] += held(request, computed + tokens, ask, rules)
         if rules.cache:
             fill(request, computed, tokens, gpu, ask, state, rules)
+        if rules.answers:
+            state.ends[request] = NEVER  # until it decodes
         chunk(request, gpu, computed, tokens, ask, state, rules)
         budget -= tokens
         if computed + tokens < ask.prompt_tokens[request] + state.done[request]:

@@ -150,7 +150,7 @@ def complete(
             tokens += routed(request, ask) if rules.routing == LEAST_TOKENS else 0
             continue
         push(heap, n[at.DECODES], (n[at.STEP] + left) << 32 | request)
-        if rules.several:
+        if rules.several or rules.answers:
             state.ends[request] = n[at.STEP] + left
         n[at.DECODES] += 1
         n[at.OFFSETS] += total - n[at.STEP]

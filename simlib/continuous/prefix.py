@@ -12,11 +12,23 @@ import numpy as np
 
 from simlib.checks import InputError
 from simlib.continuous import columns as at
-from simlib.continuous.state import Ask, State, StepRules, blocks_of, ending, extra, over, stored, unlink
+from simlib.continuous.state import (
+    Ask,
+    State,
+    StepRules,
+    blocks_of,
+    cached,
+    ending,
+    extra,
+    oldest,
+    over,
+    stored,
+    unlink,
+)
 from simlib.requests.table import RequestTable
 
-CELL = 5  # columns of a cell
-CONTENT, COUNT, BEFORE, AFTER, COPY = range(CELL)  # below 0 a request's run; users, or blocks of the run; links
+CELL = 6  # columns of a cell
+CONTENT, COUNT, BEFORE, AFTER, COPY, BORN = range(CELL)  # below 0 a request's run; users, or blocks of the run; links
 
 
 def contents(table: RequestTable, bits: int) -> tuple[np.ndarray, np.ndarray]:
@@ -42,6 +54,14 @@ def contents(table: RequestTable, bits: int) -> tuple[np.ndarray, np.ndarray]:
         np.maximum.at(most, group, blocks)
         return first, np.arange(first[-1]) + np.repeat((np.cumsum(most) - most)[group] - first[:-1], blocks)
     return np.zeros(len(table) + 1, np.int64), np.zeros(0, np.int64)
+
+
+def are_met(first: np.ndarray, content: np.ndarray, prompt_blocks: np.ndarray) -> bool:
+    """Whether an answer has a block that another request may look for while it is generated."""
+    generated = np.arange(len(content)) - np.repeat(first[:-1], np.diff(first)) >= np.repeat(
+        prompt_blocks, np.diff(first)
+    )
+    return bool(generated.any() and (np.bincount(content)[content[generated]] > 1).any())
 
 
 def listed(request: int, ask: Ask) -> int:
@@ -93,21 +113,47 @@ def fill(request: int, computed: int, tokens: int, gpu: int, ask: Ask, state: St
         return
     evict(gpu, state, rules)
     for place in range(computed >> rules.bits, min((computed + tokens) >> rules.bits, listed(request, ask))):
-        show(ask.first[request] + place, gpu, ask, state)
+        show(ask.first[request] + place, 2 * state.numbers[gpu, at.STEPS] + 1, gpu, ask, state)
 
 
-def show(place: int, gpu: int, ask: Ask, state: State) -> None:
-    """Let a block of a sequence be found by what it contains."""
+def show(place: int, born: int, gpu: int, ask: Ask, state: State) -> None:
+    """Let a block of a sequence be found by what it contains; of several that contain the same the first one is found.
+
+    `born`: when it was complete, in half steps; what a prompt completes in a step comes after all else.
+    """
     content = ask.contents[place]
     cell = new(content, 1, state.numbers[gpu], state.cells)
-    state.holds[place] = cell
-    if state.where[gpu, content] < 0:
+    state.holds[place], state.cells[cell, BORN] = cell, born
+    before, after = -1, state.where[gpu, content]
+    while after >= 0 and state.cells[after, BORN] <= born:
+        before, after = after, state.cells[after, COPY]
+    state.cells[cell, COPY] = after
+    if before < 0:
         state.where[gpu, content] = cell
     else:
-        last = state.where[gpu, content]
-        while state.cells[last, COPY] >= 0:
-            last = state.cells[last, COPY]
-        state.cells[last, COPY] = cell
+        state.cells[before, COPY] = cell
+
+
+def remember(ago: int, gpu: int, ask: Ask, state: State, rules: StepRules) -> None:
+    """What running sequences have generated can be found, as far as tokens are known in the step composed, or `ago`."""
+    n = state.numbers[gpu]
+    evict(gpu, state, rules)
+    request = oldest(n, state) if n[at.NEWEST] >= 0 else -1
+    while request >= 0:
+        if over(request, state):
+            decoded = int(ending(request, n, state)) * ((-1 - state.done[request]) & 1)
+            known = stored(request, ask) - decoded * (1 - extra(request, ask, rules))
+        else:  # below 0 where it does not decode
+            known = min(cached(request, n, ask, state, rules) + 1 - ago - rules.two, stored(request, ask))
+        first, last = ask.first[request], ask.first[request] + min(known >> rules.bits, listed(request, ask))
+        place = last
+        while place > first and state.holds[place - 1] < 0:
+            place -= 1
+        while place < last:
+            age = known - ((place - first + 1) << rules.bits)
+            show(place, 2 * (n[at.STEPS] - ago - age), gpu, ask, state)
+            place += 1
+        request = state.follows[request]
 
 
 def free(request: int, tokens: int, known: int, gpu: int, ask: Ask, state: State, rules: StepRules) -> None:
@@ -125,7 +171,7 @@ def free(request: int, tokens: int, known: int, gpu: int, ask: Ask, state: State
         n[at.HOLDING] += full - shared
     for place in range(ask.first[request] + shared - 1, ask.first[request] - 1, -1):
         if state.holds[place] < 0:
-            show(place, gpu, ask, state)
+            show(place, 2 * n[at.STEPS] - 2, gpu, ask, state)
         cell = state.holds[place]
         state.holds[place] = -1
         cells[cell, COUNT] -= 1
@@ -138,6 +184,8 @@ def free(request: int, tokens: int, known: int, gpu: int, ask: Ask, state: State
 def free_ended(gpu: int, ask: Ask, state: State, rules: StepRules) -> None:
     """Take the blocks of all that have ended, in the order in which they were admitted."""
     n = state.numbers[gpu]
+    if rules.answers:
+        remember(1, gpu, ask, state, rules)
     request, left = n[at.NEWEST], n[at.DUE_SEATS]
     while request >= 0:  # back to the oldest of them; who has lost its memory meanwhile is not there
         left -= int(over(request, state) and not ending(request, n, state))
@@ -243,5 +291,5 @@ def drop(cell: int, n: np.ndarray, cells: np.ndarray) -> None:
     spare(cell, n, cells)
 
 
-for _long in (seek, occupy, fill, show, free, free_ended, evict):
+for _long in (seek, occupy, fill, show, remember, free, free_ended, evict):
     _long.inlined = False

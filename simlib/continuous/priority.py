@@ -19,6 +19,7 @@ from simlib.continuous.state import (
     Lines,
     State,
     StepRules,
+    cached,
     ending,
     extra,
     join,
@@ -129,19 +130,6 @@ def least_urgent(gpu: int, ask: Ask, state: State) -> int:
     return found
 
 
-def oldest(n: np.ndarray, state: State) -> int:
-    """Who of those that run was admitted first."""
-    request = n[at.NEWEST]
-    while state.precedes[request] >= 0:
-        request = state.precedes[request]
-    return request
-
-
-def cached(request: int, n: np.ndarray, ask: Ask, state: State, rules: StepRules) -> int:
-    """Tokens in memory of a sequence that decodes."""
-    return stored(request, ask) + extra(request, ask, rules) - (state.ends[request] - n[at.STEP])
-
-
 def needs(request: int, n: np.ndarray, ask: Ask, state: State, rules: StepRules) -> bool:
     """Whether a sequence needs a block for its next token."""
     if state.computed[request] >= 0 or over(request, state) or rules.reserve:
@@ -200,5 +188,5 @@ def hold(request: int, gpu: int, ask: Ask, state: State, rules: StepRules) -> No
         request = state.follows[request]
 
 
-for _rare in (queue, unqueue, pause, least_urgent, oldest, needs, spare, paused, hold):
+for _rare in (queue, unqueue, pause, least_urgent, needs, spare, paused, hold):
     _rare.inlined = False

@@ -11,7 +11,7 @@ import math
 import numpy as np
 
 from simlib.continuous import columns as at
-from simlib.continuous.prefix import listed, seek
+from simlib.continuous.prefix import listed, remember, seek
 from simlib.continuous.state import PREFIX, Ask, State, StepRules, blocks_of
 
 
@@ -19,6 +19,8 @@ def informed(request: int, now_s: float, ask: Ask, state: State, rules: StepRule
     """The GPU with the most cached blocks of a prompt, of equals that of the fewest requests; or that of least cost."""
     best, least, load, there = 0, math.inf, 0, 0
     for gpu in range(len(state.numbers)):
+        if rules.answers:
+            remember(1, gpu, ask, state, rules)
         found = seek(request, ask.prompt_tokens[request], gpu, ask, state, rules)[0]
         if rules.routing == PREFIX:
             cost = -float(found)

@@ -11,7 +11,7 @@ from simlib.checks import InputError, check_integer
 from simlib.continuous import classes, loop
 from simlib.continuous import columns as at
 from simlib.continuous.control import StepControl
-from simlib.continuous.prefix import AFTER, CELL, contents
+from simlib.continuous.prefix import AFTER, CELL, are_met, contents
 from simlib.continuous.priority import levels_of, urgency
 from simlib.continuous.settings import PREFILL, ROUTING, Continuous, needed_tokens
 from simlib.continuous.state import (
@@ -142,6 +142,8 @@ def served(
     first, content = (
         kept.kept(("contents", rules.bits), lambda: contents(kept, rules.bits)) if rules.cache else (none, none)
     )
+    if rules.cache and not rules.closed:
+        rules = rules._replace(answers=int(are_met(first, content, kept.prompt_tokens >> rules.bits)))
     ask = Ask(
         prompt_tokens=kept.prompt_tokens,
         output_tokens=kept.output_tokens,
@@ -242,7 +244,7 @@ def _state(ask: Ask, rules: StepRules, gpus: int, log_steps: int, control: StepC
         done=np.zeros(requests, np.int32),
         place=np.full(requests if rules.reuse or rules.cache else 0, -1, np.int64),
         filled=np.zeros(requests if rules.reuse else 0, np.int32),
-        ends=np.zeros(requests if rules.several else 0, np.int64),
+        ends=np.zeros(requests if rules.several or rules.answers else 0, np.int64),
         holds=np.full(len(ask.contents), -1, np.int32),
         hits=np.zeros(requests if rules.cache else 0, np.int32),
         where=np.full((gpus, contents), -1),

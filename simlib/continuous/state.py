@@ -55,7 +55,8 @@ class StepRules(NamedTuple):
 
     `lines` is how many a GPU has, or all GPUs together; `asks` and `keyed`: whether there is a rule to ask, and a key.
     `several`: whether more than one prompt may be begun, `long` the tokens to which a chunk is cut (0: none);
-    `unknown`: whether a sequence may end of which that is not known before (`extra`); `cancel`: whether clients leave.
+    `unknown`: whether a sequence may end of which that is not known before (`extra`); `cancel`: whether clients leave;
+    `answers`: whether what a sequence generates may be found while it runs.
     What has a default is compiled away in a loop of its own, `loop.plain`, for engines that have none of it.
     """
 
@@ -87,6 +88,7 @@ class StepRules(NamedTuple):
     long: int = 0
     unknown: int = 0
     cancel: int = 0
+    answers: int = 0
 
 
 OFF = (0,) * len(StepRules._field_defaults)
@@ -95,6 +97,7 @@ NEEDED = len(StepRules._fields) - len(OFF)
 
 
 FIRST, MIXED, CHUNKED = range(3)
+NEVER = 1 << 40  # a decode step that is never reached
 SHARED, IN_TURN, LEAST_TOKENS, LEAST_REQUESTS, BY_CLASS, PREFIX, PREFIX_COST = range(7)
 
 
@@ -323,6 +326,19 @@ def stored(request: int, ask: Ask) -> int:
     return ask.prompt_tokens[request] + max(ask.output_tokens[request] - 1, 0)
 
 
+def oldest(n: np.ndarray, state: State) -> int:
+    """Who of those that run was admitted first."""
+    request = n[at.NEWEST]
+    while state.precedes[request] >= 0:
+        request = state.precedes[request]
+    return request
+
+
+def cached(request: int, n: np.ndarray, ask: Ask, state: State, rules: StepRules) -> int:
+    """Tokens in memory of a sequence that decodes."""
+    return stored(request, ask) + extra(request, ask, rules) - (state.ends[request] - n[at.STEP])
+
+
 def mark_over(request: int, decoded: int, step: int, state: State) -> None:
     """All steps of a sequence are composed: `done` says so below 0, in which step, and whether it decodes there."""
     state.done[request] = -1 - (2 * (step & STEPS_MASK) + decoded)
@@ -400,5 +416,11 @@ def settle(n: np.ndarray, owner: np.ndarray, rules: StepRules) -> None:
         n[at.DUE_FULL] = 0
 
 
-for _rare_or_long in (push, take, spread_gaps, more_room):  # copies would be compiled for minutes, and gain nothing
+for _rare_or_long in (
+    oldest,
+    push,
+    take,
+    spread_gaps,
+    more_room,
+):  # copies would be compiled for minutes, and gain nothing
     _rare_or_long.inlined = False

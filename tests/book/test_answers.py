@@ -180,6 +180,7 @@ SWAPPED: dict[str, dict[str, Swap]] = {
     "vllm_validation": {
         "vllm_validation": exchanged("statistic", "mean", "mape"),
         "vllm_validation_spans": lambda table: table.assign(error_percent=-table["error_percent"]),
+        "vllm_conformance": lambda table: table.assign(equal=table["cases"] - table["equal"]),
     },
     "at_a_glance": {
         "at_a_glance": lambda table: table.assign(

@@ -10,6 +10,7 @@ import pytest
 
 import simlib
 from simlib.continuous import columns as at
+from simlib.continuous.columns import NUMBERS
 from simlib.continuous.serve import serve
 from simlib.continuous.settings import Continuous
 
@@ -98,6 +99,27 @@ def test_conversations_find_what_they_generated_as_block_by_block(steps_in_fligh
         assert fast.numbers[0, at.SUM_PREFILL] == plain.prefill
         hits, preemptions = hits + fast.hits.sum(), preemptions + plain.preemptions
     assert hits > 1000 and preemptions > 20
+
+
+def test_one_that_runs_finds_what_another_one_generates_meanwhile():
+    # The 17th step, from 0.16 s on, is the 16th decode: it completes the second block.
+    for arrival_s, found in ((0.145, 16), (0.155, 32)):
+        twins = simlib.RequestTable([0.0, arrival_s], [16, 40], [60, 1], block_ids=[[1, 2, 3, 4], [1, 2]])
+        assert serve(twins, simlib.StepLaw(0.01), CACHED, 1, "interpreted").hits.tolist() == [0, found]
+
+
+@pytest.mark.parametrize("steps_in_flight", [1, 2])
+def test_answers_that_nobody_else_has_are_found_as_if_nobody_had_said_what_they_are(steps_in_flight):
+    rng, given = np.random.default_rng(2), table()
+    engine = dataclasses.replace(CACHED, max_seqs=16, kv_tokens=1920, token_budget=256, steps_in_flight=steps_in_flight)
+    prompts = [rng.integers(0, 3, tokens // 16).tolist() for tokens in given.prompt_tokens]
+    whole = [
+        [*ids, *range(1000 * row + 1000, 1000 * row + 1000 + (prompt + output) // 16 - len(ids))]
+        for row, (ids, prompt, output) in enumerate(zip(prompts, given.prompt_tokens, given.output_tokens, strict=True))
+    ]
+    one, other = (serve(table(block_ids=ids), LAW, engine, 1, "interpreted") for ids in (prompts, whole))
+    assert one.numbers[0, NUMBERS.index("preemptions")] > 0
+    assert np.allclose(one.completion_s, other.completion_s, rtol=0, atol=1e-9)  # steps are added up one by one
 
 
 def test_without_anything_in_common_a_large_cache_changes_nothing():

@@ -197,6 +197,26 @@ def show_spans(parts: pd.DataFrame) -> Styler:
     return shown.style.hide(axis="index")
 
 
+def show_conformance(outcome: pd.DataFrame) -> Styler:
+    """Of how many recorded cases all is equal, by mode (rows) and kind (columns)."""
+    said = outcome["equal"].map(str) + " of " + outcome["cases"].map(str)
+    wide = outcome.assign(mode=outcome["mode"].str.replace("_", ", "), said=said).pivot_table(
+        "said", "mode", "kind", aggfunc="first", sort=False
+    )
+    return wide.fillna("–").reset_index().rename_axis(columns=None).style.hide(axis="index")
+
+
+def show_wrong_engines(wrong: pd.DataFrame) -> Styler:
+    """Each rule that was made wrong, and in how many cases that shows."""
+    shown = pd.DataFrame({"the rule": wrong["rule"], "cases that differ without it": wrong["cases_that_differ"]})
+    return shown.style.hide(axis="index")
+
+
+def show_events(events: pd.DataFrame) -> Styler:
+    """In how many cases each event occurs, and how often in all."""
+    return events[["event", "cases", "times"]].style.format({"times": "{:,}"}).hide(axis="index")
+
+
 def _estimate(found: Estimate) -> str:
     limits = (
         f"{found.ci_low:.3f} to {found.ci_high:.3f}" if found.ci_low is not None else f"no interval: {found.reason}"

@@ -76,7 +76,7 @@ def horizon(gpu: int, horizon_s: float, state: State, rules: StepRules) -> float
     n, owner = state.numbers[gpu], state.numbers[own(gpu, rules)]
     if n[at.RESUMED] < 0 and owner[at.WAITING] == 0:
         return horizon_s
-    if rules.timeout_s < math.inf:
+    if rules.timeout_s < math.inf or rules.answers:  # what is generated meanwhile may be found
         return -math.inf
     if rules.cache and rules.routing >= PREFIX:  # the router looks at what its memory holds whenever somebody comes
         return horizon_s

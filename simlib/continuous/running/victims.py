@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from simlib.continuous import columns as at
-from simlib.continuous.prefix import evict, free
-from simlib.continuous.priority import PAUSED, hold, least_urgent, needs, oldest, pause, paused
+from simlib.continuous.prefix import evict, free, remember
+from simlib.continuous.priority import PAUSED, hold, least_urgent, needs, pause, paused
 from simlib.continuous.running.chunks import advance, advance_all, blocks_for, forget, needed, place_of, portion
 from simlib.continuous.running.retire import retire
 from simlib.continuous.state import (
@@ -17,6 +17,7 @@ from simlib.continuous.state import (
     give_back,
     held,
     lent,
+    oldest,
     over,
     settled,
     stored,
@@ -73,6 +74,8 @@ def vacate(
     `leaves`: between two steps, not because another one has no room.
     """
     n, in_vain, dropped = state.numbers[gpu], False, 0
+    if rules.answers:
+        remember(1, gpu, ask, state, rules)
     tokens = known = n[at.COMPUTED]
     if rules.several and state.computed[request] >= 0:
         tokens = known = state.computed[request]
