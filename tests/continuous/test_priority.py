@@ -7,10 +7,11 @@ from step_cases import longest_tokens
 
 import simlib
 from simlib.continuous import columns as at
-from simlib.continuous import compose
 from simlib.continuous.priority import TIES, urgency
+from simlib.continuous.running import victims
 from simlib.continuous.serve import rules_of, served
 from simlib.continuous.settings import Continuous
+from simlib.continuous.state import ending, over
 from simlib.policies.plan import Order
 
 LAW = simlib.StepLaw(1.0)
@@ -65,18 +66,18 @@ def pressed(seed: int) -> tuple[simlib.RequestTable, Continuous, int]:
 
 def test_nobody_loses_its_memory_while_a_less_urgent_one_runs_and_a_class_is_first_come_first_served(monkeypatch):
     """Over random engines and tables; whoever is chosen to lose its memory is seen together with those that run."""
-    seen, choose = [], compose.least_urgent
+    seen, choose = [], victims.least_urgent
 
     def noted(gpu, ask, state):
         n, victim = state.numbers[gpu], choose(gpu, ask, state)
         request = n[at.NEWEST]
         while request >= 0:
-            ended = compose.over(request, state) and not compose.ending(request, n, state)
+            ended = over(request, state) and not ending(request, n, state)
             seen.append((ask.urgency[victim] >> TIES) - (ask.urgency[request] >> TIES) if not ended else 0)
             request = state.precedes[request]
         return victim
 
-    monkeypatch.setattr(compose, "least_urgent", noted)
+    monkeypatch.setattr(victims, "least_urgent", noted)
     preemptions = 0
     for seed in range(40):
         table, engine, gpus = pressed(seed)
