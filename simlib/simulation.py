@@ -102,10 +102,8 @@ def simulate(
     engine = execution_of(execution)
     if engine is None and table.cancel_s is not None and not np.isnan(table.cancel_s).all():
         row = int(np.argmin(np.isnan(table.cancel_s)))
-        raise InputError(
-            f"cancel_s, row {row}: {table.cancel_s[row]:g} (expected NaN, or execution 'continuous': a batch runs to "
-            "completion whoever waits for it)"
-        )
+        what = "expected NaN, or execution 'continuous': a batch runs to completion whoever waits for it"
+        raise InputError(f"cancel_s, row {row}: {table.cancel_s[row]:g} ({what})")
     policy = policy_of(policy, execution)
     gpus = check_integer("gpus", gpus, 1, MAX_GPUS)
     check_choice("backend", backend, BACKENDS)
@@ -128,12 +126,12 @@ def simulate(
     keep = _fitting(table, plan, engine, oversize)
     backend = _backend(backend, plan, law, policy.name, engine)
     ended = _serve(table, plan, law, gpus, engine, backend, keep, policy.name)
-    found, given_row = ended.served, None
+    arrived, found, given_row = table, ended.served, None
     if table.closed:
         given_row = ended.came
-        came, found = table.as_arrived(given_row, ended.arrival_s), found.of_rows(given_row)
+        arrived, found = table.as_arrived(given_row, ended.arrival_s), found.of_rows(given_row)
     about = {
-        "table": came if table.closed else table,
+        "table": arrived,
         "given_row": given_row,
         "served": found,
         "gpus": gpus,
@@ -151,7 +149,7 @@ def simulate(
         return run
     if table is not requests and not table.closed:
         _report_idleness(table.arrival_s, found.service_s)
-    law.report(about["table"], found)
+    law.report(arrived, found)
     first_token_after_s = law.first_token_s(_shapes(found))
     run = BatchRun(
         first_token_after_s=first_token_after_s, notes=plan.notes, least=plan.least, target_s=plan.target_s, **about
