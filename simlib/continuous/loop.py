@@ -33,7 +33,6 @@ from simlib.continuous.running.stretch import first_end, horizon, stretch
 from simlib.continuous.state import (
     ARRIVED,
     BY_CLASS,
-    CLOSED_ONLY,
     IN_TURN,
     LEAST_TOKENS,
     NEEDED,
@@ -84,6 +83,8 @@ def end(request: int, decoded: int, n: np.ndarray, state: State, rules: StepRule
     """All steps of a sequence are composed. With two in flight the next one may take its memory while the last runs."""
     if rules.two or rules.cache:
         mark_over(request, decoded, n[at.STEPS], state)
+        if rules.cache:
+            n[at.ENDED] = request
     else:
         unlink(request, n, state)
         if rules.cancel:
@@ -410,19 +411,17 @@ def obeyed(rules: StepRules) -> StepRules:
 
 
 def plain(rules: StepRules) -> StepRules:
-    """Those of an engine without what has a default: the loop that is bound to this one pays nothing for it."""
+    """Those of an engine that has of all with a default exactly what `OFF` says: what it lacks costs nothing then."""
     return StepRules(*rules[:NEEDED] + OFF)
 
 
-def plain_closed(rules: StepRules) -> StepRules:
-    """The same where requests wait for answers."""
-    return StepRules(*rules[:NEEDED] + CLOSED_ONLY)
-
-
 def kernel(rules: StepRules) -> Callable[..., int]:
-    """The loop to compile for these rules."""
-    less = {OFF: plain, CLOSED_ONLY: plain_closed}.get(rules[NEEDED:])
-    return loop if less is None else bound(loop, obeyed=less)
+    """The loop to compile for these rules: what is used often has one of its own, all else the one with all rules."""
+    on = {name for name in rules._fields[NEEDED:] if getattr(rules, name)}
+    return bound(loop, obeyed=bound(plain, OFF=rules[NEEDED:])) if on in OFTEN else loop
+
+
+OFTEN = (set(), {"closed"}, {"cache"}, {"cache", "closed"}, {"priority", "several"})
 
 
 for _rare in (longest,):

@@ -187,6 +187,8 @@ def free_ended(gpu: int, ask: Ask, state: State, rules: StepRules) -> None:
     if rules.answers:
         remember(1, gpu, ask, state, rules)
     request, left = n[at.NEWEST], n[at.DUE_SEATS]
+    if left == 1 and rules.two == 0 and rules.cancel == 0:  # nobody can have gone since
+        request = n[at.ENDED]
     while request >= 0:  # back to the oldest of them; who has lost its memory meanwhile is not there
         left -= int(over(request, state) and not ending(request, n, state))
         if left == 0 or state.precedes[request] < 0:

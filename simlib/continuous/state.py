@@ -92,7 +92,6 @@ class StepRules(NamedTuple):
 
 
 OFF = (0,) * len(StepRules._field_defaults)
-CLOSED_ONLY = tuple(int(name == "closed") for name in StepRules._field_defaults)
 NEEDED = len(StepRules._fields) - len(OFF)
 
 
