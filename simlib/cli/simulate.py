@@ -133,9 +133,10 @@ def _simulate(options: argparse.Namespace) -> None:
     judged = getattr(sla, "by", "")  # of nothing where only a deadline, or none, is given
     by = judged or None if options.by is None else options.by
     trace = _trace(options, way, [name for name in (judged, by) if name]) if options.requests else None
-    if trace is not None and by is not None:
-        classes_of(trace.requests, by)
     if trace is not None:
+        _predicted(trace.requests, options, policy.needs_predictions, [])  # what is wrong is said before all else
+        if by is not None:
+            classes_of(trace.requests, by)
         tell(trace)
         if options.prefix_cache and trace.requests.block_ids is None and trace.requests.prefix_group is None:
             print(f"simlib: {trace.source}: {NO_CONTENTS}", file=sys.stderr)

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import plain_continuous
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from plain_control import Controllers
 from step_cases import LAWS, cases
@@ -39,6 +39,7 @@ def controlled(draw):
     """A case of continuous batching whose engine has a controller that its deadline troubles."""
     table, engine, law, gpus = draw(cases())
     sla = draw(st.sampled_from([None, *SLA_RULES]))
+    assume(sla != "regression" or law is not LAWS[1])  # on steps that all take the same, rounding decides
     memory = draw(st.sampled_from([None, *MEMORY_RULES])) if sla else draw(st.sampled_from(MEMORY_RULES))
     if memory and engine.kv_tokens is None:
         engine = replace(engine, kv_tokens=2**14)

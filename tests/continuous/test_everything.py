@@ -69,6 +69,8 @@ def in_memory(gpu, ask, state):
         request = state.precedes[request]
     if n[at.PARTIAL] >= 0:
         tokens[int(n[at.PARTIAL])] = n[at.COMPUTED]
+    for request in state.begun[gpu, : n[at.BEGUN]] if len(state.begun) else ():
+        tokens[int(request)] = state.computed[request]
     return tokens
 
 

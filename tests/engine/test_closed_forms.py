@@ -178,13 +178,6 @@ CHECKS = {
         queues.mmc_latency_s(6.0, 1.0, 8),
         one_at_a_time(6.0, lambda rng, n: rng.exponential(1.0, n), SHORT, gpus=8),
     ),
-    **{
-        f"M/G/1 of two classes, load 0.615, the {'less urgent' if k else 'urgent'}": (
-            queues.mg1_priority_latencies_s([0.03, 0.03], [10.5, 10.0], [UNIFORM_STD_S, 10.0])[k],
-            by_priority(k),
-        )
-        for k in range(2)
-    },
     "full batches of 4, load 0.5": (
         queues.full_batch_latency_s(2.0, 1.0, 4),
         in_batches(2.0, simlib.MultiBinFixed(4, 1)),
@@ -244,6 +237,13 @@ CHECKS = {
         batches.batch_chain(3.0, LONGEST, 16, 16).latency_mean_s,
         of_longest_member(3.0, simlib.MultiBinFixed(16, 1)),
     ),
+    **{
+        f"M/G/1 of two classes, load 0.615, the {'less urgent' if k else 'urgent'}": (
+            queues.mg1_priority_latencies_s([0.03, 0.03], [10.5, 10.0], [UNIFORM_STD_S, 10.0])[k],
+            by_priority(k),
+        )
+        for k in range(2)
+    },
 }
 
 
