@@ -188,8 +188,14 @@ def _check_loop(options: argparse.Namespace) -> None:
     if options.requests:
         check_used(options, "beside a file of requests (which has lengths)", "--prompt", "--output")
         check_used(options, "beside a file of requests (which ends when it ends)", "--duration")
+    elif options.prompt is None and options.output is None and not _is_file(options.json):
+        raise InputError("FILE: none (expected one, or --prompt and --output beside --concurrency)")
     elif (options.prompt is None) != (options.output is None):
         raise InputError(f"--{'prompt' if options.prompt is None else 'output'}: none (expected both, or a file)")
+
+
+def _is_file(path: Any) -> bool:
+    return isinstance(path, Path) and path.exists()
 
 
 def _trace(options: argparse.Namespace, way: Any, labels: list[str]) -> Any:

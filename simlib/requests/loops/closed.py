@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from simlib.checks import InputError, check_integer, check_number, check_type
+from simlib.lazy import pd
 from simlib.requests.lengths import LengthDistribution, check_lengths
 from simlib.requests.loops.chains import in_order, roots
 from simlib.requests.loops.think import Think, think_of, thinks_s
@@ -104,7 +105,7 @@ def closed(
 
 
 def dealt(
-    table: RequestTable,
+    table: RequestTable | pd.DataFrame,
     clients: int,
     think: Any = 0.0,
     *,
@@ -120,7 +121,7 @@ def dealt(
 
     Parameters
     ----------
-    table : RequestTable
+    table : RequestTable or pandas.DataFrame
         At least as many requests, or conversations, as there are clients.
     clients, think, ramp_s, stages
         As for `closed`.
@@ -133,7 +134,7 @@ def dealt(
     >>> table.arrival_s.tolist(), table.prompt_tokens.tolist(), table.previous.tolist()
     ([0.0, 0.0, 2.0], [10, 20, 30], [-1, -1, 0])
     """
-    check_type("requests", table, RequestTable, "a request table")
+    table = RequestTable.of(table)
     start_s, think = starts_s(clients, ramp_s, stages), think_of(think)
     rows, clients = np.arange(len(table)), len(start_s)
     root = rows if table.previous is None else roots(table.previous)
@@ -179,6 +180,7 @@ def starts_s(clients: int, ramp_s: float = 0.0, stages: Sequence[tuple[int, floa
     """
     clients = check_integer("clients", clients, 1, MOST_CLIENTS)
     ramp_s = check_number("ramp_s", ramp_s, 0.0)
+    check_type("stages", stages, Sequence, "a sequence of clients and seconds, such as [(8, 60.0), (16, 60.0)]")
     found, at_s, there = np.zeros(clients), 0.0, 0
     for number, stage in enumerate([*stages, (clients, None)]):
         try:

@@ -93,12 +93,18 @@ def test_a_client_has_one_conversation_after_the_other():
         ({"clients": 9, "stages": [(4, 0.0)]}, "stages, stage 0: seconds: 0"),
         ({"clients": 9, "stages": [(4, 5.0)], "ramp_s": 9.0}, "stages, stage 0: seconds: 5"),
         ({"clients": 9, "stages": [4]}, r"stages, stage 0: 4 \(expected clients and seconds\)"),
+        ({"clients": 9, "stages": 4}, r"stages: 4 \(expected a sequence of clients and seconds"),
     ],
 )
 def test_what_makes_no_sense_is_refused(change, message):
     good = {"clients": 2, "requests": 3, "prompt": Fixed(5), "output": Fixed(5)}
     with pytest.raises(InputError, match=message):
         closed(**(good | change))
+
+
+def test_a_data_frame_is_dealt_like_a_table():
+    table = RequestTable([0.0, 1.0, 5.0], [10, 20, 30], [1, 2, 3])
+    assert dealt(table.frame(), 2, 2.0).frame().equals(dealt(table, 2, 2.0).frame())
 
 
 def test_more_clients_than_there_is_to_ask_are_refused():
