@@ -116,6 +116,8 @@ def simulate(
     law = latency_of(latency) if engine is None else step_law_of(latency)
     if engine is None:
         law.check(len(table))
+    else:
+        engine.report(table)
     plan = policy.plan(table, gpus)
     if (plan.decide if engine is None else plan.order) is None:
         lacks = "forms no batches" if engine is None else "has no order of admission"
@@ -200,15 +202,14 @@ def _report_beyond(run: EngineRun) -> None:
         return
     say(trust.source, "fit", [trust.misfit, *trust.unlike])
     if run.beyond:
-        told = "; ".join(map(str, run.beyond))
-        say(trust.source, "steps", [f"parts of a run lie outside the measured range: {told}"])
+        beyond = "; ".join(map(str, run.beyond))
+        say(trust.source, "steps", [f"parts of a run lie outside the measured range: {beyond}"])
 
 
 def _report_ties(plan: Plan) -> None:
     distinct, bins = plan.queues.occupied, len(plan.queues.end)
     if distinct < bins:
-        text = f"predicted_output_tokens: tied lengths leave {distinct} distinct bins of {bins}"
-        warnings.warn(text, stacklevel=3)
+        warnings.warn(f"predicted_output_tokens: tied lengths leave {distinct} distinct bins of {bins}", stacklevel=3)
 
 
 def _report_idleness(arrival_s: np.ndarray, service_s: np.ndarray) -> None:

@@ -140,7 +140,8 @@ def _simulate(options: argparse.Namespace) -> None:
         tell(trace)
         if options.prefix_cache and trace.requests.block_ids is None and trace.requests.prefix_group is None:
             print(f"simlib: {trace.source}: {NO_CONTENTS}", file=sys.stderr)
-    warnings.filterwarnings("ignore", ".* requests have no prompt")  # the account has said it
+    for said in (".* requests have no prompt", "prefix_cache: no request says"):  # by the account, or above
+        warnings.filterwarnings("ignore", said)
 
     def serve(table: Any) -> Any:
         table = _predicted(table, options, policy.needs_predictions, assumed)

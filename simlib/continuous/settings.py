@@ -6,6 +6,7 @@ a law of `latency.steps`.
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -158,6 +159,16 @@ class Continuous:
                     f"overlap_score_weight: {weight:g} (expected routing 'prefix_cost', not {self.routing!r})"
                 )
             keep(self, overlap_score_weight=weight)
+
+    def report(self, table: RequestTable) -> None:
+        """Warn where a prefix cache has nothing to go by."""
+        if self.prefix_cache and table.block_ids is None and table.prefix_group is None:
+            text = (
+                "prefix_cache: no request says what its prompt contains, so that only who lost its memory finds "
+                "something (block_ids, or prefix_group and prefix_tokens, say it; traces.read(…, engine_block_tokens="
+                f"{self.block_tokens}) makes block_ids of a trace's hash_ids)"
+            )
+            warnings.warn(text, stacklevel=3)
 
     @property
     def bits(self) -> int:

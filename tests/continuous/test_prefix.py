@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import warnings
 from collections import OrderedDict
 
 import numpy as np
@@ -256,3 +257,15 @@ def test_a_cache_without_eviction_finds_what_the_fixed_way_does(mooncake, rows, 
     fixed = simlib.traces.read(mooncake, rows=rows).requests.cached_prompt_tokens
     assert fixed.sum() > 0
     assert hits_of(table, 2**24, block_tokens).tolist() == (fixed // block_tokens * block_tokens).tolist()
+
+
+def test_a_cache_that_has_nothing_to_go_by_is_reported():
+    """Such as a trace's `hash_ids` that were made `cached_prompt_tokens`, which a live cache does not look at."""
+    asked = {"arrival_s": [0.0, 9.0], "prompt_tokens": [64, 80], "output_tokens": [2, 2]}
+    with pytest.warns(UserWarning, match=r"prefix_cache: no request says .*engine_block_tokens=16\)") as caught:
+        simlib.simulate(asked | {"cached_prompt_tokens": [0, 64]}, "fcfs", LAW, execution=CACHED)
+    assert caught[0].filename == __file__
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        simlib.simulate(asked | {"prefix_group": [0, 0], "prefix_tokens": [64, 64]}, "fcfs", LAW, execution=CACHED)
+        simlib.simulate(asked, "fcfs", LAW, execution="continuous")
