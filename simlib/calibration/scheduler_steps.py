@@ -38,7 +38,7 @@ LIMITS = ("max_num_seqs", "max_num_batched_tokens", "num_blocks", "block_size")
 OPTIONS = {"watermark": "watermark", "long_prefill_token_threshold": "long_prefill_tokens"}  # as `Continuous` has them
 SOME = (*OPTIONS, "max_tokens", "cancel_s")  # a case may have them
 OUTCOME = ("first_s", "completion_s", "steps", "preemptions")
-NOTES = ("kind", "events", "seed")  # what a recorder may add, and nobody reads here
+NOTES = ("kind", "events", "seed", "name")  # what a recorder may add, and nobody reads here
 STEP = ("duration_s", "decodes", "prefill_tokens", "context_tokens", "sequences")
 
 
@@ -111,6 +111,7 @@ def case_of(given: Any, place: str) -> Case:
 def _case(given: Any) -> Case:
     if not isinstance(given, Mapping):
         raise InputError(f"{given!r:.60} (expected a JSON object)")
+    given = {key: value for key, value in given.items() if value is not None}
     mode = check_choice("mode", _of(given, "mode"), MODES)
     columns = [*COLUMNS, *(name for word, names in MODE_COLUMNS.items() if word in mode for name in names)]
     known = {"mode", *columns, *LIMITS, "law", *SOME, *OUTCOME, *NOTES}

@@ -27,6 +27,11 @@ def test_a_case_worked_by_hand_is_equal():
     assert scheduler_steps.compare(scheduler_steps.case_of(CASE, "case")).equal
 
 
+def test_a_key_without_a_value_is_none_and_a_case_may_have_a_name():
+    given = CASE | {"priority": None, "cancel_s": None, "name": "two at once"}
+    assert scheduler_steps.compare(scheduler_steps.case_of(given, "case")).equal
+
+
 @pytest.mark.parametrize(
     ("changed", "requests"),
     [
