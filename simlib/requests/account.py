@@ -320,10 +320,11 @@ def _said(given: Log | Trace, failures: np.ndarray, prompts: pd.Series) -> list[
 
 
 def _moved(log: Log, failures: np.ndarray) -> int:
-    """How many rows stand behind one of a later arrival, of the requests of one load that did not fail."""
+    """How many rows stand behind one of a later arrival, of the requests of one load that arrive, and did not fail."""
     if "clock" not in log.frame or len(log.runs) > 1:
         return 0
-    clock = log.frame["clock"][~failures].dropna().to_numpy()
+    arrive = ~failures & (log.frame["previous"] < 0 if "previous" in log.frame else True)
+    clock = log.frame["clock"][arrive].dropna().to_numpy()
     return int((clock < np.maximum.accumulate(clock)).sum())
 
 

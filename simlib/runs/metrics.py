@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
-from simlib.checks import InputError
+from simlib.checks import InputError, check_type
 from simlib.requests.clients import classes_of
 from simlib.requests.table import RequestTable
 from simlib.runs import tally
@@ -33,6 +33,7 @@ SUMMARY_KEYS = (
 )
 # Of a run, for intervals of its shares: pieces, fewest requests, probability that independent pieces look dependent.
 WINDOWS, FEWEST, DEPENDENT = 20, 1000, 0.01
+OF_A_LOOP = "run.at_work, or another runs.clients.Window"
 
 
 class Times(NamedTuple):
@@ -134,7 +135,7 @@ def summary(
     table, most_s = run.table, np.array([limits_s.get(metric, math.inf) for metric in METRICS])
     arrival_s, outputs, rows = table.arrival_s, table.output_tokens, run.rows
     if within is not None:
-        scored = within.checked().scored(table, run.times.completion_s)
+        scored = check_type("within", within, Window, OF_A_LOOP).checked().scored(table, run.times.completion_s)
         arrival_s, outputs, rows = arrival_s[scored], outputs[scored], (rows[0][scored], *rows[1:])
         if not len(arrival_s):
             raise InputError("within: no request is answered while all clients are at work (expected a longer run)")
@@ -240,6 +241,7 @@ def by_class(run: Finished, by: str, sla: Any = None, within: Window | None = No
     makespan_s = float(done.max() - run.table.arrival_s[0]) if len(done) else 0.0
     counted = np.arange(len(codes))
     if within is not None:
+        check_type("within", within, Window, OF_A_LOOP)
         counted, makespan_s = np.arange(len(codes))[within.checked().scored(run.table, completion_s)], within.span_s
     place = np.searchsorted(counted, np.arange(len(codes)))
     sizes = np.bincount(codes[counted], minlength=len(values))

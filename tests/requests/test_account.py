@@ -175,6 +175,11 @@ def test_rows_out_of_order_are_said_with_the_option_that_sorts_them(written, tmp
     assert "1 of 5 rows stand behind a later one: sorted" in Account.of(trace).warnings
 
 
+def test_rows_that_wait_for_an_answer_stand_where_they_are(written):
+    text = "arrival_s,prompt_tokens,output_tokens,previous,think_s\n0,9,2,-1,0\n5,9,2,0,1\n3,9,2,-1,0\n4,9,2,1,0\n"
+    assert "behind a later one" not in str(written("a.csv", text))
+
+
 def test_what_each_column_was_taken_for_has_the_rest_of_the_screen(written):
     names = ["request_id", "client", "model", "log_type", "predicted_output_tokens", "cached_prompt_tokens"]
     text = ",".join(["arrival_s", "prompt_tokens", "output_tokens", *names]) + "\n"

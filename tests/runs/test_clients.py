@@ -60,6 +60,15 @@ def test_where_one_is_done_before_another_begins_there_is_no_such_time():
         run.summary(within=run.at_work)
 
 
+@pytest.mark.parametrize(
+    "look", [lambda run, within: run.summary(within=within), lambda run, at: run.by("client", None, at)]
+)
+def test_another_thing_than_a_window_is_refused(look):
+    run = served(simlib.workload.closed(2, 3, Fixed(5), Fixed(3)))
+    with pytest.raises(InputError, match=r"within: \(0.0, 1.0\) \(expected run.at_work, or"):
+        look(run, (0.0, 1.0))
+
+
 def test_an_open_run_has_no_clients():
     with pytest.raises(InputError, match="previous: missing column"):
         at_work(RequestTable([0.0], [1], [1]), np.array([1.0]))
