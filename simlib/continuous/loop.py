@@ -397,7 +397,8 @@ def loop(
             if rules.routing == SHARED and owner[at.WAITING] > 0:
                 rouse(now_s, owner[at.EVENTS], state)
         if decodes == 0 and state.shape[N_DECODES] == 0.0 and state.shape[CHUNKS] == 0.0:
-            if preempted == 0 or coming_row >= 0 or state.times[gpu, at.PENDING] > 0.0:
+            # Who has taken memory looks once more: alone when the next request comes, which may be for another GPU.
+            if preempted == 0 or (coming_row >= 0 and gpus == 1) or state.times[gpu, at.PENDING] > 0.0:
                 rest(n, state.times[gpu], rules)
         elif move(gpu, decodes, joins, preempted, until_s, ask, state, rules, law, law_params) != DONE:
             return BAD_TIME

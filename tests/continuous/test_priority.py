@@ -131,3 +131,15 @@ def test_with_two_in_flight_a_victims_last_token_may_be_known(
         plain_blocks.serve(table, law, engine, True),
     )
     np.testing.assert_allclose(ours.completion_s, plain.completion_s, rtol=1e-9)
+
+
+def test_a_gpu_that_has_taken_memory_does_not_wait_for_an_arrival_that_goes_to_another():
+    """It composes nothing in that instant, and the requests still to come are for the other GPU."""
+    table = simlib.RequestTable(
+        [0.0, 0.02, 0.02, 0.03, 0.04, 0.09], [3, 8, 3, 6, 7, 7], [2, 2, 4, 6, 7, 5], priority=[2, 1, 2, 2, 0, 1]
+    )
+    engine = simlib.Continuous(
+        kv_tokens=13, block_tokens=1, whole_prompt=False, long_prefill_tokens=3, routing="least_requests"
+    )
+    run = simlib.simulate(table, "priority", simlib.StepLaw(0.01, 0, 0, 0), 2, engine, backend="interpreted")
+    assert np.isfinite(run.times.completion_s).all()
