@@ -26,12 +26,14 @@ def engines(draw, gpus):
     return Continuous(seats, kv_tokens, 16, budget, prefill, routing=routing, **way, **more)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150, deadline=None, derandomize=True)
 @given(st.booleans(), st.integers(1, 3), st.data())
 def test_a_closed_run_is_the_open_one_with_the_arrivals_that_it_finds(exact, gpus, data):
     """With the arrivals due to the last bit there is one run of a causal engine: the open one is held by its twins."""
     table = data.draw(forests(exact=exact))
-    if not table.closed:
+    at_once = (table.think_s[table.previous >= 0] == 0).any() if table.closed else False
+    # Whether who comes just as a step ends is in the next one, rounding decides where times are not exact.
+    if not table.closed or (at_once and not exact):
         return
     engine = data.draw(engines(gpus))
     policies = ["fcfs", "static_fifo", simlib.MultiBinDynamic(2, variant="original"), simlib.FairShare(3)]
@@ -53,7 +55,7 @@ def test_a_closed_run_is_the_open_one_with_the_arrivals_that_it_finds(exact, gpu
     assert (again.preemptions, again.rejected) == (run.preemptions, run.rejected)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50, deadline=None, derandomize=True)
 @given(
     forests(exact=True),
     st.integers(1, 3),

@@ -96,7 +96,7 @@ def test_batches_are_those_of_a_plain_list_of_events(table, size, gpus, seed):
     assert run.requests["completion_s"].tolist() == completion_s.tolist()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60, deadline=None, derandomize=True)
 @given(forests(exact=True), policies(), st.integers(1, 3))
 def test_any_policy_of_batches(table, policy, gpus):
     if not table.closed:
@@ -104,8 +104,9 @@ def test_any_policy_of_batches(table, policy, gpus):
     law = simlib.Affine(0.125, 1 / 1024, 0.5)
     run = simlib.simulate(table, policy, law, gpus=gpus, oversize="reject", backend="interpreted")
     check(table, run)
-    # Who waits for a full batch may have been told that no more will come; clients are numbered as they come.
-    if policy.work_conserving and policy.name != "fair_share":
+    # Who waits for a full batch may have been told that no more will come; clients are numbered as they come; who was
+    # turned away may come again at that very instant, and is there from its beginning in the open run.
+    if policy.work_conserving and policy.name not in ("fair_share", "early_rejection"):
         again = simlib.simulate(opened(run), policy, law, gpus=gpus, oversize="reject", backend="interpreted")
         assert np.array_equal(again.times.completion_s, run.times.completion_s, equal_nan=True)
 
