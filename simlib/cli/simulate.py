@@ -134,7 +134,7 @@ def _simulate(options: argparse.Namespace) -> None:
     by = judged or None if options.by is None else options.by
     trace = _trace(options, way, [name for name in (judged, by) if name]) if options.requests else None
     if trace is not None:
-        _predicted(trace.requests, options, policy.needs_predictions, [])  # what is wrong is said before all else
+        _check_predictor(trace.requests, options)  # before what was read of it is told
         if by is not None:
             classes_of(trace.requests, by)
         tell(trace)
@@ -363,14 +363,17 @@ def _predicted(table: Any, options: argparse.Namespace, needed: bool, assumed: l
     """The table with the predictions that were asked for; what is chosen without a word is said to be assumed."""
     from simlib.requests import predictors
 
-    present = table.predicted_output_tokens is not None
-    choice = options.predictor or ("column" if present else "original")
+    _check_predictor(table, options)
+    choice = options.predictor or ("original" if table.predicted_output_tokens is None else "column")
     if choice == "original" and (needed or options.predictor):
         if options.predictor is None:
             assumed.append("lengths predicted by the original's formula, as the file has no such column (--predictor)")
         return table.with_predictions(predictors.original_predictions(table.prompt_tokens, options.seed))
     if choice == "oracle":
         return table.with_predictions(table.output_tokens)
-    if choice == "column" and not present:
-        raise InputError(f"--predictor column: {options.requests} has no column predicted_output_tokens")
     return table
+
+
+def _check_predictor(table: Any, options: argparse.Namespace) -> None:
+    if options.predictor == "column" and table.predicted_output_tokens is None:
+        raise InputError(f"--predictor column: {options.requests} has no column predicted_output_tokens")

@@ -59,7 +59,7 @@ from simlib.continuous.state import (
     take,
     unlink,
 )
-from simlib.engine import batches
+from simlib.engine import batches, chains
 from simlib.engine.batches import BAD_DECISION, BAD_TIME, DONE
 from simlib.engine.borrowed import borrowed
 from simlib.engine.chains import SERVED, answered, come, coming
@@ -439,8 +439,8 @@ def signatures() -> SimpleNamespace:
     ints, floats, links = types.int64[::1], types.float64[::1], types.int32[::1]
     table, cube, grid = types.float64[:, ::1], types.float64[:, :, ::1], types.int64[:, ::1]
     counts = types.int32[:, ::1]
-    of_chains = [links, links, floats, links, links, floats, links, ints, types.boolean[::1]]
-    ask = types.NamedTuple([floats] + [ints] * 5 + [links] * 3 + [ints] * 4 + of_chains + [ints, floats, ints], Ask)
+    arrival_s, *of_chains = chains.kinds()
+    ask = types.NamedTuple([arrival_s] + [ints] * 5 + [links] * 3 + [ints] * 4 + of_chains + [ints, floats, ints], Ask)
     lines = types.NamedTuple(
         [grid] * 4 + [ints] + [grid] * 2 + [floats, cube, table, floats, table, ints, floats], Lines
     )

@@ -57,7 +57,7 @@ class StepRules(NamedTuple):
     `several`: whether more than one prompt may be begun, `long` the tokens to which a chunk is cut (0: none);
     `unknown`: whether a sequence may end of which that is not known before (`extra`); `cancel`: whether clients leave;
     `answers`: whether what a sequence generates may be found while it runs.
-    What has a default is compiled away in a loop of its own, `loop.plain`, for engines that have none of it.
+    What has a default costs nothing where it is off, in loops that are compiled for what is often on: `loop.OFTEN`.
     """
 
     seats: int

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from simlib.engine import chains
 from simlib.engine.borrowed import borrowed, pointer_to
 from simlib.engine.chains import answered, come, coming
 from simlib.engine.compiled import MORE, bound, called, compiled, is_own, one_at_a_time, until_done
@@ -431,9 +432,7 @@ def signatures() -> SimpleNamespace:
 
     ints, floats, table = types.int64[::1], types.float64[::1], types.float64[:, ::1]
     waiting = types.NamedTuple([ints] * 4 + [floats] + [ints] * 2, Waiting)
-    links, flags = types.int32[::1], types.boolean[::1]
-    chains = [floats, links, links, floats, links, links, floats, links, ints, flags]
-    job = types.NamedTuple([ints, ints, floats, ints, links, ints, ints, ints, *chains], Job)
+    job = types.NamedTuple([ints, ints, floats, ints, types.int32[::1], ints, ints, ints, *chains.kinds()], Job)
     batches = types.NamedTuple([floats, floats, ints, ints, ints, floats, floats, table, ints], Batches)
     state = types.NamedTuple([floats, floats, table, floats, ints, floats, ints, ints], State)
     decide = types.UniTuple(types.int64, 2)(types.float64, types.int64, pointer_to(waiting), floats, table, floats)

@@ -36,6 +36,14 @@ class Chains(NamedTuple):
 OPENED, DUE, SERVED, CAME = range(4)
 
 
+def kinds() -> list[Any]:
+    """Numba's types of these columns."""
+    from numba import types
+
+    links, floats = types.int32[::1], types.float64[::1]
+    return [floats, links, links, floats, links, links, floats, links, types.int64[::1], types.boolean[::1]]
+
+
 NONE = np.zeros(0, np.int32)
 
 
