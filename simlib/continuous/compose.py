@@ -155,8 +155,8 @@ def chunk(request: int, gpu: int, computed: int, tokens: int, ask: Ask, state: S
 
 def fitting(
     request: int, resumed: bool, gpu: int, budget: int, ask: Ask, state: State, rules: StepRules
-) -> tuple[int, int, int]:
-    """An admission: tokens that are computed already, and now (-1: it does not fit); blocks that are found again."""
+) -> tuple[int, int, int, int]:
+    """An admission: tokens computed already, and now (-1: it does not fit); blocks that are found, others using some."""
     n = state.numbers[gpu]
     total = ask.prompt_tokens[request] + state.done[request]
     computed = ask.cached_tokens[request] if len(ask.cached_tokens) > 0 else 0
@@ -176,11 +176,11 @@ def fitting(
         if rules.prefill == CHUNKED:
             tokens = budget
         elif state.shape[CHUNKS] > 0.0 or (rules.prefill == MIXED and n[at.DECODES] > 0):
-            return computed, -1, again  # a prompt longer than the budget goes alone
+            return computed, -1, again, used  # a prompt longer than the budget goes alone
     wanted = held(request, total if rules.whole else computed + tokens, ask, rules) - used
     if n[at.SEATS] > 0:
         wanted += rules.watermark
-    return computed, tokens if wanted <= rules.blocks - n[at.USED] else -1, again
+    return computed, tokens if wanted <= rules.blocks - n[at.USED] else -1, again, used
 
 
 def admit(
@@ -276,7 +276,7 @@ def prefill(
                 asked = True
             place = lowest(row, line, now_s, ask, lines, key) if rules.keyed else lines.head[row, line]
             request = lines.order[place]
-        computed, tokens, again = fitting(request, resumed, gpu, budget, ask, state, rules)
+        computed, tokens, again, used = fitting(request, resumed, gpu, budget, ask, state, rules)
         if tokens < 0:
             if asked:
                 unsay(row, lines)
@@ -292,7 +292,8 @@ def prefill(
             left -= rules.asks
         start(request, gpu, state)
         if rules.cache:
-            n[at.USED] -= occupy(request, again, gpu, ask, state)
+            occupy(request, again, used, gpu, ask, state)
+            n[at.USED] -= used
             state.hits[request] += 0 if resumed else computed
         n[at.USED] += held(request, computed + tokens, ask, rules)
         if rules.cache:

@@ -438,16 +438,17 @@ def signatures() -> SimpleNamespace:
     kinds = batches.signatures()
     ints, floats, links = types.int64[::1], types.float64[::1], types.int32[::1]
     table, cube, grid = types.float64[:, ::1], types.float64[:, :, ::1], types.int64[:, ::1]
-    counts = types.int32[:, ::1]
+    counts, records = types.int32[:, ::1], types.int32[:, :, ::1]
     arrival_s, *of_chains = chains.kinds()
-    ask = types.NamedTuple([arrival_s] + [ints] * 5 + [links] * 3 + [ints] * 4 + of_chains + [ints, floats, ints], Ask)
+    ask = types.NamedTuple([arrival_s] + [ints] * 5 + [links] * 3 + [ints] * 3 + [links, types.uint32[::1]] + of_chains + [ints, floats, ints], Ask)
     lines = types.NamedTuple(
         [grid] * 4 + [ints] + [grid] * 2 + [floats, cube, table, floats, table, ints, floats], Lines
     )
     kinds_of_rules = [getattr(types, f"{kind.__name__}64") for kind in get_type_hints(StepRules).values()]
     rules = types.NamedTuple(kinds_of_rules, StepRules)
     first = [grid, table, grid, grid, ints, floats, ints, floats, ints, cube, cube]
-    of_requests = [links, links, links, ints, links, ints, links, links, grid, grid, links]
+    of_requests = [links, links, links, ints, links, ints, links, links]
+    of_requests += [counts] * 3 + [records, counts, records, links]
     state = types.NamedTuple(
         first + of_requests + [floats] * 3 + [table, table, cube, ints, counts, links, links, links, grid, grid, ints],
         State,

@@ -1,9 +1,9 @@
 """A live prefix cache: blocks are found by what they hold, shared while they are used, evicted by the engine's load.
 
-A cell stands for a block that others may find, or for a run of blocks that only one request can: what it generated, and
-the part of its prompt that has no content of its own. Free cells form a line, those of a sequence from its last block
-to its first; blocks that hold nothing are given out before all of them. Nothing is evicted before somebody looks: what
-was taken meanwhile came from the line's beginning.
+Of what can be found `State.users` counts who uses it. What a sequence has written that only it can find, what it
+generated and the part of its prompt that has no content of its own, is counted. Blocks that hold nothing are given out
+first, then those in the line of free ones (`running.line`). Nothing is evicted before somebody looks: what was taken
+meanwhile came from the line's beginning.
 """
 
 from __future__ import annotations
@@ -12,27 +12,17 @@ import numpy as np
 
 from simlib.checks import InputError
 from simlib.continuous import columns as at
-from simlib.continuous.state import (
-    Ask,
-    State,
-    StepRules,
-    blocks_of,
-    cached,
-    ending,
-    extra,
-    oldest,
-    over,
-    stored,
-    unlink,
-)
+from simlib.continuous.running.copies import FREED, MAKER, OLD, SEVERAL, USERS, add, made_by, used_by
+from simlib.continuous.running.line import evict, line_up
+from simlib.continuous.state import Ask, State, StepRules, blocks_of, cached, ending, extra, oldest, over, stored, unlink
 from simlib.requests.table import RequestTable
 
-CELL = 6  # columns of a cell
-CONTENT, COUNT, BEFORE, AFTER, COPY, BORN = range(CELL)  # below 0 a request's run; users, or blocks of the run; links
 
+def contents(table: RequestTable, bits: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Where each request's blocks begin in the third array, which holds what each contains, from 0; how many it lists.
 
-def contents(table: RequestTable, bits: int) -> tuple[np.ndarray, np.ndarray]:
-    """Where each request's blocks begin in the second array, which holds what each of them contains, from 0."""
+    What contains a prefix whose group others are in lies there once.
+    """
     if table.block_ids is not None:
         given, blocks = table.block_ids.lengths, table.prompt_tokens >> bits
         whole = table.prompt_tokens + table.output_tokens >> bits
@@ -43,101 +33,103 @@ def contents(table: RequestTable, bits: int) -> tuple[np.ndarray, np.ndarray]:
             expected += f", or {whole[row]} with its answer" if whole[row] > blocks[row] else ""
             raise InputError(f"block_ids, row {row}: {given[row]} blocks (expected {expected})")
         found = table.block_ids.chained()
-        return found.first, found.flat
-    if table.prefix_tokens is not None:
-        blocks = table.prefix_tokens >> bits
-        first, group = (
-            np.append(0, np.cumsum(blocks)),
-            np.unique(table.prefix_group, return_inverse=True)[1].reshape(-1),
-        )
-        most = np.zeros(len(table), np.int64)
-        np.maximum.at(most, group, blocks)
-        return first, np.arange(first[-1]) + np.repeat((np.cumsum(most) - most)[group] - first[:-1], blocks)
-    return np.zeros(len(table) + 1, np.int64), np.zeros(0, np.int64)
+        return found.first[:-1], given.astype(np.int32), found.flat.astype(np.uint32)
+    listed = np.zeros(len(table), np.int32)
+    if table.prefix_tokens is None:
+        return np.zeros(len(table), np.int64), listed, np.zeros(0, np.uint32)
+    listed[:] = table.prefix_tokens >> bits
+    group = np.unique(table.prefix_group, return_inverse=True)[1].reshape(-1)
+    most = np.zeros(len(table), np.int64)
+    np.maximum.at(most, group, listed)
+    return (np.cumsum(most) - most)[group], listed, np.arange(most.sum(), dtype=np.uint32)
 
 
-def are_met(first: np.ndarray, content: np.ndarray, prompt_blocks: np.ndarray) -> bool:
+def generated(first: np.ndarray, listed: np.ndarray, content: np.ndarray, prompt_blocks: np.ndarray) -> np.ndarray:
+    """What the blocks of answers contain, as far as a table says so."""
+    answers = np.maximum(listed - prompt_blocks, 0)
+    if not answers.any():
+        return content[:0]
+    begins = first + listed - answers
+    return content[np.repeat(begins - np.cumsum(answers) + answers, answers) + np.arange(answers.sum())]
+
+
+def are_met(content: np.ndarray, answers: np.ndarray) -> bool:
     """Whether an answer has a block that another request may look for while it is generated."""
-    generated = np.arange(len(content)) - np.repeat(first[:-1], np.diff(first)) >= np.repeat(
-        prompt_blocks, np.diff(first)
-    )
-    return bool(generated.any() and (np.bincount(content)[content[generated]] > 1).any())
-
-
-def listed(request: int, ask: Ask) -> int:
-    """Blocks at the beginning of a sequence that others may find."""
-    return ask.first[request + 1] - ask.first[request]
-
-
-def find(request: int, place: int, gpu: int, ask: Ask, state: State) -> int:
-    """The cell that holds what a block of a prompt contains, the oldest of several; -1: none."""
-    return state.where[gpu, ask.contents[ask.first[request] + place]]
+    return bool(len(answers) and (np.bincount(content)[answers] > 1).any())
 
 
 def seek(request: int, total: int, gpu: int, ask: Ask, state: State, rules: StepRules) -> tuple[int, int]:
     """Blocks of a sequence that are found, from the first; how many of them others use. Its last token is computed."""
-    evict(gpu, state, rules)
+    evict(gpu, ask, state, rules)
     most, found, used = (total - 1) >> rules.bits, 0, 0
-    while found < min(listed(request, ask), most):
-        cell = find(request, found, gpu, ask, state)
-        if cell < 0:
-            break
-        used += int(state.cells[cell, COUNT] > 0)
-        found += 1
-    if found == listed(request, ask) and state.place[request] >= 0:
-        found += min(state.cells[state.place[request], COUNT], most - found)
+    if ask.listed[request] > 0:
+        found, used = look(request, most, gpu, ask, state)
+    if found == ask.listed[request]:
+        found += min(state.filled[request], most - found)
     return found, used
 
 
-def occupy(request: int, found: int, gpu: int, ask: Ask, state: State) -> int:
-    """Give a sequence the blocks that were found: free ones leave the line; how many others use already."""
-    used = 0
-    n, cells, shared = state.numbers[gpu], state.cells, min(found, listed(request, ask))
+def look(request: int, most: int, gpu: int, ask: Ask, state: State) -> tuple[int, int]:
+    """The same of blocks that the table says the contents of."""
+    row, users, found, used = ask.contents[ask.first[request] :], state.users[gpu], 0, 0
+    most = min(most, ask.listed[request])
+    while found < most and users[row[found]] >= 0:
+        used += int(used_by(users[row[found]]) > 0)
+        found += 1
+    return found, used
+
+
+def occupy(request: int, found: int, used: int, gpu: int, ask: Ask, state: State) -> None:
+    """Give a sequence the blocks that were found: free ones leave the line."""
+    if found > 0:
+        shared = min(found, ask.listed[request])
+        if shared > 0:
+            take(request, shared, gpu, ask, state)
+        state.numbers[gpu, at.HOLDING] -= found - used
+        state.filled[request] -= found - shared
+    state.shown[request] = min(found, ask.listed[request])
+
+
+def take(request: int, shared: int, gpu: int, ask: Ask, state: State) -> None:
+    """Use the first blocks of a sequence, which are there."""
+    row, users, mark = ask.contents[ask.first[request] :], state.users[gpu], state.mark[gpu]
     for place in range(shared):
-        cell = find(request, place, gpu, ask, state)
-        if cells[cell, COUNT] == 0:
-            leave(cell, n, cells)
-        else:
-            used += 1
-        cells[cell, COUNT] += 1
-        state.holds[ask.first[request] + place] = cell
-    if found > shared:
-        n[at.HOLDING] -= found - shared
-        shorten(request, found - shared, n, state)
-    return used
+        content = row[place]
+        if used_by(users[content]) == 0:
+            mark[content] = OLD
+        users[content] += 1
 
 
 def fill(request: int, computed: int, tokens: int, gpu: int, ask: Ask, state: State, rules: StepRules) -> None:
     """The blocks that these tokens complete can be found from now on."""
-    if computed + tokens >> rules.bits == computed >> rules.bits:
+    last = min((computed + tokens) >> rules.bits, ask.listed[request])
+    if last > state.shown[request]:
+        evict(gpu, ask, state, rules)
+        show(request, last, gpu, ask, state)
+
+
+def show(request: int, last: int, gpu: int, ask: Ask, state: State) -> None:
+    """Let a sequence's blocks up to a place be found, which a prompt completes in this step: after all else."""
+    for place in range(state.shown[request], last):
+        appear(request, place, 2 * state.numbers[gpu, at.STEPS] + 1, gpu, ask, state)
+    state.shown[request] = last
+
+
+def appear(request: int, place: int, born: int, gpu: int, ask: Ask, state: State) -> None:
+    """Let a block of a sequence be found by what it contains. `born`: when it was complete, in half steps."""
+    content = ask.contents[ask.first[request] + place]
+    if state.users[gpu, content] >= 0:
+        add(content, born, request, gpu, state)
         return
-    evict(gpu, state, rules)
-    for place in range(computed >> rules.bits, min((computed + tokens) >> rules.bits, listed(request, ask))):
-        show(ask.first[request] + place, 2 * state.numbers[gpu, at.STEPS] + 1, gpu, ask, state)
-
-
-def show(place: int, born: int, gpu: int, ask: Ask, state: State) -> None:
-    """Let a block of a sequence be found by what it contains; of several that contain the same the first one is found.
-
-    `born`: when it was complete, in half steps; what a prompt completes in a step comes after all else.
-    """
-    content = ask.contents[place]
-    cell = new(content, 1, state.numbers[gpu], state.cells)
-    state.holds[place], state.cells[cell, BORN] = cell, born
-    before, after = -1, state.where[gpu, content]
-    while after >= 0 and state.cells[after, BORN] <= born:
-        before, after = after, state.cells[after, COPY]
-    state.cells[cell, COPY] = after
-    if before < 0:
-        state.where[gpu, content] = cell
-    else:
-        state.cells[before, COPY] = cell
+    state.users[gpu, content], state.mark[gpu, content] = 1, born
+    if len(state.maker) > 0:
+        state.maker[gpu, content] = request
 
 
 def remember(ago: int, gpu: int, ask: Ask, state: State, rules: StepRules) -> None:
     """What running sequences have generated can be found, as far as tokens are known in the step composed, or `ago`."""
     n = state.numbers[gpu]
-    evict(gpu, state, rules)
+    evict(gpu, ask, state, rules)
     request = oldest(n, state) if n[at.NEWEST] >= 0 else -1
     while request >= 0:
         if over(request, state):
@@ -145,14 +137,11 @@ def remember(ago: int, gpu: int, ask: Ask, state: State, rules: StepRules) -> No
             known = stored(request, ask) - decoded * (1 - extra(request, ask, rules))
         else:  # below 0 where it does not decode
             known = min(cached(request, n, ask, state, rules) + 1 - ago - rules.two, stored(request, ask))
-        first, last = ask.first[request], ask.first[request] + min(known >> rules.bits, listed(request, ask))
-        place = last
-        while place > first and state.holds[place - 1] < 0:
-            place -= 1
-        while place < last:
-            age = known - ((place - first + 1) << rules.bits)
-            show(place, 2 * (n[at.STEPS] - ago - age), gpu, ask, state)
-            place += 1
+        last = min(known >> rules.bits, ask.listed[request])
+        for place in range(state.shown[request], last):
+            age = known - ((place + 1) << rules.bits)
+            appear(request, place, 2 * (n[at.STEPS] - ago - age), gpu, ask, state)
+        state.shown[request] = max(state.shown[request], last)
         request = state.follows[request]
 
 
@@ -161,24 +150,43 @@ def free(request: int, tokens: int, known: int, gpu: int, ask: Ask, state: State
 
     What it generated can be found from now on, where the table says what that is.
     """
-    evict(gpu, state, rules)
-    n, cells, full = state.numbers[gpu], state.cells, known >> rules.bits
-    shared = min(listed(request, ask), full)
-    n[at.USED] -= blocks_of(tokens, rules.bits) - shared
-    if full > shared:
-        state.place[request] = new(-1 - request, full - shared, n, cells)
-        join(state.place[request], n, cells)
-        n[at.HOLDING] += full - shared
-    for place in range(ask.first[request] + shared - 1, ask.first[request] - 1, -1):
-        if state.holds[place] < 0:
-            show(place, 2 * n[at.STEPS] - 2, gpu, ask, state)
-        cell = state.holds[place]
-        state.holds[place] = -1
-        cells[cell, COUNT] -= 1
-        if cells[cell, COUNT] == 0:
-            join(cell, n, cells)
-            n[at.HOLDING] += 1
-            n[at.USED] -= 1
+    evict(gpu, ask, state, rules)
+    n, full, users, mark = state.numbers[gpu], known >> rules.bits, state.users[gpu], state.mark[gpu]
+    shared, number, row = min(ask.listed[request], full), n[at.FREED], ask.contents[ask.first[request] :]
+    for place in range(state.shown[request], shared):
+        appear(request, place, 2 * n[at.STEPS] - 2, gpu, ask, state)
+    state.shown[request] = free = last = 0
+    for place in range(shared):
+        content = row[place]
+        if users[content] >= SEVERAL or len(state.maker) > 0:
+            unused = part(request, content, number, gpu, state)
+        else:
+            users[content] -= 1
+            unused = int(users[content] == 0)
+            mark[content] = number if unused else mark[content]
+        free += unused
+        last = place + 1 if unused else last
+    n[at.HOLDING] += free
+    n[at.USED] -= blocks_of(tokens, rules.bits) - shared + free
+    if free > 0 or full > shared:
+        line_up(request, full - shared, last, gpu, ask, state)
+
+
+def part(request: int, content: int, number: int, gpu: int, state: State) -> int:
+    """A sequence uses a block, or its own copy of it, no more: 1 if nobody does."""
+    copy = made_by(request, content, gpu, state) if state.users[gpu, content] >= SEVERAL else -1
+    if copy >= 0:
+        mine = state.copies[gpu, copy]
+        mine[USERS] -= 1
+        mine[MAKER], mine[FREED] = -1, number
+        return int(mine[USERS] == 0)
+    if len(state.maker) > 0 and state.maker[gpu, content] == request:
+        state.maker[gpu, content] = -1
+    state.users[gpu, content] -= 1
+    if used_by(state.users[gpu, content]) > 0:
+        return 0
+    state.mark[gpu, content] = number
+    return 1
 
 
 def free_ended(gpu: int, ask: Ask, state: State, rules: StepRules) -> None:
@@ -206,92 +214,5 @@ def free_ended(gpu: int, ask: Ask, state: State, rules: StepRules) -> None:
         request = after
 
 
-def evict(gpu: int, state: State, rules: StepRules) -> None:
-    """Forget what the blocks held that were given out since somebody looked last."""
-    n, cells = state.numbers[gpu], state.cells
-    excess = n[at.HOLDING] - rules.blocks + n[at.USED]
-    while excess > 0:
-        cell = n[at.OLDEST]
-        content, lost = cells[cell, CONTENT], 1
-        if content < 0:
-            lost = min(cells[cell, COUNT], excess)
-            n[at.HOLDING] -= lost
-            if state.place[-1 - content] == cell:
-                shorten(-1 - content, lost, n, state)
-            else:  # it has another one since
-                cells[cell, COUNT] -= lost
-                if cells[cell, COUNT] == 0:
-                    drop(cell, n, cells)
-        else:
-            leave(cell, n, cells)
-            before = state.where[gpu, content]
-            if before == cell:
-                state.where[gpu, content] = cells[cell, COPY]
-            else:
-                while cells[before, COPY] != cell:
-                    before = cells[before, COPY]
-                cells[before, COPY] = cells[cell, COPY]
-            spare(cell, n, cells)
-        excess -= lost
-
-
-def shorten(request: int, blocks: int, n: np.ndarray, state: State) -> None:
-    """Take so many blocks from a request's run."""
-    cell = state.place[request]
-    state.cells[cell, COUNT] -= blocks
-    if state.cells[cell, COUNT] == 0:
-        state.place[request] = -1
-        drop(cell, n, state.cells)
-
-
-def new(content: int, count: int, n: np.ndarray, cells: np.ndarray) -> int:
-    """A cell that was not in use."""
-    cell = n[at.SPARE]
-    n[at.SPARE] = cells[cell, AFTER]
-    cells[cell, CONTENT], cells[cell, COUNT], cells[cell, COPY] = content, count, -1
-    return cell
-
-
-def spare(cell: int, n: np.ndarray, cells: np.ndarray) -> None:
-    """A cell is no longer in use."""
-    cells[cell, AFTER] = n[at.SPARE]
-    n[at.SPARE] = cell
-
-
-def join(cell: int, n: np.ndarray, cells: np.ndarray) -> None:
-    """Let a cell join the end of the line of those that are free."""
-    cells[cell, BEFORE], cells[cell, AFTER] = n[at.LATEST], -1
-    if n[at.LATEST] >= 0:
-        cells[n[at.LATEST], AFTER] = cell
-    else:
-        n[at.OLDEST] = cell
-    n[at.LATEST] = cell
-
-
-def unline(cell: int, n: np.ndarray, cells: np.ndarray) -> None:
-    """Take a cell out of the line."""
-    before, after = cells[cell, BEFORE], cells[cell, AFTER]
-    if before >= 0:
-        cells[before, AFTER] = after
-    else:
-        n[at.OLDEST] = after
-    if after >= 0:
-        cells[after, BEFORE] = before
-    else:
-        n[at.LATEST] = before
-
-
-def leave(cell: int, n: np.ndarray, cells: np.ndarray) -> None:
-    """Take a block that can be found out of the line."""
-    unline(cell, n, cells)
-    n[at.HOLDING] -= 1
-
-
-def drop(cell: int, n: np.ndarray, cells: np.ndarray) -> None:
-    """Take an empty run out of the line."""
-    unline(cell, n, cells)
-    spare(cell, n, cells)
-
-
-for _long in (seek, occupy, fill, show, remember, free, free_ended, evict):
+for _long in (look, take, show, appear, remember, free, part, free_ended):
     _long.inlined = False

@@ -11,7 +11,7 @@ import math
 import numpy as np
 
 from simlib.continuous import columns as at
-from simlib.continuous.prefix import listed, remember, seek
+from simlib.continuous.prefix import remember, seek
 from simlib.continuous.state import PREFIX, Ask, State, StepRules, blocks_of
 
 
@@ -46,7 +46,7 @@ def cost_of(request: int, found: int, gpu: int, ask: Ask, state: State, rules: S
 
 def shared(request: int, ask: Ask, rules: StepRules) -> int:
     """Full blocks of a prompt that others may have in theirs."""
-    return min(listed(request, ask), ask.prompt_tokens[request] >> rules.bits)
+    return min(ask.listed[request], ask.prompt_tokens[request] >> rules.bits)
 
 
 def deal(request: int, found: int, gpu: int, ask: Ask, state: State, rules: StepRules) -> None:

@@ -11,7 +11,9 @@ from simlib.checks import InputError, check_integer
 from simlib.continuous import classes, loop
 from simlib.continuous import columns as at
 from simlib.continuous.control import StepControl
-from simlib.continuous.prefix import AFTER, CELL, are_met, contents
+from simlib.continuous.prefix import are_met, contents, generated
+from simlib.continuous.running.copies import COPY, LISTS
+from simlib.continuous.running.line import RECORD
 from simlib.continuous.priority import levels_of, urgency
 from simlib.continuous.settings import PREFILL, ROUTING, Continuous, needed_tokens
 from simlib.continuous.state import (
@@ -139,11 +141,12 @@ def served(
         return whole if keep is None or column is None else whole[keep]
 
     none, urgency_of = np.zeros(0, np.int64), levels_of if rules.closed else urgency
-    first, content = (
-        kept.kept(("contents", rules.bits), lambda: contents(kept, rules.bits)) if rules.cache else (none, none)
-    )
-    if rules.cache and not rules.closed:
-        rules = rules._replace(answers=int(are_met(first, content, kept.prompt_tokens >> rules.bits)))
+    first, listed, content, answers = none, np.zeros(0, np.int32), np.zeros(0, np.uint32), none
+    if rules.cache:
+        first, listed, content = kept.kept(("contents", rules.bits), lambda: contents(kept, rules.bits))
+        answers = generated(first, listed, content, kept.prompt_tokens >> rules.bits)
+    if not rules.closed:
+        rules = rules._replace(answers=int(are_met(content, answers)))
     ask = Ask(
         prompt_tokens=kept.prompt_tokens,
         output_tokens=kept.output_tokens,
@@ -155,6 +158,7 @@ def served(
         client_of=of_kept(order.client_of),
         priority=none if not rules.keyed or kept.priority is None else kept.priority,
         first=first,
+        listed=listed,
         contents=content,
         max_tokens=none if kept.max_tokens is None or not rules.unknown else kept.max_tokens,
         cancel_s=np.zeros(0) if kept.cancel_s is None else kept.cancel_s,
@@ -162,7 +166,7 @@ def served(
         urgency=(urgency_of(table) if keep is None else urgency_of(table)[keep]) if rules.priority else none,
         **chains(kept, None if fits.all() else fits)._asdict(),
     )
-    state = _state(ask, rules, gpus, log_steps, control)
+    state = _state(ask, rules, gpus, log_steps, control, len(answers) > 0)
     lines = _lines(ask, rules, gpus, order)
     outcome = WAYS[backend](ask, lines, state, rules, law, order) if fits.any() or rules.closed else DONE
     columns = (state.start_s, state.first_token_s, state.completion_s, state.gpu)
@@ -209,10 +213,10 @@ def _spread(column: np.ndarray, keep: np.ndarray, rows: int) -> np.ndarray:
     return spread
 
 
-def _state(ask: Ask, rules: StepRules, gpus: int, log_steps: int, control: StepControl | None) -> State:
+def _state(ask: Ask, rules: StepRules, gpus: int, log_steps: int, control: StepControl | None, answers: bool) -> State:
     requests = len(ask.arrival_s)
     numbers = np.zeros((gpus, len(at.NUMBERS)), np.int64)
-    for column in (at.PARTIAL, at.NEWEST, at.RESUMED, at.REFUSED, at.OLDEST, at.LATEST, at.NEWS):
+    for column in (at.PARTIAL, at.NEWEST, at.RESUMED, at.REFUSED, at.SPARE, at.NEWS):
         numbers[:, column] = -1
     numbers[:, at.CAP], numbers[:, at.ROOM] = rules.seats, rules.budget
     none = np.zeros((1, 1)), np.zeros((1, 1)), np.zeros((1, 1, 1))
@@ -221,11 +225,9 @@ def _state(ask: Ask, rules: StepRules, gpus: int, log_steps: int, control: StepC
     times[:, at.NOW] = ask.arrival_s[0]
     times[:, at.SAMPLE] = -math.inf
     times[:, at.SAMPLE_GAP] = max((ask.arrival_s[-1] - ask.arrival_s[0]) / SAMPLES, 1e-3)
-    each = min(rules.blocks, 4 * (len(ask.contents) + requests)) if rules.cache else 0  # cells of a GPU
-    cells = np.zeros((gpus * each, CELL), np.int64)
-    cells[:, AFTER] = np.arange(1, gpus * each + 1)
-    numbers[:, at.SPARE] = np.arange(gpus) * each
-    contents, by_cost = ask.contents.max(initial=-1) + 1, rules.routing == PREFIX_COST
+    tokens = int(ask.prompt_tokens.sum() + ask.output_tokens.sum())
+    most = min(rules.blocks, (tokens >> rules.bits) + requests) if rules.cache else 0  # blocks that hold something
+    contents, by_cost = int(ask.contents.max()) + 1 if len(ask.contents) else 0, rules.routing == PREFIX_COST
     real = np.zeros(1)
     return State(
         numbers=numbers,
@@ -243,12 +245,16 @@ def _state(ask: Ask, rules: StepRules, gpus: int, log_steps: int, control: StepC
         precedes=np.empty(requests, np.int32),
         done=np.zeros(requests, np.int32),
         place=np.full(requests if rules.reuse or rules.cache else 0, -1, np.int64),
-        filled=np.zeros(requests if rules.reuse else 0, np.int32),
+        filled=np.zeros(requests if rules.reuse or rules.cache else 0, np.int32),
         ends=np.zeros(requests if rules.several or rules.answers else 0, np.int64),
-        holds=np.full(len(ask.contents), -1, np.int32),
+        shown=np.zeros(requests if rules.cache else 0, np.int32),
         hits=np.zeros(requests if rules.cache else 0, np.int32),
-        where=np.full((gpus, contents), -1),
-        cells=cells,
+        users=np.full((gpus, contents), -1, np.int32),
+        mark=np.empty((gpus, contents), np.int32),
+        maker=np.full((gpus, contents) if answers else (0, 0), -1, np.int32),
+        copies=np.empty((gpus, most if contents else 0, COPY), np.int32),
+        lists=np.full((gpus, LISTS if contents else 0), -1, np.int32),
+        line=np.empty((gpus, 1 << (2 * most).bit_length(), RECORD), np.int32),
         gpu=np.full(requests, -1, np.int32),
         start_s=np.full(requests, np.nan),
         first_token_s=np.full(requests, np.nan),

@@ -35,6 +35,7 @@ class Ask(NamedTuple):
     priority: np.ndarray
     urgency: np.ndarray
     first: np.ndarray
+    listed: np.ndarray
     contents: np.ndarray
     follower: np.ndarray
     sibling: np.ndarray
@@ -159,10 +160,14 @@ class State(NamedTuple):
     place: np.ndarray
     filled: np.ndarray
     ends: np.ndarray
-    holds: np.ndarray
+    shown: np.ndarray
     hits: np.ndarray
-    where: np.ndarray
-    cells: np.ndarray
+    users: np.ndarray
+    mark: np.ndarray
+    maker: np.ndarray
+    copies: np.ndarray
+    lists: np.ndarray
+    line: np.ndarray
     gpu: np.ndarray
     start_s: np.ndarray
     first_token_s: np.ndarray

@@ -10,7 +10,8 @@ from step_cases import LAWS, longest_tokens
 
 import simlib
 from simlib.continuous import columns as at
-from simlib.continuous import loop, prefix
+from simlib.continuous import loop
+from simlib.continuous.running import copies, line
 from simlib.continuous.serve import rules_of, served
 from simlib.continuous.settings import ROUTING, Continuous
 from simlib.continuous.state import REQUEST_MASK, blocks_of
@@ -76,22 +77,31 @@ def in_memory(gpu, ask, state):
 
 def whole(gpu, ask, state, rules):
     """Every block is free or used, once: those of running sequences, shared ones counted once, and the free line."""
-    prefix.evict(gpu, state, rules)
-    n, cells, tokens = state.numbers[gpu], state.cells, in_memory(gpu, ask, state)
-    places = {r: range(min(prefix.listed(r, ask), t >> rules.bits)) for r, t in tokens.items()}
-    users = Counter(int(state.holds[ask.first[r] + place]) for r in tokens for place in places[r])
-    assert all(cells[cell, prefix.COUNT] == count for cell, count in users.items())
-    used = sum(blocks_of(t, rules.bits) - len(places[r]) for r, t in tokens.items()) + len(users)
+    line.evict(gpu, ask, state, rules)
+    n, tokens = state.numbers[gpu], in_memory(gpu, ask, state)
+    places = {r: range(min(ask.listed[r], t >> rules.bits)) for r, t in tokens.items()}
+    content = {r: [int(ask.contents[ask.first[r] + place]) for place in places[r]] for r in tokens}
+    users = Counter()
+    for request, row in content.items():
+        assert state.shown[request] >= len(row) or not rules.answers
+        for what in row[: state.shown[request]]:
+            copy = copies.made_by(request, what, gpu, state) if state.users[gpu, what] >= copies.SEVERAL else -1
+            users[what, copy] += 1
+    for (what, copy), count in users.items():
+        assert (copies.used_by(state.users[gpu, what]) if copy < 0 else state.copies[gpu, copy, copies.USERS]) == count
+    shown = sum(min(state.shown[r], len(places[r])) for r in tokens)
+    used = sum(blocks_of(t, rules.bits) for t in tokens.values()) - shown + len(users)
     assert n[at.USED] == used <= rules.blocks
-    line, cell = [], n[at.OLDEST]
-    while cell >= 0:
-        line.append(int(cell))
-        cell = cells[cell, prefix.AFTER]
-    assert not users.keys() & set(line) and len(set(line)) == len(line)
-    shared = [cells[cell, prefix.CONTENT] >= 0 for cell in line]
-    assert all(cells[cell, prefix.COUNT] == 0 for cell, found in zip(line, shared, strict=True) if found)
-    held = sum(1 if found else cells[cell, prefix.COUNT] for cell, found in zip(line, shared, strict=True))
-    assert held == n[at.HOLDING] <= rules.blocks - n[at.USED]
+    free, mask = 0, state.line.shape[1] - 1
+    for record in (state.line[gpu, place & mask] for place in range(n[at.OLDEST], n[at.LATEST])):
+        request, number, own, listed = record
+        free += state.filled[request] if state.place[request] == number else own
+        for what in ask.contents[ask.first[request] : ask.first[request] + listed]:
+            if copies.used_by(state.users[gpu, what]) == 0 and state.mark[gpu, what] == number:
+                free += 1
+            elif state.users[gpu, what] >= copies.SEVERAL:
+                free += copies.freed_with(number, what, gpu, state) >= 0
+    assert free == n[at.HOLDING] <= rules.blocks - n[at.USED]
 
 
 @CHECKED

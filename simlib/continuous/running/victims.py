@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from simlib.continuous import columns as at
-from simlib.continuous.prefix import evict, free, remember
+from simlib.continuous.prefix import free, remember
 from simlib.continuous.priority import PAUSED, hold, least_urgent, needs, pause, paused
 from simlib.continuous.running.chunks import advance, advance_all, blocks_for, forget, needed, place_of, portion
+from simlib.continuous.running.line import evict
 from simlib.continuous.running.retire import retire
 from simlib.continuous.state import (
     REQUEST_MASK,
@@ -107,7 +108,7 @@ def vacate(
         if not rules.reserve:
             state.growth[gpu, -offset & ((1 << rules.bits) - 1)] -= 1
         if (rules.reuse or rules.cache) and not rules.several and not leaves:
-            outlive(gpu, state, rules)
+            outlive(gpu, ask, state, rules)
         if not stays:
             state.completion_s[request] = now_s + pending_s  # its last token, until there is a later one
     computed = -1 if in_vain else tokens - dropped
@@ -127,7 +128,7 @@ def vacate(
     return computed
 
 
-def outlive(gpu: int, state: State, rules: StepRules) -> None:
+def outlive(gpu: int, ask: Ask, state: State, rules: StepRules) -> None:
     """If all but the newest have room, it is its own victim: they have taken their blocks before it gives its own."""
     n = state.numbers[gpu]
     ahead = state.growth[gpu, n[at.STEP] & ((1 << rules.bits) - 1)]
@@ -136,7 +137,7 @@ def outlive(gpu: int, state: State, rules: StepRules) -> None:
         if rules.reuse:
             settled(n, rules)
         else:
-            evict(gpu, state, rules)
+            evict(gpu, ask, state, rules)
         n[at.USED] -= ahead
 
 
