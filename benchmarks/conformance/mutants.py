@@ -76,14 +76,14 @@ MUTANTS = (
     ),
     Mutant(
         "of a sequence's free blocks the last one is given out first",
-        "continuous/prefix.py",
-        "range(ask.first[request] + shared - 1, ask.first[request] - 1, -1)",
-        "range(ask.first[request], ask.first[request] + shared)",
+        "continuous/running/line.py",
+        "            content = row[place]\n",
+        "            content = row[record[LISTED] - 1 - place]\n",
     ),
     Mutant(
         "blocks that others use already take no memory",
         "continuous/prefix.py",
-        "        used += int(state.cells[cell, COUNT] > 0)",
+        "        used += int(used_by(users[row[found]]) > 0)",
         "        used += 0",
     ),
     Mutant(

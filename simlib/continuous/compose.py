@@ -156,7 +156,7 @@ def chunk(request: int, gpu: int, computed: int, tokens: int, ask: Ask, state: S
 def fitting(
     request: int, resumed: bool, gpu: int, budget: int, ask: Ask, state: State, rules: StepRules
 ) -> tuple[int, int, int, int]:
-    """An admission: tokens computed already, and now (-1: it does not fit); blocks that are found, others using some."""
+    """An admission: tokens computed already, and now (-1: it does not fit); blocks found, how many of them are used."""
     n = state.numbers[gpu]
     total = ask.prompt_tokens[request] + state.done[request]
     computed = ask.cached_tokens[request] if len(ask.cached_tokens) > 0 else 0

@@ -440,19 +440,17 @@ def signatures() -> SimpleNamespace:
     table, cube, grid = types.float64[:, ::1], types.float64[:, :, ::1], types.int64[:, ::1]
     counts, records = types.int32[:, ::1], types.int32[:, :, ::1]
     arrival_s, *of_chains = chains.kinds()
-    ask = types.NamedTuple([arrival_s] + [ints] * 5 + [links] * 3 + [ints] * 3 + [links, types.uint32[::1]] + of_chains + [ints, floats, ints], Ask)
+    of_table = [arrival_s] + [ints] * 5 + [links] * 3 + [ints] * 3 + [links, types.uint32[::1]]
+    ask = types.NamedTuple(of_table + of_chains + [ints, floats, ints], Ask)
     lines = types.NamedTuple(
         [grid] * 4 + [ints] + [grid] * 2 + [floats, cube, table, floats, table, ints, floats], Lines
     )
     kinds_of_rules = [getattr(types, f"{kind.__name__}64") for kind in get_type_hints(StepRules).values()]
     rules = types.NamedTuple(kinds_of_rules, StepRules)
     first = [grid, table, grid, grid, ints, floats, ints, floats, ints, cube, cube]
-    of_requests = [links, links, links, ints, links, ints, links, links]
-    of_requests += [counts] * 3 + [records, counts, records, links]
-    state = types.NamedTuple(
-        first + of_requests + [floats] * 3 + [table, table, cube, ints, counts, links, links, links, grid, grid, ints],
-        State,
-    )
+    of_requests = [links] * 3 + [ints, links, ints, links, links] + [counts] * 3 + [records, counts, records, links]
+    others = [table, table, cube, ints, counts, links, links, links, grid, grid, ints]
+    state = types.NamedTuple(first + of_requests + [floats] * 3 + others, State)
     law = types.float64(floats, floats)
     functions = [types.FunctionType(kind) for kind in (law, kinds.decide, kinds.key)]
     loop = types.int64(ask, lines, state, rules, functions[0], floats, functions[1], functions[2])

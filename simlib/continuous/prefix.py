@@ -14,7 +14,19 @@ from simlib.checks import InputError
 from simlib.continuous import columns as at
 from simlib.continuous.running.copies import FREED, MAKER, OLD, SEVERAL, USERS, add, made_by, used_by
 from simlib.continuous.running.line import evict, line_up
-from simlib.continuous.state import Ask, State, StepRules, blocks_of, cached, ending, extra, oldest, over, stored, unlink
+from simlib.continuous.state import (
+    Ask,
+    State,
+    StepRules,
+    blocks_of,
+    cached,
+    ending,
+    extra,
+    oldest,
+    over,
+    stored,
+    unlink,
+)
 from simlib.requests.table import RequestTable
 
 

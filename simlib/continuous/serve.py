@@ -12,9 +12,9 @@ from simlib.continuous import classes, loop
 from simlib.continuous import columns as at
 from simlib.continuous.control import StepControl
 from simlib.continuous.prefix import are_met, contents, generated
+from simlib.continuous.priority import levels_of, urgency
 from simlib.continuous.running.copies import COPY, LISTS
 from simlib.continuous.running.line import RECORD
-from simlib.continuous.priority import levels_of, urgency
 from simlib.continuous.settings import PREFILL, ROUTING, Continuous, needed_tokens
 from simlib.continuous.state import (
     BY_CLASS,

@@ -134,13 +134,16 @@ class State(NamedTuple):
     holds ``decode step of the end << 32 | request``. `growth[gpu, r]` counts sequences that need a block at the decode
     steps r modulo a block. `gaps` is a histogram of the times between tokens; `real` and `bits` are one number, as a
     float and as its bits. `place` and `filled` are of sequences that lost their memory, where blocks are used again:
-    see `kept`. `ends` is, where several prompts may be begun, the decode step of the end of those that decode;
-    `computed`, `begun` and `portion` are `chunks`', `gone` counts clients of `Ask.leaving`. `control`, `control_rules`
-    and `decisions` are `control`'s. `progress` counts the requests that have arrived, the places of `Lines.order` that
-    are given out and, with priorities, the instants of arrivals; it says how many GPUs are still to be asked after a
-    `ends.last_call`, how many requests had been taken by then, and who arrived last. `asked`, `to_prefill` and `news`
-    are `router`'s: requests on each GPU by content, tokens of each that are to be computed, links between what it will
-    hear.
+    see `kept`; with a cache, the number of its record in `line` and its blocks there (`running.line`), of which `shown`
+    counts those of a running sequence that others may find. `users`, `mark` and `maker` are of contents: how many use
+    each (-1: it is not there), the half step of its birth or, if nobody does, the sequence with which it became free,
+    and who made it; `copies` and `lists` are `running.copies`'. `ends` is, where several prompts may be begun, the
+    decode step of the end of those that decode; `computed`, `begun` and `portion` are `chunks`', `gone` counts clients
+    of `Ask.leaving`. `control`, `control_rules` and `decisions` are `control`'s. `progress` counts the requests that
+    have arrived, the places of `Lines.order` that are given out and, with priorities, the instants of arrivals; it says
+    how many GPUs are still to be asked after a `ends.last_call`, how many requests had been taken by then, and who
+    arrived last. `asked`, `to_prefill` and `news` are `router`'s: requests on each GPU by content, tokens of each that
+    are to be computed, links between what it will hear.
     """
 
     numbers: np.ndarray

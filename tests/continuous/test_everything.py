@@ -11,7 +11,8 @@ from step_cases import LAWS, longest_tokens
 import simlib
 from simlib.continuous import columns as at
 from simlib.continuous import loop
-from simlib.continuous.running import copies, line
+from simlib.continuous.running import copies
+from simlib.continuous.running.line import evict
 from simlib.continuous.serve import rules_of, served
 from simlib.continuous.settings import ROUTING, Continuous
 from simlib.continuous.state import REQUEST_MASK, blocks_of
@@ -77,7 +78,7 @@ def in_memory(gpu, ask, state):
 
 def whole(gpu, ask, state, rules):
     """Every block is free or used, once: those of running sequences, shared ones counted once, and the free line."""
-    line.evict(gpu, ask, state, rules)
+    evict(gpu, ask, state, rules)
     n, tokens = state.numbers[gpu], in_memory(gpu, ask, state)
     places = {r: range(min(ask.listed[r], t >> rules.bits)) for r, t in tokens.items()}
     content = {r: [int(ask.contents[ask.first[r] + place]) for place in places[r]] for r in tokens}

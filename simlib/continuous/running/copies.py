@@ -22,9 +22,10 @@ def used_by(users: int) -> int:
 
 
 def add(content: int, born: int, maker: int, gpu: int, state: State) -> None:
-    """One more copy of what a block contains, used by whoever made it; the older of the two is the one that is found."""
+    """One more copy of what a block contains, used by whoever made it; the oldest one is found."""
     n, copies, users, mark = state.numbers[gpu], state.copies[gpu], state.users[gpu], state.mark[gpu]
-    if len(state.maker) > 0 and state.maker[gpu, content] >= 0 and used_by(users[content]) == 1 and mark[content] > born:
+    alone = len(state.maker) > 0 and state.maker[gpu, content] >= 0 and used_by(users[content]) == 1
+    if alone and mark[content] > born:  # it was made later, and only its maker knows
         born, mark[content] = mark[content], born
         maker, state.maker[gpu, content] = state.maker[gpu, content], maker
     copy = n[at.SPARE]
