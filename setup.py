@@ -13,6 +13,7 @@ DATA = (
     "latency_presets.csv",
     "original_claims.csv",
     "results/batch_times_residuals_fit.csv",
+    "results/engines_presets.csv",
 )
 
 

@@ -171,6 +171,10 @@ def preset(name: str) -> Card:
         facts["versions"] = "not given by the source"
         folds = "leave-one-out" if row["cv_folds"] == row["n_points"] else f"{row['cv_folds']:.0f} folds"
         facts |= _limits(presets.measured_of(row), row["cv_mape"], folds)
+    if told := presets.checked(name):
+        facts["against a measured engine"] = "; ".join(told)
+    if "assumption" in facts:
+        facts["assumption"] += _supported(name)
     if isinstance(row["note"], str):
         facts["note"] = row["note"]
     names = FORMS[row["form"]].coefficients
@@ -203,6 +207,15 @@ def _limits(span: Range, mape: float, folds: str, worst: tuple[int, int, int] | 
             "measured at equal lengths only"
         )
     return facts
+
+
+def _supported(name: str) -> str:
+    """What a measured engine's runs say of the share that is assumed."""
+    told = presets.checks()[presets.checks()["name"] == name].dropna(subset=["share_low"])
+    if told.empty:
+        return "; no measured engine tells it"
+    row = told.iloc[0]
+    return f"; runs of {row['engine']} {row['version']} support {row['share_low']:.2f} to {row['share_high']:.2f}"
 
 
 AXES = {"batch_size": "Batch size", "prompt_tokens": "Prompt (tokens)", "output_tokens": "Output (tokens)"}

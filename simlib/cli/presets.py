@@ -56,8 +56,12 @@ def _readable(shown: pd.DataFrame, every_form: bool) -> pd.DataFrame:
         unit = "" if span == "batch" else " tokens"
         columns[f"{span}{unit}"] = [f"{low:,.0f} to {high:,.0f}" if high == high else None for low, high in ends]
     columns["measured by"] = shown["source"]
+    off = presets.off_percent()
     columns["assumed, or wrong"] = [
-        note if isinstance(note, str) else f"prefill's share ({presets.SPLIT:g})" if assumed else ""
-        for note, assumed in zip(shown["note"], split, strict=True)
+        note
+        if isinstance(note, str)
+        else (f"prefill's share ({presets.SPLIT:g})" if assumed else "")
+        + (f"; {off[name]:+.0f} % off an engine" if name in off else "")
+        for name, note, assumed in zip(shown["name"], shown["note"], split, strict=True)
     ]
     return pd.DataFrame(columns)

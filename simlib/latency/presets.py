@@ -12,23 +12,26 @@ from typing import Any
 import numpy as np
 
 from simlib.checks import NEAREST, InputError, check_choice, check_number, nearest
-from simlib.datasets import shipped
+from simlib.datasets import committed, shipped
 from simlib.latency import forms
 from simlib.latency.measured import Measured, Range
 from simlib.latency.models import Affine, LatencyModel
 from simlib.latency.phases import Phases, Power
 from simlib.lazy import pd
+from simlib.text import signed
 
 # Assumed by the original system, not measured: its synthetic numbers, and those that it called calibrated.
 PRESETS = {"original-synthetic": Affine(0.010, 0.0002, 0.3), "original-calibrated": Affine(0.015, 0.0003, 0.4)}
 MOST_MAPE = 0.25  # a group that every form misses by more is listed, and not offered
 # Prefill's share c1 / (c1 + d1) of what a token adds, where prompt and output were measured at equal lengths only. The
-# range is that of the eight groups of Splitwise's profile, which has both phases, rounded outward.
+# range is that of the eight groups of Splitwise's profile, which has both phases, rounded outward. No share holds
+# for all: of the engines in `checks` it falls with the number of GPUs.
 SPLIT, SPLIT_RANGE = 0.4, (0.25, 0.65)
 SPAN = {"batch": "batch_size", "prompt": "prompt_tokens", "output": "output_tokens"}
 GROUP = ["source", "gpu", "gpu_count", "framework", "model"]
 KEYS = ["name", "form", *GROUP, "tokens", "n_points", "cv_folds", "cv_r2", "cv_mape", "cv_worst"]
 LISTED = [*KEYS[:7], "n_points", "cv_r2", "cv_mape", "note"]  # without ranges and coefficients
+MOST_OFF_PERCENT = 10.0  # of a measured engine's time between tokens: beyond it the preset's card says so
 COEFFICIENTS = list(dict.fromkeys(name for form in forms.FORMS.values() for name in form.coefficients))
 
 
@@ -42,6 +45,42 @@ def table() -> pd.DataFrame:
     'assumed, not measured'
     """
     return pd.read_csv(shipped("latency_presets.csv"))
+
+
+@functools.lru_cache(maxsize=1)
+def checks() -> pd.DataFrame:
+    """Presets beside measured engines of the same model, GPU and framework: a row a preset and source.
+
+    Written by the book's chapter on engines: ``name, source, engine, version, model, runs``; ``error_percent``, the
+    median signed error of the time between tokens, with ``error_low, error_high`` over what is assumed; ``share_low,
+    share_high``, of prefill in what a token adds, where the engine's runs tell.
+    """
+    return pd.read_csv(committed("engines_presets"))
+
+
+def checked(name: str) -> list[str]:
+    """What measured engines say of a preset, a sentence each.
+
+    Examples
+    --------
+    >>> checked("h100x4-trtllm-llama3-8b")[0].split(" (")[0]
+    'time between tokens +29 % against TensorRT-LLM 1.0.0rc3'
+    """
+    said = []
+    for row in checks()[checks()["name"] == name].itertuples():
+        engine = row.engine if row.version == "not given" else f"{row.engine} {row.version}"
+        off = f"; off by more than {MOST_OFF_PERCENT:g} %" if abs(row.error_percent) > MOST_OFF_PERCENT else ""
+        said.append(
+            f"time between tokens {signed(row.error_percent, 0)} % against {engine} ({row.model}, {row.runs} runs of "
+            f"{row.source}; {signed(row.error_low, 0)} to {signed(row.error_high, 0)} % over what is assumed){off}"
+        )
+    return said
+
+
+def off_percent() -> dict[str, float]:
+    """The presets that are off a measured engine by more than `MOST_OFF_PERCENT`, with their largest error, signed."""
+    largest = checks().sort_values("error_percent", key=np.abs).groupby("name")["error_percent"].last()
+    return largest[largest.abs() > MOST_OFF_PERCENT].to_dict()
 
 
 def names() -> list[str]:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 FILE, SOURCE = "aic-silicon/h100_h200.csv", "aiconfigurator"
 BUDGET = 8192  # tokens of a step: nobody gives them
 NUDGE = 1e-4
-BLOCK = 16
+BLOCK, SAME_DIGITS = 16, 4
 EACH = 2  # requests of a client
 ENGINES = {"vllm": "vLLM", "trtllm": "TensorRT-LLM", "sglang": "SGLang"}
 DENSE = ("Llama-3.1-8B-Instruct", "Llama-3.1-70B", "Qwen3-32B")
@@ -124,16 +124,30 @@ class Series:
         return rows.straight(*((n, self.times_s[metric][n]) for n in self.fitted), clients)
 
     def circumstance(self, clients: int) -> str:
-        """What is known to make a prediction hard, before it is made."""
+        """What makes a prediction hard; all but the first is known before it is made."""
+        if (self.times_s["tpot"].diff() < 0).any():
+            return rows.FALLS
         room = self.placed.room_tokens
         if room is not None and clients * (self.prompt_tokens + self.output_tokens) > room:
-            return "cache full"
-        return "" if self.placed.network in DENSE else "mixture of experts"
+            return rows.CACHE_FULL
+        return rows.DENSE if self.placed.network in DENSE else rows.MIXTURE
+
+
+def once(raw: pd.DataFrame) -> pd.DataFrame:
+    """Without the copies that the source has of a run, under another date, name or number of cards.
+
+    The one with the fewest cards stays, of these the one whose engine has most runs.
+    """
+    cards = raw["tp_size"] * raw["attention_dp_size"].fillna(1)
+    runs = raw.groupby(ENGINE, dropna=False)["isl"].transform("size")
+    times = {name: raw[name].map(f"{{:.{SAME_DIGITS}g}}".format) for name in TIMES}
+    ordered = raw.assign(**times).iloc[np.lexsort((-runs, cards))]
+    return raw.loc[~ordered.duplicated(["backend", "system", *LENGTHS, *TIMES]).reindex(raw.index)]
 
 
 def engines(raw: pd.DataFrame) -> Iterator[tuple[dict[str, Any], list[Series]]]:
     """Each engine of the table: how a row names it, and its series by lengths, in order of their tokens."""
-    raw = raw.assign(run=raw["silicon_data_source"].str.replace(IDS, "", regex=True)).dropna(subset=TIMES)
+    raw = once(raw.assign(run=raw["silicon_data_source"].str.replace(IDS, "", regex=True)).dropna(subset=TIMES))
     for key, own in raw.groupby(ENGINE, dropna=False):
         about = dict(zip(ENGINE, key, strict=True))
         ranks = 1 if about["attention_dp_size"] != about["attention_dp_size"] else int(about["attention_dp_size"])
@@ -151,9 +165,15 @@ def engines(raw: pd.DataFrame) -> Iterator[tuple[dict[str, Any], list[Series]]]:
         said |= {"gpu": gpu, "parallel": parallel, "blind": gpu != CHOSEN_ON and (engine, version) not in SEEN}
         series = []
         for (prompt, output), runs in own.groupby(LENGTHS):
-            times_s = runs.groupby("batch_size")[TIMES].mean().rename(columns=dict(zip(TIMES, ("ttft", "tpot"), strict=True))) / 1e3
+            times_s = (
+                runs.groupby("batch_size")[TIMES].mean().rename(columns=dict(zip(TIMES, ("ttft", "tpot"), strict=True)))
+                / 1e3
+            )
             series.append(Series(placed, int(prompt), int(output), times_s))
-        yield said | {"run": _date(about["run"])}, sorted(series, key=lambda one: (one.prompt_tokens + one.output_tokens, one.prompt_tokens))
+        yield (
+            said | {"run": _date(about["run"])},
+            sorted(series, key=lambda one: (one.prompt_tokens + one.output_tokens, one.prompt_tokens)),
+        )
 
 
 def _date(run: str) -> str:
@@ -166,7 +186,10 @@ def ledger(raw: pd.DataFrame) -> list[dict[str, Any]]:
     found = []
     for number, (said, series) in enumerate(engines(raw)):
         run, said = said["run"], {name: value for name, value in said.items() if name != "run"}
-        name = ", ".join(str(said[part]) for part in ("engine", "version", "model", "gpu", "parallel")) + f"{run} ({number})"
+        name = (
+            ", ".join(str(said[part]) for part in ("engine", "version", "model", "gpu", "parallel"))
+            + f"{run} ({number})"
+        )
         for one in series:
             if len(one.times_s) < 3 or not one.fits:
                 continue
@@ -184,14 +207,21 @@ def ledger(raw: pd.DataFrame) -> list[dict[str, Any]]:
     return found
 
 
-def _judged(said: dict[str, Any], one: Series, law: np.ndarray, base: Series, metrics: tuple[str, ...], skip: tuple = ()) -> list[dict[str, Any]]:
+def _judged(
+    said: dict[str, Any], one: Series, law: np.ndarray, base: Series, metrics: tuple[str, ...], skip: tuple = ()
+) -> list[dict[str, Any]]:
     made = []
     for clients in one.times_s.index.difference(skip):
         predicted = one.predicted_s(clients, law)
         own = said | {"load": f"{clients} clients, {_lengths(one)}", "statistic": "mean"}
         own |= {"circumstance": one.circumstance(clients)}
         made += [
-            rows.row(own | {"metric": metric}, one.times_s[metric][clients], predicted[metric], base.straight(metric, clients))
+            rows.row(
+                own | {"metric": metric},
+                one.times_s[metric][clients],
+                predicted[metric],
+                base.straight(metric, clients),
+            )
             for metric in metrics
         ]
     return made

@@ -15,7 +15,7 @@ LATENT = 61 * 576 * 2  # of DeepSeek's attention: a latent vector a layer
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """A GPU: memory in bytes, its bandwidth in bytes a second, dense multiply-adds of 16 bits in operations a second."""
+    """A GPU: memory in bytes, its bandwidth in bytes a second, dense operations of 16 bits a second."""
 
     memory_bytes: float
     bytes_per_s: float

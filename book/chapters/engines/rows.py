@@ -17,7 +17,10 @@ COLUMNS = (*SAID, *NUMBERS, "fitted_on", "blind", *AGAINST, "kind", "series", "c
 NEEDED = (*SAID, "measured", "predicted", "fitted_on", "blind")  # of rows that are given
 DIGITS = 6
 # What is predicted, of which runs: the panels and tables of the page, in this order.
-CLOSED, LENGTHS, SATURATED, LOG, CLOCK = "closed loop", "other lengths", "full engine", "log", "clock"
+CLOSED, LENGTHS, FULL, LOG, CLOCK = "closed loop", "other lengths", "full engine", "log", "clock"
+DENSE, MIXTURE, CACHE_FULL, FALLS, IMAGES = (
+    "dense", "mixture of experts", "cache full", "measured time falls", "images or video",
+)  # fmt: skip
 
 
 def straight(first: tuple[float, float], second: tuple[float, float], at: float) -> float:
@@ -47,12 +50,17 @@ def skill(error: float, null_error: float) -> float:
     return float("nan") if null_error == 0 else 1.0 - abs(error) / abs(null_error)
 
 
+def rounded(value: float) -> float:
+    """To `DIGITS` digits."""
+    return float(f"{value:.{DIGITS}g}")
+
+
 def row(said: dict[str, Any], measured: float, predicted: float, null: float, **more: Any) -> dict[str, Any]:
     """A row of `COLUMNS`; `said` and `more` are what is not arithmetic."""
     off, null_off = error_percent(predicted, measured), error_percent(null, measured)
     numbers = {"measured": measured, "predicted": predicted, "error_percent": off, "null_predicted": null}
     numbers |= {"null_error_percent": null_off, "skill": skill(off, null_off)}
-    return said | {name: float(f"{value:.{DIGITS}g}") for name, value in numbers.items()} | more
+    return said | {name: rounded(value) for name, value in numbers.items()} | more
 
 
 def given(frame: pd.DataFrame, place: str) -> pd.DataFrame:
@@ -79,8 +87,10 @@ def given(frame: pd.DataFrame, place: str) -> pd.DataFrame:
     frame = frame.reindex(columns=list(COLUMNS))
     off = error_percent(frame["predicted"], frame["measured"])
     null_off = error_percent(frame["null_predicted"], frame["measured"])
-    series = frame["series"].fillna(frame[["source", "engine", "model", "gpu", "parallel"]].astype(str).agg(", ".join, axis=1))
+    series = frame["series"].fillna(
+        frame[["source", "engine", "model", "gpu", "parallel"]].astype(str).agg(", ".join, axis=1)
+    )
     return frame.assign(
         error_percent=off, null_error_percent=null_off, skill=1 - off.abs() / null_off.abs(), series=series,
-        kind=frame["kind"].fillna(CLOCK), circumstance=frame["circumstance"].fillna("")
+        kind=frame["kind"].fillna(CLOCK), circumstance=frame["circumstance"].fillna(DENSE)
     )  # fmt: skip

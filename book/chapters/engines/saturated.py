@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 FILE, SOURCE = "ml-energy/h100.csv", "ML.ENERGY"
 GROUP = ["model", "task", "weight_precision", "gpu", "gpus"]
-DENSE = "Dense Transformer"
+ARCHITECTURE = "Dense Transformer"
 PROMPT_TOKENS = 256  # matters for memory only
 ROUNDS, MORE, WARM_UP = 12, 400, 3  # requests a place, and more; mean outputs that are left out at the beginning
 STEPS, ALL_AT_ONCE, TURNS = 40, 2**20, 8
@@ -70,9 +70,7 @@ def steps(places: int, output_mean: float, output_sd: float, room_tokens: int | 
     spread = np.sqrt(np.log1p((output_sd / output_mean) ** 2))
     output = LogNormal(output_mean * np.exp(-(spread**2) / 2), spread, low=2)
     n = ROUNDS * places + MORE
-    table = RequestTable(
-        np.zeros(n), np.full(n, PROMPT_TOKENS), output.sample(n, stream("full engine", 0, "lengths"))
-    )
+    table = RequestTable(np.zeros(n), np.full(n, PROMPT_TOKENS), output.sample(n, stream("full engine", 0, "lengths")))
     engine = Continuous(max_seqs=places, kv_tokens=room_tokens, token_budget=ALL_AT_ONCE, watermark=0.01)
     served = serve(table, StepLaw(1.0), engine, log_steps=STEPS * n)
     row = replay.steps_of(served)
@@ -117,15 +115,23 @@ class Series:
 def series(raw: pd.DataFrame) -> list[tuple[dict[str, Any], Series]]:
     """Each series of dense models with at least three settings, and how a row names it."""
     found = []
-    for key, runs in raw[raw["architecture"] == DENSE].groupby(GROUP):
+    for key, runs in raw[raw["architecture"] == ARCHITECTURE].groupby(GROUP):
         name, task, precision, gpu, gpus = key
         if len(runs) < 3:
             continue
         model, precision = name.split("/")[-1], "bf16" if precision == "bfloat16" else precision
-        said = {"source": SOURCE, "engine": "vLLM", "version": "not given", "model": f"{model}, {precision}", "gpu": gpu}
+        said = {
+            "source": SOURCE,
+            "engine": "vLLM",
+            "version": "not given",
+            "model": f"{model}, {precision}",
+            "gpu": gpu,
+        }
         said |= {"parallel": f"TP {gpus}", "blind": not (model.startswith(CHOSEN_ON) or model in SEEN)}
-        said |= {"kind": rows.SATURATED, "series": f"vLLM, {model}, {precision}, {gpu}, TP {gpus}, {task}", "task": task}
-        found.append((said, Series(Placed(model, gpu, int(gpus), precision), runs.set_index("max_num_seqs").sort_index())))
+        said |= {"kind": rows.FULL, "series": f"vLLM, {model}, {precision}, {gpu}, TP {gpus}, {task}", "task": task}
+        found.append(
+            (said, Series(Placed(model, gpu, int(gpus), precision), runs.set_index("max_num_seqs").sort_index()))
+        )
     return found
 
 
@@ -151,5 +157,5 @@ def ledger(raw: pd.DataFrame) -> list[dict[str, Any]]:
 
 def _circumstance(task: str, held: Steps, places: int) -> str:
     if held.count @ held.held[:, 1] / held.count.sum() < 0.97 * places:
-        return "cache full"
-    return "images or video" if task.startswith(("image", "video")) else ""
+        return rows.CACHE_FULL
+    return rows.IMAGES if task.startswith(("image", "video")) else rows.DENSE

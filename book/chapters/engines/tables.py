@@ -1,0 +1,137 @@
+"""The tables of the ledger, as its page shows them: what fails, engine by engine, presets."""
+
+from __future__ import annotations
+
+import pandas as pd
+from pandas.io.formats.style import Styler
+
+from book.chapters.engines import rows
+from book.chapters.engines.figures import LINES
+from simlib.text import signed
+
+WHY = {
+    rows.FALLS: "one of the measured times is out of line: fewer clients took longer",
+    rows.MIXTURE: "which experts tokens meet, and what their steps wait for, are not given",
+    rows.CACHE_FULL: "the cache's size is not given, only the card's memory",
+    rows.IMAGES: "what an image is in tokens is not given",
+    rows.DENSE: "a step's fixed time and chunks are not given",
+}
+
+
+def show_summary(summary: pd.DataFrame) -> Styler:
+    """A row a line of the picture: errors of all runs, and of those that are blind."""
+    key = ["kind", "metric", "statistic", "circumstance"]
+    every, blind = (summary[summary["blind"].astype(bool) == is_blind].set_index(key) for is_blind in (False, True))
+    shown = []
+    for line in LINES:
+        at = tuple(line[1:])
+        if at not in every.index:
+            continue
+        one = every.loc[at]
+        shown.append(
+            {"what": line.said, "runs": f"{one['rows']:,.0f}", "series": f"{one['series']:.0f}"}
+            | {"models": f"{one['models']:.0f}", "error %": f"{one['error_percent']:.1f}"}
+            | {"P90": f"{one['error_p90_percent']:.0f}", "by models": f"{one['model_percent']:.1f}"}
+            | {"line %": f"{one['null_percent']:.1f}", "skill": skill(one)}
+            | {"blind: error %": "–", "line % ": "–", "skill ": "–"}
+        )
+        if at in blind.index:
+            other = blind.loc[at]
+            numbers = f"{other['error_percent']:.1f}", f"{other['null_percent']:.1f}", skill(other)
+            shown[-1] |= dict(zip(("blind: error %", "line % ", "skill "), numbers, strict=True))
+    return pd.DataFrame(shown).style.hide(axis="index")
+
+
+def skill(row: pd.Series) -> str:
+    """With the interval over models, where there are enough of them."""
+    said = signed(row["skill"], 2)
+    if pd.isna(row["skill_low"]):
+        return said
+    return f"{said} ({signed(row['skill_low'], 2)} to {signed(row['skill_high'], 2)})"
+
+
+def show_worst(worst: pd.DataFrame) -> Styler:
+    """The series that are furthest off (`study.worst`), and why."""
+    shown = pd.DataFrame(
+        {
+            "runs of": worst["series"].str.replace(r" \(\d+\)", "", regex=True),
+            "judged on": worst["kind"],
+            "error %": worst["error_percent"].map("{:.0f}".format),
+            "line %": worst["null_percent"].map("{:.0f}".format),
+            "why": worst["circumstance"].map(WHY),
+        }
+    )
+    return shown.style.hide(axis="index")
+
+
+def show_circumstances(summary: pd.DataFrame) -> Styler:
+    """The mean time between tokens in closed loops, by what is known to make it hard."""
+    own = summary[(summary["metric"] == "tpot") & ~summary["blind"].astype(bool)]
+    own = own[own["kind"].isin((rows.CLOSED, rows.LENGTHS)) & (own["circumstance"] != "all")]
+    shown = pd.DataFrame(
+        {
+            "foretold": own["kind"].map({rows.CLOSED: "more clients", rows.LENGTHS: "other lengths"}),
+            "circumstance": own["circumstance"],
+            "runs": own["rows"].map("{:,}".format),
+            "error %": own["error_percent"].map("{:.1f}".format),
+            "P90": own["error_p90_percent"].map("{:.0f}".format),
+            "line %": own["null_percent"].map("{:.1f}".format),
+            "skill": own["skill"].map(lambda value: signed(value, 2)),
+        }
+    )
+    return shown.sort_values(["foretold", "circumstance"]).style.hide(axis="index")
+
+
+def show_engines(table: pd.DataFrame) -> Styler:
+    """Engine by engine: the median error of the time between tokens, and the line's, by what is foretold."""
+    own = table[table["metric"].isin(("tpot", "itl")) & table["statistic"].isin(("mean", "p50"))]
+    own = own[(own["metric"] == "itl") | (own["statistic"] == "mean")]
+    off = own.assign(
+        error=own["error_percent"].abs(), null=own["null_error_percent"].abs(),
+        where=own["kind"].map({rows.LENGTHS: "other lengths"}).fillna("other loads"),
+    )  # fmt: skip
+    by = ["engine", "model", "gpu", "source"]
+    found = off.groupby([*by, "where"])[["error", "null"]].median().unstack("where")
+    shown = pd.DataFrame(
+        {"runs": off.groupby(by).size(), "blind": off.groupby(by)["blind"].all().map({True: "yes", False: ""})}
+    )
+    for where in ("other loads", "other lengths"):
+        for column, said in (("error", "error %"), ("null", "line %")):
+            shown[f"{where}: {said}"] = found[column, where].map("{:.1f}".format).replace("nan", "–")
+    return shown.reset_index().style.hide(axis="index")
+
+
+def show_presets(checked: pd.DataFrame) -> Styler:
+    """Presets beside measured engines, and the shares of prefill that the engines' runs support."""
+    spans = zip(checked["error_low"], checked["error_high"], strict=True)
+    shares = zip(checked["share_low"], checked["share_high"], strict=True)
+    shown = pd.DataFrame(
+        {
+            "preset": checked["name"],
+            "measured": checked["engine"] + ", " + checked["model"],
+            "by": checked["source"],
+            "runs": checked["runs"],
+            "error %": [
+                f"{signed(error, 0)} ({' to '.join(signed(end, 0) for end in ends)})"
+                for error, ends in zip(checked["error_percent"], spans, strict=True)
+            ],
+            "prefill's share": ["–" if pd.isna(low) else f"{low:.2f} to {high:.2f}" for low, high in shares],
+        }
+    )
+    return shown.style.hide(axis="index")
+
+
+def show_others(table: pd.DataFrame) -> Styler:
+    """The errors that another simulator publishes of the same runs, beside these, in per cent."""
+    own = table.dropna(subset=["other_error_percent"])
+    shown = pd.DataFrame(
+        {
+            "log": own["model"] + ", " + own["gpu"],
+            "of": own["metric"].str.upper() + ", " + own["statistic"],
+            "simlib": own["error_percent"].map(lambda value: signed(value, 1)),
+            "other": own["other_error_percent"].map(lambda value: signed(value, 1)),
+            "its name": own["other"],
+            "a line before places": own["null_error_percent"].map(lambda value: signed(value, 1)),
+        }
+    )
+    return shown.style.hide(axis="index")
