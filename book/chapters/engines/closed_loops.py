@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 FILE, SOURCE = "aic-silicon/h100_h200.csv", "aiconfigurator"
 BUDGET = 8192  # tokens of a step: nobody gives them
 NUDGE = 1e-4
-BLOCK, SAME_DIGITS = 16, 4
+BLOCK, SAME_DIGITS, MET = 16, 4, 0.01
 EACH = 2  # requests of a client
 ENGINES = {"vllm": "vLLM", "trtllm": "TensorRT-LLM", "sglang": "SGLang"}
 DENSE = ("Llama-3.1-8B-Instruct", "Llama-3.1-70B", "Qwen3-32B")
@@ -84,7 +84,7 @@ class Series:
         clients = list(self.times_s.index)
         return clients[0], clients[max((len(clients) - 1) // 2, 1)]
 
-    @property
+    @functools.cached_property
     def law(self) -> np.ndarray:
         """A step's coefficients: two from TPOT of the fitted runs, none below zero, and two that are the card's."""
         tpot_s = self.times_s["tpot"][list(self.fitted)].to_numpy()
@@ -94,6 +94,16 @@ class Series:
         left_s = np.maximum(tpot_s - holds[:, 2:] @ known - experts_s, 0.0)
         found, _ = optimize.nnls(holds[:, :2] / tpot_s[:, None], left_s / tpot_s)
         return np.concatenate([found, known])
+
+    @functools.cached_property
+    def afterwards(self) -> str:
+        """What shows of the series when its times are seen: `rows.FALLS`, `rows.UNMET` or nothing."""
+        if (self.times_s["tpot"].diff() < 0).any():
+            return rows.FALLS
+        if len(self.times_s) < 2:
+            return ""
+        off = [self.predicted_s(n, self.law)["tpot"] / self.times_s["tpot"][n] - 1.0 for n in self.fitted]
+        return "" if np.abs(off).max() < MET else rows.UNMET
 
     @property
     def fits(self) -> bool:
@@ -124,9 +134,7 @@ class Series:
         return rows.straight(*((n, self.times_s[metric][n]) for n in self.fitted), clients)
 
     def circumstance(self, clients: int) -> str:
-        """What makes a prediction hard; all but the first is known before it is made."""
-        if (self.times_s["tpot"].diff() < 0).any():
-            return rows.FALLS
+        """What makes a prediction hard, of what is known before it is made."""
         room = self.placed.room_tokens
         if room is not None and clients * (self.prompt_tokens + self.output_tokens) > room:
             return rows.CACHE_FULL
@@ -138,6 +146,7 @@ def once(raw: pd.DataFrame) -> pd.DataFrame:
 
     The one with the fewest cards stays, of these the one whose engine has most runs.
     """
+    raw = raw.assign(run=raw["silicon_data_source"].str.replace(IDS, "", regex=True)).dropna(subset=TIMES)
     cards = raw["tp_size"] * raw["attention_dp_size"].fillna(1)
     runs = raw.groupby(ENGINE, dropna=False)["isl"].transform("size")
     times = {name: raw[name].map(f"{{:.{SAME_DIGITS}g}}".format) for name in TIMES}
@@ -147,7 +156,7 @@ def once(raw: pd.DataFrame) -> pd.DataFrame:
 
 def engines(raw: pd.DataFrame) -> Iterator[tuple[dict[str, Any], list[Series]]]:
     """Each engine of the table: how a row names it, and its series by lengths, in order of their tokens."""
-    raw = once(raw.assign(run=raw["silicon_data_source"].str.replace(IDS, "", regex=True)).dropna(subset=TIMES))
+    raw = once(raw)
     for key, own in raw.groupby(ENGINE, dropna=False):
         about = dict(zip(ENGINE, key, strict=True))
         ranks = 1 if about["attention_dp_size"] != about["attention_dp_size"] else int(about["attention_dp_size"])
@@ -214,7 +223,7 @@ def _judged(
     for clients in one.times_s.index.difference(skip):
         predicted = one.predicted_s(clients, law)
         own = said | {"load": f"{clients} clients, {_lengths(one)}", "statistic": "mean"}
-        own |= {"circumstance": one.circumstance(clients)}
+        own |= {"circumstance": one.circumstance(clients), "afterwards": one.afterwards or base.afterwards}
         made += [
             rows.row(
                 own | {"metric": metric},

@@ -110,6 +110,6 @@ def worst(table: pd.DataFrame, most: int = 10) -> pd.DataFrame:
     off = own.assign(error=own["error_percent"].abs(), null=own["null_error_percent"].abs())
     by = off.groupby(["kind", "series"], sort=False).agg(
         runs=("error", "size"), error_percent=("error", "median"), null_percent=("null", "median"),
-        circumstance=("circumstance", lambda values: values.mode()[0]),
+        circumstance=("circumstance", lambda values: values.mode()[0]), afterwards=("afterwards", "first"),
     )  # fmt: skip
     return by.reset_index().nlargest(most, "error_percent")

@@ -10,11 +10,12 @@ from book.chapters.engines.figures import LINES
 from simlib.text import signed
 
 WHY = {
-    rows.FALLS: "one of the measured times is out of line: fewer clients took longer",
-    rows.MIXTURE: "which experts tokens meet, and what their steps wait for, are not given",
+    rows.FALLS: "a measured time is out of line: fewer clients waited longer",
+    rows.UNMET: "what is taken from the card is longer than measured, so that the law misses its own two runs",
     rows.CACHE_FULL: "the cache's size is not given, only the card's memory",
+    rows.MIXTURE: "time grows along a curve that reading experts does not explain",
     rows.IMAGES: "what an image is in tokens is not given",
-    rows.DENSE: "a step's fixed time and chunks are not given",
+    rows.DENSE: "time grows along a curve, and neither model bends",
 }
 
 
@@ -58,7 +59,7 @@ def show_worst(worst: pd.DataFrame) -> Styler:
             "judged on": worst["kind"],
             "error %": worst["error_percent"].map("{:.0f}".format),
             "line %": worst["null_percent"].map("{:.0f}".format),
-            "why": worst["circumstance"].map(WHY),
+            "why": worst["afterwards"].replace("", pd.NA).fillna(worst["circumstance"]).map(WHY),
         }
     )
     return shown.style.hide(axis="index")
@@ -91,7 +92,7 @@ def show_engines(table: pd.DataFrame) -> Styler:
         where=own["kind"].map({rows.LENGTHS: "other lengths"}).fillna("other loads"),
     )  # fmt: skip
     by = ["engine", "model", "gpu", "source"]
-    found = off.groupby([*by, "where"])[["error", "null"]].median().unstack("where")
+    found = off.pivot_table(["error", "null"], by, "where", aggfunc="median")
     shown = pd.DataFrame(
         {"runs": off.groupby(by).size(), "blind": off.groupby(by)["blind"].all().map({True: "yes", False: ""})}
     )

@@ -23,7 +23,12 @@ LATE = "late requests, bins − dynamic batching"
 WORDS = SCHEDULER_NAMES | EXECUTION_NAMES | TRAFFIC_NAMES | BIN_RULE_NAMES
 WORDS |= {"oracle": "perfect predictions", "mm1": "M/M/1", "batch_4": "batches of four", "original": "original's"}
 WORDS |= {"round_robin": "bins in turn", "oldest_head": "oldest bin first", "longest_queue": "longest bin first"}
-WORDS |= {"ttft": "time to first token", "tpot": "time between tokens", "e2e": "end to end"}
+WORDS |= {
+    "ttft": "time to first token",
+    "tpot": "time between tokens",
+    "itl": "gap between tokens",
+    "e2e": "end to end",
+}
 WORDS |= {"live": "a live cache", "none": "no cache", "recorded": "recorded hits", "stays": "conversations stay"}
 WORDS |= {"service": "service times", "latency": "end-to-end times", "aimd": "additive increase"}
 # What a place in a series is called.
@@ -151,6 +156,9 @@ SOURCES = (
     Source("vllm_validation_refits", "vllm_validation",
            "Replayed log, law from its first half, {statistic} of {metric}", "error_percent", unit="per cent",
            where="refits_in_reach >= 0", reference=0.0),
+    Source("engines_summary", "engines",
+           "Error of a straight line that the simulated engine saves: {kind}, {metric}, {statistic}", "skill",
+           "skill_low", "skill_high", "%", "not blind and circumstance == 'all' and kind != 'log'", 0.0),
     Source("coverage", "coverage", "Intervals that cover: {quantity}, {method}, {queue}", "coverage", unit="%",
            where="recommended", reference=0.95, over="rho"),
 )  # fmt: skip
