@@ -182,6 +182,10 @@ SWAPPED: dict[str, dict[str, Swap]] = {
         "vllm_validation_spans": lambda table: table.assign(error_percent=-table["error_percent"]),
         "vllm_conformance": lambda table: table.assign(equal=table["cases"] - table["equal"]),
     },
+    "engines": {
+        "engines_summary": turned(operator.neg, "skill", "skill_low", "skill_high"),
+        "engines_presets": turned(operator.neg, "error_percent", "error_low", "error_high"),
+    },
     "at_a_glance": {
         "at_a_glance": lambda table: table.assign(
             statement=table["statement"].replace(

@@ -93,6 +93,14 @@ def test_every_card_of_measurements_has_its_own_residuals():
         assert error == pytest.approx(rows["cv_mape"].iloc[-1], rel=1e-4)
 
 
+def test_a_card_says_what_a_measured_engine_says_of_it():
+    off, none = cards.preset("h100x4-trtllm-llama3-8b").facts, cards.preset("a100-vllm-llama3-8b").facts
+    assert "+29 % against TensorRT-LLM 1.0.0rc3" in off["against a measured engine"]
+    assert "off by more than 10 %" in off["against a measured engine"]
+    assert "runs of TensorRT-LLM 1.0.0rc3 support 0.20 to 0.39" in off["assumption"]
+    assert "against a measured engine" not in none and none["assumption"].endswith("no measured engine tells it")
+
+
 def test_a_card_of_what_was_assumed_has_no_residuals():
     card = cards.preset("original-synthetic")
     assert "<svg" not in card._repr_html_()

@@ -84,6 +84,8 @@ def test_presets_are_a_table_that_says_what_was_measured_and_what_is_assumed(cap
     assert main(["presets", "H100", "llama3-70b"]) == 0
     rows = capsys.readouterr().out.split("\n\n")[0].splitlines()[1:]
     assert rows and all("h100" in row and "llama3-70b" in row for row in rows)
+    (off,) = (row for row in rows if row.startswith("h100x4-vllm-llama3-70b "))
+    assert off.endswith("prefill's share (0.4); +21 % off an engine")
     assert main(["presets", "h100", "abacus"]) == 2
     assert "none with h100 and abacus" in capsys.readouterr().err
 

@@ -24,16 +24,16 @@ class Line(NamedTuple):
 
 
 LINES = (  # what fails first
-    Line("First token, clients in a loop", rows.CLOSED, "ttft"),
-    Line("Longest gaps (P99), full engine", rows.FULL, "itl", "p99"),
+    Line("First token, closed loop", rows.CLOSED, "ttft"),
+    Line("Longest gaps, full engine", rows.FULL, "itl", "p99"),
     Line("Between tokens, other lengths", rows.LENGTHS, "tpot"),
-    Line("Between tokens, more clients, mixture", rows.CLOSED, "tpot", circumstance=rows.MIXTURE),
-    Line("Between tokens, more clients, dense", rows.CLOSED, "tpot", circumstance=rows.DENSE),
-    Line("Between tokens (median), full engine", rows.FULL, "itl", "p50"),
+    Line("Between tokens, mixture", rows.CLOSED, "tpot", circumstance=rows.MIXTURE),
+    Line("Between tokens, dense", rows.CLOSED, "tpot", circumstance=rows.DENSE),
+    Line("Median gap, full engine", rows.FULL, "itl", "p50"),
     Line("Throughput, full engine", rows.FULL, "throughput"),
-    Line("First token, a log in overload", rows.LOG, "ttft"),
-    Line("Between tokens, a log in overload", rows.LOG, "tpot"),
-    Line("End to end, a log in overload", rows.LOG, "e2e"),
+    Line("First token, overload", rows.LOG, "ttft"),
+    Line("Between tokens, overload", rows.LOG, "tpot"),
+    Line("End to end, overload", rows.LOG, "e2e"),
     Line("First token, clock", rows.CLOCK, "ttft"),
     Line("Between tokens, clock", rows.CLOCK, "tpot"),
     Line("End to end, clock", rows.CLOCK, "e2e"),
@@ -45,7 +45,7 @@ def errors(summary: pd.DataFrame) -> Figure:
     """The median absolute error of each line that the summary has, simulated and straight, and what is between."""
     own = summary[~summary["blind"].astype(bool)].set_index(["kind", "metric", "statistic", "circumstance"])
     lines = [line for line in LINES if tuple(line[1:]) in own.index]
-    figure, axis = plt.subplots(figsize=(7.0, 1.2 + 0.34 * len(lines)))
+    figure, axis = plt.subplots(figsize=(5.8, 1.2 + 0.34 * len(lines)))
     for place, line in enumerate(lines):
         found = own.loc[tuple(line[1:])]
         ends = found["error_percent"], found["null_percent"]
@@ -53,7 +53,7 @@ def errors(summary: pd.DataFrame) -> Figure:
         axis.plot(ends[1], place, "s", color=NULL, mfc="white", ms=7, mew=1.6)
         axis.plot(ends[0], place, "o", color=OURS, ms=7)
     axis.set_xscale("log")
-    axis.set_xlim(0.4, 130)
+    axis.set_xlim(0.4, 120)
     axis.set_xticks([0.5, 1, 2, 5, 10, 20, 50])
     axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.minorticks_off()

@@ -20,7 +20,7 @@ WHY = {
 
 
 def show_summary(summary: pd.DataFrame) -> Styler:
-    """A row a line of the picture: errors of all runs, and of those that are blind."""
+    """A row a line of the picture: errors of all runs; over models, and of blind runs, ours / the line's."""
     key = ["kind", "metric", "statistic", "circumstance"]
     every, blind = (summary[summary["blind"].astype(bool) == is_blind].set_index(key) for is_blind in (False, True))
     shown = []
@@ -30,16 +30,14 @@ def show_summary(summary: pd.DataFrame) -> Styler:
             continue
         one = every.loc[at]
         shown.append(
-            {"what": line.said, "runs": f"{one['rows']:,.0f}", "series": f"{one['series']:.0f}"}
-            | {"models": f"{one['models']:.0f}", "error %": f"{one['error_percent']:.1f}"}
-            | {"P90": f"{one['error_p90_percent']:.0f}", "by models": f"{one['model_percent']:.1f}"}
+            {"what": line.said, "series": f"{one['series']:.0f}", "models": f"{one['models']:.0f}"}
+            | {"error % (P90)": f"{one['error_percent']:.1f} ({one['error_p90_percent']:.0f})"}
             | {"line %": f"{one['null_percent']:.1f}", "skill": skill(one)}
-            | {"blind: error %": "–", "line % ": "–", "skill ": "–"}
+            | {"over models": f"{one['model_percent']:.1f} / {one['null_model_percent']:.1f}", "blind": "–"}
         )
         if at in blind.index:
             other = blind.loc[at]
-            numbers = f"{other['error_percent']:.1f}", f"{other['null_percent']:.1f}", skill(other)
-            shown[-1] |= dict(zip(("blind: error %", "line % ", "skill "), numbers, strict=True))
+            shown[-1]["blind"] = f"{other['error_percent']:.1f} / {other['null_percent']:.1f}"
     return pd.DataFrame(shown).style.hide(axis="index")
 
 
@@ -84,7 +82,7 @@ def show_circumstances(summary: pd.DataFrame) -> Styler:
 
 
 def show_engines(table: pd.DataFrame) -> Styler:
-    """Engine by engine: the median error of the time between tokens, and the line's, by what is foretold."""
+    """Engine by engine: the median error of the time between tokens, and the line's; a star where all is blind."""
     own = table[table["metric"].isin(("tpot", "itl")) & table["statistic"].isin(("mean", "p50"))]
     own = own[(own["metric"] == "itl") | (own["statistic"] == "mean")]
     off = own.assign(
@@ -93,12 +91,11 @@ def show_engines(table: pd.DataFrame) -> Styler:
     )  # fmt: skip
     by = ["engine", "model", "gpu", "source"]
     found = off.pivot_table(["error", "null"], by, "where", aggfunc="median")
-    shown = pd.DataFrame(
-        {"runs": off.groupby(by).size(), "blind": off.groupby(by)["blind"].all().map({True: "yes", False: ""})}
-    )
-    for where in ("other loads", "other lengths"):
-        for column, said in (("error", "error %"), ("null", "line %")):
-            shown[f"{where}: {said}"] = found[column, where].map("{:.1f}".format).replace("nan", "–")
+    runs, blind = off.groupby(by).size(), off.groupby(by)["blind"].all()
+    shown = pd.DataFrame({"runs": runs.astype(str) + blind.map({True: " *", False: ""})})
+    for where, said in (("other loads", ("loads %", "line %")), ("other lengths", ("lengths %", "line % "))):
+        for column, name in zip(("error", "null"), said, strict=True):
+            shown[name] = found[column, where].map("{:.1f}".format).replace("nan", "–")
     return shown.reset_index().style.hide(axis="index")
 
 
