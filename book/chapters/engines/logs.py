@@ -40,6 +40,7 @@ class Logged:
     version: str
     load: str
     fitted: int = replay.FITTED
+    refits: str = ""  # the table of errors of laws from the first requests drawn again, where there is one
     blind: tuple[str, ...] = field(default=())  # step models for which nothing of the log was looked at
 
 
@@ -49,13 +50,15 @@ LOGS = (
         log="llmservingsim/RTX4090_Llama-3.1-8B_vllm_requests.jsonl.gz",
         published="llmservingsim/RTX4090_Llama-3.1-8B/summary.txt",
         model="Llama-3.1-8B, bf16", gpu="RTX 4090", parallel="TP 1", version="0.19.0",
-        load="300 requests in 29 s, overload",
+        load="300 requests in 29 s, overload", refits="vllm_validation_refits",
     ),
 )  # fmt: skip
 
 
 def ledger(results: Path, logs: tuple[Logged, ...] = LOGS) -> list[dict[str, Any]]:
     """The rows of all logs: of each its profile over all requests, and the law of its first over the others.
+
+    The latter's ``low, high`` hold 95 % of the laws from first requests drawn again.
 
     Parameters
     ----------
@@ -66,7 +69,10 @@ def ledger(results: Path, logs: tuple[Logged, ...] = LOGS) -> list[dict[str, Any
     found = []
     for one in logs:
         log, theirs = replay.read_log(datasets.locate(one.log)), published(datasets.locate(one.published).read_text())
-        errors = pd.read_csv(results / f"{one.table}.csv")
+        errors, limits = pd.read_csv(results / f"{one.table}.csv"), {}
+        if one.refits:
+            drawn = pd.read_csv(results / f"{one.refits}.csv").set_index(["metric", "statistic"])
+            limits = drawn[["ci_low", "ci_high"]].T.to_dict("list")
         for law, fitted_on in LAWS.items():
             judged = slice(0 if law == "profile" else one.fitted, None)
             lines = line_s(log, one.fitted)
@@ -78,6 +84,9 @@ def ledger(results: Path, logs: tuple[Logged, ...] = LOGS) -> list[dict[str, Any
                 said |= {"series": f"{one.model}, {one.gpu}, {law}", "circumstance": rows.DENSE}
                 other = theirs.get((row.metric, row.statistic)) if law == "profile" else None
                 said |= {"other": SOURCE, "other_error_percent": other} if other is not None else {}
+                if law != "profile" and (row.metric, row.statistic) in limits:
+                    ends = (row.engine_s * (1 + off / 100) for off in limits[row.metric, row.statistic])
+                    said |= dict(zip(("low", "high"), map(rows.rounded, ends), strict=True))
                 found.append(rows.row(said, row.engine_s, row.simulated_s, null))
     return found
 

@@ -104,6 +104,29 @@ def _redrawn(series: pd.DataFrame) -> tuple[float, float]:
     return float(low), float(high)
 
 
+def carried(table: pd.DataFrame) -> pd.DataFrame:
+    """Whether the spread of the series that methods were chosen on holds for the blind ones.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``kind, metric, statistic``, with ``error_p90_percent``, what nine tenths of the first kind are within, and
+        ``within``, the share of the ``series`` of the second that are.
+    """
+    import pandas as pd
+
+    off = table.assign(error=table["error_percent"].abs())
+    found = []
+    for key, group in off.groupby(BY, sort=False):
+        blind = group["blind"].astype(bool)
+        if blind.any() and not blind.all():
+            seen, others = (own.groupby("series")["error"].median() for own in (group[~blind], group[blind]))
+            most = seen.quantile(0.9)
+            found.append({**dict(zip(BY, key, strict=True)), "error_p90_percent": most}
+                         | {"within": (others <= most).mean(), "series": len(others)})  # fmt: skip
+    return pd.DataFrame(found)
+
+
 def worst(table: pd.DataFrame, most: int = 10) -> pd.DataFrame:
     """The series that are furthest off in the time between tokens: ``series, runs, error_percent, null_percent``."""
     own = table[table["metric"].isin(("tpot", "itl")) & table["statistic"].isin(("mean", "p50"))]

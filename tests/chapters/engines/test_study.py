@@ -43,6 +43,14 @@ def test_a_circumstance_is_summed_up_by_itself():
     assert by.to_dict() == {"all": 4.0, rows.DENSE: 2.0, rows.MIXTURE: 6.0}
 
 
+def test_the_spread_of_what_was_seen_is_tried_on_what_was_not():
+    """Seen series at 1 to 11 %: nine tenths are within 10; of two blind ones at 9 and 12 % one is."""
+    found = [row(f"s{error}", "x", float(error), 4.0) for error in range(1, 12)]
+    found += [row("b", "y", -9.0, 4.0, True), row("c", "y", 12.0, 4.0, True)]
+    (carried,) = study.carried(pd.DataFrame(found)).to_dict("records")
+    assert (carried["error_p90_percent"], carried["within"], carried["series"]) == (10.0, 0.5, 2)
+
+
 def test_the_worst_series_come_first_with_what_shows_afterwards():
     found = [row("a", "x", 2.0, 4.0), row("b", "y", -60.0, 12.0) | {"afterwards": rows.FALLS}]
     worst = study.worst(pd.DataFrame(found))
