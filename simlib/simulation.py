@@ -445,9 +445,9 @@ def _timing(law: Callable[..., Any]) -> Callable[..., float]:
 def _misbehaviour(ended: Ended, name: str, what: str) -> str:
     now = f"at {ended.now_s:.6g} s"
     if ended.outcome == batches.STUCK:
-        return (
-            f"policy {name}: {ended.waiting} requests wait for ever {now} (every GPU is idle and no request will come)"
-        )
+        return f"policy {name}: {ended.waiting} requests wait for ever {now} (every GPU is idle, no request will come)"
+    if ended.outcome == batches.ENDLESS:
+        return f"policy {name}: sequences take each other's memory for ever (expected more kv_tokens)"
     if ended.outcome == batches.BAD_DECISION:
         answer = f"({ended.answer[0]}, {ended.answer[1]})"
         wanted = f"a queue in 0..{ended.lines - 1} and a size, below 0 only where requests of it wait"

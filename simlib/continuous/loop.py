@@ -30,6 +30,7 @@ from simlib.continuous.running.cancel import cancel, next_s
 from simlib.continuous.running.gaps import count_gaps
 from simlib.continuous.running.retire import retire
 from simlib.continuous.running.stretch import first_end, horizon, stretch
+from simlib.continuous.running.victims import endless
 from simlib.continuous.state import (
     ARRIVED,
     BY_CLASS,
@@ -60,7 +61,7 @@ from simlib.continuous.state import (
     unlink,
 )
 from simlib.engine import batches, chains
-from simlib.engine.batches import BAD_DECISION, BAD_TIME, DONE
+from simlib.engine.batches import BAD_DECISION, BAD_TIME, DONE, ENDLESS
 from simlib.engine.borrowed import borrowed
 from simlib.engine.chains import SERVED, answered, come, coming
 from simlib.engine.compiled import MORE, bound, one_at_a_time
@@ -329,7 +330,7 @@ def loop(
     """Serve everything: the next arrival, or the GPU whose next boundary is first.
 
     Returns `DONE`, `MORE` to go on, `BAD_TIME` if a step's time is negative or not finite, `BAD_DECISION` if the rule
-    asks for what is not there, `STUCK` if it lets somebody wait for ever.
+    asks for what is not there, `STUCK` if it lets somebody wait for ever, `ENDLESS` if sequences only lose memory.
     """
     ask, lines, state, rules = borrowed(ask), borrowed(lines), borrowed(state), obeyed(rules)
     arrival_s, gpus, arrived = ask.arrival_s, len(state.numbers), int(state.progress[ARRIVED])
@@ -381,6 +382,8 @@ def loop(
         if rules.control and n[at.STEP] >= n[at.TICK]:
             tick(gpu, state, rules)
         decodes, joins, preempted = compose(gpu, ask, lines, state, rules, decide, key)
+        if preempted > 0 and endless(gpu, state, rules):
+            return ENDLESS
         if rules.closed:  # whose arrival is not known yet comes no sooner than another GPU gives an answer
             if rules.asks:
                 coming_row = coming(ask)

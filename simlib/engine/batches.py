@@ -92,7 +92,7 @@ class State(NamedTuple):
     progress: np.ndarray
 
 
-DONE, STUCK, BAD_DECISION, BAD_TIME = range(4)
+DONE, STUCK, BAD_DECISION, BAD_TIME, ENDLESS = range(5)
 ARRIVED, TAKEN, STARTED = range(3)
 MOST_TOKENS = 2**62  # stands for a memory without limit
 WORK = 2**19  # after which the loop comes back: GPUs looked at and requests taken, a few milliseconds

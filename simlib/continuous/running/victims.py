@@ -20,11 +20,14 @@ from simlib.continuous.state import (
     lent,
     oldest,
     over,
+    own,
     settled,
     stored,
     take,
     unlink,
 )
+
+MOST_PREEMPTIONS = 1_000_000
 
 
 def release(request: int, gpu: int, ask: Ask, state: State, rules: StepRules) -> bool:
@@ -128,6 +131,14 @@ def vacate(
     return computed
 
 
+def endless(gpu: int, state: State, rules: StepRules) -> bool:
+    """Whether sequences take each other's memory, and nobody has come or ended for a million times of it."""
+    n, events = state.numbers[gpu], state.numbers[own(gpu, rules), at.EVENTS]
+    if n[at.LAST_EVENTS] != events:
+        n[at.LAST_EVENTS], n[at.LAST_PREEMPTIONS] = events, n[at.PREEMPTIONS]
+    return n[at.PREEMPTIONS] - n[at.LAST_PREEMPTIONS] > MOST_PREEMPTIONS
+
+
 def outlive(gpu: int, ask: Ask, state: State, rules: StepRules) -> None:
     """If all but the newest have room, it is its own victim: they have taken their blocks before it gives its own."""
     n = state.numbers[gpu]
@@ -206,5 +217,5 @@ def strip(victim: int, served: int, gpu: int, now_s: float, ask: Ask, state: Sta
     return tokens
 
 
-for _rare in (release, preempt, vacate, outlive, contend, precedes, strip):
+for _rare in (release, preempt, vacate, endless, outlive, contend, precedes, strip):
     _rare.inlined = False
