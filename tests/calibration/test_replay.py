@@ -54,7 +54,8 @@ def test_a_profile_adds_up_to_what_its_tables_say(folder):
 def test_the_terminals_verb_writes_the_columns(folder, tmp_path):
     out = tmp_path / "out.json"
     verb = ["validate", "--profile", str(folder), "--log", str(folder / LOG), "--max-num-seqs", "256"]
-    verb += ["--kv-blocks", "2587", "--token-budget", "2048", "--step-model", "profile", "--step-overhead", "0"]
+    verb += ["--layers", "32", "--kv-blocks", "2587", "--token-budget", "2048"]
+    verb += ["--step-model", "profile", "--step-overhead", "0"]
     verb += ["--timeseries", str(folder / LOG.replace("requests.jsonl", "timeseries.csv")), "--json", str(out)]
     assert main(verb) == 0
     document = json.loads(out.read_text())
@@ -147,6 +148,6 @@ def test_a_folder_of_two_gpus_needs_a_prefix(folder, tmp_path):
 )
 def test_the_terminal_names_bad_options(folder, capsys, option, named):
     verb = {"--profile": str(folder), "--log": str(folder / LOG), "--max-num-seqs": "8", "--kv-blocks": "90"}
-    verb |= {"--token-budget": "2048", option: "0"}
+    verb |= {"--token-budget": "2048", "--layers": "32", option: "0"}
     assert main(["validate", *(word for pair in verb.items() for word in pair)]) == 2
     assert named in capsys.readouterr().err

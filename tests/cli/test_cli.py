@@ -284,7 +284,8 @@ def engine_files(tmp_path) -> dict[str, Path]:
 )
 def test_validate_names_what_it_cannot_replay(engine_files, capsys, changed, message):
     options = {"--profile": "two_gpus", "--log": "log", "--max-num-seqs": "8", "--kv-blocks": "100"}
-    options |= {"--token-budget": "2048", "--step-model": "affine-from-log", "--fitted": "1", **changed}
+    options |= {"--token-budget": "2048", "--layers": "32", "--step-model": "affine-from-log", "--fitted": "1"}
+    options |= changed
     words = ["validate", *(str(engine_files.get(word, word)) for pair in options.items() for word in pair)]
     assert main(words) == 2
     printed = capsys.readouterr()
