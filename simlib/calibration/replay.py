@@ -140,16 +140,21 @@ def _fitted(
     if overhead_s is not None:
         law = kernels.with_overhead(check_number("overhead_s", overhead_s))
         return [Fit(law, {"overhead_s": law.overhead_s}, {})]
-    fit = fits.messages if parallel.talks and parallel.link is None else fits.constant
     halves = [slice(0, fitted), slice(fitted, None)][: 1 + (fitted < len(log.table))]
-    return [fit(kernels, log, settings, rows, parallel) for rows in halves]
+    if parallel.talks and parallel.link is None:
+        return [fits.messages(kernels, log, settings, rows, parallel) for rows in halves]
+    found: list[Fit] = []
+    for rows in halves:
+        near_s = found[0].law.overhead_s if found else None
+        found.append(fits.constant(kernels, log, settings, rows, parallel, near_s))
+    return found
 
 
 def _lacks(profile: Any, prefix: str, parallel: Parallel, overhead_s: float | None) -> list[str]:
     """What of a run no table and no term stands for."""
     has_experts = "moe" in kernel_profile.find(profile, prefix)
     cards = parallel.tensor * parallel.engines
-    how = "are fitted, as seconds a step and a token" if overhead_s is None else "take no time here"
+    how = "is fitted, as seconds a step and a token" if overhead_s is None else "takes no time here"
     doubts = {
         f"no link between its {cards} cards is known: what they tell each other {how} (expected --link-bandwidth and "
         "--link-latency)": parallel.talks and parallel.link is None,

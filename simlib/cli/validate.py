@@ -21,6 +21,10 @@ SIZES = {
     "layers": None, "hidden_size": None, "tensor_parallel": 1, "data_parallel": 1, "expert_parallel": False,
     "element_bytes": 2, "link_bandwidth_bytes_s": None, "link_latency_s": None,
 }  # fmt: skip
+MEANING = {
+    "layers": "", "overhead_s": " a step beside its kernels", "token_s": " a token beside them", "a_s": " a step",
+    "b_s": " a decode", "c_s": " a prompt token", "d_s": " a token of context",
+}  # fmt: skip
 ASKED = {
     "max_num_seqs": "sequences that run at once",
     "kv_blocks": "usable blocks of each engine's KV cache, tokens of it by those of a block in its start-up messages",
@@ -242,25 +246,28 @@ def _named(values: dict[str, Any]) -> str:
 
 def _laws(about: dict[str, Any], parallel: Any) -> list[str]:
     """What was fitted, to which requests, with its limits, and what it means."""
-    lines = []
+    lines, first = [], f"{about['fitted_requests']:,}"
     for name, law in about["laws"].items():
         limits, later = about["limits"][name], about["later_laws"].get(name)
-        values = ", ".join(
-            f"{key} {value:.4g}" + (" ({:.3g} to {:.3g})".format(*limits[key]) if key in limits else "")
-            for key, value in law.items()
-        )
-        fitted = (
-            f", fitted to the first {about['fitted_requests']:,} requests (95 % by ten stretches)" if limits else ""
-        )
-        lines.append(f"{name}: {values}{fitted}.")
+        fitted = f", fitted to the first {first} requests" if later or limits else ""
+        fitted = ", nearest to that profile at its steps" if name == "affine" else fitted
+        lines.append(f"{name}: {_values(law, limits)}{fitted}{' (95 % limits)' if limits else ''}.")
         if later:
-            values = ", ".join(f"{key} {value:.4g}" for key, value in later.items())
-            lines.append(f"{name}: {values}, fitted to the later ones; each part is judged by the other's.")
+            lines.append(f"{name}: {_values(later, {})}, fitted to the later ones; each part is judged by the other's.")
         if "token_s" in law and parallel.tensor > 1:
             lines.append(f"{name}: {_meaning(law, limits, parallel)}")
     for name, apart in about.get("series", {}).items():
         lines.append(f"{name}, mean difference from the series: {_numbers(apart)}.")
     return lines
+
+
+def _values(law: dict[str, Any], limits: dict[str, Any]) -> str:
+    """A law's numbers, each with its limits and what it is of."""
+    said = []
+    for name, value in law.items():
+        reach = " ({:.3g} to {:.3g})".format(*limits[name]) if name in limits else ""
+        said.append(f"{name} {value:.4g}{reach}{MEANING[name]}")
+    return ", ".join(said)
 
 
 def _meaning(law: dict[str, Any], limits: dict[str, Any], parallel: Any) -> str:
@@ -269,8 +276,10 @@ def _meaning(law: dict[str, Any], limits: dict[str, Any], parallel: Any) -> str:
     latencies = [1e6 * one / messages for one in (law["overhead_s"], *limits.get("overhead_s", ()))]
     said = f"of {messages} messages a step, one after another, that is {latencies[0]:.3g} us each"
     said += " ({:.3g} to {:.3g})".format(*latencies[1:]) if latencies[1:] else ""
-    if parallel.hidden_size is None or law["token_s"] <= 0:
+    if parallel.hidden_size is None:
         return f"{said} (--hidden-size would tell the bandwidth)."
+    if law["token_s"] <= 0:
+        return f"{said}, whatever they carry."
     bytes_of = messages * parallel.hidden_size * parallel.element_bytes / parallel.tensor
     speeds = [bytes_of / one / 1e9 if one > 0 else float("inf") for one in (law["token_s"], *limits.get("token_s", ()))]
     return f"{said}, and {speeds[0]:.3g} GB/s" + (

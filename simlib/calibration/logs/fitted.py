@@ -6,6 +6,7 @@ that were logged. How far that leaves them open, `scatter` says.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +25,7 @@ from simlib.latency.steps import StepLaw
 FITTED = 150  # requests of a log to which a law is fitted
 ROUNDS = 12
 SHORTEST_S = 0.3  # of a time that counts in full, such as the first step's
+NEAR_S, TOLERANCE_S = 1e-3, 1e-5
 MOST_OVERHEAD_S, MOST_OVERLAP = 0.2, 0.9  # of a constant per step; as a share of the shortest step, if below zero
 LAW = ("a_s", "b_s", "c_s", "d_s")
 BUSY, CLOCK = len(LAW), len(LAW) + 1  # columns behind the totals that these are multiplied by
@@ -154,37 +156,47 @@ def overhead_of(
     settings: Continuous,
     requests: int | slice = FITTED,
     parallel: Parallel = ALONE,
+    near_s: float | None = None,
 ) -> float:
     """The constant per step, in seconds, with which these requests, or the first ones, end as logged, on average.
 
     Below zero where the engine is faster than the sum of its kernels, measured one by one; down to a tenth of a step.
+    It is looked for near another one first, if that is given.
     """
     from scipy.optimize import brentq
 
     rows = requests if isinstance(requests, slice) else slice(requests)
     ends_s = float(np.mean(log.last_token_s[rows] - log.queued_s[0]))
 
+    @functools.cache
     def late_s(overhead_s: float) -> float:
         served = replay(log, law.with_overhead(overhead_s), settings, parallel)
         return float(np.mean(served.completion_s[rows])) - ends_s
 
     one_decode = np.zeros(len(shapes.SHAPE))
     one_decode[[shapes.N_DECODES, shapes.CONTEXT]] = 1
-    least_s = -MOST_OVERLAP * law.law(one_decode, law.params)
+    least_s, most_s = -MOST_OVERLAP * law.law(one_decode, law.params), MOST_OVERHEAD_S
+    if near_s is not None:
+        low_s, high_s = max(near_s - NEAR_S, least_s), near_s + NEAR_S
+        if late_s(low_s) < 0 < late_s(high_s):
+            return float(brentq(late_s, low_s, high_s, xtol=TOLERANCE_S))
     if late_s(least_s) >= 0:
         return least_s
-    if (short_s := -late_s(MOST_OVERHEAD_S)) > 0:
+    if (short_s := -late_s(most_s)) > 0:
         raise InputError(
-            f"log: its first requests end after {ends_s:.4g} s on average, {short_s:.4g} s later than with "
-            f"{MOST_OVERHEAD_S:g} s a step beside the profile's kernels (expected the log of an engine with this "
+            f"log: its requests end after {ends_s:.4g} s on average, {short_s:.4g} s later than with "
+            f"{most_s:g} s a step beside the profile's kernels (expected the log of an engine with this "
             "profile and these limits, or a constant of your own, --step-overhead)"
         )
-    return float(brentq(late_s, least_s, MOST_OVERHEAD_S, xtol=1e-5))
+    return float(brentq(late_s, least_s, most_s, xtol=TOLERANCE_S))
 
 
-def constant(law: ProfileLaw, log: EngineLog, settings: Continuous, rows: slice, parallel: Parallel = ALONE) -> Fit:
+def constant(
+    law: ProfileLaw, log: EngineLog, settings: Continuous, rows: slice, parallel: Parallel = ALONE,
+    near_s: float | None = None,
+) -> Fit:  # fmt: skip
     """A profile with the constant of `overhead_of`, and its limits."""
-    overhead_s = overhead_of(law, log, settings, rows, parallel)
+    overhead_s = overhead_of(law, log, settings, rows, parallel, near_s)
     fitted = law.with_overhead(overhead_s)
     found = _Rows.of(log, replay(log, fitted, settings, parallel), rows, parallel)
     count = len(found.sums) // 2

@@ -31,11 +31,12 @@ class Stamps:
     clock_s2: np.ndarray
     engine: np.ndarray
 
-    def parts(self) -> tuple[float, float, float]:
+    def parts(self, least: float) -> tuple[float, float, float] | None:
         """Variances of a step's share and of a stamp, squared seconds; of how many stretches the first is known.
 
         Stretches have equal clocks. Neighbours among stamps tell what a stamp has of its own; what remains of a stretch
-        is the walk, each weighed by how well it is known (moments, with Satterthwaite's degrees of freedom).
+        is the walk, each weighed by how well it is known (moments, with Satterthwaite's degrees of freedom). Where that
+        is less than is asked for, all is put down to the walk; None: there are no more stretches than that, either.
         """
         stretches, neighbours = [], []
         for engine in np.unique(self.engine):
@@ -46,16 +47,19 @@ class Stamps:
             stretches.append([np.diff(column[ends], prepend=0.0) for column in (clock, late)])
             neighbours.append([np.diff(column) for column in (clock, late)])
         (passed, added), (near, off) = (np.concatenate(each, axis=1) for each in (stretches, neighbours))
-        share = float((added**2).sum() / passed.sum())
+        added, passed = added[passed > 0], passed[passed > 0]
+        if len(passed) < least:
+            return None
+        share = whole = float((added**2 / passed).mean())
         for _ in range(ROUNDS):
             own = max(float((off**2 - share * near).mean()), 0.0)
             weights = 1 / np.maximum(share * passed + own, 1e-300) ** 2
             share = max(float((weights * passed * (added**2 - own)).sum() / (weights * passed**2).sum()), 0.0)
         known = float(((share * passed / np.maximum(share * passed + own, 1e-300)) ** 2).sum())
-        return share, own / 2, known
+        return (share, own / 2, known) if known >= least else (whole, 0.0, float(len(passed)))
 
     def reach(self, influence: np.ndarray) -> np.ndarray | None:
-        """Half of each fitted value's 95 % interval; None where stretches are too few, or their stamps too scattered.
+        """Half of each fitted value's 95 % interval; None where there are too few stretches.
 
         Parameters
         ----------
@@ -64,10 +68,10 @@ class Stamps:
         """
         from scipy.stats import t
 
-        share, own, known = self.parts()
-        free = known - len(influence)
-        if free < 1:
+        found = self.parts(len(influence) + 1)
+        if found is None:
             return None
+        share, own, known = found
         together = np.minimum(self.clock_s2[:, None], self.clock_s2) * (self.engine[:, None] == self.engine)
         spread = np.einsum("vi,ij,vj->v", influence, share * together + own * np.eye(len(self.late_s)), influence)
-        return t.ppf(0.5 + CONFIDENCE / 2, free) * np.sqrt(np.maximum(spread, 0.0))
+        return t.ppf(0.5 + CONFIDENCE / 2, known - len(influence)) * np.sqrt(np.maximum(spread, 0.0))

@@ -18,7 +18,7 @@ LAYOUT = Rows(
     "vllm_log", "arrival_time", "input_toks", "output_toks", sure=False,
     labels={"request_id": "request_id"}, tokens={"cached_prompt_tokens": "cached_toks"},
 )  # fmt: skip
-FROM = "queued_ts"
+NAME, FROM = "request_id", "queued_ts"
 STAMPS = {"scheduled_s": "scheduled_ts", "first_token_s": "first_token_ts", "last_token_s": "last_token_ts"}
 TIMES = {"ttft_s": "first_token_s", "latency_s": "last_token_s"}
 ALIKE = 2.0  # ratio of the spans of two clocks, at most, that count in the units assumed
@@ -27,6 +27,10 @@ ALIKE = 2.0  # ratio of the spans of two clocks, at most, that count in the unit
 def read(document: Document, asked: Asked) -> Log:
     """The requests, with the engine's stamps and the times from the moment that it queued them, where it did."""
     log, source = LAYOUT.read(document, asked), document.source
+    if NAME in document.columns:
+        names = document.column(NAME)
+        twice = (names.duplicated() & names.notna()).to_numpy()
+        refuse_first(source, NAME, names, twice, "expected each once: of one engine's run")
     stamps = {ours: theirs for ours, theirs in STAMPS.items() if theirs in document.columns}
     if FROM not in document.columns or not stamps:
         return log
