@@ -131,11 +131,19 @@ class _Rows:
 
     def reach(self, terms: np.ndarray) -> np.ndarray | None:
         """Half the intervals of the coefficients of these terms, by least squares of shares."""
-        count = len(terms) // 2
-        scale = np.maximum(np.abs(terms).max(axis=0), 1e-300)
-        of_rows = np.linalg.pinv(terms / scale) / scale[:, None] * self.weights
-        first, then = of_rows[:, :count], of_rows[:, count:]
-        return self.stamps.reach(np.hstack([first - then, then]))
+        return self.stamps.reach(influence(terms, self.weights))
+
+
+def influence(terms: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """By how much the least squares of weighed rows change with each stamp, shape (coefficients, stamps).
+
+    Rows are of first stamps, then of what lies between these and the last ones, in the order of the stamps.
+    """
+    count = len(terms) // 2
+    scale = np.maximum(np.abs(terms).max(axis=0), 1e-300)
+    of_rows = np.linalg.pinv(terms / scale) / scale[:, None] * weights
+    first, then = of_rows[:, :count], of_rows[:, count:]
+    return np.hstack([first - then, then])
 
 
 def _until(each: list[dict[str, np.ndarray]], at_s: np.ndarray, gpu: np.ndarray) -> np.ndarray:

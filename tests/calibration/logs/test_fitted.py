@@ -1,8 +1,10 @@
 """What is fitted beside kernels is found again in logs of engines that have it."""
 
+import numpy as np
 import pytest
 from replayed import ENGINE, made_log, tiny_profile
 
+import simlib
 from simlib.calibration.logs import fitted
 from simlib.latency import kernel_profile
 from simlib.latency.parallel import Link, Parallel
@@ -36,9 +38,16 @@ def test_a_constant_is_found_in_either_part_and_lies_within_its_limits(folder, r
 
 
 def test_an_affine_laws_limits_hold_the_law(folder):
-    import simlib
-
     law = simlib.StepLaw(0.02, 1e-4, 5e-5, 2e-7)
     found = fitted.from_log(made_log(law, ENGINE, scale=1e-4), ENGINE, 40)
     for (low, high), value in zip(found.limits.values(), law.params, strict=False):
         assert low <= value <= high
+
+
+def test_a_stamp_moves_a_fit_by_its_influence():
+    rng = np.random.default_rng(0)
+    weights, off_s = rng.uniform(0.5, 2, 20), rng.normal(size=20)  # of 10 first stamps and 10 last ones
+    terms = rng.uniform(1, 9, (20, 2)) * weights[:, None]
+    rows = np.concatenate([off_s[:10], off_s[10:] - off_s[:10]]) * weights
+    moved = np.linalg.lstsq(terms, rows, rcond=None)[0]
+    assert fitted.influence(terms, weights) @ off_s == pytest.approx(moved)
