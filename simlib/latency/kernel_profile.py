@@ -239,7 +239,8 @@ def one_each(folder: Any, frame: pd.DataFrame, names: Sequence[str]) -> None:
     """Refuse a point that is there twice, as where two profiles were put into one file."""
     twice = frame.duplicated(list(names)).to_numpy()
     if twice.any():
-        point = ", ".join(f"{name} {frame[name].iloc[int(np.argmax(twice))]:g}" for name in names)
+        row = frame.iloc[int(np.argmax(twice))]
+        point = ", ".join(f"{name} {row[name]}" for name in names)
         raise InputError(f"{folder}: {point} is there twice (expected each point once, of one profile)")
 
 
@@ -255,6 +256,12 @@ def _sums(folder: Any, frame: pd.DataFrame, axis: str) -> pd.Series:
 
 def _grid(folder: Any, frame: pd.DataFrame) -> list[np.ndarray]:
     """The attention table as a full grid: nothing costs nothing, and an empty part has no context."""
+    if "layer" in frame:  # several kernels, of which every layer runs each
+        one_each(folder, frame, ("layer", *AXES))
+        points = frame.groupby(list(AXES), as_index=False)
+        if points.size()["size"].nunique() > 1:
+            raise InputError(f"{folder}, attention: not all kernels have all points (expected each of them everywhere)")
+        frame = points["time_us"].sum()
     one_each(folder, frame, AXES)
     axes = [np.unique(np.append(frame[name], 0)) for name in AXES]
     full = np.full([len(axis) for axis in axes], np.nan)

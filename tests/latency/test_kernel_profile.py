@@ -89,6 +89,20 @@ def test_what_a_token_takes_beside_the_kernels_is_added_to_them(tmp_path):
     assert microseconds(law, shape(chunk=1000)) == pytest.approx([expected(3, chunk=1000) + 1000 + 1000])
 
 
+def test_a_layers_attention_may_be_several_kernels(tmp_path):
+    folder = tiny_profile(tmp_path / "p")
+    head, *rows = (folder / "attention.csv").read_text().splitlines()
+    split = [
+        f"{kernel},{','.join(row.split(',')[:-1])},{float(row.split(',')[-1]) / 2}" for row in rows for kernel in "ab"
+    ]
+    (folder / "attention.csv").write_text("\n".join([f"layer,{head}", *split]))
+    step = {"chunk": 100, "kv": 700, "decodes": 20, "context": 300}
+    assert microseconds(kernel_profile.read(folder, 3), shape(**step)) == pytest.approx([expected(3, **step)], rel=1e-9)
+    (folder / "attention.csv").write_text("\n".join([f"layer,{head}", *split[:-1]]))
+    with pytest.raises(simlib.InputError, match="not all kernels have all points"):
+        kernel_profile.read(folder, 3)
+
+
 @pytest.mark.parametrize(
     ("change", "named"),
     [
