@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -108,9 +108,9 @@ class ProfileLaw:
         What a step takes beside its kernels, seconds; it may be negative where kernels overlap.
     layers : int
         Layers of the model.
-    shared : ndarray, optional
+    shared : ndarray
         Of engines that make their steps together: tokens of all of them, ascending, and seconds that the layers which
-        they share take with these, shape (2, points).
+        they share take with these, shape (2, points); none by default.
 
     Notes
     -----
@@ -121,7 +121,7 @@ class ProfileLaw:
     numbers: np.ndarray
     overhead_s: float = 0.0
     layers: int = 32
-    shared: np.ndarray | None = None
+    shared: np.ndarray = field(default_factory=lambda: np.zeros((2, 0)))
     law = staticmethod(profile_law)
     linear = False
     spread = False
@@ -144,10 +144,11 @@ class ProfileLaw:
     def together_s(self, shapes: Sequence[np.ndarray]) -> float:
         """Seconds of a step that engines make together: the slowest's own kernels, then the layers that they share."""
         params = self.params
+        own_s = max(profile_law(shape, params) for shape in shapes)
+        if not self.shared.size:
+            return own_s
         tokens = sum(shape[N_DECODES] + shape[PREFILL] for shape in shapes)
-        return max(profile_law(shape, params) for shape in shapes) + line(
-            tokens, self.shared.ravel(), 0, self.shared.shape[1]
-        )
+        return own_s + line(tokens, self.shared.ravel(), 0, self.shared.shape[1])
 
 
 def read(
@@ -185,7 +186,7 @@ def read(
     factor = {name: 1 if name in ONCE else layers * (2 if name in TWICE else 1) for name in dense["layer"].unique()}
     tokens_s = _sums(folder, dense.assign(time_us=dense["time_us"] * dense["layer"].map(factor)), "tokens")
     sequences_s = _sums(folder, heads, "sequences")
-    axis, shared = tokens_s.index.to_numpy(np.float64), None
+    axis, shared = tokens_s.index.to_numpy(np.float64), np.zeros((2, 0))
     tokens_s = tokens_s + layers * parallel.reduces_s(axis)
     if "moe" in tables:
         if both := [name for name in DENSE_MLP if name in factor]:
@@ -196,8 +197,6 @@ def read(
             shared = np.stack([axis, layers * parallel.experts_s(experts, axis)])
         else:
             tokens_s = tokens_s + layers * parallel.experts_s(experts, axis)
-    elif parallel.together:
-        shared = np.array([[0.0, 1.0], [0.0, 0.0]])
     numbers = [[len(tokens_s), len(sequences_s)]]
     numbers += [part for column in (tokens_s, sequences_s) for part in (column.index, column)]
     return ProfileLaw(np.concatenate([*numbers, *_grid(folder, grid)]).astype(np.float64), 0.0, layers, shared)

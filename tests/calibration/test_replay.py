@@ -194,7 +194,7 @@ def test_what_a_half_was_fitted_to_does_not_judge_it(tmp_path):
     path = written(EngineLog(before.table, before.queued_s, *ends), tmp_path / "log.jsonl")
     replayed = validate(folder, path, ENGINE, ["profile"])
     found, errors = replayed.settings, replayed.rows.set_index(["metric", "statistic"])["error_percent"]
-    assert errors["tpot", "mape"] > 15  # with its own constant each half is right
+    assert errors["tpot", "mape"] > 8  # with its own constant each half is right
     assert found["laws"]["profile"]["overhead_s"] == pytest.approx(0.001, abs=5e-5)
     assert found["later_laws"]["profile"]["overhead_s"] == pytest.approx(0.003, abs=5e-5)
 
