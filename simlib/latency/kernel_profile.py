@@ -214,6 +214,8 @@ def find(places: str | Path | Sequence[str | Path], prefix: str = "") -> dict[st
         return find(places[0], prefix)
     tables = {}
     for path in map(Path, places):
+        if not path.exists():
+            raise InputError(f"{path}: no such file or folder ({EXPECTED})")
         kinds = [kind for kind in KINDS if re.fullmatch(rf".*{kind}\.csv(\.\w+)?", path.name)]
         if not kinds or kinds[0] in tables:
             raise InputError(f"{path}: {'a second one' if kinds else 'none'} of a profile's tables ({EXPECTED})")
