@@ -20,7 +20,7 @@ from simlib.calibration.replay import EngineLog
 
 SOURCE = "LLMServingSim"
 LAWS = {
-    "profile": "kernel profile; a constant a step from the first {} requests",
+    "profile": "kernel profile; a constant a step, for each half from the other",
     "affine-from-log": "the log's first {} requests",
 }
 STATISTICS = {"mean": np.mean, "p50": np.median} | {f"p{q}": lambda x, q=q: np.quantile(x, q / 100) for q in (90, 99)}
