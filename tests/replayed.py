@@ -5,7 +5,8 @@ import json
 import numpy as np
 
 import simlib
-from simlib.calibration import replay
+from simlib.calibration.logs.engine_log import EngineLog
+from simlib.calibration.logs.served import queued_s
 from simlib.continuous.serve import serve
 from simlib.continuous.settings import Continuous
 
@@ -20,7 +21,7 @@ def made_log(law, engine, count=60, scale=0.0):
     served = serve(table, law, engine, log_steps=100_000)
     late_s = 1 + scale * np.random.default_rng(0).uniform(-1, 1, count)
     first_s, last_s = served.first_token_s * late_s, served.completion_s * late_s
-    return replay.EngineLog(table, replay.queued_s(served, table.arrival_s), first_s, last_s)
+    return EngineLog(table, queued_s(served, table.arrival_s), first_s, last_s)
 
 
 def tiny_profile(folder, experts=False):

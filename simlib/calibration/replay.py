@@ -16,8 +16,8 @@ import numpy as np
 from simlib import reading
 from simlib.calibration.logs import fitted as fits
 from simlib.calibration.logs.engine_log import EngineLog, read_log, times_of
-from simlib.calibration.logs.fitted import FITTED, Fit, affine_from_log, affine_of, equations, fitted_law, overhead_of
-from simlib.calibration.logs.served import queued_s, replay, steps_by_engine, steps_of
+from simlib.calibration.logs.fitted import Fit
+from simlib.calibration.logs.served import queued_s, serve_log, steps_by_engine, steps_of
 from simlib.checks import InputError, check_choice, check_integer, check_number
 from simlib.continuous.settings import Continuous
 from simlib.latency import kernel_profile
@@ -25,10 +25,6 @@ from simlib.latency.parallel import ALONE, Parallel
 from simlib.lazy import pd
 from simlib.requests.formats.layout import Log
 
-__all__ = (
-    "COLUMNS", "FITTED", "MODELS", "EngineLog", "Replay", "affine_from_log", "affine_of", "equations", "errors",
-    "fitted_law", "overhead_of", "queued_s", "read_log", "replay", "steps_of", "validate",
-)  # fmt: skip
 MODELS = ("profile", "affine", "affine-from-log")
 COLUMNS = ("step_model", "metric", "statistic", "engine_s", "simulated_s", "error_percent")
 LARGE = 0.1  # of a mean step: a constant that is more stands for something else
@@ -120,7 +116,7 @@ def validate(
         about["limits"][model] = first.limits
         if later:
             about["later_laws"][model] = later[0].values
-        served = [replay(logged, one.law, settings, parallel) for one in each]
+        served = [serve_log(logged, one.law, settings, parallel) for one in each]
         simulated, *crossed = (_simulated(logged, one, parallel) for one in served)
         for other in crossed:  # the first requests with what was fitted to the later ones
             simulated = {name: np.append(other[name][:fitted], simulated[name][fitted:]) for name in simulated}
@@ -167,7 +163,7 @@ def _lacks(profile: Any, prefix: str, parallel: Parallel, overhead_s: float | No
 
 def _large(fit: Fit, log: EngineLog, settings: Continuous, parallel: Parallel) -> list[str]:
     """Whether a constant is more than what lies between kernels."""
-    each = steps_by_engine(replay(log, fit.law, settings, parallel), parallel)
+    each = steps_by_engine(serve_log(log, fit.law, settings, parallel), parallel)
     step_s = sum(steps["time_s"].sum() for steps in each) / sum(steps["steps"].sum() for steps in each)
     share = fit.law.overhead_s / step_s
     if abs(share) <= LARGE or "token_s" in fit.values:

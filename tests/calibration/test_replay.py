@@ -9,7 +9,10 @@ from replayed import ENGINE, LOG, made_log, tiny_profile, written
 
 import simlib
 from book.chapters.trust.replayed_log import REACH_PERCENT
-from simlib.calibration.replay import COLUMNS, EngineLog, overhead_of, queued_s, read_log, validate
+from simlib.calibration.logs.engine_log import EngineLog, read_log
+from simlib.calibration.logs.fitted import overhead_of
+from simlib.calibration.logs.served import queued_s
+from simlib.calibration.replay import COLUMNS, validate
 from simlib.cli import main
 from simlib.continuous.serve import serve
 from simlib.continuous.settings import Continuous

@@ -15,8 +15,8 @@ import pandas as pd
 
 from book.chapters.engines import rows
 from simlib import datasets
-from simlib.calibration import replay
-from simlib.calibration.replay import EngineLog
+from simlib.calibration.logs.engine_log import EngineLog, read_log
+from simlib.calibration.logs.fitted import FITTED
 
 SOURCE = "LLMServingSim"
 LAWS = {
@@ -39,7 +39,7 @@ class Logged:
     parallel: str
     version: str
     load: str
-    fitted: int = replay.FITTED
+    fitted: int = FITTED
     refits: str = ""  # the table of errors of laws from the first requests drawn again, where there is one
     blind: tuple[str, ...] = field(default=())  # step models for which nothing of the log was looked at
 
@@ -68,7 +68,7 @@ def ledger(results: Path, logs: tuple[Logged, ...] = LOGS) -> list[dict[str, Any
     """
     found = []
     for one in logs:
-        log, theirs = replay.read_log(datasets.locate(one.log)), published(datasets.locate(one.published).read_text())
+        log, theirs = read_log(datasets.locate(one.log)), published(datasets.locate(one.published).read_text())
         errors, limits = pd.read_csv(results / f"{one.table}.csv"), {}
         if one.refits:
             drawn = pd.read_csv(results / f"{one.refits}.csv").set_index(["metric", "statistic"])

@@ -15,7 +15,7 @@ from scipy import optimize
 
 from book.chapters.engines import rows
 from book.chapters.engines.hardware import Placed
-from simlib.calibration import replay
+from simlib.calibration.logs.served import steps_of
 from simlib.continuous.serve import serve
 from simlib.continuous.settings import Continuous
 from simlib.latency.steps import StepLaw
@@ -73,7 +73,7 @@ def steps(places: int, output_mean: float, output_sd: float, room_tokens: int | 
     table = RequestTable(np.zeros(n), np.full(n, PROMPT_TOKENS), output.sample(n, stream("full engine", 0, "lengths")))
     engine = Continuous(max_seqs=places, kv_tokens=room_tokens, token_budget=ALL_AT_ONCE, watermark=0.01)
     served = serve(table, StepLaw(1.0), engine, log_steps=STEPS * n)
-    row = replay.steps_of(served)
+    row = steps_of(served)
     full = (row["start_s"] > WARM_UP * output_mean) & (row["start_s"] < served.start_s.max())
     count, decodes, prompts = (row[name][full] for name in ("steps", "decodes", "prefill_tokens"))
     return Steps(np.stack([np.ones_like(count), decodes, prompts / PROMPT_TOKENS], axis=1), count)

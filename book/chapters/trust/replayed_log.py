@@ -13,7 +13,9 @@ import numpy as np
 
 from simlib import datasets
 from simlib.calibration import replay
-from simlib.calibration.replay import FITTED, EngineLog
+from simlib.calibration.logs.engine_log import EngineLog, read_log
+from simlib.calibration.logs.fitted import FITTED, affine_from_log, equations, fitted_law
+from simlib.calibration.logs.served import serve_log, steps_of
 from simlib.checks import InputError, check_integer
 from simlib.continuous.serve import serve
 from simlib.continuous.settings import Continuous
@@ -55,13 +57,13 @@ def refits(
     import pandas as pd
 
     count, draws = check_integer("requests", requests, 1, len(log.table) - 1), check_integer("draws", draws, 1)
-    served = replay.replay(log, replay.affine_from_log(log, settings, count), settings)
-    totals, times_s = replay.equations(log, served, count)
-    rng, rows, most = np.random.default_rng(seed), [], MORE_ROWS * len(replay.steps_of(served)["steps"])
+    served = serve_log(log, affine_from_log(log, settings, count), settings)
+    totals, times_s = equations(log, served, count)
+    rng, rows, most = np.random.default_rng(seed), [], MORE_ROWS * len(steps_of(served)["steps"])
     for _ in range(draws):
         drawn = rng.integers(0, count, count)
         drawn = np.concatenate([drawn, drawn + count])  # a request is in both halves of the equations
-        rows.append(_judged(log, replay.fitted_law(totals[drawn], times_s[drawn]), settings, count, most))
+        rows.append(_judged(log, fitted_law(totals[drawn], times_s[drawn]), settings, count, most))
     return pd.DataFrame(rows)
 
 
@@ -95,7 +97,7 @@ def prefix_hits(
     count = check_integer("requests", requests, 1, len(prompts) - 1)
     check_integer("hit_tokens", hit_tokens, 0, int(prompts.sum()) // 2)
     rng, rows = np.random.default_rng(seed), []
-    most = MORE_ROWS * len(replay.steps_of(replay.replay(log, law, settings))["steps"])
+    most = MORE_ROWS * len(steps_of(serve_log(log, law, settings))["steps"])
     for _ in range(check_integer("draws", draws, 1)):
         cached = block * rng.integers(1, np.maximum((prompts - 1) // block, 1) + 1) * (prompts > block)
         order = rng.permutation(len(prompts))
@@ -173,11 +175,11 @@ def study(
     logs = sorted(found.glob("*requests.jsonl.gz"))
     if len(logs) != 1:
         raise InputError(f"{found}: {len(logs)} logs *requests.jsonl.gz (expected one)")
-    replayed, log = replay.validate(found, logs[0], settings), replay.read_log(logs[0])
+    replayed, log = replay.validate(found, logs[0], settings), read_log(logs[0])
     table, fitted = replayed.rows, replayed.settings["laws"]
     kernels = kernel_profile.read(found).with_overhead(fitted["profile"]["overhead_s"])
     laws = {"profile": kernels, **{name: StepLaw(**fitted[name]) for name in replay.MODELS[1:]}}
-    replays, law = {name: replay.replay(log, one, settings) for name, one in laws.items()}, laws["affine-from-log"]
+    replays, law = {name: serve_log(log, one, settings) for name, one in laws.items()}, laws["affine-from-log"]
     parts = [(name, *part) for name, served in replays.items() for part in spans(log, served)]
     drawn = refits(log, settings, draws=draws)
     hits = {

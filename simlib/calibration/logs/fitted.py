@@ -14,7 +14,7 @@ import numpy as np
 
 from simlib.calibration.logs.engine_log import EngineLog
 from simlib.calibration.logs.scatter import CONFIDENCE, STRETCHES, Stamps
-from simlib.calibration.logs.served import replay, steps_by_engine, totals
+from simlib.calibration.logs.served import serve_log, steps_by_engine, totals
 from simlib.checks import InputError
 from simlib.continuous.settings import Continuous
 from simlib.engine import shapes
@@ -49,7 +49,7 @@ def nearest(law: Any, log: EngineLog, settings: Continuous, parallel: Parallel =
     """As `affine_of`, with limits: least squares without one of ten stretches of steps after another (jackknife)."""
     from scipy.stats import t
 
-    each = steps_by_engine(replay(log, law, settings, parallel), parallel)
+    each = steps_by_engine(serve_log(log, law, settings, parallel), parallel)
     each = each[:1] if parallel.together else each
     times_s = np.concatenate([steps["time_s"] for steps in each])
     terms = np.concatenate([totals(steps) for steps in each])
@@ -82,7 +82,7 @@ def from_log(log: EngineLog, settings: Continuous, requests: int = FITTED, paral
     span_s = log.last_token_s.max() - log.queued_s[0]
     law = StepLaw(0.0, 0.7 * span_s / max(outputs, 1), 0.3 * span_s / max(prompts, 1))  # only to begin with
     for _ in range(ROUNDS):
-        found = _Rows.of(log, replay(log, law, settings, parallel), slice(count), parallel)
+        found = _Rows.of(log, serve_log(log, law, settings, parallel), slice(count), parallel)
         terms, times_s = found.weighed()
         before, law = law, fitted_law(terms, times_s)
         if law == before:
@@ -178,7 +178,7 @@ def overhead_of(
 
     @functools.cache
     def late_s(overhead_s: float) -> float:
-        served = replay(log, law.with_overhead(overhead_s), settings, parallel)
+        served = serve_log(log, law.with_overhead(overhead_s), settings, parallel)
         return float(np.mean(served.completion_s[rows])) - ends_s
 
     one_decode = np.zeros(len(shapes.SHAPE))
@@ -206,7 +206,7 @@ def constant(
     """A profile with the constant of `overhead_of`, and its limits."""
     overhead_s = overhead_of(law, log, settings, rows, parallel, near_s)
     fitted = law.with_overhead(overhead_s)
-    found = _Rows.of(log, replay(log, fitted, settings, parallel), rows, parallel)
+    found = _Rows.of(log, serve_log(log, fitted, settings, parallel), rows, parallel)
     count = len(found.sums) // 2
     steps = found.sums[:count, 0] + found.sums[count:, 0]  # until the last tokens, whose mean was fitted
     reach = found.stamps.reach(np.repeat([0.0, 1 / steps.sum()], count)[None])
@@ -221,7 +221,7 @@ def messages(law: ProfileLaw, log: EngineLog, settings: Continuous, rows: slice,
     """
     value, names = np.zeros(2), ("overhead_s", "token_s")
     for _ in range(ROUNDS):
-        found = _Rows.of(log, replay(log, law.with_overhead(*value), settings, parallel), rows, parallel)
+        found = _Rows.of(log, serve_log(log, law.with_overhead(*value), settings, parallel), rows, parallel)
         steps = np.column_stack([found.sums[:, 0], found.sums[:, 1] + found.sums[:, 2]])
         left_s = found.times_s - (found.sums[:, BUSY] - steps @ value)
         terms = steps * found.weights[:, None]

@@ -21,7 +21,7 @@ from simlib.latency.parallel import ALONE, Parallel
 STEPS_PER_TOKEN, FEW = 2, 1000
 
 
-def replay(log: EngineLog, law: Any, settings: Continuous, parallel: Parallel = ALONE) -> Any:
+def serve_log(log: EngineLog, law: Any, settings: Continuous, parallel: Parallel = ALONE) -> Any:
     """Serve the log's requests; their times and the steps, as `serve.serve` returns them.
 
     Parameters

@@ -5,7 +5,7 @@ import pytest
 
 import simlib
 from simlib.calibration.logs.lockstep import together
-from simlib.calibration.logs.served import replay, steps_by_engine, steps_of
+from simlib.calibration.logs.served import serve_log, steps_by_engine, steps_of
 from simlib.continuous.serve import serve
 from simlib.continuous.settings import Continuous
 from simlib.latency.parallel import Parallel
@@ -56,7 +56,7 @@ def test_all_are_served_and_steps_begin_together():
     table = simlib.workload.original(80, seed=5).at_rate(20.0)
     log = type("Log", (), {"table": table})
     settings = engine(kv_tokens=400 * 16, steps_in_flight=2, reuse=True, token_budget=512)
-    served = replay(log, simlib.StepLaw(0.01, 1e-4, 5e-5), settings, TWO)
+    served = serve_log(log, simlib.StepLaw(0.01, 1e-4, 5e-5), settings, TWO)
     assert np.isfinite(served.completion_s).all() and set(served.gpu) == {0, 1}
     merged = steps_by_engine(served, TWO)[0]
     starts = [set(steps_of(served, one)["start_s"]) for one in (0, 1)]
@@ -69,5 +69,5 @@ def test_all_are_served_and_steps_begin_together():
 def test_engines_that_share_no_experts_step_on_their_own():
     table = simlib.RequestTable([0.0, 0.5], [4, 4], [2, 2])
     log = type("Log", (), {"table": table})
-    served = replay(log, simlib.StepLaw(1.0), engine(), Parallel(engines=2))
+    served = serve_log(log, simlib.StepLaw(1.0), engine(), Parallel(engines=2))
     assert served.first_token_s.tolist() == [1.0, 1.5]

@@ -6,7 +6,7 @@ import pytest
 
 from book.chapters.engines import logs, rows
 from simlib import datasets
-from simlib.calibration.replay import EngineLog
+from simlib.calibration.logs.engine_log import EngineLog
 from simlib.requests.table import RequestTable
 
 

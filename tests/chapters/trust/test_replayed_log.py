@@ -6,7 +6,8 @@ from replayed import ENGINE, LOG, made_log
 
 import simlib
 from book.chapters.trust import replayed_log
-from simlib.calibration import replay
+from simlib.calibration.logs.fitted import affine_from_log
+from simlib.calibration.logs.served import serve_log
 from simlib.continuous.serve import serve
 from simlib.continuous.settings import Continuous
 
@@ -22,7 +23,7 @@ def test_draws_of_a_noisy_log_spread_around_the_fit_and_come_again_with_their_se
     law, engine = simlib.StepLaw(0.02, 1e-4, 5e-5, 2e-7), Continuous(max_seqs=16, kv_tokens=16_000)
     log = made_log(law, engine, scale=0.1)
     found = replayed_log.refits(log, engine, requests=30, draws=40)
-    whole = replay.affine_from_log(log, engine, 30)
+    whole = affine_from_log(log, engine, 30)
     assert found["a_s"].min() < whole.params[0] < found["a_s"].max()
     assert found.equals(replayed_log.refits(log, engine, requests=30, draws=40))
     assert not found.equals(replayed_log.refits(log, engine, requests=30, draws=40, seed=1))
@@ -65,10 +66,10 @@ def test_the_parts_of_an_overload_tell_which_steps_are_too_short():
     """A third of the time that a decode takes is missing: of each part as much as it decodes."""
     law, engine = simlib.StepLaw(0.0, 3e-3, 1e-4), Continuous(max_seqs=16, kv_tokens=16_000)
     log = made_log(law, engine)
-    same = replayed_log.spans(log, replay.replay(log, law, engine))
+    same = replayed_log.spans(log, serve_log(log, law, engine))
     assert [row[0] for row in same] == list(replayed_log.SPANS)
     assert [row[3] for row in same] == pytest.approx([0, 0, 0], abs=1e-9)
-    off = {row[0]: row[3] for row in replayed_log.spans(log, replay.replay(log, simlib.StepLaw(0, 2e-3, 1e-4), engine))}
+    off = {row[0]: row[3] for row in replayed_log.spans(log, serve_log(log, simlib.StepLaw(0, 2e-3, 1e-4), engine))}
     assert off["decoding"] == pytest.approx(-100 / 3) and -10 < off["filling"] < -1  # that is prompts, mostly
 
 
