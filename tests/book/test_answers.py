@@ -15,6 +15,7 @@ import nbformat
 import pandas as pd
 import pytest
 
+from book.chapters.trust import three_logs
 from book.kit.page import Page
 from book.make.studies import Project, Study, load
 from simlib.checks import InputError
@@ -179,6 +180,7 @@ SWAPPED: dict[str, dict[str, Swap]] = {
     },
     "vllm_validation": {
         "vllm_validation": exchanged("statistic", "mean", "mape"),
+        "vllm_validation_logs": exchanged("fitted", three_logs.UNFITTED, three_logs.CROSSED),
         "vllm_validation_spans": lambda table: table.assign(error_percent=-table["error_percent"]),
         "vllm_conformance": lambda table: table.assign(equal=table["cases"] - table["equal"]),
     },

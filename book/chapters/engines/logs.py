@@ -5,7 +5,6 @@ The errors are another page's (`simlib.calibration.replay`); a further log is a 
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,8 @@ import numpy as np
 import pandas as pd
 
 from book.chapters.engines import rows
+from book.chapters.trust import three_logs
+from book.chapters.trust.three_logs import published
 from simlib import datasets
 from simlib.calibration.logs.engine_log import EngineLog, read_log
 from simlib.calibration.logs.fitted import FITTED
@@ -24,7 +25,6 @@ LAWS = {
     "affine-from-log": "the log's first {} requests",
 }
 STATISTICS = {"mean": np.mean, "p50": np.median} | {f"p{q}": lambda x, q=q: np.quantile(x, q / 100) for q in (90, 99)}
-METRICS = {"TTFT": "ttft", "TPOT": "tpot", "Latency": "e2e"}
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,7 @@ class Logged:
     fitted: int = FITTED
     refits: str = ""  # the table of errors of laws from the first requests drawn again, where there is one
     blind: tuple[str, ...] = field(default=())  # step models for which nothing of the log was looked at
+    circumstance: str = rows.DENSE
 
 
 LOGS = (
@@ -51,6 +52,15 @@ LOGS = (
         published="llmservingsim/RTX4090_Llama-3.1-8B/summary.txt",
         model="Llama-3.1-8B, bf16", gpu="RTX 4090", parallel="TP 1", version="0.19.0",
         load="300 requests in 29 s, overload", refits="vllm_validation_refits",
+    ),
+    *(
+        Logged(
+            table=three_logs.TABLE, log=f"{three_logs.FOLDER}/{run.folder}/{run.log}",
+            published=f"{three_logs.FOLDER}/{run.folder}/summary.txt",
+            model=run.model, gpu=run.gpu, parallel=run.parallel, version="0.19.0",
+            load="300 requests in 29 s, overload", circumstance=kind,
+        )
+        for run, kind in zip(three_logs.RUNS[1:], (rows.DENSE, rows.MIXTURE), strict=True)
     ),
 )  # fmt: skip
 
@@ -69,7 +79,7 @@ def ledger(results: Path, logs: tuple[Logged, ...] = LOGS) -> list[dict[str, Any
     found = []
     for one in logs:
         log, theirs = read_log(datasets.locate(one.log)), published(datasets.locate(one.published).read_text())
-        errors, limits = pd.read_csv(results / f"{one.table}.csv"), {}
+        errors, limits = errors_of(one, results), {}
         if one.refits:
             drawn = pd.read_csv(results / f"{one.refits}.csv").set_index(["metric", "statistic"])
             limits = drawn[["ci_low", "ci_high"]].T.to_dict("list")
@@ -81,7 +91,7 @@ def ledger(results: Path, logs: tuple[Logged, ...] = LOGS) -> list[dict[str, Any
                 said = {"source": SOURCE, "engine": "vLLM", "version": one.version, "model": one.model, "gpu": one.gpu}
                 said |= {"parallel": one.parallel, "load": one.load, "metric": row.metric, "statistic": row.statistic}
                 said |= {"fitted_on": fitted_on.format(one.fitted), "blind": law in one.blind, "kind": rows.LOG}
-                said |= {"series": f"{one.model}, {one.gpu}, {law}", "circumstance": rows.DENSE}
+                said |= {"series": f"{one.model}, {one.gpu}, {law}", "circumstance": one.circumstance}
                 other = theirs.get((row.metric, row.statistic)) if law == "profile" else None
                 said |= {"other": SOURCE, "other_error_percent": other} if other is not None else {}
                 if law != "profile" and (row.metric, row.statistic) in limits:
@@ -89,6 +99,15 @@ def ledger(results: Path, logs: tuple[Logged, ...] = LOGS) -> list[dict[str, Any
                     said |= dict(zip(("low", "high"), map(rows.rounded, ends), strict=True))
                 found.append(rows.row(said, row.engine_s, row.simulated_s, null))
     return found
+
+
+def errors_of(one: Logged, results: Path) -> pd.DataFrame:
+    """The errors of a log's replay: a table of its own, or its part of that of several."""
+    errors = pd.read_csv(results / f"{one.table}.csv")
+    if "step_model" in errors:
+        return errors
+    own = (errors["model"] == one.model) & (errors["fitted"] == three_logs.CROSSED)
+    return errors[own].assign(step_model="profile")
 
 
 def line_s(log: EngineLog, requests: int) -> dict[str, np.ndarray]:
@@ -110,17 +129,3 @@ def line_s(log: EngineLog, requests: int) -> dict[str, np.ndarray]:
         free_s[at] = start_s[row] + stay_s
     waited_s = start_s - arrival_s
     return {"ttft": waited_s, "tpot": np.full(len(output), tpot_s), "e2e": waited_s + stay_s}
-
-
-def published(text: str) -> dict[tuple[str, str], float]:
-    """The errors, in per cent, of LLMServingSim's own table.
-
-    Examples
-    --------
-    >>> published("TTFT Mean    65456.6   65820.2   +0.6%")
-    {('ttft', 'mean'): 0.6}
-    """
-    found = {}
-    for metric, statistic, off in re.findall(r"^(\w+) (Mean|Median|P90|P99) .*?([-+][\d.]+)%", text, re.MULTILINE):
-        found[METRICS[metric], "p50" if statistic == "Median" else statistic.lower()] = float(off)
-    return found

@@ -186,6 +186,17 @@ def show_replay(table: pd.DataFrame, drawn: pd.DataFrame) -> Styler:
     return pd.DataFrame(rows).style.hide(axis="index")
 
 
+def show_logs(found: pd.DataFrame) -> Styler:
+    """Signed errors of several logs, in per cent: with nothing fitted, with a constant, and another simulator's."""
+    shown = found[found["statistic"].isin(["mean", "p99"])].copy()
+    shown["of"] = shown["metric"].map(METRICS) + ", " + shown["statistic"].map(STATISTICS)
+    shown["log"] = shown["model"].str.partition(",")[0] + ", " + shown["parallel"]
+    index = ["log", "of"]
+    wide = shown.pivot_table("error_percent", index, "fitted", sort=False)
+    wide["LLMServingSim"] = shown.groupby(index)["other_error_percent"].first()
+    return wide.map(lambda value: signed(value, 1)).rename_axis(columns=None).reset_index().style.hide(axis="index")
+
+
 def show_spans(parts: pd.DataFrame) -> Styler:
     """How much too long each part of the log is simulated, in per cent, by the three models of a step."""
     wide = parts.pivot_table("error_percent", "span", "step_model", sort=False).map(lambda value: signed(value, 1))

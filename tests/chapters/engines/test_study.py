@@ -66,7 +66,7 @@ def test_the_committed_ledger_has_the_columns_and_its_own_arithmetic():
     assert np.abs(null - COMMITTED["null_error_percent"]).max() < 0.01
     assert not COMMITTED.duplicated(["series", "kind", "load", "metric", "statistic"]).any()
     log = COMMITTED[COMMITTED["kind"] == rows.LOG]
-    assert not log["blind"].any() and len(log) == 24
+    assert not log["blind"].any() and len(log) == 48
 
 
 def test_the_committed_summary_is_that_of_the_committed_rows():
