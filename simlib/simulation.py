@@ -373,9 +373,8 @@ def _serve_steps(
     table: RequestTable, plan: Plan, law: Any, gpus: int, engine: Continuous, backend: str, _: Any, name: str
 ) -> Ended:
     order = plan.order if backend == "compiled" else _answering(plan.order, name)
-    outcome, served, lines = steps.served(
-        table, law, gpus, rules_of(engine, law, gpus, order), order, backend, engine.control
-    )
+    late, rules = table.sent_later(getattr(law, "way_in_s", 0.0)), rules_of(engine, law, gpus, order)
+    outcome, served, lines = steps.served(late, law, gpus, rules, order, backend, engine.control)
     left = int(np.sum(lines.tail - lines.head))
     return Ended(
         outcome, served, served.arrival_s, served.came, lines.head.shape[1], left, lines.asked_s[0], lines.answer

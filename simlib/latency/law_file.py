@@ -1,4 +1,8 @@
-"""A law of steps as a file: its coefficients as a CSV, behind lines ``# key: value`` that say how far to trust it."""
+"""A law of steps as a file: its coefficients as a CSV, between lines ``# key: value`` that say how far to trust it.
+
+What a client waits beside the steps is a row of the same table, `WAY_IN`; at the end of the file stands the law as it
+may be in another run, a draw a line, from which whoever predicts takes intervals.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +18,8 @@ from simlib.latency.trust import WORDS, Trust
 
 TERMS = ("decodes", "prefill_tokens", "context_tokens")
 NAMES = ("a_s", "b_s_per_decode", "c_s_per_prefill_token", "d_s_per_context_token")
+WAY_IN = "way_in_s"  # a file may have it
+DRAW, NOISE = "draw ", "noise of one second's steps"
 COLUMNS = ("coefficient", "value", "ci_low", "ci_high", "identified")
 FORMULA = "tau = a + b decodes + c prefill tokens + d context tokens, seconds a step"
 MEASURED = "measured "  # before the name of a term
@@ -25,15 +31,18 @@ def text_of(table: Any, trust: Trust) -> str:
     Parameters
     ----------
     table : DataFrame
-        One row a coefficient, with `COLUMNS`.
+        One row a coefficient, of `NAMES` and possibly `WAY_IN`, with `COLUMNS`.
     trust : Trust
     """
     about = {"law": FORMULA, "source": trust.source, "mape": repr(trust.mape), "r2": repr(trust.r2)}
     about |= {MEASURED + name: f"{low!r} to {high!r}" for name, (low, high) in trust.ranges.items()}
     about |= {f"unlike {number}": text for number, text in enumerate(trust.unlike, 1)}
     about |= {f"assumed {number}": text for number, text in enumerate(trust.assumes, 1)}
+    about |= {NOISE: repr(trust.noise)} if trust.draws else {}
     head = "".join(f"# {key}: {' '.join(value.split())}\n" for key, value in about.items())
-    return head + table.to_csv(index=False, columns=list(COLUMNS))
+    draws = (", ".join(f"{value:.6g}" for value in draw) for draw in trust.draws)
+    tail = "".join(f"# {DRAW}{number}: {draw}\n" for number, draw in enumerate(draws, 1))
+    return head + table.to_csv(index=False, columns=list(COLUMNS)) + tail
 
 
 def is_law(text: str) -> bool:
@@ -67,15 +76,18 @@ def parse(text: str, source: str) -> StepLaw:
     rows = reading.delimited(source, "\n".join(_rows(text)).encode())
     if "value" not in rows:
         raise InputError(f"{place}: columns {', '.join(rows)} (expected {', '.join(COLUMNS)})")
-    if sorted(rows["coefficient"]) != sorted(NAMES):
+    if sorted(rows["coefficient"]) not in (sorted(NAMES), sorted((*NAMES, WAY_IN))):
         found = ", ".join(rows["coefficient"])
-        raise InputError(f"{place}, coefficient: {found} (expected {', '.join(NAMES)}, each once)")
+        raise InputError(f"{place}, coefficient: {found} (expected {', '.join(NAMES)} and possibly {WAY_IN}, each once)")
     values = dict(zip(rows["coefficient"], map(number_in, rows["value"]), strict=True))
     for name, given in zip(rows["coefficient"], rows["value"], strict=True):
         if not values[name] >= 0:
             raise InputError(f"{place}, {name}: {given} (expected seconds >= 0)")
     unidentified = rows["coefficient"][rows["identified"] == "False"] if "identified" in rows else ()
     about = _about(text)
+    draws = tuple(_draw(place, key, value) for key, value in about.items() if key.startswith(DRAW))
+    if draws and not number_in(about.get(NOISE, "")) >= 0:
+        raise InputError(f"{place}, {NOISE}: {about.get(NOISE, 'none')} (expected a number >= 0 beside the draws)")
     trust = Trust(
         about.get("source", source),
         {key.removeprefix(MEASURED): _range(place, key, value) for key, value in about.items() if _is_range(key)},
@@ -83,8 +95,10 @@ def parse(text: str, source: str) -> StepLaw:
         tuple(value for key, value in about.items() if key.startswith("assumed ")),
         tuple(unidentified),
         tuple(value for key, value in about.items() if key.startswith("unlike ")),
+        draws,
+        number_in(about[NOISE]) if draws else 0.0,
     )
-    return StepLaw(*(values[name] for name in NAMES), trust=trust)
+    return StepLaw(*(values[name] for name in NAMES), way_in_s=values.get(WAY_IN, 0.0), trust=trust)
 
 
 def static_batches(law: StepLaw) -> Measured:
@@ -124,3 +138,10 @@ def _range(place: str, key: str, value: str) -> tuple[float, float]:
     if math.isnan(sum(ends)) or ends[0] > ends[1]:
         raise InputError(f"{place}, {key}: {value} (expected LEAST to MOST)")
     return ends
+
+
+def _draw(place: str, key: str, value: str) -> tuple[float, ...]:
+    numbers = tuple(number_in(part.strip()) for part in value.split(","))
+    if len(numbers) != len(NAMES) + 1 or not all(number >= 0 for number in numbers):
+        raise InputError(f"{place}, {key}: {value} (expected {len(NAMES) + 1} numbers of seconds >= 0)")
+    return numbers

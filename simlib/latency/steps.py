@@ -35,6 +35,9 @@ class StepLaw:
     h_s : float
         Seconds for each token by which a context is shorter than the longest of the step: padding, or stragglers among
         a kernel's blocks; >= 0, by default 0.
+    way_in_s : float
+        Seconds from the client to the engine's queue and back, which no step takes: every time that a client measures
+        from sending a request is so much longer; >= 0, by default 0.
     trust : Trust, optional
         Where it was measured, and how well it fits; None: it was typed, and nobody knows.
 
@@ -54,12 +57,13 @@ class StepLaw:
     c_s: float = 0.0
     d_s: float = 0.0
     h_s: float = 0.0
+    way_in_s: float = 0.0
     trust: Trust | None = field(default=None, compare=False, repr=False)
     law = staticmethod(linear_law)
     linear = True
 
     def __post_init__(self) -> None:
-        for name in ("a_s", "b_s", "c_s", "d_s", "h_s"):
+        for name in ("a_s", "b_s", "c_s", "d_s", "h_s", "way_in_s"):
             check_number(f"latency {name}", getattr(self, name), 0.0)
 
     @property
@@ -75,3 +79,25 @@ class StepLaw:
     def step_s(self, decodes: float, prefill_tokens: float = 0.0, context_tokens: float = 0.0) -> float:
         """Seconds of a step with equal contexts."""
         return float(self.a_s + self.b_s * decodes + self.c_s * prefill_tokens + self.d_s * context_tokens)
+
+    def drawn(self, count: int, span_s: float, seed: int = 0) -> list[StepLaw]:
+        """Laws as the engine's may be in a run: those that its `trust` keeps as draws, in turn, each with a run's noise.
+
+        Parameters
+        ----------
+        count : int
+        span_s : float
+            How long the run is, seconds: the longer, the more of the noise averages out.
+        seed : int
+
+        Returns
+        -------
+        list of StepLaw
+            None where no draws are known.
+        """
+        if self.trust is None or not self.trust.draws:
+            return []
+        rng = np.random.default_rng(seed)
+        rows = np.resize(self.trust.draws, (count, len(self.trust.draws[0])))
+        steps = rows[:, :4] * np.exp(self.trust.noise / np.sqrt(span_s) * rng.standard_normal((count, 1)))
+        return [StepLaw(*law, self.h_s, way_s) for law, way_s in zip(steps.tolist(), rows[:, 4].tolist(), strict=True)]

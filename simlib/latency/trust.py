@@ -78,6 +78,11 @@ class Trust:
     unlike : tuple of str
         Times of its own benchmark that the law does not give back, each a sentence that begins with ``ttft`` or
         ``tpot``.
+    draws : tuple of tuples of float
+        The law as it may be in another run, equally likely: coefficients as in `law_file.NAMES`, and the way in.
+    noise : float
+        Standard deviation of the logarithm of what one second's steps take over what the law says; of a run of n
+        seconds, less by the root of n.
     """
 
     source: str
@@ -87,11 +92,14 @@ class Trust:
     assumes: tuple[str, ...] = ()
     unidentified: tuple[str, ...] = ()
     unlike: tuple[str, ...] = ()
+    draws: tuple[tuple[float, ...], ...] = ()
+    noise: float = 0.0
 
     @classmethod
     def of(cls, about: Mapping[str, Any]) -> Trust:
         """The same again, from what JSON keeps of it."""
         tuples = {name: tuple(about.get(name, ())) for name in ("assumes", "unidentified", "unlike")}
+        tuples["draws"] = tuple(map(tuple, about.get("draws", ())))
         return cls(**{**about, **tuples, "ranges": {name: tuple(ends) for name, ends in about["ranges"].items()}})
 
     def __str__(self) -> str:

@@ -299,6 +299,15 @@ class RequestTable:
             other = other._but("cancel_s", other.arrival_s + (self.cancel_s - self.arrival_s))
         return other
 
+    def sent_later(self, way_s: float) -> RequestTable:
+        """The same requests by the clock of a queue that is `way_s` late, as far from its clients as they are from it.
+
+        By that clock each arrives when it is sent; only who waits for an answer comes so much later after it.
+        """
+        if not way_s or not self.closed:
+            return self
+        return self._but("think_s", self.think_s + np.where(self.previous < 0, 0.0, way_s))
+
     def _but(self, column: str, values: np.ndarray | None) -> RequestTable:
         """The same table with one column, checked already, in the place of another: the rest is shared."""
         other = copy.copy(self)

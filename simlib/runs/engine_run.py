@@ -82,8 +82,17 @@ class EngineRun(Run):
 
     @cached_property
     def times(self) -> Times:
-        """When each request was admitted, had its first token and was complete, in input order."""
-        return Times(self.served.start_s, self.served.first_token_s, self.served.completion_s)
+        """When each request was admitted, had its first token and was complete, in input order, as its client sees it.
+
+        The engine's own times, `served`, are those of a clock that is late by the law's ``way_in_s``.
+        """
+        own = (self.served.start_s, self.served.first_token_s, self.served.completion_s)
+        return Times(*(times_s + self.way_in_s for times_s in own) if self.way_in_s else own)
+
+    @property
+    def way_in_s(self) -> float:
+        """By how much the engine's own clock is late, seconds."""
+        return getattr(self.law, "way_in_s", 0.0)
 
     @property
     def rows(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -273,6 +282,7 @@ class EngineRun(Run):
         frame = _under_each_other(self.served.series, self._numbers("sampled"), SAMPLED, ("running", "waiting"))
         frame["kv_share"] = frame["kv_tokens"] / self.blocks
         frame["kv_tokens"] *= self.block_tokens
+        frame["start_s"] += self.way_in_s
         return frame
 
     @property
@@ -289,7 +299,8 @@ class EngineRun(Run):
         if self.control is None:
             return self.kv
         whole = ("cap", "b_mem", "b_sla", "branch", "running")
-        return _under_each_other(self.served.decisions, self.served.control[:, KEPT].astype(int), DECIDED, whole)
+        frame = _under_each_other(self.served.decisions, self.served.control[:, KEPT].astype(int), DECIDED, whole)
+        return frame.assign(start_s=frame["start_s"] + self.way_in_s)
 
     @property
     def identity(self) -> dict[str, float]:
@@ -327,12 +338,14 @@ class EngineRun(Run):
                 f"run: policy {self.policy} is not in its file (expected the run itself, to log its steps)"
             )
         table = self.table if self.given_row is None else self.table.as_given(self.given_row)
+        table = table.sent_later(self.way_in_s)
         arguments = table, self.law, self.gpus, self.rules, self.order, self.backend, self.control, most
         _, again, _ = served(*arguments)
         stored = again.numbers[:, at.STORED]
         whole = [name for name in LOGGED if not name.endswith("_s") and name not in ("squares", "prefill_context")]
         frame = _under_each_other(again.steps, stored, LOGGED, whole)[["gpu", *LOGGED]]
         frame["blocks"] *= self.block_tokens
+        frame["start_s"] += self.way_in_s
         return frame.rename(columns={"blocks": "kv_tokens"})
 
     def slices(self) -> pd.DataFrame:

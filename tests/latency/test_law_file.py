@@ -1,12 +1,17 @@
 """A law of steps in a file: written, read back with its trust, and refused where it is none."""
 
+from dataclasses import replace
+
+import numpy as np
 import pandas as pd
 import pytest
 
 import simlib
 from simlib import InputError, named
 from simlib.latency import law_file
+from simlib.latency.steps import StepLaw
 from simlib.latency.trust import Trust
+from simlib.requests.lengths import Fixed
 
 KNOWN = Trust(
     "bench.json",
@@ -72,3 +77,64 @@ def test_a_file_that_holds_no_law_says_where(path, old, new, told):
     with pytest.raises(InputError, match=told) as caught:
         named.step_law_of(str(path))
     assert "my.csv" in str(caught.value)
+
+
+LAWS = (StepLaw(0.01, 1e-3, 1e-4), StepLaw(0.01, 1e-3, 1e-4, way_in_s=0.25))
+DRAWN = replace(KNOWN, draws=((0.012, 3e-4, 0.1, 0.0, 0.01), (0.013, 2e-4, 0.1, 1e-7, 0.012)), noise=0.02)
+WITH_WAY = pd.concat([TABLE, pd.DataFrame({"coefficient": [law_file.WAY_IN], "value": 0.011})], ignore_index=True)
+
+
+def test_the_way_in_and_the_draws_come_back_too(path):
+    path.write_text(law_file.text_of(WITH_WAY, DRAWN))
+    law = named.step_law_of(str(path))
+    assert (law.way_in_s, law.trust) == (0.011, DRAWN)
+    assert law.params[:4].tolist() == VALUES
+
+
+def test_laws_are_drawn_in_turn_and_scaled_by_a_runs_noise(path):
+    path.write_text(law_file.text_of(WITH_WAY, DRAWN))
+    law = named.step_law_of(str(path))
+    laws = law.drawn(4000, span_s=4.0, seed=1)
+    assert {one.way_in_s for one in laws} == {0.01, 0.012}
+    scale = np.log([one.a_s / (0.012 if one.way_in_s == 0.01 else 0.013) for one in laws])
+    # Of a run of 4 s half the noise of one: 0.01, whose estimate from 4,000 is off by 0.0001 (seed 1, six of these).
+    assert np.std(scale) == pytest.approx(0.01, abs=7e-4)
+    assert laws[0].d_s == 0
+    assert StepLaw(0.01).drawn(3, 1.0) == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("draw 2: 0.013, ", "draw 2: ", "draw 2: 0.0002, 0.1, 1e-07, 0.012"),
+        ("draw 2: 0.013", "draw 2: -0.013", "draw 2"),
+        ("steps: 0.02", "steps: much", "noise of one second's steps: much"),
+        ("way_in_s,0.011", "way_in_s,-1", r"way_in_s: -1 \(expected seconds >= 0\)"),
+    ],
+)
+def test_draws_that_are_none_are_named(path, old, new, told):
+    text = law_file.text_of(WITH_WAY, DRAWN)
+    assert old in text
+    path.write_text(text.replace(old, new))
+    with pytest.raises(InputError, match=told):
+        named.step_law_of(str(path))
+
+
+def test_a_way_in_is_added_to_what_clients_wait_and_to_nothing_else():
+    table = simlib.RequestTable([0.0, 0.1], [100, 50], [3, 2])
+    near, far = (simlib.simulate(table, "fcfs", law, execution="continuous") for law in LAWS)
+    assert far.times.first_token_s == pytest.approx(near.times.first_token_s + 0.25)
+    assert far.times.completion_s == pytest.approx(near.times.completion_s + 0.25)
+    assert far.steps["start_s"].to_numpy() == pytest.approx(near.steps["start_s"].to_numpy() + 0.25)
+    for metric, more in (("ttft", 0.25), ("latency", 0.25), ("tpot", 0.0)):
+        name = f"{metric}_mean_s"
+        assert far.summary()[name] == pytest.approx(near.summary()[name] + more)
+
+
+def test_who_waits_for_an_answer_sends_the_next_when_it_is_back():
+    # A step of 1 s, an answer of one token, half a second on the way: a client is answered every 1.5 s.
+    closed = simlib.workload.closed(1, 4, Fixed(10), Fixed(1))
+    run = simlib.simulate(closed, "fcfs", StepLaw(1.0, way_in_s=0.5), execution="continuous")
+    assert run.times.completion_s == pytest.approx([1.5, 3.0, 4.5, 6.0])
+    assert run.table.arrival_s == pytest.approx([0.0, 1.5, 3.0, 4.5])
+    assert run.steps["start_s"].to_numpy() == pytest.approx([0.5, 2.0, 3.5, 5.0])
