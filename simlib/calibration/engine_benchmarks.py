@@ -57,7 +57,7 @@ def from_bench(path: str | Path) -> EngineLaw:
 
 def from_log(log: Log | Summary, source: str) -> EngineLaw:
     """Fit the step law to what a benchmark measured of each request, as `known.parse` reads it; see `from_bench`."""
-    loads = _loads(log)
+    loads = loads_of(log)
     asked, served = len(log.frame), sum(map(len, loads))
     known = "prompt tokens that the file says were cached are not counted as prefilled"
     assumed = [known if "cached_prompt_tokens" in log.frame else UNCACHED]
@@ -75,7 +75,7 @@ def from_log(log: Log | Summary, source: str) -> EngineLaw:
     return replace(found, law=replace(found.law, trust=replace(found.law.trust, unlike=told)))
 
 
-def steps_of(requests: pd.DataFrame) -> pd.DataFrame:
+def steps_of(requests: pd.DataFrame, chunks: tuple[np.ndarray, np.ndarray] | None = None) -> pd.DataFrame:
     """Rebuild the steps of an engine from the times of its tokens.
 
     Parameters
@@ -83,12 +83,16 @@ def steps_of(requests: pd.DataFrame) -> pd.DataFrame:
     requests : DataFrame
         One row a request: ``start_s, prompt_tokens, ttft_s`` and ``itl_s``, an array of the gaps between its tokens;
         ``cached_prompt_tokens``, which no step computes, where they are known.
+    chunks : (ndarray, ndarray), optional
+        When steps ended that computed prompts, and how many tokens of them; by default whole prompts, each when its
+        first token came.
 
     Returns
     -------
     DataFrame
         One row an observation, in order of time: ``end_s, step_s``, the terms ``decodes, prefill_tokens,
-        context_tokens`` of the step, and ``weight``, by which the observations of one step count as one.
+        context_tokens`` of the step, ``weight``, by which the observations of one step count as one, and ``alone``:
+        whether it is a request's whole way from its start to its first token.
 
     Notes
     -----
@@ -121,7 +125,7 @@ def steps_of(requests: pd.DataFrame) -> pd.DataFrame:
     # A sequence's cache grows by its prompt and first token, then by one a token, and is gone with the last.
     cached = [prompt + 1.0, np.ones(sum(map(len, gaps))), -(prompt + [len(times) for times in token_s])]
     context = _Sum([first_s, np.concatenate([times[1:] for times in token_s]), last_s], cached)
-    prefilled = _Sum([first_s], [computed])
+    prefilled = _Sum([first_s], [computed]) if chunks is None else _Sum(*([part] for part in chunks))
     decodes = in_decode.until(middle_s)
     shared = pd.DataFrame(
         {
@@ -131,12 +135,13 @@ def steps_of(requests: pd.DataFrame) -> pd.DataFrame:
             "prefill_tokens": prefilled.until(end_s + jitter_s) - prefilled.until(end_s - gap_s + jitter_s),
             "context_tokens": context.until(middle_s),
             "weight": 1.0 / np.maximum(decodes, 1.0),
+            "alone": False,
         }
     )
     # Alone from its start to its first token: no other had started by then, or was still there.
     present = np.searchsorted(np.sort(start_s), first_s) - np.searchsorted(np.sort(last_s), start_s, "right")
     alone = pd.DataFrame({"end_s": first_s, "step_s": first_s - start_s, "decodes": 0.0, "prefill_tokens": computed})
-    alone = alone[present == 1].assign(context_tokens=0.0, weight=1.0)
+    alone = alone[present == 1].assign(context_tokens=0.0, weight=1.0, alone=True)
     return pd.concat([shared, alone]).sort_values("end_s", kind="stable", ignore_index=True)
 
 
@@ -152,7 +157,7 @@ class _Sum:
         return self.sums[np.searchsorted(self.times_s, time_s, "right")]
 
 
-def _loads(log: Log | Summary) -> list[pd.DataFrame]:
+def loads_of(log: Log | Summary) -> list[pd.DataFrame]:
     """The served requests of each load, with starts in seconds."""
     if isinstance(log, Summary):
         raise InputError(f"benchmark file {log.refusal}")

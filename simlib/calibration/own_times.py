@@ -24,7 +24,7 @@ STATISTICS = {("ttft", "mean"): np.mean, ("ttft", "P99"): lambda s: np.percentil
 FEW = 1000  # requests that are sooner served than compiled for
 
 
-def unlike(law: StepLaw, loads: Iterable[pd.DataFrame]) -> tuple[str, ...]:
+def unlike(law: StepLaw, loads: Iterable[pd.DataFrame], engine: Continuous | None = None) -> tuple[str, ...]:
     """Times of a benchmark's requests that the law does not give back, a sentence each.
 
     Parameters
@@ -33,12 +33,14 @@ def unlike(law: StepLaw, loads: Iterable[pd.DataFrame]) -> tuple[str, ...]:
     loads : iterable of DataFrame
         Served requests: ``start_s, prompt_tokens, output_tokens, ttft_s, itl_s``, of each load its own; as many run at
         once, at most, as did.
+    engine : Continuous, optional
+        Its limits, where they are known.
     """
     loads = [load.sort_values("start_s", kind="stable") for load in loads]
     own = [_times(load["ttft_s"], [np.sum(gaps) for gaps in load["itl_s"]], load) for load in loads]
     found = []
-    for budget in BUDGETS:
-        given = [_served(law, load, budget) for load in loads]
+    for budget in BUDGETS if engine is None else (engine.token_budget,):
+        given = [_served(law, load, budget, engine) for load in loads]
         told, worst = [], 0.0
         for (metric, name), statistic in STATISTICS.items():
             real, ours = (np.concatenate([times[metric] for times in both]) for both in (own, given))
@@ -54,16 +56,18 @@ def unlike(law: StepLaw, loads: Iterable[pd.DataFrame]) -> tuple[str, ...]:
     return min(found)[1]
 
 
-def _served(law: StepLaw, load: pd.DataFrame, budget: int) -> dict[str, np.ndarray]:
+def _served(law: StepLaw, load: pd.DataFrame, budget: int, engine: Continuous | None) -> dict[str, np.ndarray]:
     first_s = load["start_s"].to_numpy() + load["ttft_s"].to_numpy()
     last_s = first_s + np.array([np.sum(gaps) for gaps in load["itl_s"]])
     at_once = np.arange(1, len(load) + 1) - np.searchsorted(np.sort(last_s), np.sort(first_s), "left")
-    settings = Continuous(max_seqs=int(max(at_once.max(), 1)), token_budget=max(budget, int(at_once.max())))
+    settings = engine or Continuous(max_seqs=int(max(at_once.max(), 1)), token_budget=max(budget, int(at_once.max())))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the lengths, which the file's own account tells
         table = RequestTable(load["start_s"], **{name: load[name] for name in TOKEN_COLUMNS if name in load})
     served = serve(table, law, settings, backend="interpreted" if len(table) <= FEW else "compiled")
-    return _times(served.first_token_s - table.arrival_s, served.completion_s - served.first_token_s, load)
+    return _times(
+        served.first_token_s - table.arrival_s + law.way_in_s, served.completion_s - served.first_token_s, load
+    )
 
 
 def _times(ttft_s: Iterable[float], rest_s: Iterable[float], load: pd.DataFrame) -> dict[str, np.ndarray]:

@@ -17,7 +17,7 @@ import numpy as np
 
 from simlib.checks import InputError, check_frame, check_number
 from simlib.latency import law_file
-from simlib.latency.law_file import NAMES, TERMS
+from simlib.latency.law_file import NAMES, TERMS, WAY_IN
 from simlib.latency.steps import StepLaw
 from simlib.latency.trust import GOOD_MAPE, WORDS, Trust
 from simlib.lazy import pd
@@ -52,17 +52,21 @@ class EngineLaw:
     law : StepLaw
         What `simulate` takes; its `trust` has the fit, the ranges and the assumptions.
     intervals : mapping of str to (float, float)
-        95 % of each coefficient, by leaving out each of ten stretches of time; without end where the steps cannot tell.
+        95 % of each coefficient, by leaving out each of ten stretches of time, or as the law's draws have it; without
+        end where the steps cannot tell. Of the way in, where it was looked for.
     steps : int
         Observations: a gap between two tokens of one request, or a first token that was alone.
     starts : str
         How it is known when requests started.
+    notes : tuple of str
+        What else the card says: what coefficients mean, and which loads would tell them apart.
     """
 
     law: StepLaw
     intervals: Mapping[str, tuple[float, float]]
     steps: int
     starts: str
+    notes: tuple[str, ...] = ()
 
     @property
     def mape(self) -> float:
@@ -81,11 +85,12 @@ class EngineLaw:
 
     def table(self) -> pd.DataFrame:
         """One row a coefficient: value, interval, and whether the benchmark can tell it."""
-        low, high = zip(*(self.intervals[name] for name in NAMES), strict=True)
-        values = self.law.params[: len(NAMES)]
-        known = [name not in self.unidentified for name in NAMES]
+        names = [name for name in (*NAMES, WAY_IN) if name in self.intervals]
+        low, high = zip(*(self.intervals[name] for name in names), strict=True)
+        values = [*self.law.params[: len(NAMES)], self.law.way_in_s][: len(names)]
+        known = [name not in self.unidentified for name in names]
         return pd.DataFrame(
-            {"coefficient": NAMES, "value": values, "ci_low": low, "ci_high": high, "identified": known}
+            {"coefficient": names, "value": values, "ci_low": low, "ci_high": high, "identified": known}
         )
 
     def text(self) -> str:
@@ -116,6 +121,7 @@ class EngineLaw:
                 f"R² {self.r2:.4f}{bad}",
                 f"- valid for {seen}",
                 f"- start of requests: {self.starts}",
+                *(f"- {text}" for text in self.notes),
                 *(f"- its own benchmark is not given back: {text}" for text in trust.unlike),
                 *(f"- assumed: {text}" for text in trust.assumes),
             ]
@@ -169,22 +175,22 @@ def fit_steps(
     if len(steps) < 2 * BLOCKS:
         raise InputError(f"{source}: {len(steps)} steps (expected at least {2 * BLOCKS}, in the gaps between tokens)")
     check_number(f"{source}, shortest step_s", float(steps["step_s"].min()), 0.0, open_low=True)
-    data = _Steps(
+    data = Steps(
         np.column_stack([np.ones(len(steps)), steps[list(TERMS)].to_numpy(float)]),
         steps["step_s"].to_numpy(float),
         steps["weight"].to_numpy(float),
     )
-    cached, told = _uncommon(data)
+    cached, told = uncommon(data)
     whole = data if len(steps) - cached.sum() < 2 * BLOCKS else data.rows(~cached)
     found = _fit(whole)
     if len(whole.step_s) < len(steps) and found.mape <= GOOD_MAPE:
         told += "; they are left out of the fit"
     elif len(whole.step_s) < len(steps):
         found = _fit(whole := data)
-    confounded = _confounded(whole)
+    unknown = confounded(whole)
     value, intervals = found.value.tolist(), {}
     for name, middle, reach in zip(NAMES, value, found.reach.tolist(), strict=True):
-        known = name not in confounded
+        known = name not in unknown
         intervals[name] = (max(0.0, middle - reach), middle + reach) if known else (0.0, math.inf)
     unidentified = tuple(name for name in NAMES if intervals[name][0] <= 0)
     assumes = (*ASSUMPTIONS, *assumes, *filter(None, [told]))
@@ -192,7 +198,7 @@ def fit_steps(
     trust = Trust(Path(source).name, ranges, found.mape, found.r2, assumes, unidentified)
     expected = "expected a benchmark with prompts of several lengths, arriving while others decode, at several loads"
     doubts = [
-        f"{', '.join(confounded)} cannot be told from these steps ({expected})" if confounded else "",
+        f"{', '.join(unknown)} cannot be told from these steps ({expected})" if unknown else "",
         told,
         trust.misfit and f"the law fits badly: {trust.misfit}",
     ]
@@ -201,15 +207,15 @@ def fit_steps(
     return EngineLaw(StepLaw(*value, trust=trust), intervals, len(whole.step_s), starts)
 
 
-class _Steps(NamedTuple):
+class Steps(NamedTuple):
     """What each coefficient is multiplied by, the time of each step in seconds, and how much it counts."""
 
     design: np.ndarray
     step_s: np.ndarray
     weight: np.ndarray
 
-    def rows(self, kept: np.ndarray) -> _Steps:
-        return _Steps(*(column[kept] for column in self))
+    def rows(self, kept: np.ndarray) -> Steps:
+        return Steps(*(column[kept] for column in self))
 
     def count(self, some: np.ndarray) -> int:
         """How many steps those observations are of."""
@@ -225,25 +231,25 @@ class _Found(NamedTuple):
     r2: float
 
 
-def _fit(data: _Steps) -> _Found:
+def _fit(data: Steps) -> _Found:
     from scipy.stats import t
 
     step_s, weight = data.step_s, data.weight
     block = np.arange(len(step_s)) * BLOCKS // len(step_s)
     without = [data.rows(block != k) for k in range(BLOCKS)]
-    free = np.array([_solve(part, bounded=False) for part in without])
-    held_out = np.einsum("ij,ij->i", data.design, np.array([_solve(part) for part in without])[block])
+    free = np.array([solve(part, bounded=False) for part in without])
+    held_out = np.einsum("ij,ij->i", data.design, np.array([solve(part) for part in without])[block])
     error = np.sqrt((BLOCKS - 1) / BLOCKS * ((free - free.mean(axis=0)) ** 2).sum(axis=0))
     spread = np.average((step_s - np.average(step_s, weights=weight)) ** 2, weights=weight)
     return _Found(
-        _solve(data),
+        solve(data),
         t.ppf(0.5 + CONFIDENCE / 2, BLOCKS - 1) * error,
         float(np.average(np.abs(held_out / step_s - 1), weights=weight)),
         float(1 - np.average((step_s - held_out) ** 2, weights=weight) / spread) if spread else math.nan,
     )
 
 
-def _solve(data: _Steps, bounded: bool = True) -> np.ndarray:
+def solve(data: Steps, bounded: bool = True) -> np.ndarray:
     """Least squares of errors relative to the law's own step: to the one measured, noise would bias it."""
     from scipy.optimize import nnls
 
@@ -259,7 +265,7 @@ def _solve(data: _Steps, bounded: bool = True) -> np.ndarray:
     return value
 
 
-def _uncommon(data: _Steps) -> tuple[np.ndarray, str]:
+def uncommon(data: Steps) -> tuple[np.ndarray, str]:
     """Steps whose prompt looks cached, and what the steps that differ from most others look like."""
     prefill = data.design[:, C]
     prompts = prefill > 0
@@ -272,7 +278,7 @@ def _uncommon(data: _Steps) -> tuple[np.ndarray, str]:
         )
     short = before = np.zeros(len(prompts), bool)
     for _ in range(TRIMS):
-        value = _solve(data.rows(~short))
+        value = solve(data.rows(~short))
         expected_s, own_s = data.design @ value, value[C] * prefill
         off_s = data.step_s - expected_s
         noise_s = NOISES * NORMAL * np.median(np.abs(off_s / expected_s)[~short]) * expected_s
@@ -292,18 +298,18 @@ def _uncommon(data: _Steps) -> tuple[np.ndarray, str]:
     return np.zeros(len(prompts), bool), ""
 
 
-def _slow(data: _Steps, some: np.ndarray) -> np.ndarray:
+def _slow(data: Steps, some: np.ndarray) -> np.ndarray:
     """Which of some steps take longer than their like, by a fit that leaves these out; none where all differ so."""
     slow = np.zeros(len(some), bool)
     for _ in range(TRIMS if some.any() else 0):
-        off = data.step_s / (data.design @ _solve(data.rows(some & ~slow))) - 1
+        off = data.step_s / (data.design @ solve(data.rows(some & ~slow))) - 1
         before, slow = slow, some & (off > SLOW)
         if np.array_equal(before, slow):
             break
     return slow & (NOISES * NORMAL * np.median(np.abs(off[some & ~slow])) < SLOW) if slow.any() else slow
 
 
-def _confounded(data: _Steps) -> tuple[str, ...]:
+def confounded(data: Steps) -> tuple[str, ...]:
     """Coefficients of columns that never change, that others make up, or that fewer steps have than there are parts."""
     design = data.design
     centred = design[:, 1:] - design[:, 1:].mean(axis=0)

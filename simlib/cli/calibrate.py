@@ -7,6 +7,7 @@ import warnings
 from typing import Any
 
 from simlib.checks import InputError
+from simlib.cli.benches.limits import LIMITS, add_limits, law_of
 from simlib.cli.inspect import READING, add_reading, parsed, tell
 from simlib.cli.numbers import check_used, integer, integers, place
 from simlib.cli.outputs import add_json, answer, check_outputs
@@ -22,9 +23,12 @@ def add(verbs: Any) -> None:
     own.set_defaults(verb=_calibrate)
     what = own.add_mutually_exclusive_group(required=True)
     what.add_argument("--model", help="a folder, a model of the local cache, or random:qwen3-10m, random:gpt2-18m, …")
-    what.add_argument("--from-bench", metavar="FILE.json", help="vLLM's or SGLang's detailed serving benchmark")
+    what.add_argument(
+        "--from-bench", nargs="+", metavar="FILE.json", help="vLLM's or SGLang's detailed serving benchmark, or several"
+    )
     what.add_argument("--template", action="store_true", help="an example of a CSV of measurements, to fill in")
     add_reading(own)
+    add_limits(own)
     own.add_argument(
         "--output", type=place, metavar="FILE", help="the CSV, new or begun; the step law, for --latency; the example"
     )
@@ -46,7 +50,7 @@ def _calibrate(options: argparse.Namespace) -> None:
     if options.model is None:
         check_used(options, "without --model (nothing else is measured)", *MEASURED)
     if options.from_bench is None:
-        check_used(options, "without --from-bench", *READING)
+        check_used(options, "without --from-bench", *READING, *LIMITS)
     if options.template:
         from simlib.latency import measurements
 
@@ -57,11 +61,7 @@ def _calibrate(options: argparse.Namespace) -> None:
             write(options.output, measurements.TEMPLATE)
         return
     if options.from_bench is not None:
-        from simlib.calibration import engine_benchmarks
-
-        bench = parsed(options.from_bench, options)
-        law = engine_benchmarks.from_log(bench, options.from_bench)
-        tell(bench)
+        law = _law(options)
         if options.output is not None:
             write(options.output, law.text())
         if options.card is not None:
@@ -90,6 +90,19 @@ def _calibrate(options: argparse.Namespace) -> None:
     answer(options.json, document, "\n\n".join(texts))
 
 
+def _law(options: argparse.Namespace) -> Any:
+    """The law of a benchmark of an engine that nobody tells of; or of several, or where its limits are told."""
+    if len(options.from_bench) > 1 or any(limit in options.given for limit in LIMITS):
+        return law_of(options)
+    from simlib.calibration import engine_benchmarks
+
+    [path] = options.from_bench
+    bench = parsed(path, options)
+    law = engine_benchmarks.from_log(bench, path)
+    tell(bench)
+    return law
+
+
 def _document(law: Any) -> dict[str, Any]:
     """A law of steps for machines: its coefficients, and how far to trust it."""
     trust = law.law.trust
@@ -103,4 +116,7 @@ def _document(law: Any) -> dict[str, Any]:
         "ranges": trust.ranges,
         "starts": law.starts,
         "assumed": trust.assumes,
+        "noise": trust.noise if trust.draws else None,
+        "draws": trust.draws,
+        "notes": law.notes,
     }

@@ -38,6 +38,7 @@ def text_of(table: Any, trust: Trust) -> str:
     about |= {MEASURED + name: f"{low!r} to {high!r}" for name, (low, high) in trust.ranges.items()}
     about |= {f"unlike {number}": text for number, text in enumerate(trust.unlike, 1)}
     about |= {f"assumed {number}": text for number, text in enumerate(trust.assumes, 1)}
+    about |= {f"fitted {number}": mark for number, mark in enumerate(trust.fitted, 1)}
     about |= {NOISE: repr(trust.noise)} if trust.draws else {}
     head = "".join(f"# {key}: {' '.join(value.split())}\n" for key, value in about.items())
     draws = (", ".join(f"{value:.6g}" for value in draw) for draw in trust.draws)
@@ -78,7 +79,9 @@ def parse(text: str, source: str) -> StepLaw:
         raise InputError(f"{place}: columns {', '.join(rows)} (expected {', '.join(COLUMNS)})")
     if sorted(rows["coefficient"]) not in (sorted(NAMES), sorted((*NAMES, WAY_IN))):
         found = ", ".join(rows["coefficient"])
-        raise InputError(f"{place}, coefficient: {found} (expected {', '.join(NAMES)} and possibly {WAY_IN}, each once)")
+        raise InputError(
+            f"{place}, coefficient: {found} (expected {', '.join(NAMES)} and possibly {WAY_IN}, each once)"
+        )
     values = dict(zip(rows["coefficient"], map(number_in, rows["value"]), strict=True))
     for name, given in zip(rows["coefficient"], rows["value"], strict=True):
         if not values[name] >= 0:
@@ -97,6 +100,7 @@ def parse(text: str, source: str) -> StepLaw:
         tuple(value for key, value in about.items() if key.startswith("unlike ")),
         draws,
         number_in(about[NOISE]) if draws else 0.0,
+        tuple(value for key, value in about.items() if key.startswith("fitted ")),
     )
     return StepLaw(*(values[name] for name in NAMES), way_in_s=values.get(WAY_IN, 0.0), trust=trust)
 

@@ -81,7 +81,7 @@ class StepLaw:
         return float(self.a_s + self.b_s * decodes + self.c_s * prefill_tokens + self.d_s * context_tokens)
 
     def drawn(self, count: int, span_s: float, seed: int = 0) -> list[StepLaw]:
-        """Laws as the engine's may be in a run: those that its `trust` keeps as draws, in turn, each with a run's noise.
+        """Laws as the engine's may be in a run: the draws that its `trust` keeps, in turn, each with a run's noise.
 
         Parameters
         ----------

@@ -80,6 +80,8 @@ class Trust:
         ``tpot``.
     draws : tuple of tuples of float
         The law as it may be in another run, equally likely: coefficients as in `law_file.NAMES`, and the way in.
+    fitted : tuple of str
+        Marks of the times that it was fitted to, where they are known (`calibration.loads.load.Load`).
     noise : float
         Standard deviation of the logarithm of what one second's steps take over what the law says; of a run of n
         seconds, less by the root of n.
@@ -94,11 +96,12 @@ class Trust:
     unlike: tuple[str, ...] = ()
     draws: tuple[tuple[float, ...], ...] = ()
     noise: float = 0.0
+    fitted: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, about: Mapping[str, Any]) -> Trust:
         """The same again, from what JSON keeps of it."""
-        tuples = {name: tuple(about.get(name, ())) for name in ("assumes", "unidentified", "unlike")}
+        tuples = {name: tuple(about.get(name, ())) for name in ("assumes", "unidentified", "unlike", "fitted")}
         tuples["draws"] = tuple(map(tuple, about.get("draws", ())))
         return cls(**{**about, **tuples, "ranges": {name: tuple(ends) for name, ends in about["ranges"].items()}})
 

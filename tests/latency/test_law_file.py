@@ -80,7 +80,7 @@ def test_a_file_that_holds_no_law_says_where(path, old, new, told):
 
 
 LAWS = (StepLaw(0.01, 1e-3, 1e-4), StepLaw(0.01, 1e-3, 1e-4, way_in_s=0.25))
-DRAWN = replace(KNOWN, draws=((0.012, 3e-4, 0.1, 0.0, 0.01), (0.013, 2e-4, 0.1, 1e-7, 0.012)), noise=0.02)
+DRAWN = replace(KNOWN, draws=((0.012, 3e-4, 0.1, 0.0, 0.01), (0.013, 2e-4, 0.1, 1e-7, 0.012)), noise=0.02, fitted=("a1b2", "c3d4"))
 WITH_WAY = pd.concat([TABLE, pd.DataFrame({"coefficient": [law_file.WAY_IN], "value": 0.011})], ignore_index=True)
 
 

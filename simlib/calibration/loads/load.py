@@ -1,0 +1,78 @@
+"""A load that a benchmark put on an engine, with the times that its clients measured; and the same, simulated."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from simlib.calibration import engine_benchmarks
+from simlib.continuous.serve import Served, serve
+from simlib.continuous.settings import Continuous
+from simlib.engine.compiled import is_worthwhile
+from simlib.lazy import pd
+from simlib.requests.formats.layout import Log
+from simlib.requests.table import TOKEN_COLUMNS, RequestTable
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """The served requests of one load of a benchmark, in order of their starts.
+
+    Attributes
+    ----------
+    name : str
+        The file's, with the load's number where it has several.
+    requests : DataFrame
+        ``start_s, prompt_tokens, output_tokens, ttft_s, itl_s`` and, where they are known, ``cached_prompt_tokens``.
+    """
+
+    name: str
+    requests: pd.DataFrame
+
+    @classmethod
+    def of(cls, log: Log) -> list[Load]:
+        """The loads of a file; `InputError` where it lacks starts or the times of tokens."""
+        frames = [frame.sort_values("start_s", kind="stable") for frame in engine_benchmarks.loads_of(log)]
+        names = [log.source] if len(frames) == 1 else [f"{log.source}, run {run}" for run in range(len(frames))]
+        return [cls(name, frame.reset_index(drop=True)) for name, frame in zip(names, frames, strict=True)]
+
+    @property
+    def mark(self) -> str:
+        """A name for what was measured, the same for the same times in whatever file."""
+        return hashlib.sha256(np.ascontiguousarray(self.ttft_s).tobytes()).hexdigest()[:16]
+
+    @property
+    def table(self) -> RequestTable:
+        """The requests as they came."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of the lengths, which the file's own account tells
+            columns = {name: self.requests[name].to_numpy() for name in TOKEN_COLUMNS if name in self.requests}
+            return RequestTable(self.requests["start_s"].to_numpy(), **columns)
+
+    @property
+    def ttft_s(self) -> np.ndarray:
+        """To each request's first token, seconds."""
+        return self.requests["ttft_s"].to_numpy(float)
+
+    @property
+    def rest_s(self) -> np.ndarray:
+        """From its first token to its last."""
+        return np.array([float(np.sum(gaps)) for gaps in self.requests["itl_s"]])
+
+    @property
+    def most_at_once(self) -> int:
+        """Of requests that had a token and were to have another."""
+        first_s, last_s = (
+            np.sort(self.requests["start_s"] + times) for times in (self.ttft_s, self.ttft_s + self.rest_s)
+        )
+        return int(max(1, np.max(np.arange(1, len(first_s) + 1) - np.searchsorted(last_s, first_s, "left"))))
+
+    def served(self, law: Any, settings: Continuous, table: RequestTable | None = None) -> Served:
+        """The same requests, served by a law."""
+        table = self.table if table is None else table
+        backend = "compiled" if is_worthwhile(len(table)) else "interpreted"
+        return serve(table, law, settings, backend=backend)

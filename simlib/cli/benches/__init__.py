@@ -1,0 +1,1 @@
+"""What verbs do with benchmarks of an engine whose limits the user knows."""

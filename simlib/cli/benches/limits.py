@@ -1,0 +1,53 @@
+"""The options that say which limits the engine had that was measured; its loads, and one law of them."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from simlib.checks import InputError, check_integer
+from simlib.cli.inspect import parsed, tell
+from simlib.cli.numbers import integer
+
+LIMITS = ("--max-num-seqs", "--token-budget", "--steps-in-flight")
+AS_SEEN = "default: as the benchmark is given back best, which is said"
+
+
+def add_limits(own: argparse.ArgumentParser) -> None:
+    """Add the options of `LIMITS`."""
+    own.add_argument("--max-num-seqs", type=integer, metavar="N", help=f"of the engine: sequences at once ({AS_SEEN})")
+    own.add_argument("--token-budget", type=integer, metavar="N", help=f"of the engine: tokens of a step ({AS_SEEN})")
+    own.add_argument("--steps-in-flight", type=integer, metavar="N", help=f"of the engine: 1 or 2 ({AS_SEEN})")
+
+
+def loads_of(paths: Sequence[str], options: argparse.Namespace) -> list[Any]:
+    """The loads of these files, each with its account on standard error; `InputError` where one is there twice."""
+    from simlib.calibration.loads.load import Load
+
+    found, by_mark = [], {}
+    for path in paths:
+        log = parsed(path, options)
+        for load in Load.of(log):
+            if load.mark in by_mark:
+                raise InputError(f"{path}: the same times as in {by_mark[load.mark]} (expected each benchmark once)")
+            by_mark[load.mark] = path
+            found.append(load)
+        tell(log)
+    return found
+
+
+def law_of(options: argparse.Namespace) -> Any:
+    """One law of the benchmarks that ``--from-bench`` names."""
+    from simlib.calibration.loads import law, limits
+
+    given = (options.max_num_seqs, options.token_budget, options.steps_in_flight)
+    for name, value, most in zip(LIMITS, given, (None, None, 2), strict=True):
+        if value is not None:
+            check_integer(name, value, 1, most)
+    loads = loads_of(options.from_bench, options)
+    engine, assumed = limits.likeliest(loads, *given)
+    if assumed:
+        print(f"simlib: assumed: {assumed}", file=sys.stderr)
+    return law.fit(loads, engine, assumed)
