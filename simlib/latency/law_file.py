@@ -19,7 +19,7 @@ from simlib.latency.trust import WORDS, Trust
 TERMS = ("decodes", "prefill_tokens", "context_tokens")
 NAMES = ("a_s", "b_s_per_decode", "c_s_per_prefill_token", "d_s_per_context_token")
 WAY_IN = "way_in_s"  # a file may have it
-DRAW, NOISE = "draw ", "noise of one second's steps"
+DRAW, NOISES = "draw ", {"noise": "noise of one second's steps", "step_noise": "noise of a step"}
 COLUMNS = ("coefficient", "value", "ci_low", "ci_high", "identified")
 FORMULA = "tau = a + b decodes + c prefill tokens + d context tokens, seconds a step"
 MEASURED = "measured "  # before the name of a term
@@ -39,7 +39,7 @@ def text_of(table: Any, trust: Trust) -> str:
     about |= {f"unlike {number}": text for number, text in enumerate(trust.unlike, 1)}
     about |= {f"assumed {number}": text for number, text in enumerate(trust.assumes, 1)}
     about |= {f"fitted {number}": mark for number, mark in enumerate(trust.fitted, 1)}
-    about |= {NOISE: repr(trust.noise)} if trust.draws else {}
+    about |= {key: repr(getattr(trust, name)) for name, key in NOISES.items()} if trust.draws else {}
     head = "".join(f"# {key}: {' '.join(value.split())}\n" for key, value in about.items())
     draws = (", ".join(f"{value:.6g}" for value in draw) for draw in trust.draws)
     tail = "".join(f"# {DRAW}{number}: {draw}\n" for number, draw in enumerate(draws, 1))
@@ -89,8 +89,9 @@ def parse(text: str, source: str) -> StepLaw:
     unidentified = rows["coefficient"][rows["identified"] == "False"] if "identified" in rows else ()
     about = _about(text)
     draws = tuple(_draw(place, key, value) for key, value in about.items() if key.startswith(DRAW))
-    if draws and not number_in(about.get(NOISE, "")) >= 0:
-        raise InputError(f"{place}, {NOISE}: {about.get(NOISE, 'none')} (expected a number >= 0 beside the draws)")
+    noise = {name: number_in(about.get(key, "")) if draws else 0.0 for name, key in NOISES.items()}
+    if bad := next((key for name, key in NOISES.items() if not noise[name] >= 0), None):
+        raise InputError(f"{place}, {bad}: {about.get(bad, 'none')} (expected a number >= 0 beside the draws)")
     trust = Trust(
         about.get("source", source),
         {key.removeprefix(MEASURED): _range(place, key, value) for key, value in about.items() if _is_range(key)},
@@ -99,8 +100,8 @@ def parse(text: str, source: str) -> StepLaw:
         tuple(unidentified),
         tuple(value for key, value in about.items() if key.startswith("unlike ")),
         draws,
-        number_in(about[NOISE]) if draws else 0.0,
-        tuple(value for key, value in about.items() if key.startswith("fitted ")),
+        **noise,
+        fitted=tuple(value for key, value in about.items() if key.startswith("fitted ")),
     )
     return StepLaw(*(values[name] for name in NAMES), way_in_s=values.get(WAY_IN, 0.0), trust=trust)
 

@@ -6,6 +6,7 @@ in the totals lets the loop take many steps at once.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -80,24 +81,78 @@ class StepLaw:
         """Seconds of a step with equal contexts."""
         return float(self.a_s + self.b_s * decodes + self.c_s * prefill_tokens + self.d_s * context_tokens)
 
-    def drawn(self, count: int, span_s: float, seed: int = 0) -> list[StepLaw]:
+    def drawn(self, count: int, span_s: float, seed: int = 0) -> list[NoisyLaw]:
         """Laws as the engine's may be in a run: the draws that its `trust` keeps, in turn, each with a run's noise.
 
         Parameters
         ----------
         count : int
         span_s : float
-            How long the run is, seconds: the longer, the more of the noise averages out.
+            How long the run is, seconds: the longer, the more of the noise of seconds averages out.
         seed : int
 
         Returns
         -------
-        list of StepLaw
+        list of NoisyLaw
             None where no draws are known.
         """
         if self.trust is None or not self.trust.draws:
             return []
         rng = np.random.default_rng(seed)
         rows = np.resize(self.trust.draws, (count, len(self.trust.draws[0])))
-        steps = rows[:, :4] * np.exp(self.trust.noise / np.sqrt(span_s) * rng.standard_normal((count, 1)))
-        return [StepLaw(*law, self.h_s, way_s) for law, way_s in zip(steps.tolist(), rows[:, 4].tolist(), strict=True)]
+        rows[:, :4] *= np.exp(self.trust.noise / np.sqrt(span_s) * rng.standard_normal((count, 1)))
+        return [
+            NoisyLaw(StepLaw(*row[:4], self.h_s, row[4]), self.trust.step_noise, float(key))
+            for row, key in zip(rows.tolist(), rng.random(count), strict=True)
+        ]
+
+
+def noisy_law(shape: np.ndarray, params: np.ndarray) -> float:
+    """Kernel of `NoisyLaw`; `params` is that of its law, the noise, and the number that tells runs apart."""
+    place = params[6] + 0.754878 * shape[CONTEXT] + 0.569840 * shape[PREFILL] + 0.618034 * shape[N_DECODES]
+    first, second = math.sin(12.9898 * place) * 43758.5453, math.sin(78.233 * place) * 24634.6345
+    first, second = first - math.floor(first), second - math.floor(second)
+    normal = math.sqrt(-2.0 * math.log(1.0 - first)) * math.cos(2.0 * math.pi * second)
+    return linear_law(shape, params) * math.exp(params[5] * (normal - 0.5 * params[5]))
+
+
+@dataclass(frozen=True, slots=True)
+class NoisyLaw:
+    """A law whose steps take more and less than it says, at random, but on average as long.
+
+    Parameters
+    ----------
+    base : StepLaw
+    noise : float
+        Standard deviation of the logarithm of a step's time, >= 0.
+    key : float
+        Tells one run's noise from another's: it is a function of this and of the step's shape.
+
+    Examples
+    --------
+    >>> law = NoisyLaw(StepLaw(0.01), 0.1, 0.5)
+    >>> times_s = [law.law(np.array([1.0, n, 0.0, n, 0.0, 0.0, 0.0]), law.params) for n in range(10_000)]
+    >>> round(float(np.mean(times_s)), 4), round(float(np.std(times_s)), 3)
+    (0.01, 0.001)
+    """
+
+    base: StepLaw
+    noise: float
+    key: float
+    law = staticmethod(noisy_law)
+    linear = False
+
+    @property
+    def spread(self) -> bool:
+        """As its law's."""
+        return self.base.spread
+
+    @property
+    def way_in_s(self) -> float:
+        """As its law's."""
+        return self.base.way_in_s
+
+    @property
+    def params(self) -> np.ndarray:
+        """Numbers that `law` reads, shape (7,)."""
+        return np.append(self.base.params, [self.noise, self.key])

@@ -80,11 +80,13 @@ class Trust:
         ``tpot``.
     draws : tuple of tuples of float
         The law as it may be in another run, equally likely: coefficients as in `law_file.NAMES`, and the way in.
+    noise : float
+        Standard deviation of the logarithm of what one second's steps take over what the law says, beyond what
+        comes of `step_noise`; of a run of n seconds, less by the root of n.
+    step_noise : float
+        That of a single step, whose neighbours do not tell of it.
     fitted : tuple of str
         Marks of the times that it was fitted to, where they are known (`calibration.loads.load.Load`).
-    noise : float
-        Standard deviation of the logarithm of what one second's steps take over what the law says; of a run of n
-        seconds, less by the root of n.
     """
 
     source: str
@@ -96,6 +98,7 @@ class Trust:
     unlike: tuple[str, ...] = ()
     draws: tuple[tuple[float, ...], ...] = ()
     noise: float = 0.0
+    step_noise: float = 0.0
     fitted: tuple[str, ...] = ()
 
     @classmethod

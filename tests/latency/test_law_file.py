@@ -80,7 +80,13 @@ def test_a_file_that_holds_no_law_says_where(path, old, new, told):
 
 
 LAWS = (StepLaw(0.01, 1e-3, 1e-4), StepLaw(0.01, 1e-3, 1e-4, way_in_s=0.25))
-DRAWN = replace(KNOWN, draws=((0.012, 3e-4, 0.1, 0.0, 0.01), (0.013, 2e-4, 0.1, 1e-7, 0.012)), noise=0.02, fitted=("a1b2", "c3d4"))
+DRAWN = replace(
+    KNOWN,
+    draws=((0.012, 3e-4, 0.1, 0.0, 0.01), (0.013, 2e-4, 0.1, 1e-7, 0.012)),
+    noise=0.02,
+    step_noise=0.07,
+    fitted=("a1b2", "c3d4"),
+)
 WITH_WAY = pd.concat([TABLE, pd.DataFrame({"coefficient": [law_file.WAY_IN], "value": 0.011})], ignore_index=True)
 
 
@@ -96,10 +102,10 @@ def test_laws_are_drawn_in_turn_and_scaled_by_a_runs_noise(path):
     law = named.step_law_of(str(path))
     laws = law.drawn(4000, span_s=4.0, seed=1)
     assert {one.way_in_s for one in laws} == {0.01, 0.012}
-    scale = np.log([one.a_s / (0.012 if one.way_in_s == 0.01 else 0.013) for one in laws])
+    scale = np.log([one.base.a_s / (0.012 if one.way_in_s == 0.01 else 0.013) for one in laws])
     # Of a run of 4 s half the noise of one: 0.01, whose estimate from 4,000 is off by 0.0001 (seed 1, six of these).
     assert np.std(scale) == pytest.approx(0.01, abs=7e-4)
-    assert laws[0].d_s == 0
+    assert laws[0].base.d_s == 0 and laws[0].noise == 0.07
     assert StepLaw(0.01).drawn(3, 1.0) == []
 
 

@@ -8,6 +8,7 @@ slower or faster by as much as they are seen to be, and so is the run that is to
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
@@ -79,6 +80,7 @@ def fit(loads: Sequence[Load], settings: Continuous, assumed: str = "", seed: in
     blocks = _Blocks(data, steps["load"].to_numpy(), value)
     rng = np.random.default_rng(seed)
     noise, drift, freedom, told = _apart(blocks, value)
+    step_noise = _of_a_step(data, value)
     draws, scale = np.empty((DRAWS, len(value))), np.empty(DRAWS)
     for draw in range(DRAWS):
         width = drift * np.sqrt(freedom / rng.chisquare(freedom)) if drift else 0.0
@@ -103,7 +105,8 @@ def fit(loads: Sequence[Load], settings: Continuous, assumed: str = "", seed: in
         (*ASSUMPTIONS, *filter(None, [assumed, told, cached])),
         tuple(name for name in NAMES if intervals[name][0] <= 0),
         draws=tuple(map(tuple, draws.tolist())),
-        noise=noise,
+        noise=math.sqrt(max(0.0, noise**2 - step_noise**2 * np.average(data.step_s, weights=data.weight))),
+        step_noise=step_noise,
         fitted=tuple(load.mark for load in loads),
     )
     law = StepLaw(*value[: len(NAMES)].tolist(), way_in_s=way_in_s, trust=trust)
@@ -209,7 +212,7 @@ def _apart(blocks: _Blocks, value: np.ndarray) -> tuple[float, float, float, str
     span_s = observed_s.sum(axis=1)
     noise_2 = float(np.mean(np.log(observed_s / expected_s).var(axis=1, ddof=1) * span_s / BLOCKS))
     if blocks.loads == 1:
-        return float(np.sqrt(noise_2)), 0.0, 1.0, ONE
+        return math.sqrt(noise_2), 0.0, 1.0, ONE
     slower = np.log(span_s / expected_s.sum(axis=1))
     base, left, nudge = blocks.solve(every), np.eye(blocks.loads), 0.01
     for load, one in enumerate(np.eye(blocks.loads)):
@@ -218,10 +221,16 @@ def _apart(blocks: _Blocks, value: np.ndarray) -> tuple[float, float, float, str
         left[:, load] -= (taken[:, 1] / taken[:, 0] - 1) / nudge
     kept = left @ left.T
     if np.trace(kept) < TOLD_APART:
-        return float(np.sqrt(noise_2)), 0.0, 1.0, NOT_APART
+        return math.sqrt(noise_2), 0.0, 1.0, NOT_APART
     own = np.trace(left @ np.diag(noise_2 / span_s) @ left.T)
     drift = np.sqrt(max(0.0, (slower @ slower - own) / np.trace(kept)))
-    return float(np.sqrt(noise_2)), float(drift), float(max(1.0, np.trace(kept) ** 2 / np.trace(kept @ kept))), ""
+    return math.sqrt(noise_2), float(drift), float(max(1.0, np.trace(kept) ** 2 / np.trace(kept @ kept))), ""
+
+
+def _of_a_step(data: Steps, value: np.ndarray) -> float:
+    """Standard deviation of the logarithm of a step's time, seen from a client, over what the law says."""
+    beyond = np.log(data.step_s / np.maximum(data.design @ value, data.step_s.min()))
+    return math.sqrt(np.average((beyond - np.average(beyond, weights=data.weight)) ** 2, weights=data.weight))
 
 
 def _ttft(

@@ -1,0 +1,1 @@
+"""What a law says of a run, with what is not known of it: intervals, and predicted beside measured."""

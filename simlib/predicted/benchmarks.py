@@ -1,0 +1,202 @@
+"""A benchmark predicted by a law, beside what it measured.
+
+Its requests are served as they came; where clients waited for answers (vLLM's ``--max-concurrency``), in a closed loop
+of as many: each time an answer is complete, the next request is sent.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from simlib.calibration.loads.load import Load
+from simlib.checks import InputError
+from simlib.continuous.settings import Continuous
+from simlib.latency.steps import StepLaw
+from simlib.lazy import pd
+from simlib.predicted.draws import DRAWS, predicted
+from simlib.requests.table import RequestTable
+from simlib.runs.engine_run import EngineRun
+from simlib.simulation import simulate
+
+COLUMNS = ("file", "metric", "statistic", "measured", "predicted", "low", "high", "unit")
+SHARES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
+UNITS = {"ttft": "s", "tpot": "s", "itl": "s", "e2e": "s", "throughput": "tokens/s"}
+WAITING = 0.9  # share of the requests that are sent just when an answer came, from which on that is no chance
+ROUNDS = 8  # in which order and answers agree
+EARLY, FEW = 0.7, 0.02  # of the least that a prompt takes; share of the first tokens that may come before it
+
+
+def judged(load: Load, law: Any, engine: Continuous, draws: int = DRAWS, seed: int = 0) -> pd.DataFrame:
+    """A load's measured times beside those that a law predicts.
+
+    Parameters
+    ----------
+    load : Load
+    law : StepLaw
+        Where it keeps no draws (`simlib.predicted.draws`), predictions have no intervals.
+    engine : Continuous
+        The limits of the engine that was measured.
+    draws, seed : int
+
+    Returns
+    -------
+    DataFrame
+        One row a number, with `COLUMNS`; of each of ``ttft, tpot, itl, e2e`` mean and quantiles, seconds, and the
+        throughput.
+
+    Raises
+    ------
+    InputError
+        If a request needs more than the engine's cache.
+
+    Warns
+    -----
+    UserWarning
+        If the law was fitted to these very times; if first tokens came earlier than their prompts allow; if the run
+        leaves what the law was measured at.
+    """
+    for doubt in doubts(load, law, engine):
+        warnings.warn(f"{load.name}: {doubt}", stacklevel=2)
+    replayed = Replayed.of(load, engine)
+    replayed.run(law)  # says what of it lies beyond the law's measurements
+    span_s = float(np.max(load.requests["start_s"] + load.ttft_s + load.rest_s))
+    found = predicted(lambda drawn, _: numbers(replayed.run(drawn)), law, span_s, draws, seed)
+    real = measured(load)
+    rows = [
+        (load.name, metric, statistic, real[f"{metric} {statistic}"], *found[f"{metric} {statistic}"], UNITS[metric])
+        for metric, statistic in (name.split() for name in real)
+    ]
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def doubts(load: Load, law: Any, engine: Continuous) -> list[str]:
+    """Why a benchmark may be no test of a law: it was fitted to it, or a prefix cache was on."""
+    told = []
+    if load.mark in getattr(getattr(law, "trust", None), "fitted", ()):
+        told.append("the law was fitted to these very times: how near they are says nothing of other loads")
+    if isinstance(law, StepLaw):
+        prompt = load.requests["prompt_tokens"].to_numpy(float)
+        if "cached_prompt_tokens" in load.requests:
+            prompt = prompt - load.requests["cached_prompt_tokens"].to_numpy(float)
+        least_s = law.way_in_s + np.ceil(prompt / engine.token_budget) * law.a_s + prompt * law.c_s
+        early = int(np.count_nonzero(load.ttft_s < EARLY * least_s))
+        if early > FEW * len(prompt):
+            told.append(
+                f"{early} of {len(prompt)} first tokens came before {EARLY:.0%} of what their prompts take alone: it "
+                "looks as if a prefix cache was on, which is not replayed (expected prompts that share nothing)"
+            )
+    return told
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Replayed:
+    """A benchmark's requests, to be served by laws: as they came, or by clients who wait for answers.
+
+    Attributes
+    ----------
+    table : RequestTable
+    engine : Continuous
+    clients : int, optional
+        How many wait for answers; None: requests come when they came.
+    followed : ndarray of int
+        Of a closed loop, the requests in the order in which they were complete.
+    """
+
+    table: RequestTable
+    engine: Continuous
+    clients: int | None
+    followed: np.ndarray
+
+    @classmethod
+    def of(cls, load: Load, engine: Continuous) -> Replayed:
+        """A load's; whether its clients waited is told by when they sent requests."""
+        table, end_s = load.table, load.requests["start_s"].to_numpy() + load.ttft_s + load.rest_s
+        needed = engine.needed_blocks(table)
+        if (needed > engine.blocks).any():
+            row = int(np.argmax(needed > engine.blocks))
+            most = f"expected at most {engine.blocks}, kv_blocks"
+            raise InputError(f"{load.name}, request {row}: needs {needed[row]} blocks ({most})")
+        clients, share = waiting(table.arrival_s, end_s)
+        if 1 - WAITING < share < WAITING:
+            warnings.warn(
+                f"{load.name}: {share:.0%} of the requests were sent when another was complete, as if at most {clients} "
+                "were let in: they are replayed as they were sent (expected a rate without a limit, or a limit without "
+                "a rate)",
+                stacklevel=3,
+            )
+        return cls(table, engine, clients if share >= WAITING else None, np.argsort(end_s, kind="stable"))
+
+    def run(self, law: Any) -> EngineRun:
+        """The requests, served by a law."""
+        if self.clients is None:
+            return simulate(self.table, "fcfs", law, 1, self.engine)
+        order = self.followed
+        for _ in range(ROUNDS):
+            run = simulate(self._after(order), "fcfs", law, 1, self.engine)
+            last, order = order, np.argsort(run.times.completion_s[run.given_order], kind="stable")
+            if np.array_equal(order[: len(order) - self.clients], last[: len(order) - self.clients]):
+                break
+            if (order[: -self.clients] >= np.arange(self.clients, len(order))).any():
+                break
+        return run
+
+    def _after(self, order: np.ndarray) -> RequestTable:
+        """Each request behind the first of the clients' is sent when one more is complete, in this order."""
+        previous = np.full(len(order), -1)
+        previous[self.clients :] = order[: -self.clients]
+        arrival_s = np.where(previous < 0, self.table.arrival_s, self.table.arrival_s[self.clients - 1])
+        return RequestTable(arrival_s, self.table.prompt_tokens, self.table.output_tokens, previous=previous)
+
+
+def waiting(start_s: np.ndarray, end_s: np.ndarray) -> tuple[int, float]:
+    """How many requests were in flight at most, and of those behind the first the share sent when one of so many ended.
+
+    Examples
+    --------
+    >>> waiting(np.array([0.0, 0.0, 1.0, 2.0, 2.5]), np.array([1.0, 2.0, 2.5, 3.0, 4.0]))
+    (2, 1.0)
+    >>> waiting(np.array([0.0, 0.1, 5.0, 7.0]), np.array([1.0, 1.1, 5.5, 7.5]))
+    (2, 0.0)
+    """
+    start_s, ended_s = np.sort(start_s), np.sort(end_s)
+    before = np.arange(len(start_s)) - np.searchsorted(ended_s, start_s, "right")
+    clients = int(before.max()) + 1
+    behind = before[clients:]
+    return clients, float(np.mean(behind == clients - 1)) if len(behind) else 0.0
+
+
+def measured(load: Load) -> dict[str, float]:
+    """What a load's clients measured, as `numbers` of a run."""
+    gaps = np.concatenate([np.asarray(each, float) for each in load.requests["itl_s"]])
+    answers = load.requests["output_tokens"].to_numpy(float)
+    span_s = float(np.max(load.requests["start_s"] + load.ttft_s + load.rest_s))
+    itl = {"mean": gaps.mean(), **{name: np.quantile(gaps, share) for name, share in SHARES.items()}}
+    return _numbers(load.ttft_s, load.rest_s, answers, itl, answers.sum() / span_s)
+
+
+def numbers(run: EngineRun) -> dict[str, float]:
+    """Mean and quantiles of a run's times, ``"ttft mean"`` and so on, seconds; tokens a second."""
+    times, answers = run.times, run.table.output_tokens.astype(float)
+    ttft_s, rest_s = times.first_token_s - run.table.arrival_s, times.completion_s - times.first_token_s
+    itl = {"mean": rest_s.sum() / max((answers - 1).sum(), 1), **{name: run.itl_s(q) for name, q in SHARES.items()}}
+    span_s = times.completion_s.max() - run.table.arrival_s[0]
+    return _numbers(ttft_s, rest_s, answers, itl, answers.sum() / span_s)
+
+
+def _numbers(
+    ttft_s: np.ndarray, rest_s: np.ndarray, answers: np.ndarray, itl: Mapping[str, float], rate: float
+) -> dict[str, float]:
+    several = answers > 1
+    times = {"ttft": ttft_s, "tpot": rest_s[several] / (answers[several] - 1), "e2e": ttft_s + rest_s}
+    found = {"itl": itl}
+    for metric, values in times.items():
+        found[metric] = {"mean": values.mean(), **{name: np.quantile(values, share) for name, share in SHARES.items()}}
+    rows = {
+        f"{metric} {name}": float(value) for metric in UNITS if metric in found for name, value in found[metric].items()
+    }
+    return rows | {"throughput mean": float(rate)}
