@@ -6,8 +6,9 @@ import argparse
 from typing import Any
 
 from simlib.checks import InputError, check_choice, check_integer
+from simlib.cli.benches import judge
 from simlib.cli.inspect import tell
-from simlib.cli.numbers import integer, number, place
+from simlib.cli.numbers import check_used, integer, number, place
 from simlib.cli.outputs import add_json, aligned, answer, check_outputs, plain
 
 NEEDED = ("--profile", "--log")
@@ -95,18 +96,24 @@ def add(verbs: Any) -> None:
     replay.add_argument("--step-overhead", type=number, metavar="S", help="seconds a step beside its kernels (fitted)")
     replay.add_argument("--fitted", type=integer, metavar="N", help="first requests that laws are fitted to (half)")
     replay.add_argument("--step-model", default="profile", help="profile, affine, affine-from-log, or all of them")
+    judge.add(replay)
     add_json(replay, "settings and rows")
 
 
 def _validate(options: argparse.Namespace) -> None:
     check_outputs(options)
+    if options.bench is not None:
+        return judge.judge(options)
+    check_used(options, "without --bench", "--latency")
     given = [name for name in NEEDED if getattr(options, name[2:]) is not None]
     if options.scheduler_steps is not None:
         if given:
             raise InputError(f"{given[0]}: given beside --scheduler-steps (expected one of them)")
         return _scheduler_steps(options)
     if missing := [name for name in NEEDED if name not in given]:
-        raise InputError(f"{', '.join(missing)}: missing (expected a log and its engine, or --scheduler-steps FILE)")
+        raise InputError(
+            f"{', '.join(missing)}: missing (expected a log and its engine, --bench or --scheduler-steps FILE)"
+        )
     return _replay(options)
 
 

@@ -1,10 +1,10 @@
-"""The options that say which limits the engine had that was measured; its loads, and one law of them."""
+"""The options that say which limits the engine had that was measured; and one law of its loads."""
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any
 
 from simlib.checks import InputError, check_integer
@@ -22,31 +22,29 @@ def add_limits(own: argparse.ArgumentParser) -> None:
     own.add_argument("--steps-in-flight", type=integer, metavar="N", help=f"of the engine: 1 or 2 ({AS_SEEN})")
 
 
-def loads_of(paths: Sequence[str], options: argparse.Namespace) -> list[Any]:
-    """The loads of these files, each with its account on standard error; `InputError` where one is there twice."""
-    from simlib.calibration.loads.load import Load
-
-    found, by_mark = [], {}
-    for path in paths:
-        log = parsed(path, options)
-        for load in Load.of(log):
-            if load.mark in by_mark:
-                raise InputError(f"{path}: the same times as in {by_mark[load.mark]} (expected each benchmark once)")
-            by_mark[load.mark] = path
-            found.append(load)
-        tell(log)
-    return found
+def distinct(loads: Iterable[tuple[str, Any]]) -> list[Any]:
+    """The loads of these files; `InputError` where one is there twice."""
+    by_mark: dict[str, tuple[str, Any]] = {}
+    for path, load in loads:
+        if load.mark in by_mark:
+            raise InputError(f"{path}: the same times as in {by_mark[load.mark][0]} (expected each benchmark once)")
+        by_mark[load.mark] = path, load
+    return [load for _, load in by_mark.values()]
 
 
 def law_of(options: argparse.Namespace) -> Any:
     """One law of the benchmarks that ``--from-bench`` names."""
     from simlib.calibration.loads import law, limits
+    from simlib.calibration.loads.load import Load
 
     given = (options.max_num_seqs, options.token_budget, options.steps_in_flight)
     for name, value, most in zip(LIMITS, given, (None, None, 2), strict=True):
         if value is not None:
             check_integer(name, value, 1, most)
-    loads = loads_of(options.from_bench, options)
+    logs = [(path, parsed(path, options)) for path in options.from_bench]
+    loads = distinct((path, load) for path, log in logs for load in Load.of(log))
+    for _, log in logs:
+        tell(log)
     engine, assumed = limits.likeliest(loads, *given)
     if assumed:
         print(f"simlib: assumed: {assumed}", file=sys.stderr)
