@@ -125,8 +125,7 @@ class Replayed:
         if 1 - WAITING < share < WAITING:
             warnings.warn(
                 f"{load.name}: {share:.0%} of the requests were sent when another was complete, as if at most {clients} "
-                "were let in: they are replayed as they were sent (expected a rate without a limit, or a limit without "
-                "a rate)",
+                "were let in: they are sent as recorded (expected a rate without a limit, or a limit without a rate)",
                 stacklevel=3,
             )
         return cls(table, engine, clients if share >= WAITING else None, np.argsort(end_s, kind="stable"))

@@ -16,9 +16,10 @@ from dataclasses import replace
 import numpy as np
 
 from simlib.calibration import own_times
+from simlib.calibration.loads.blocks import BLOCKS, Blocks
 from simlib.calibration.loads.limits import regression
 from simlib.calibration.loads.load import Load
-from simlib.calibration.step_fit import BLOCKS, UNCACHED, EngineLaw, Steps, confounded, solve, uncommon
+from simlib.calibration.step_fit import UNCACHED, EngineLaw, Steps, confounded, solve, uncommon
 from simlib.checks import InputError
 from simlib.continuous.settings import Continuous
 from simlib.latency.law_file import NAMES, TERMS, WAY_IN
@@ -30,7 +31,6 @@ DRAWS = 200
 ALONG = 0.9  # of a term's variation that goes along with the others, from which on it is said
 MEANING = f"{WAY_IN}: from the client to the queue and back, tokenising and streaming; no step takes it"
 ENDS = 2.5, 97.5  # percentiles of an interval
-TOLD_APART = 0.5  # of a load's own drift that must be left when the law is fitted to it, too
 MOST_DRIFT = 1.0  # of the logarithm of a step's time
 ASSUMPTIONS = (
     "every gap between two tokens of a request is one step (no speculation, no preemption, one token a message)",
@@ -38,7 +38,6 @@ ASSUMPTIONS = (
     UNCACHED,
 )
 ONE = "one load: how the machine drifts between two is not in the intervals"
-NOT_APART = "drift of the machine between these loads cannot be told from what the loads do: it is not in the intervals"
 
 
 def fit(loads: Sequence[Load], settings: Continuous, assumed: str = "", seed: int = 0) -> EngineLaw:
@@ -77,16 +76,17 @@ def fit(loads: Sequence[Load], settings: Continuous, assumed: str = "", seed: in
         raise InputError(f"{place}: {len(steps)} steps (expected at least {2 * BLOCKS}, in the gaps between tokens)")
     steps, data, cached = _usual(steps, data)
     value = solve(data)
-    blocks = _Blocks(data, steps["load"].to_numpy(), value)
+    blocks = Blocks(data, steps["load"].to_numpy(), value)
     rng = np.random.default_rng(seed)
-    noise, drift, freedom, told = _apart(blocks, value)
-    step_noise = _of_a_step(data, value)
+    drift, step_noise = blocks.drift(), _of_a_step(data, value)
+    value = blocks.solve(blocks.once, drift)
     draws, scale = np.empty((DRAWS, len(value))), np.empty(DRAWS)
     for draw in range(DRAWS):
-        width = drift * np.sqrt(freedom / rng.chisquare(freedom)) if drift else 0.0
-        own = np.clip(width * rng.standard_normal(blocks.loads + 1), -MOST_DRIFT, MOST_DRIFT)
-        draws[draw], scale[draw] = blocks.solve(blocks.drawn(rng), np.exp(own[:-1])), np.exp(own[-1])
-    served = [_ttft(load, settings, draws, rng) for load in loads]
+        width = drift * np.sqrt(len(loads) / rng.chisquare(len(loads)))
+        own = np.clip(width * rng.standard_normal(len(loads) + 1), -MOST_DRIFT, MOST_DRIFT)
+        draws[draw], scale[draw] = blocks.solve(blocks.drawn(rng), drift, np.exp(own[:-1])), np.exp(own[-1])
+    paces = blocks.paces(draws)
+    served = [_ttft(load, settings, draws * pace[:, None], rng) for load, pace in zip(loads, paces.T, strict=True)]
     draws[:, -1] = _way_in(served)
     way_in_s = float(np.median(draws[:, -1]))
     unknown = confounded(data._replace(design=data.design[:, : len(NAMES)]))
@@ -96,16 +96,16 @@ def fit(loads: Sequence[Load], settings: Continuous, assumed: str = "", seed: in
         for name, least, most in zip((*NAMES, WAY_IN), low, high, strict=True)
     }
     draws[:, : len(NAMES)] *= scale[:, None]
-    mape, r2 = blocks.held_out(data)
+    mape, r2 = blocks.held_out(data, drift)
     trust = Trust(
         " and ".join(load.name for load in loads) if len(loads) < 3 else f"{loads[0].name} and {len(loads) - 1} others",
         {name: (float(steps[name].min()), float(steps[name].max())) for name in TERMS},
         mape,
         r2,
-        (*ASSUMPTIONS, *filter(None, [assumed, told, cached])),
+        (*ASSUMPTIONS, *filter(None, [assumed, cached, ONE if len(loads) == 1 else ""])),
         tuple(name for name in NAMES if intervals[name][0] <= 0),
         draws=tuple(map(tuple, draws.tolist())),
-        noise=math.sqrt(max(0.0, noise**2 - step_noise**2 * np.average(data.step_s, weights=data.weight))),
+        noise=math.sqrt(max(0.0, blocks.noise**2 - step_noise**2 * np.average(data.step_s, weights=data.weight))),
         step_noise=step_noise,
         fitted=tuple(load.mark for load in loads),
     )
@@ -116,7 +116,9 @@ def fit(loads: Sequence[Load], settings: Continuous, assumed: str = "", seed: in
     if unlike:
         warnings.warn(f"{trust.source}: the law does not give back {'; '.join(unlike)}", stacklevel=3)
         law = replace(law, trust=replace(trust, unlike=unlike))
-    return EngineLaw(law, intervals, len(steps), "recorded", (MEANING, *_along(data, steps), *_differ(noise, drift)))
+    return EngineLaw(
+        law, intervals, len(steps), "recorded", (MEANING, *_along(data, steps), *_differ(blocks.noise, drift))
+    )
 
 
 def _usual(steps: pd.DataFrame, data: Steps) -> tuple[pd.DataFrame, Steps, str]:
@@ -150,83 +152,6 @@ def _differ(noise: float, drift: float) -> list[str]:
     return [said, *([f"drift: a load's steps do so within {drift:.1%} beside that"] if drift else [])]
 
 
-def _blocks(rows: int) -> np.ndarray:
-    return np.arange(rows) * BLOCKS // rows
-
-
-class _Blocks:
-    """Normal equations of each block of time of each load, at the weights of a law that is near."""
-
-    def __init__(self, data: Steps, load: np.ndarray, value: np.ndarray) -> None:
-        self.loads = int(load.max()) + 1
-        block = np.concatenate([_blocks(count) for count in np.bincount(load)])
-        self.scale = np.maximum(np.abs(data.design).max(axis=0), 1e-300)
-        self.of = load * BLOCKS + block
-        expected_s = np.maximum(data.design @ value, data.step_s.min())
-        weight = data.weight / expected_s**2
-        design, count = data.design / self.scale, self.loads * BLOCKS
-        self.squares, self.products = np.zeros((count, *2 * value.shape)), np.zeros((count, len(value)))
-        self.totals, self.observed_s = np.zeros(self.products.shape), np.zeros(count)
-        for number in range(count):
-            own = self.of == number
-            self.squares[number] = design[own].T @ (design[own] * weight[own, None])
-            self.products[number] = design[own].T @ (data.step_s[own] * weight[own])
-            self.observed_s[number] = data.weight[own] @ data.step_s[own]
-            self.totals[number] = data.weight[own] @ data.design[own]
-
-    def solve(self, times: np.ndarray, slower: np.ndarray | float = 1.0) -> np.ndarray:
-        """The law where blocks count so many times, shape (loads, blocks), and loads are so much slower."""
-        from scipy.optimize import nnls
-
-        squares = np.einsum("g,gij->ij", times.ravel(), self.squares)
-        products = np.einsum("g,gi->i", (times * np.reshape(slower, (-1, 1))).ravel(), self.products)
-        values, vectors = np.linalg.eigh(squares)
-        root = np.sqrt(np.maximum(values, 1e-12 * values[-1]))
-        return nnls((vectors * root).T, (vectors / root).T @ products)[0] / self.scale
-
-    def drawn(self, rng: np.random.Generator) -> np.ndarray:
-        """How often each block counts; one less than there are is drawn, by which the spread is that of the mean."""
-        return rng.multinomial(BLOCKS - 1, np.full(BLOCKS, 1 / BLOCKS), self.loads) * BLOCKS / (BLOCKS - 1)
-
-    def held_out(self, data: Steps) -> tuple[float, float]:
-        """Relative error, and share of the variance explained, of blocks predicted from the others."""
-        error_s = np.empty(len(data.step_s))
-        for number in range(len(self.squares)):
-            others, own = np.ones(len(self.squares)), self.of == number
-            others[number] = 0
-            error_s[own] = data.step_s[own] - data.design[own] @ self.solve(others.reshape(self.loads, BLOCKS))
-        mean_s = np.average(data.step_s, weights=data.weight)
-        spread = np.average((data.step_s - mean_s) ** 2, weights=data.weight)
-        mape = np.average(np.abs(error_s / data.step_s), weights=data.weight)
-        return float(mape), float(1 - np.average(error_s**2, weights=data.weight) / spread) if spread else np.nan
-
-
-def _apart(blocks: _Blocks, value: np.ndarray) -> tuple[float, float, float, str]:
-    """How steps differ from the law's: noise of a second, drift between runs with its degrees of freedom; or why not.
-
-    Of the drift of a load the law takes a part over, the more, the fewer loads there are beside it: what remains is
-    found by making one load slower after the other.
-    """
-    every = np.ones((blocks.loads, BLOCKS))
-    observed_s, expected_s = (times_s.reshape(every.shape) for times_s in (blocks.observed_s, blocks.totals @ value))
-    span_s = observed_s.sum(axis=1)
-    noise_2 = float(np.mean(np.log(observed_s / expected_s).var(axis=1, ddof=1) * span_s / BLOCKS))
-    if blocks.loads == 1:
-        return math.sqrt(noise_2), 0.0, 1.0, ONE
-    slower = np.log(span_s / expected_s.sum(axis=1))
-    base, left, nudge = blocks.solve(every), np.eye(blocks.loads), 0.01
-    for load, one in enumerate(np.eye(blocks.loads)):
-        other = blocks.solve(every, 1 + nudge * one)
-        taken = (blocks.totals @ np.transpose([base, other])).reshape(*every.shape, 2).sum(axis=1)
-        left[:, load] -= (taken[:, 1] / taken[:, 0] - 1) / nudge
-    kept = left @ left.T
-    if np.trace(kept) < TOLD_APART:
-        return math.sqrt(noise_2), 0.0, 1.0, NOT_APART
-    own = np.trace(left @ np.diag(noise_2 / span_s) @ left.T)
-    drift = np.sqrt(max(0.0, (slower @ slower - own) / np.trace(kept)))
-    return math.sqrt(noise_2), float(drift), float(max(1.0, np.trace(kept) ** 2 / np.trace(kept @ kept))), ""
-
-
 def _of_a_step(data: Steps, value: np.ndarray) -> float:
     """Standard deviation of the logarithm of a step's time, seen from a client, over what the law says."""
     beyond = np.log(data.step_s / np.maximum(data.design @ value, data.step_s.min()))
@@ -236,11 +161,8 @@ def _of_a_step(data: Steps, value: np.ndarray) -> float:
 def _ttft(
     load: Load, settings: Continuous, draws: np.ndarray, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """What a load's first tokens took beyond their simulated time: means by draw, of blocks drawn, and their spread."""
-    table, block = (
-        load.table,
-        _blocks(len(load.requests)) if len(load.requests) >= BLOCKS else np.arange(len(load.requests)),
-    )
+    """What first tokens took beyond their simulated time: means by law, of blocks drawn anew, and their variances."""
+    table, block = load.table, np.arange(len(load.requests)) * BLOCKS // max(len(load.requests), BLOCKS)
     counts = np.bincount(block)
     means, spread = np.empty(len(draws)), np.empty(len(draws))
     for draw, law in enumerate(draws):
