@@ -124,8 +124,8 @@ class Replayed:
         clients, share = waiting(table.arrival_s, end_s)
         if 1 - WAITING < share < WAITING:
             warnings.warn(
-                f"{load.name}: {share:.0%} of the requests were sent when another was complete, as if at most {clients} "
-                "were let in: they are sent as recorded (expected a rate without a limit, or a limit without a rate)",
+                f"{load.name}: {share:.0%} of the requests were sent when another was complete, as if at most "
+                f"{clients} were let in: they are sent as recorded (expected a rate or a limit, without the other)",
                 stacklevel=3,
             )
         return cls(table, engine, clients if share >= WAITING else None, np.argsort(end_s, kind="stable"))
