@@ -8,7 +8,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 FLOORS = """checks lazy text < durations reading writing < engine datasets stats < requests < theory latency < policies
-    < continuous < runs calibration < named < simulation < sweep planning levels predicted < cli"""
+    < continuous < runs calibration < named < simulation < sweep planning levels < predicted < cli"""
 FLOOR = {room: height for height, floor in enumerate(FLOORS.split("<")) for room in floor.split()}
 CHECKED_BY_THEORY = {"engine", "latency", "policies", "continuous", "runs"}
 MOST_MODULES, MOST_LINES = 14, 460

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from simlib.text import interval, percent, span, three
@@ -29,7 +29,12 @@ STABILITY = {
 
 
 def text(
-    run: Any, head: str, objectives: Sequence[Mapping[str, Any]], assumed: Sequence[str], within: Any = None
+    run: Any,
+    head: str,
+    objectives: Sequence[Mapping[str, Any]],
+    assumed: Sequence[str],
+    within: Any = None,
+    ranges: Mapping[str, Any] | None = None,
 ) -> str:
     """A run's table.
 
@@ -44,6 +49,8 @@ def text(
         What nobody said.
     within : clients.Window, optional
         Of a closed loop: the time that counts.
+    ranges : mapping of str to Predicted, optional
+        Its numbers with their intervals, where the law keeps draws of itself.
     """
     numbers = run.summary(within=within)
     abandoned, cancelled = (getattr(run, name, 0) for name in ("abandoned", "cancelled"))
@@ -68,6 +75,10 @@ def text(
         ),
         ("", "".join(f"{name.upper() if name != 'mean' else name:>{CELL}}" for name in STATISTICS)),
         *((label, _times(numbers, name)) for name, label in TIMES.items()),
+        *(
+            ("predicted" if number == 0 else "", f"{label}: {said}")
+            for number, (label, said) in enumerate(_predicted(ranges or {}))
+        ),
         (
             "throughput",
             f"{three(numbers['throughput_rps'])} requests/s, {three(numbers['output_tokens_per_s'])} tokens/s",
@@ -147,6 +158,18 @@ def _times(numbers: Mapping[str, Any], name: str) -> str:
     """Statistics of a time, each in its own unit; those that a summary does not have are left blank."""
     values = [numbers.get(f"{name}_{statistic}_s") for statistic in STATISTICS]
     return "".join(f"{'' if value is None else span(value):>{CELL}}" for value in values)
+
+
+def _predicted(ranges: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What another such run may have, in 95 of 100: mean and P99 of each time."""
+    for name, label in TIMES.items():
+        if f"{name}_mean_s" in ranges:
+            (mean, *mean_ends), (p99, *p99_ends) = ranges[f"{name}_mean_s"], ranges[f"{name}_p99_s"]
+            yield label, f"{span(mean)}, {_ends(mean_ends)}; P99 {span(p99)}, {_ends(p99_ends)}"
+
+
+def _ends(ends: Sequence[float]) -> str:
+    return " to ".join(map(span, ends))
 
 
 def _wrapped(label: str, said: str) -> list[str]:

@@ -113,6 +113,7 @@ def _simulate(options: argparse.Namespace) -> None:
     from simlib import named, simulation
     from simlib.checks import MAX_GPUS, check_integer
     from simlib.cli import run_table
+    from simlib.predicted import runs
     from simlib.requests.clients import classes_of
     from simlib.text import many
 
@@ -143,21 +144,22 @@ def _simulate(options: argparse.Namespace) -> None:
     for said in (".* requests have no prompt", "prefix_cache: no request says"):  # by the account, or above
         warnings.filterwarnings("ignore", said)
 
-    def serve(table: Any) -> Any:
-        table = _predicted(table, options, policy.needs_predictions, assumed)
+    def serve(table: Any, by: Any = law) -> Any:
+        table = _predicted(table, options, policy.needs_predictions, assumed if by is law else [])
         if trace is not None and trace.format == "plain" and options.time_unit is None and _as_recorded(trace):
             table = table.frame()  # its clock is the user's word, and is looked at as a data frame's
-        return simulation.simulate(table, policy, law, gpus, way, sla, oversize=options.oversize)
+        return simulation.simulate(table, policy, by, gpus, way, sla, oversize=options.oversize)
 
     run, within = _served(options, trace, serve)
     found = _found(run, objectives, within)
+    ranges = runs.intervals(run, serve, within is not None, options.seed)
     assumed += [f"a deadline of {run.sla.limits_s['latency']:g} s end to end (--d-sla)"] if run.sla.assumed else []
     if options.trace is not None:
         run.trace(options.trace)
     if options.out is not None:
         write(options.out, sheet(run.requests))
     head = f"{policy.name} on {many(gpus, 'GPU')}, {options.execution.replace('_', ' ')}, {options.latency}"
-    text = run_table.text(run, head, found, assumed, within)
+    text = run_table.text(run, head, found, assumed, within, ranges)
     document = {
         **run.summary(within=within),
         "rejected": run.rejected,
@@ -166,6 +168,7 @@ def _simulate(options: argparse.Namespace) -> None:
     document["failed_on_time"] = run_table.failed_on_time(run)
     document |= {"doubts": run.doubts} if hasattr(run, "doubts") else {}  # batches say theirs in a warning only
     document |= {"objectives": found, "assumed": assumed}
+    document |= {"predicted": {name: one._asdict() for name, one in ranges.items()}} if ranges else {}
     document |= {} if within is None else {"closed": run_table.closed(run, within)}
     if by is not None:
         classes = run.by(by, within=within)

@@ -11,6 +11,7 @@ from simlib import named
 from simlib.checks import InputError, check_integer, check_type
 from simlib.latency import presets
 from simlib.latency.measured import Measured, Range
+from simlib.latency.steps import StepLaw
 from simlib.latency.trust import Trust
 
 KV_SHARE = 0.9  # of a GPU's memory that an engine may use; vLLM's default
@@ -74,6 +75,14 @@ class Engine:
     def untold(self) -> Any:
         """The law without its trust, for runs that are many and none of which is to be warned of."""
         return self.law if self.trust is None else replace(self.law, trust=None)
+
+    def drawn(self, seed: int) -> Any:
+        """The law as it may be, one of the draws that it keeps of itself, the same for the same seed."""
+        draws = getattr(self.trust, "draws", ())
+        if not draws:
+            return self.untold
+        *steps, way_in_s = draws[seed % len(draws)]
+        return StepLaw(*steps, self.law.h_s, way_in_s)
 
 
 def cache_tokens(gpu: str, model: str, gpus: int) -> int:

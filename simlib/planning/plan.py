@@ -80,6 +80,8 @@ class Plan:
         `best`, where there is one.
     values_s : dict of str to Interval
         Of `nearest`, on fresh draws: each objective's value, seconds.
+    ranges_s : dict of str to (float, float)
+        In which 95 % of the runs to come have it: of other traffic and, where the law keeps draws of itself, of those.
     strain : Interval
         Of `nearest`, on the same draws.
     headroom : Interval or None
@@ -106,6 +108,7 @@ class Plan:
     best: Configuration | None
     nearest: Configuration
     values_s: dict[str, Interval]
+    ranges_s: dict[str, tuple[float, float]]
     strain: Interval
     headroom: Interval | None
     runner_up: Configuration | None

@@ -202,7 +202,7 @@ class Planner:
         )
         policy = "fcfs" if chosen.k_bins == 1 else MultiBinDynamic(chosen.k_bins)
         table = self.demand.at(seed, self.requests(seed, noise), load)
-        return simulate(table, policy, chosen.engine.untold, chosen.replicas, settings)
+        return simulate(table, policy, chosen.engine.drawn(seed), chosen.replicas, settings)
 
     def beyond(self, chosen: Configuration) -> list[Beyond]:
         """Where a fresh draw uses the engine's law outside what it was measured at, in more than a few requests."""
@@ -347,6 +347,7 @@ class Planner:
             best=best,
             nearest=nearest,
             values_s={one.name: intervals.mean_interval(rows[one.name]) for one in self.objectives},
+            ranges_s={one.name: intervals.next_interval(rows[one.name]) for one in self.objectives},
             strain=self._interval(nearest),
             headroom=self.headroom(nearest),
             runner_up=others[0] if others else None,
@@ -411,10 +412,11 @@ class Planner:
             "c_s": f"the prefill of one prompt of {prompt:.0f} tokens alone",
             "d_s": f"a decode step of {running:.0f} sequences with {context:.0f} tokens of context in all",
         }
+        chosen = replace(chosen, engine=replace(chosen.engine, law=chosen.engine.untold))  # of its draws nothing
         base = self._log_borne(chosen)
         losses = {}
         for name in points:
-            slower = replace(chosen.engine, law=replace(law, **{name: NUDGE * getattr(law, name)}))
+            slower = replace(chosen.engine, law=replace(law, trust=None, **{name: NUDGE * getattr(law, name)}))
             losses[name] = 1 - math.exp(self._log_borne(replace(chosen, engine=slower)) - base)
         most = max(losses, key=losses.get)
         return (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from simlib.latency.presets import SPLIT
@@ -58,8 +58,9 @@ def rows(plan: Plan) -> list[tuple[str, str]]:
         ("Order", _order(planner, chosen)),
     ]
     for one in planner.objectives:
-        value = plan.values_s[one.name]
-        found.append((one.name, f"{_seconds(value)}, limit {one.limit_s:g} s"))
+        value, (low, high) = plan.values_s[one.name], plan.ranges_s[one.name]
+        range_s = f"predicted {value.mean:.3g} s, {low:.3g} to {high:.3g}"
+        found.append((one.name, f"{range_s}; mean {value.ci_low:.3g} to {value.ci_high:.3g}; limit {one.limit_s:g} s"))
     found.append(("Headroom", _headroom(plan)))
     if plan.cost_per_million_output_tokens is not None:
         hourly = planner.price_per_gpu_hour * chosen.gpus
@@ -104,7 +105,10 @@ def document(plan: Plan) -> dict[str, Any]:
         },
         "confidence": plan.planner.confidence if plan.best is not None and not plan.doubts else None,
         "trust": _trust(plan),
-        "objectives": [{"objective": str(one), **_numbers(plan.values_s[one.name])} for one in plan.planner.objectives],
+        "objectives": [
+            {"objective": str(one), **_numbers(plan.values_s[one.name]), **_range(plan.ranges_s[one.name])}
+            for one in plan.planner.objectives
+        ],
         "clients": plan.planner.demand.clients,
         "headroom": None if plan.headroom is None else _numbers(plan.headroom),
         "currency": plan.planner.currency,
@@ -122,6 +126,12 @@ def page(plan: Plan, drawn: str) -> str:
         f"<tr><th scope='row'>{html.escape(name)}</th><td>{html.escape(value)}</td></tr>" for name, value in rows(plan)
     )
     said = html.escape(answer(plan))
+    known = bool(getattr(plan.nearest.engine.trust, "draws", ()))
+    drawn_law = (
+        " and of the law, as its benchmarks leave it open"
+        if known
+        else '; they say nothing of errors of the latency model, which is why the line "Measure again" is there'
+    )
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>What to deploy</title><style>{STYLE}</style></head><body>
@@ -130,8 +140,7 @@ def page(plan: Plan, drawn: str) -> str:
 <figure role="img" aria-label="Each objective as a share of its limit, against the load">{drawn}</figure>
 <table>{lines}</table>
 <p>Simulated: {plan.runs} runs of {plan.planner.demand.requests} requests under continuous batching with chunked
-prefill, scored behind a warm-up. Intervals are of 95 % over draws of the requests; they say nothing of errors of the
-latency model, which is why the line "Measure again" is there.</p>
+prefill, scored behind a warm-up. Intervals are of 95 % over draws of the requests{drawn_law}.</p>
 </body></html>
 """
 
@@ -154,7 +163,7 @@ def _trust(plan: Plan) -> dict[str, Any] | None:
     trust = plan.nearest.engine.trust
     if trust is None:
         return None
-    return asdict(trust) | {"beyond": [one._asdict() for one in plan.beyond], "doubts": plan.doubts}
+    return asdict(replace(trust, draws=())) | {"beyond": [one._asdict() for one in plan.beyond], "doubts": plan.doubts}
 
 
 def _order(planner: Planner, chosen: Configuration) -> str:
@@ -207,6 +216,10 @@ def _seconds(value: Interval) -> str:
 
 def _interval(value: Interval) -> str:
     return f"{value.mean:.2f} ({value.ci_low:.2f} to {value.ci_high:.2f})"
+
+
+def _range(ends: tuple[float, float]) -> dict[str, float]:
+    return {"low": ends[0], "high": ends[1]}
 
 
 def _numbers(value: Interval) -> dict[str, float | None]:

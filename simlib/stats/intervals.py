@@ -19,6 +19,7 @@ import numpy as np
 from simlib.checks import InputError, check_number, check_probability
 
 LARGEST = 1e100  # squares of larger numbers could overflow
+SMALLEST = 1e-100
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +135,32 @@ def mean_interval(values: Any, confidence: float = 0.95) -> Interval:
     std = float(deviations.std(ddof=1))
     half_width = t_quantile(count - 1, confidence) * std / math.sqrt(count)
     return Interval(mean, mean - half_width, mean + half_width, count, std)
+
+
+def next_interval(values: Any, confidence: float = 0.95) -> tuple[float, float]:
+    """Where one more replication lies, of numbers above 0: between which ends, with that confidence.
+
+    Parameters
+    ----------
+    values : array_like of float, shape (replications,)
+        At least two, > 0, or all of them 0.
+    confidence : float
+
+    Notes
+    -----
+    mean +- t s sqrt(1 + 1 / R) of their logarithms: exact where these are normal.
+
+    Examples
+    --------
+    >>> tuple(round(end, 3) for end in next_interval([0.9, 1.0, 1.1, 1.0]))
+    (0.745, 1.335)
+    """
+    logs = np.log(np.maximum(check_numbers("values", values, "replication"), SMALLEST))
+    inner = mean_interval(logs, confidence)
+    if inner.ci_low is None:
+        raise InputError("values: 1 replication (expected at least 2)")
+    reach = (inner.ci_high - inner.mean) * math.sqrt(len(logs) + 1)
+    return float(np.exp(inner.mean - reach)), float(np.exp(inner.mean + reach))
 
 
 def paired_difference(a: Any, b: Any, confidence: float = 0.95) -> PairedDifference:
