@@ -10,7 +10,15 @@ from names import public
 
 from simlib.checks import InputError
 from simlib.stats import intervals as stats_intervals
-from simlib.stats.intervals import difference, holm, inside, mean_interval, paired_difference, percentile_of
+from simlib.stats.intervals import (
+    difference,
+    holm,
+    inside,
+    mean_interval,
+    next_interval,
+    paired_difference,
+    percentile_of,
+)
 
 T_9_DEGREES = 2.2621571628  # 97.5 % quantile of Student's t, from a printed table
 
