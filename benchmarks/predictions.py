@@ -33,13 +33,22 @@ CASES = {  # rates of the loads that a law is fitted to, the rate that is predic
 JUDGED = [f"{metric} {statistic}" for metric in ("ttft", "tpot", "e2e") for statistic in ("mean", "p90")]
 
 
-def load(rate_rps: float, requests: int, rng: np.random.Generator, drift: float = 0.0, name: str = "synthetic") -> Load:
-    """What clients measure of an engine of its own pace and noise."""
+def load(
+    rate_rps: float,
+    requests: int,
+    rng: np.random.Generator,
+    *,
+    true: StepLaw = TRUE,
+    engine: Continuous = ENGINE,
+    noise: float = STEP_NOISE,
+    drift: float = 0.0,
+    name: str = "synthetic",
+) -> Load:
+    """What clients measure of an engine with this law, noise of its steps, and a pace of its own."""
     arrival_s = np.cumsum(rng.exponential(1 / rate_rps, requests))
     table = RequestTable(arrival_s - arrival_s[0], rng.integers(30, 271, requests), rng.integers(12, 109, requests))
-    pace = np.exp(drift * rng.standard_normal())
-    base = StepLaw(*(TRUE.params[:4] * pace).tolist(), way_in_s=TRUE.way_in_s)
-    return of_run(simulate(table, "fcfs", NoisyLaw(base, STEP_NOISE, float(rng.random())), 1, ENGINE), name)
+    base = StepLaw(*(true.params[:4] * np.exp(drift * rng.standard_normal())).tolist(), way_in_s=true.way_in_s)
+    return of_run(simulate(table, "fcfs", NoisyLaw(base, noise, float(rng.random())), 1, engine), name)
 
 
 def of_run(run: Any, name: str) -> Load:
@@ -56,11 +65,11 @@ def of_run(run: Any, name: str) -> Load:
 def experiment(fitted: tuple[float, ...], rate_rps: float, drift: float, seed: int, requests: int = 150) -> pd.Series:
     """Which of the numbers of `JUDGED` lie inside."""
     rng = np.random.default_rng(seed)
-    loads = [load(rate, requests, rng, drift, f"load {number}") for number, rate in enumerate(fitted)]
+    loads = [load(rate, requests, rng, drift=drift, name=f"load {number}") for number, rate in enumerate(fitted)]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         found = law.fit(loads, ENGINE, seed=seed).law
-        rows = benchmarks.judged(load(rate_rps, requests, rng, drift), found, ENGINE, seed=seed)
+        rows = benchmarks.judged(load(rate_rps, requests, rng, drift=drift), found, ENGINE, seed=seed)
     inside = (rows["low"] <= rows["measured"]) & (rows["measured"] <= rows["high"])
     return pd.Series(inside.to_numpy(), rows["metric"] + " " + rows["statistic"])[JUDGED]
 

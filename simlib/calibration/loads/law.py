@@ -16,8 +16,8 @@ from dataclasses import replace
 import numpy as np
 
 from simlib.calibration import own_times
+from simlib.calibration.loads import limits
 from simlib.calibration.loads.blocks import BLOCKS, Blocks
-from simlib.calibration.loads.limits import regression
 from simlib.calibration.loads.load import Load
 from simlib.calibration.step_fit import UNCACHED, EngineLaw, Steps, confounded, solve, uncommon
 from simlib.checks import InputError
@@ -70,7 +70,7 @@ def fit(loads: Sequence[Load], settings: Continuous, assumed: str = "", seed: in
                 f"benchmark file {load.name}: {load.most_at_once} requests had tokens at once (expected at most "
                 f"{settings.max_seqs}, max_seqs: the limits of the engine that was measured)"
             )
-    steps, data = regression(loads, settings)
+    steps, data = limits.regression(loads, settings, limits.way_in_s(loads, settings))
     if len(steps) < 2 * BLOCKS:
         place = ", ".join(load.name for load in loads)
         raise InputError(f"{place}: {len(steps)} steps (expected at least {2 * BLOCKS}, in the gaps between tokens)")

@@ -19,9 +19,9 @@ SEQUENCES, BUDGETS, IN_FLIGHT = 256, (512, 2048, 8192), (1, 2)
 COLUMNS = ("steps", *TERMS, "alone")  # what `law_file.NAMES` and the way in are multiplied by
 
 
-def regression(loads: Sequence[Load], settings: Continuous) -> tuple[pd.DataFrame, Steps]:
+def regression(loads: Sequence[Load], settings: Continuous, way_in_s: float = 0.0) -> tuple[pd.DataFrame, Steps]:
     """The steps of all loads under these limits, each with the number of its ``load``; and the same as a regression."""
-    rows = [rebuilt(load.requests, settings).assign(load=number) for number, load in enumerate(loads)]
+    rows = [rebuilt(load.requests, settings, way_in_s).assign(load=number) for number, load in enumerate(loads)]
     steps = pd.concat(rows, ignore_index=True)
     return steps, Steps(*(steps[name].to_numpy(float) for name in (list(COLUMNS), "step_s", "weight")))
 
@@ -54,7 +54,12 @@ def _misfit(loads: Sequence[Load], settings: Continuous) -> float:
     _, data = regression(loads, settings)
     law, found = StepLaw(*solve(data)[: len(NAMES)].tolist()), []
     for load in loads:
-        served = load.served(law, settings)
-        beyond_s = load.ttft_s - (served.first_token_s - load.table.arrival_s)
+        beyond_s = load.beyond_s(law, settings)
         found.append(np.mean((beyond_s - max(float(np.median(beyond_s)), 0.0)) ** 2) / max(load.ttft_s.var(), 1e-12))
     return float(np.sum(found))
+
+
+def way_in_s(loads: Sequence[Load], settings: Continuous) -> float:
+    """About how long requests are on their way to the queue, by a first law: half of all first tokens took longer."""
+    law = StepLaw(*solve(regression(loads, settings)[1])[: len(NAMES)].tolist())
+    return max(float(np.median(np.concatenate([load.beyond_s(law, settings) for load in loads]))), 0.0)

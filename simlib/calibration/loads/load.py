@@ -76,3 +76,8 @@ class Load:
         table = self.table if table is None else table
         backend = "compiled" if is_worthwhile(len(table)) else "interpreted"
         return serve(table, law, settings, backend=backend)
+
+    def beyond_s(self, law: Any, settings: Continuous) -> np.ndarray:
+        """How much longer first tokens took than they do by a law without a way in, seconds."""
+        table = self.table
+        return self.ttft_s - (self.served(law, settings, table).first_token_s - table.arrival_s)

@@ -14,7 +14,7 @@ from simlib.continuous.settings import Continuous
 from simlib.lazy import pd
 
 
-def rebuilt(requests: pd.DataFrame, settings: Continuous) -> pd.DataFrame:
+def rebuilt(requests: pd.DataFrame, settings: Continuous, way_in_s: float = 0.0) -> pd.DataFrame:
     """The steps of a load, by the engine's limits.
 
     Parameters
@@ -23,6 +23,8 @@ def rebuilt(requests: pd.DataFrame, settings: Continuous) -> pd.DataFrame:
         As of `engine_benchmarks.steps_of`, in order of their starts.
     settings : Continuous
         The tokens of a step, and how many are in flight.
+    way_in_s : float
+        How long after its start a request is in the queue, seconds.
 
     Returns
     -------
@@ -32,18 +34,18 @@ def rebuilt(requests: pd.DataFrame, settings: Continuous) -> pd.DataFrame:
 
     Examples
     --------
-    >>> two = pd.DataFrame({"start_s": [0.0, 0.25], "prompt_tokens": [50, 150], "ttft_s": [0.1, 0.35],
+    >>> two = pd.DataFrame({"start_s": [0.0, 0.25], "prompt_tokens": [50, 150], "ttft_s": [0.1, 0.25],
     ...                     "itl_s": [[0.1] * 6, []]})
     >>> rows = rebuilt(two, Continuous(token_budget=101))
-    >>> rows[["step_s", "prefill_tokens"]].round(9).to_numpy().tolist()[3:6]
+    >>> rows[["step_s", "prefill_tokens"]].round(9).to_numpy().tolist()[2:5]
     [[0.1, 0.0], [0.1, 100.0], [0.1, 50.0]]
     """
-    rows = engine_benchmarks.steps_of(requests, chunks(requests, settings))
+    rows = engine_benchmarks.steps_of(requests, chunks(requests, settings, way_in_s))
     alone = rows["prefill_tokens"].where(rows["alone"], 0.0)
     return rows.assign(steps=np.maximum(np.ceil(alone / settings.token_budget), 1.0))
 
 
-def chunks(requests: pd.DataFrame, settings: Continuous) -> tuple[np.ndarray, np.ndarray]:
+def chunks(requests: pd.DataFrame, settings: Continuous, way_in_s: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
     """When steps ended that computed a part of a prompt, seconds, and how many tokens of it.
 
     Prompts are computed in the order of their starts, each from the first step that was composed after its start and
@@ -57,7 +59,7 @@ def chunks(requests: pd.DataFrame, settings: Continuous) -> tuple[np.ndarray, np
         requests["cached_prompt_tokens"].to_numpy() if "cached_prompt_tokens" in requests else 0
     )
     found_s, found = [], []
-    for start_s, tokens, last in zip(requests["start_s"], prompts, first_of, strict=True):
+    for start_s, tokens, last in zip(requests["start_s"] + way_in_s, prompts, first_of, strict=True):
         first = min(int(np.searchsorted(composed_s, start_s)), last)
         begun = np.minimum(np.cumsum(left[first:last]), tokens)  # by each step before the last, at the most
         steps = np.arange(first, last + 1)
