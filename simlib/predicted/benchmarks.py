@@ -7,6 +7,7 @@ of as many: each time an answer is complete, the next request is sent.
 from __future__ import annotations
 
 import dataclasses
+import heapq
 import warnings
 from collections.abc import Mapping
 from typing import Any
@@ -27,7 +28,7 @@ COLUMNS = ("file", "metric", "statistic", "measured", "predicted", "low", "high"
 SHARES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
 UNITS = {"ttft": "s", "tpot": "s", "itl": "s", "e2e": "s", "throughput": "tokens/s"}
 WAITING = 0.9  # share of the requests that are sent just when an answer came, from which on that is no chance
-ROUNDS = 8  # in which order and answers agree
+SOON = 0.02  # of the median time of a request
 EARLY, FEW = 0.7, 0.02  # of the least that a prompt takes; share of the first tokens that may come before it
 
 
@@ -62,7 +63,7 @@ def judged(load: Load, law: Any, engine: Continuous, draws: int = DRAWS, seed: i
     """
     for doubt in doubts(load, law, engine):
         warnings.warn(f"{load.name}: {doubt}", stacklevel=2)
-    replayed = Replayed.of(load, engine)
+    replayed = Replayed.of(load, engine).settled(law)
     replayed.run(law)  # says what of it lies beyond the law's measurements
     span_s = float(np.max(load.requests["start_s"] + load.ttft_s + load.rest_s))
     found = predicted(lambda drawn, _: numbers(replayed.run(drawn)), law, span_s, draws, seed)
@@ -103,14 +104,14 @@ class Replayed:
     engine : Continuous
     clients : int, optional
         How many wait for answers; None: requests come when they came.
-    followed : ndarray of int
-        Of a closed loop, the requests in the order in which they were complete.
+    followed : ndarray of int, optional
+        Of a closed loop, whose answer each request behind the first of the clients' followed, to begin with.
     """
 
     table: RequestTable
     engine: Continuous
-    clients: int | None
-    followed: np.ndarray
+    clients: int | None = None
+    followed: np.ndarray | None = None
 
     @classmethod
     def of(cls, load: Load, engine: Continuous) -> Replayed:
@@ -128,32 +129,53 @@ class Replayed:
                 f"{clients} were let in: they are sent as recorded (expected a rate or a limit, without the other)",
                 stacklevel=3,
             )
-        return cls(table, engine, clients if share >= WAITING else None, np.argsort(end_s, kind="stable"))
+        return cls(table, engine, clients, followed(end_s, clients)) if share >= WAITING else cls(table, engine)
 
     def run(self, law: Any) -> EngineRun:
         """The requests, served by a law."""
-        if self.clients is None:
-            return simulate(self.table, "fcfs", law, 1, self.engine)
-        order = self.followed
-        for _ in range(ROUNDS):
-            run = simulate(self._after(order), "fcfs", law, 1, self.engine)
-            last, order = order, np.argsort(run.times.completion_s[run.given_order], kind="stable")
-            if np.array_equal(order[: len(order) - self.clients], last[: len(order) - self.clients]):
-                break
-            if (order[: -self.clients] >= np.arange(self.clients, len(order))).any():
-                break
-        return run
+        table = self.table if self.clients is None else self._after(self.followed)
+        return simulate(table, "fcfs", law, 1, self.engine)
 
-    def _after(self, order: np.ndarray) -> RequestTable:
-        """Each request behind the first of the clients' is sent when one more is complete, in this order."""
-        previous = np.full(len(order), -1)
-        previous[self.clients :] = order[: -self.clients]
-        arrival_s = np.where(previous < 0, self.table.arrival_s, self.table.arrival_s[self.clients - 1])
+    def settled(self, law: Any) -> Replayed:
+        """The same, with whoever follows whom as it comes about by this law; it is near for others, too."""
+        if self.clients is None:
+            return self
+        found = self
+        for _ in range(len(self.followed)):  # each time one more is right, at least
+            run = found.run(law)
+            before, found = found, dataclasses.replace(
+                found, followed=followed(run.times.completion_s[run.given_order], self.clients)
+            )  # fmt: skip
+            if np.array_equal(found.followed, before.followed):
+                break
+        return found
+
+    def _after(self, before: np.ndarray) -> RequestTable:
+        """Each request behind the first of the clients' is sent when one of these is complete."""
+        previous = np.concatenate([np.full(self.clients, -1), before])
+        arrival_s = np.maximum(self.table.arrival_s, 0.0)
+        arrival_s[self.clients :] = arrival_s[self.clients - 1]
         return RequestTable(arrival_s, self.table.prompt_tokens, self.table.output_tokens, previous=previous)
 
 
+def followed(end_s: np.ndarray, clients: int) -> np.ndarray:
+    """Which answer each request behind the first of the clients' follows: the earliest that no other one has followed.
+
+    Examples
+    --------
+    >>> followed(np.array([1.0, 5.0, 1.0, 2.0, 9.0]), clients=3).tolist()
+    [0, 2]
+    """
+    open_s = [(end_s[row], row) for row in range(clients)]
+    heapq.heapify(open_s)
+    return np.array([heapq.heapreplace(open_s, (end_s[row], row))[1] for row in range(clients, len(end_s))], dtype=int)
+
+
 def waiting(start_s: np.ndarray, end_s: np.ndarray) -> tuple[int, float]:
-    """How many requests were in flight at most, and of those behind the first the share sent when one of so many ended.
+    """How many requests were in flight at most, and the share of those behind the first that followed an answer.
+
+    Where so many clients wait, the request behind the first of theirs is sent with the first answer, the next one with
+    the second, and so on, within `SOON` of a request's time.
 
     Examples
     --------
@@ -162,11 +184,11 @@ def waiting(start_s: np.ndarray, end_s: np.ndarray) -> tuple[int, float]:
     >>> waiting(np.array([0.0, 0.1, 5.0, 7.0]), np.array([1.0, 1.1, 5.5, 7.5]))
     (2, 0.0)
     """
-    start_s, ended_s = np.sort(start_s), np.sort(end_s)
-    before = np.arange(len(start_s)) - np.searchsorted(ended_s, start_s, "right")
-    clients = int(before.max()) + 1
-    behind = before[clients:]
-    return clients, float(np.mean(behind == clients - 1)) if len(behind) else 0.0
+    soon_s = SOON * float(np.median(end_s - start_s))
+    start_s, end_s = np.sort(start_s), np.sort(end_s)
+    clients = 1 + int(np.max(np.arange(len(start_s)) - np.searchsorted(end_s, start_s + soon_s, "right")))
+    after_s = start_s[clients:] - end_s[: len(start_s) - clients]
+    return clients, float(np.mean(after_s <= soon_s)) if len(after_s) else 0.0
 
 
 def measured(load: Load) -> dict[str, float]:

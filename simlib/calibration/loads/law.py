@@ -31,6 +31,7 @@ DRAWS = 200
 ALONG = 0.9  # of a term's variation that goes along with the others, from which on it is said
 MEANING = f"{WAY_IN}: from the client to the queue and back, tokenising and streaming; no step takes it"
 ENDS = 2.5, 97.5  # percentiles of an interval
+FREEDOM = 2  # degrees of it at least, of a drift: of one, nothing could be said
 MOST_DRIFT = 1.0  # of the logarithm of a step's time
 ASSUMPTIONS = (
     "every gap between two tokens of a request is one step (no speculation, no preemption, one token a message)",
@@ -80,9 +81,9 @@ def fit(loads: Sequence[Load], settings: Continuous, assumed: str = "", seed: in
     rng = np.random.default_rng(seed)
     drift, step_noise = blocks.drift(), _of_a_step(data, value)
     value = blocks.solve(blocks.once, drift)
-    draws, scale = np.empty((DRAWS, len(value))), np.empty(DRAWS)
+    draws, scale, freedom = np.empty((DRAWS, len(value))), np.empty(DRAWS), max(len(loads) - 1, FREEDOM)
     for draw in range(DRAWS):
-        width = drift * np.sqrt(len(loads) / rng.chisquare(len(loads)))
+        width = drift * np.sqrt(freedom / rng.chisquare(freedom))
         own = np.clip(width * rng.standard_normal(len(loads) + 1), -MOST_DRIFT, MOST_DRIFT)
         draws[draw], scale[draw] = blocks.solve(blocks.drawn(rng), drift, np.exp(own[:-1])), np.exp(own[-1])
     paces = blocks.paces(draws)
