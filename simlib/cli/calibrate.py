@@ -7,7 +7,7 @@ import warnings
 from typing import Any
 
 from simlib.checks import InputError
-from simlib.cli.benches.limits import LIMITS, add_limits, law_of
+from simlib.cli.benches.limits import LIMITS, WORDS, add_limits, law_of
 from simlib.cli.inspect import READING, add_reading, parsed, tell
 from simlib.cli.numbers import check_used, integer, integers, place
 from simlib.cli.outputs import add_json, answer, check_outputs
@@ -20,7 +20,7 @@ MEASURED = ("--trials", *(f"--{name}" for name in SHAPES), "--device", "--dtype"
 def add(verbs: Any) -> None:
     """Add the verb."""
     own = verbs.add_parser("calibrate", help="measure a model here, or read an engine's own benchmark")
-    own.set_defaults(verb=_calibrate)
+    own.set_defaults(verb=_calibrate, words=WORDS)
     what = own.add_mutually_exclusive_group(required=True)
     what.add_argument("--model", help="a folder, a model of the local cache, or random:qwen3-10m, random:gpt2-18m, …")
     what.add_argument(

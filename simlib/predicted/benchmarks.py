@@ -61,9 +61,10 @@ def judged(load: Load, law: Any, engine: Continuous, draws: int = DRAWS, seed: i
         If the law was fitted to these very times; if first tokens came earlier than their prompts allow; if the run
         leaves what the law was measured at.
     """
+    replayed = Replayed.of(load, engine)
     for doubt in doubts(load, law, engine):
         warnings.warn(f"{load.name}: {doubt}", stacklevel=2)
-    replayed = Replayed.of(load, engine).settled(law)
+    replayed = replayed.settled(law)
     replayed.run(law)  # says what of it lies beyond the law's measurements
     span_s = float(np.max(load.requests["start_s"] + load.ttft_s + load.rest_s))
     found = predicted(lambda drawn, _: numbers(replayed.run(drawn)), law, span_s, draws, seed)
@@ -120,7 +121,7 @@ class Replayed:
         needed = engine.needed_blocks(table)
         if (needed > engine.blocks).any():
             row = int(np.argmax(needed > engine.blocks))
-            most = f"expected at most {engine.blocks}, kv_blocks"
+            most = f"expected at most {engine.blocks}, the cache's"
             raise InputError(f"{load.name}, request {row}: needs {needed[row]} blocks ({most})")
         clients, share = waiting(table.arrival_s, end_s)
         if 1 - WAITING < share < WAITING:

@@ -123,7 +123,7 @@ def test_a_prefix_cache_that_nobody_mentioned_is_noticed():
 
 def test_a_request_that_the_cache_cannot_hold_is_named():
     own = load(6.0, 20, np.random.default_rng(7))
-    with pytest.raises(InputError, match=r"synthetic, request \d+: needs \d+ blocks .expected at most 4, kv_blocks"):
+    with pytest.raises(InputError, match=r"synthetic, request \d+: needs \d+ blocks .expected at most 4, the cache's"):
         benchmarks.judged(own, TRUE, Continuous(max_seqs=8, kv_tokens=64, token_budget=512))
 
 

@@ -68,8 +68,8 @@ def fit(loads: Sequence[Load], settings: Continuous, assumed: str = "", seed: in
     for load in loads:
         if load.most_at_once > min(settings.max_seqs, settings.token_budget):
             raise InputError(
-                f"benchmark file {load.name}: {load.most_at_once} requests had tokens at once (expected at most "
-                f"{settings.max_seqs}, max_seqs: the limits of the engine that was measured)"
+                f"max_seqs: {settings.max_seqs}, and token_budget: {settings.token_budget} (expected at least "
+                f"{load.most_at_once}: so many requests had tokens at once in {load.name})"
             )
     steps, data = limits.regression(loads, settings, limits.way_in_s(loads, settings))
     if len(steps) < 2 * BLOCKS:

@@ -11,6 +11,7 @@ from simlib.checks import InputError, check_integer
 from simlib.cli.inspect import parsed, tell
 from simlib.cli.numbers import integer
 
+WORDS = {r"max_seqs(?=:)": "--max-num-seqs"}
 LIMITS = ("--max-num-seqs", "--token-budget", "--steps-in-flight")
 AS_SEEN = "default: as the benchmark is given back best, which is said"
 
