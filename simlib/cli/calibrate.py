@@ -24,7 +24,11 @@ def add(verbs: Any) -> None:
     what = own.add_mutually_exclusive_group(required=True)
     what.add_argument("--model", help="a folder, a model of the local cache, or random:qwen3-10m, random:gpt2-18m, …")
     what.add_argument(
-        "--from-bench", nargs="+", metavar="FILE.json", help="vLLM's or SGLang's detailed serving benchmark, or several"
+        "--from-bench",
+        nargs="+",
+        metavar="FILE.json",
+        help="vLLM's or SGLang's detailed serving benchmark; of several, or with the engine's limits, intervals of "
+        "predictions come with the law",
     )
     what.add_argument("--template", action="store_true", help="an example of a CSV of measurements, to fill in")
     add_reading(own)

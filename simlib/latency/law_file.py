@@ -14,7 +14,7 @@ from simlib.checks import InputError, number_in
 from simlib.latency.measured import Measured, Range
 from simlib.latency.phases import Phases
 from simlib.latency.steps import StepLaw
-from simlib.latency.trust import WORDS, Trust
+from simlib.latency.trust import WORDS, Trust, say
 
 TERMS = ("decodes", "prefill_tokens", "context_tokens")
 NAMES = ("a_s", "b_s_per_decode", "c_s_per_prefill_token", "d_s_per_context_token")
@@ -109,12 +109,16 @@ def parse(text: str, source: str) -> StepLaw:
 def static_batches(law: StepLaw) -> Measured:
     """A law of steps for batches that run to completion: a step that prefills all prompts, then one a token.
 
+    Its way in is left out, which is said: what a law of batches tells is how long these take.
+
     Examples
     --------
     >>> law = StepLaw(0.01, 1e-3, 1e-5, trust=Trust("mine.csv", dict.fromkeys(TERMS, (0.0, 9.0))))
     >>> round(float(static_batches(law).batch_time_s(2, 100, 3)), 6)
     0.036
     """
+    if law.way_in_s:
+        say(law.trust.source, "way", [f"{WAY_IN} = {law.way_in_s:.3g} is added where requests join at each step only"])
     model = Phases(law.a_s, law.c_s, law.a_s, law.b_s, law.d_s)
     most = [law.trust.ranges.get(name, (0.0, math.inf))[1] for name in TERMS]
     return Measured(

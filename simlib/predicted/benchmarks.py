@@ -47,8 +47,8 @@ def judged(load: Load, law: Any, engine: Continuous, draws: int = DRAWS, seed: i
     Returns
     -------
     DataFrame
-        One row a number, with `COLUMNS`; of each of ``ttft, tpot, itl, e2e`` mean and quantiles, seconds, and the
-        throughput.
+        One row a number, with `COLUMNS`; of each of ``ttft, tpot, itl, e2e`` mean and quantiles, seconds, where
+        answers have them, and the throughput.
 
     Raises
     ------
@@ -70,8 +70,9 @@ def judged(load: Load, law: Any, engine: Continuous, draws: int = DRAWS, seed: i
     found = predicted(lambda drawn, _: numbers(replayed.run(drawn)), law, span_s, draws, seed)
     real = measured(load)
     rows = [
-        (load.name, metric, statistic, real[f"{metric} {statistic}"], *found[f"{metric} {statistic}"], UNITS[metric])
-        for metric, statistic in (name.split() for name in real)
+        (load.name, *name.split(), value, *found[name], UNITS[name.split()[0]])
+        for name, value in real.items()
+        if not np.isnan(value)
     ]
     return pd.DataFrame(rows, columns=COLUMNS)
 
@@ -197,8 +198,7 @@ def measured(load: Load) -> dict[str, float]:
     gaps = np.concatenate([np.asarray(each, float) for each in load.requests["itl_s"]])
     answers = load.requests["output_tokens"].to_numpy(float)
     span_s = float(np.max(load.requests["start_s"] + load.ttft_s + load.rest_s))
-    itl = {"mean": gaps.mean(), **{name: np.quantile(gaps, share) for name, share in SHARES.items()}}
-    return _numbers(load.ttft_s, load.rest_s, answers, itl, answers.sum() / span_s)
+    return _numbers(load.ttft_s, load.rest_s, answers, _statistics(gaps), answers.sum() / span_s)
 
 
 def numbers(run: EngineRun) -> dict[str, float]:
@@ -216,9 +216,14 @@ def _numbers(
     several = answers > 1
     times = {"ttft": ttft_s, "tpot": rest_s[several] / (answers[several] - 1), "e2e": ttft_s + rest_s}
     found = {"itl": itl}
-    for metric, values in times.items():
-        found[metric] = {"mean": values.mean(), **{name: np.quantile(values, share) for name, share in SHARES.items()}}
+    found |= {metric: _statistics(values) for metric, values in times.items()}
     rows = {
         f"{metric} {name}": float(value) for metric in UNITS if metric in found for name, value in found[metric].items()
     }
     return rows | {"throughput mean": float(rate)}
+
+
+def _statistics(values: np.ndarray) -> dict[str, float]:
+    if not len(values):  # answers of one token have no gaps
+        return dict.fromkeys(("mean", *SHARES), np.nan)
+    return {"mean": values.mean(), **{name: np.quantile(values, share) for name, share in SHARES.items()}}

@@ -7,7 +7,7 @@ them sees how far another run's numbers may lie, and by drawing the requests ane
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -26,8 +26,8 @@ class Predicted(NamedTuple):
 
 
 def predicted(
-    numbers_of: Callable[[StepLaw, int], Mapping[str, float]],
-    law: StepLaw,
+    numbers_of: Callable[[Any, int], Mapping[str, float]],
+    law: Any,
     span_s: float,
     draws: int = DRAWS,
     seed: int = 0,
@@ -38,7 +38,7 @@ def predicted(
     ----------
     numbers_of : callable
         From a law and the number of the draw, by which traffic may be drawn, to the numbers of a run.
-    law : StepLaw
+    law : StepLaw or another law of steps
         Where it keeps no draws, its own numbers have no interval.
     span_s : float
         How long the run is, seconds.
@@ -49,7 +49,7 @@ def predicted(
     >>> predicted(lambda law, draw: {"step": law.a_s}, StepLaw(0.5), 1.0)
     {'step': Predicted(value=0.5, low=nan, high=nan)}
     """
-    laws = law.drawn(draws, span_s, seed)
+    laws = law.drawn(draws, span_s, seed) if isinstance(law, StepLaw) else []
     if not laws:
         return {name: Predicted(float(value), np.nan, np.nan) for name, value in numbers_of(law, 0).items()}
     found = [numbers_of(one, draw) for draw, one in enumerate(laws)]

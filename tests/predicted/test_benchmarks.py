@@ -49,6 +49,13 @@ def test_numbers_by_hand():
     assert found["throughput mean"] == pytest.approx(4 / 1.5)
 
 
+def test_answers_of_one_token_have_no_gaps():
+    one = load(6.0, 12, np.random.default_rng(8)).requests.assign(output_tokens=1, itl_s=[np.zeros(0)] * 12)
+    rows = benchmarks.judged(Load("one", one), TRUE, ENGINE)
+    assert set(rows["metric"]) == {"ttft", "e2e", "throughput"}
+    assert rows["predicted"].notna().all()
+
+
 def closed(clients, law_of, requests=72, seed=9):
     """What that many clients measure who take requests from one list, each the next one after an answer."""
     rng = np.random.default_rng(seed)
