@@ -72,9 +72,9 @@ def fit(loads: Sequence[Load], settings: Continuous, assumed: str = "", seed: in
                 f"{load.most_at_once}: so many requests had tokens at once in {load.name})"
             )
     steps, data = limits.regression(loads, settings, limits.way_in_s(loads, settings))
-    if len(steps) < 2 * BLOCKS:
-        place = ", ".join(load.name for load in loads)
-        raise InputError(f"{place}: {len(steps)} steps (expected at least {2 * BLOCKS}, in the gaps between tokens)")
+    for load, count in zip(loads, np.bincount(steps["load"], minlength=len(loads)), strict=True):
+        if count < 2 * BLOCKS:
+            raise InputError(f"{load.name}: {count} steps (expected at least {2 * BLOCKS}, in the gaps between tokens)")
     steps, data, cached = _usual(steps, data)
     value = solve(data)
     blocks = Blocks(data, steps["load"].to_numpy(), value)
