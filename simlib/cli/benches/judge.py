@@ -12,8 +12,10 @@ from simlib.cli.outputs import aligned, answer
 from simlib.text import percent, span, three
 
 NEEDED = ("--latency", "--max-num-seqs", "--token-budget")
-OF_LOGS = ("--profile", "--prefix", "--log", "--timeseries", "--layers", "--step-overhead", "--fitted", "--step-model")
-OF_LOGS += ("--scheduler-steps",)
+OF_LOGS = ("--profile", "--prefix", "--log", "--meta", "--model-config", "--timeseries", "--layers", "--hidden-size")
+OF_LOGS += ("--tensor-parallel", "--data-parallel", "--expert-parallel", "--no-expert-parallel", "--link-bandwidth")
+OF_LOGS += ("--link-latency", "--step-overhead", "--fitted", "--step-model", "--scheduler-steps")
+ELSE = {"block_size": 16, "steps_in_flight": 2, "watermark": 0.0, "reuse": True, "long_prefill_tokens": 0}
 
 
 def add(own: argparse.ArgumentParser) -> None:
@@ -35,18 +37,17 @@ def judge(options: argparse.Namespace) -> None:
     check_used(options, "beside --bench", *OF_LOGS)
     if missing := [name for name in NEEDED if getattr(options, name[2:].replace("-", "_")) is None]:
         raise InputError(f"{', '.join(missing)}: missing (expected with --bench the law and the engine's limits)")
-    block = check_integer("--block-size", options.block_size, 1)
-    blocks = options.kv_blocks
+    asked = {name: other if (given := getattr(options, name)) is None else given for name, other in ELSE.items()}
+    block, blocks = check_integer("--block-size", asked.pop("block_size"), 1), options.kv_blocks
+    check_integer("--steps-in-flight", asked["steps_in_flight"], 1, 2)
     engine = Continuous(
         max_seqs=check_integer("--max-num-seqs", options.max_num_seqs, 1),
         kv_tokens=None if blocks is None else check_integer("--kv-blocks", blocks, 1) * block,
         block_tokens=block,
         token_budget=check_integer("--token-budget", options.token_budget, 1),
-        steps_in_flight=check_integer("--steps-in-flight", options.steps_in_flight, 1, 2),
-        watermark=options.watermark,
-        reuse=options.reuse,
+        whole_prompt=True,
         known_ends=options.known_ends,
-        long_prefill_tokens=options.long_prefill_tokens,
+        **asked,
     )
     law = named.step_law_of(options.latency)
     logs = [known.parse(path, asked=Asked(options.time_unit)) for path in options.bench]
