@@ -382,8 +382,6 @@ def loop(
         if rules.control and n[at.STEP] >= n[at.TICK]:
             tick(gpu, state, rules)
         decodes, joins, preempted = compose(gpu, ask, lines, state, rules, decide, key)
-        if preempted > 0 and endless(gpu, state, rules):
-            return ENDLESS
         if rules.closed:  # whose arrival is not known yet comes no sooner than another GPU gives an answer
             if rules.asks:
                 coming_row = coming(ask)
@@ -406,7 +404,7 @@ def loop(
         elif move(gpu, decodes, joins, preempted, until_s, ask, state, rules, law, law_params) != DONE:
             return BAD_TIME
     state.progress[ARRIVED] = arrived
-    return MORE
+    return ENDLESS if endless(state) else MORE
 
 
 def obeyed(rules: StepRules) -> StepRules:

@@ -7,6 +7,7 @@ from step_cases import longest_tokens
 
 import simlib
 from simlib.continuous import columns as at
+from simlib.continuous import loop
 from simlib.continuous.priority import TIES, urgency
 from simlib.continuous.running import victims
 from simlib.continuous.serve import rules_of, served
@@ -148,6 +149,7 @@ def test_a_gpu_that_has_taken_memory_does_not_wait_for_an_arrival_that_goes_to_a
 def test_two_prompts_that_take_each_others_memory_for_ever_are_named(monkeypatch):
     table = simlib.RequestTable(np.zeros(2), np.array([24, 32]), np.array([11, 1]), priority=np.zeros(2, np.int64))
     engine = Continuous(kv_tokens=36, block_tokens=4, token_budget=32, whole_prompt=False, long_prefill_tokens=4)
+    monkeypatch.setattr(loop, "WORK", 10_000)
     monkeypatch.setattr(victims, "MOST_PREEMPTIONS", 500)  # neither has all its blocks before the other one has some
     with pytest.raises(simlib.InputError, match="sequences take each other's memory for ever"):
         simlib.simulate(table, "priority", LAW, 1, engine, backend="interpreted")

@@ -20,7 +20,6 @@ from simlib.continuous.state import (
     lent,
     oldest,
     over,
-    own,
     settled,
     stored,
     take,
@@ -131,12 +130,17 @@ def vacate(
     return computed
 
 
-def endless(gpu: int, state: State, rules: StepRules) -> bool:
-    """Whether sequences take each other's memory, and nobody has come or ended for a million times of it."""
-    n, events = state.numbers[gpu], state.numbers[own(gpu, rules), at.EVENTS]
-    if n[at.LAST_EVENTS] != events:
-        n[at.LAST_EVENTS], n[at.LAST_PREEMPTIONS] = events, n[at.PREEMPTIONS]
-    return n[at.PREEMPTIONS] - n[at.LAST_PREEMPTIONS] > MOST_PREEMPTIONS
+def endless(state: State) -> bool:
+    """Whether on a GPU sequences take each other's memory, a million times since somebody has come or ended."""
+    found = False
+    for gpu in range(len(state.numbers)):
+        n, events = state.numbers[gpu], 0
+        for row in range(len(state.numbers)):
+            events += state.numbers[row, at.EVENTS]
+        if n[at.LAST_EVENTS] != events:
+            n[at.LAST_EVENTS], n[at.LAST_PREEMPTIONS] = events, n[at.PREEMPTIONS]
+        found |= n[at.PREEMPTIONS] - n[at.LAST_PREEMPTIONS] > MOST_PREEMPTIONS
+    return found
 
 
 def outlive(gpu: int, ask: Ask, state: State, rules: StepRules) -> None:
