@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from simlib import reading
+from simlib.calibration import designed
 from simlib.calibration.cards import Calibration
 from simlib.calibration.fit import from_grid
 from simlib.checks import InputError, check_choice, number_in
@@ -32,8 +33,8 @@ def latency_of(latency: Any) -> LatencyModel:
     """The model that a user means: a model, a preset's name, ``"alpha,beta,gamma"``, a CSV, or a function.
 
     A CSV is one of measurements (`cards.Calibration` fits it, and takes the form with the smallest error on points left
-    out), a grid as `from_grid` reads it, or a law of steps (`law_file`); with ``table:`` before its path, its times are
-    interpolated.
+    out), a grid as `from_grid` reads it, a law of steps (`law_file`), or single steps that an engine was asked for
+    (`designed`); with ``table:`` before its path, its times are interpolated.
     """
     if isinstance(latency, LatencyModel):
         return latency
@@ -69,6 +70,8 @@ def _from_csv(path: str | Path) -> LatencyModel | StepLaw:
     _, text = reading.text(path, expected, f"latency file {path}")
     if law_file.is_law(text):
         return law_file.parse(text, str(path))
+    if designed.is_steps(text):
+        return designed.parse(text, str(path)).law
     header = next((line for line in text.splitlines() if not line.startswith("#")), "")
     measured = measurements.parse(text, str(path))
     return Calibration.of(measured).model() if "prompt_tokens" in header else from_grid(measured)

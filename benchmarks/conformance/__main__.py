@@ -13,13 +13,12 @@ import secrets
 import subprocess
 import sys
 import tempfile
-import venv
 from pathlib import Path
 
 import pandas as pd
-import platformdirs
 
 from benchmarks.conformance.cases import draw
+from benchmarks.conformance.environment import environment
 from benchmarks.conformance.mutants import MUTANTS, ROOT, found_by
 from simlib import reading
 from simlib.calibration import scheduler_steps
@@ -27,21 +26,6 @@ from simlib.calibration import scheduler_steps
 HERE = Path(__file__).resolve().parent
 RESULTS, RECORDED = ROOT / "data" / "results", ROOT / "data" / "scheduler_steps.json.gz"
 CASES, LEAST = 600, 50  # cases; of them with each event
-
-
-def environment() -> Path:
-    """The Python of vLLM's environment, which is made if it is not there."""
-    asked = os.environ.get("CONFORMANCE_ENV")
-    folder = Path(asked) if asked else platformdirs.user_cache_path("simlib") / "vllm"
-    python, wanted = folder / "bin" / "python", (HERE / "requirements.txt").read_text()
-    done = folder / "installed.txt"
-    if not done.is_file() or done.read_text() != wanted:
-        print(f"making an environment for vLLM in {folder} (some 3.4 GB) …", flush=True)
-        venv.create(folder, with_pip=True)
-        install = [python, "-m", "pip", "install", "-q", "--no-deps", "-r", HERE / "requirements.txt"]
-        subprocess.run(install, check=True)
-        done.write_text(wanted)
-    return python
 
 
 def record(cases: list[dict], out: Path, python: Path) -> None:

@@ -1,0 +1,219 @@
+"""`make engine`: fit the lightest loads of a real vLLM server, predict the others, then measure them.
+
+Two devices. *clock*: a worker whose step lasts exactly what a law says, while scheduler, queue, HTTP and streaming run
+as they are. *cpu*: a small random model on the processor; as shared machines drift, a minute at one load stands before
+and after each measurement. In this order: the lightest loads are measured and fitted; all others are predicted, and the
+predictions written, for seeds that nobody knows; seeds are drawn; what their requests should see is written, too; then
+the loads are measured. What is there already is not measured again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import math
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from benchmarks.conformance.environment import environment
+from benchmarks.engine import fitted, loads, predict, server
+from benchmarks.engine.fitted import Fitted, Measured
+from benchmarks.engine.kept import COLUMNS, INDEX, Kept
+from benchmarks.engine.loads import Load, Requests
+from simlib.checks import InputError
+
+DEVICES = ("clock", "cpu")
+MODEL, ENGINE = "qwen3, 4 layers of 256, random", "vllm"
+BRACKET_SEED = 7
+SHOWN = COLUMNS[6:-2]
+LEAST_DRIFT = 0.05  # of an hour that nobody has seen
+SLOW_DRAWS = 8
+
+
+class Bench:
+    """One device: its folder, its environment, and a server that is started anew where settings change."""
+
+    def __init__(self, device: str, full: bool, folder: Path, python: Path) -> None:
+        self.device, self.python = device, python
+        self.kept = Kept(folder / (f"{device}-full" if full else device))
+        self.kept.folder.mkdir(parents=True, exist_ok=True)
+        self.version = server.version_of(python)
+        self.light, self.judged = loads.planned(device, full)
+        self.brackets = device == "cpu"
+
+    def measure(self, asked: Sequence[tuple[Load, Requests]]) -> None:
+        """Measure what is not there yet, a server for each run of equal settings."""
+        missing = [each for each in asked if self.kept.result(each[0].name) is None]
+        for settings, group in itertools.groupby(missing, key=lambda each: each[0].settings):
+            with ExitStack() as stack:
+                folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+                say(f"{self.device}: starting vLLM {self.version} …")
+                running = stack.enter_context(server.started(self.python, settings, folder, self.version))
+                before = self.bracket(running, folder) if self.brackets else None
+                for load, requests in group:
+                    say(f"{self.device}: {load.name}, {len(requests.table)} requests in {load.span_s:.0f} s …")
+                    result = running.ask(requests.sent(), folder)
+                    if self.brackets:
+                        after = self.bracket(running, folder)
+                        result |= {"brackets": [before, after]}
+                        before = after
+                    self.kept.keep_result(load.name, result)
+
+    def bracket(self, running: server.Server, folder: Path) -> str:
+        """A minute at one load, always with the same requests; its name."""
+        number = next(k for k in itertools.count() if self.kept.result(f"bracket-{k}") is None)
+        load, requests = bracket_of(f"bracket-{number}")
+        say(f"{self.device}: {load.name}, {load.rate_rps:g} requests/s …")
+        self.kept.keep_result(load.name, running.ask(requests.sent(), folder))
+        return load.name
+
+    def measured(self, load: Load, requests: Requests) -> Measured:
+        return Measured(load, requests, self.kept.result(load.name))
+
+    def around(self, load: Load) -> tuple[Measured, Measured]:
+        """The brackets of a load."""
+        before, after = self.kept.result(load.name)["brackets"]
+        return self.measured(*bracket_of(before)), self.measured(*bracket_of(after))
+
+    def law(self, light: Sequence[tuple[Load, Requests]]) -> Fitted:
+        """What the light loads give, fitted once."""
+        found = self.kept.law()
+        if found is None:
+            runs = [self.measured(*each) for each in light]
+            around = [self.around(load) for load, _ in light] if self.brackets else []
+            found = fitted.fit_bracketed(runs, around) if self.brackets else fitted.fit(runs)
+            self.kept.keep_law(found)
+        return found
+
+    def slow(self, law: Fitted, load: Load) -> tuple[float, float]:
+        """How slow the machine was before and after a load, by its brackets."""
+        before, after = (fitted.slowness(law, bracket) for bracket in self.around(load))
+        return before, after
+
+    def draws(self, law: Fitted, load: Load, light: Sequence[Load]) -> list:
+        """Laws that a load may meet, before anything of it is known."""
+        if not self.brackets:
+            return self.known(law, load)
+        seen = np.log([self.slow(law, each) for each in light])
+        drift = max(LEAST_DRIFT, float(np.sqrt(np.mean(np.diff(seen, axis=1) ** 2))))
+        last = seen[-1, -1]
+        g = np.random.default_rng(0)
+        at = [law.times(math.exp(last + g.normal(0, drift))) for _ in law.draws]
+        return [each.draws[k] for k, each in enumerate(at)]
+
+    def known(self, law: Fitted, load: Load) -> list:
+        """A law's draws; of the clock with two steps in flight, whose device hides the host, the clock's own."""
+        if not load.settings.two_steps:
+            return list(law.draws)
+        return [(fitted.StepLaw(*loads.CLOCK_LAW), way_s) for _, way_s in law.draws]
+
+    def given(self, law: Fitted, load: Load, requests: Requests) -> pd.DataFrame:
+        """What a load's requests should see; of a machine that drifts, as slow as its brackets are."""
+        if not self.brackets:
+            own = fitted.StepLaw(*loads.CLOCK_LAW) if load.settings.two_steps else law.law
+            return predict.given(load, requests, own, law.way_in_s, self.known(law, load))
+        ends = np.log(self.slow(law, load))
+        middle = law.times(math.exp(ends.mean()))
+        parts = np.linspace(*ends, SLOW_DRAWS)
+        draws = [law.times(math.exp(parts[k % SLOW_DRAWS])).draws[k] for k in range(len(law.draws))]
+        return predict.given(load, requests, middle.law, middle.way_in_s, draws)
+
+    def run(self) -> pd.DataFrame:
+        """All of it, in order; the rows of the ledger."""
+        light = list(self.drawn(self.light, "fitted"))
+        self.measure(light)
+        law = self.law(light)
+        say(meaning(law, self.device))
+        if self.kept.predictions("ahead") is None:
+            table = pd.concat(
+                {load.name: predict.ahead(load, self.draws(law, load, self.light), seed=k)
+                 for k, load in enumerate(self.judged)}, names=INDEX,
+            )  # fmt: skip
+            self.kept.keep_predictions("ahead", table)
+        ahead = self.kept.hash_of("ahead")
+        say(f"{self.device}: predictions written, SHA-256 {ahead}; now the seeds are drawn")
+        judged = list(self.drawn(self.judged, "predicted", ahead))
+        if not self.brackets and self.kept.predictions("given") is None:
+            self.kept.keep_predictions("given", self.all_given(law, judged))
+        self.measure(judged)
+        if self.brackets:
+            self.kept.keep_predictions("given", self.all_given(law, judged))
+        return self.ledger(judged)
+
+    def drawn(self, asked: Sequence[Load], part: str, after: str | None = None) -> Iterator[tuple[Load, Requests]]:
+        """Loads with the requests of their seeds."""
+        seeds = self.kept.seeds(part, 1 + max(load.seed_number for load in asked), after)
+        return ((load, loads.draw(load, seeds[load.seed_number])) for load in asked)
+
+    def all_given(self, law: Fitted, judged: Sequence[tuple[Load, Requests]]) -> pd.DataFrame:
+        return pd.concat({load.name: self.given(law, load, requests) for load, requests in judged}, names=INDEX)
+
+    def ledger(self, judged: Sequence[tuple[Load, Requests]]) -> pd.DataFrame:
+        """Predicted and measured, in the columns of the ledger of engines."""
+        seen = pd.concat({load.name: predict.measured(self.kept.result(load.name)) for load, _ in judged}, names=INDEX)
+        table = self.kept.predictions("given").join(seen.rename("measured")).reset_index()
+        return table.assign(
+            source=f"engine {self.device}", engine=ENGINE, version=self.version, model=MODEL, gpu=self.device,
+            parallel="TP1", error_percent=100 * (table["predicted"] / table["measured"] - 1),
+            fitted_on=" ".join(load.name for load in self.light), blind=True,
+        )[list(COLUMNS)]  # fmt: skip
+
+
+def bracket_of(name: str) -> tuple[Load, Requests]:
+    """The load that stands before and after each, with its requests, always the same."""
+    load = Load(name, loads.BRACKET_RPS, loads.BRACKET_S)
+    return load, loads.draw(load, BRACKET_SEED)
+
+
+def meaning(law: Fitted, device: str) -> str:
+    """The law in words, and of the clock, whose law is known, what the host adds."""
+    a, b, c, d = law.law.params[:4]
+    text = (
+        f"{device}: a step takes {1e3 * a:.3g} ms, {1e3 * b:.3g} ms a sequence that decodes, {1e6 * c:.3g} µs a prompt "
+        f"token and {1e6 * d:.2g} µs a token of context; the way in, from client to queue and back, "
+        f"{1e3 * law.way_in_s:.3g} ms"
+    )
+    if device == "clock":
+        step_s, sequence_s = np.subtract(law.law.params[:2], loads.CLOCK_LAW[:2])
+        text += f"; the host's are {1e3 * step_s:.3g} ms a step, {1e3 * sequence_s:.3g} ms a sequence"
+    return text
+
+
+def say(text: str) -> None:
+    print(time.strftime("%H:%M:%S"), text, flush=True)
+
+
+def main(words: list[str]) -> int:
+    """Run the devices; write and show their tables."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.engine", description=__doc__.splitlines()[0])
+    parser.add_argument("devices", nargs="*", metavar="DEVICE", help=f"of {', '.join(DEVICES)} (default: both)")
+    parser.add_argument(
+        "--full", action="store_true", default=bool(os.environ.get("FULL")), help="all loads and switches"
+    )
+    parser.add_argument("--folder", type=Path, default=Path("_build/engine"), help="of results (default %(default)s)")
+    options = parser.parse_args(words)
+    unknown = [device for device in options.devices if device not in DEVICES]
+    if unknown:
+        parser.error(f"{unknown[0]} (expected some of {', '.join(DEVICES)})")
+    for device in options.devices or DEVICES:
+        try:
+            table = Bench(device, options.full, options.folder, environment()).run()
+        except InputError as problem:
+            print(f"engine, {device}: {problem}", file=sys.stderr)
+            return 2
+        name = f"{device}-full" if options.full else device
+        table.to_csv(options.folder / f"{name}.csv", index=False, float_format="%.6g")
+        print(table[list(SHOWN)].to_string(index=False, float_format="{:.4g}".format))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
