@@ -18,6 +18,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,17 +26,18 @@ import pandas as pd
 
 from benchmarks.conformance.environment import environment
 from benchmarks.engine import fitted, loads, predict, server
-from benchmarks.engine.fitted import Fitted, Measured
+from benchmarks.engine.fitted import Measured
 from benchmarks.engine.kept import COLUMNS, INDEX, Kept
 from benchmarks.engine.loads import Load, Requests
 from simlib.checks import InputError
+from simlib.latency.steps import StepLaw
 
 DEVICES = ("clock", "cpu")
 MODEL, ENGINE = "qwen3, 4 layers of 256, random", "vllm"
 BRACKET_SEED = 7
 SHOWN = COLUMNS[6:-2]
 LEAST_DRIFT = 0.05  # of an hour that nobody has seen
-SLOW_DRAWS = 8
+DRAWS = 100  # of the law, for an interval
 
 
 class Bench:
@@ -83,48 +85,46 @@ class Bench:
         before, after = self.kept.result(load.name)["brackets"]
         return self.measured(*bracket_of(before)), self.measured(*bracket_of(after))
 
-    def law(self, light: Sequence[tuple[Load, Requests]]) -> Fitted:
+    def law(self, light: Sequence[tuple[Load, Requests]]) -> StepLaw:
         """What the light loads give, fitted once."""
-        found = self.kept.law()
-        if found is None:
+        if self.kept.law() is None:
             runs = [self.measured(*each) for each in light]
             around = [self.around(load) for load, _ in light] if self.brackets else []
-            found = fitted.fit_bracketed(runs, around) if self.brackets else fitted.fit(runs)
-            self.kept.keep_law(found)
-        return found
+            self.kept.keep_law(fitted.fit_bracketed(runs, around) if self.brackets else fitted.fit(runs))
+        return self.kept.law()
 
-    def slow(self, law: Fitted, load: Load) -> tuple[float, float]:
+    def slow(self, law: StepLaw, load: Load) -> tuple[float, float]:
         """How slow the machine was before and after a load, by its brackets."""
         before, after = (fitted.slowness(law, bracket) for bracket in self.around(load))
         return before, after
 
-    def draws(self, law: Fitted, load: Load, light: Sequence[Load]) -> list:
-        """Laws that a load may meet, before anything of it is known."""
-        if not self.brackets:
-            return self.known(law, load)
-        seen = np.log([self.slow(law, each) for each in light])
-        drift = max(LEAST_DRIFT, float(np.sqrt(np.mean(np.diff(seen, axis=1) ** 2))))
-        last = seen[-1, -1]
-        g = np.random.default_rng(0)
-        at = [law.times(math.exp(last + g.normal(0, drift))) for _ in law.draws]
-        return [each.draws[k] for k, each in enumerate(at)]
-
-    def known(self, law: Fitted, load: Load) -> list:
-        """A law's draws; of the clock with two steps in flight, whose device hides the host, the clock's own."""
+    def of(self, law: StepLaw, load: Load) -> StepLaw:
+        """The law of a load's device: with two steps in flight the clock hides its host, and its own law is known."""
         if not load.settings.two_steps:
-            return list(law.draws)
-        return [(fitted.StepLaw(*loads.CLOCK_LAW), way_s) for _, way_s in law.draws]
+            return law
+        draws = tuple((*loads.CLOCK_LAW, draw[-1]) for draw in law.trust.draws)
+        return StepLaw(*loads.CLOCK_LAW, way_in_s=law.way_in_s, trust=replace(law.trust, draws=draws, noise=0.0))
 
-    def given(self, law: Fitted, load: Load, requests: Requests) -> pd.DataFrame:
+    def ahead(self, law: StepLaw, load: Load, seed: int) -> pd.DataFrame:
+        """What a load should see, before anything of it is known."""
+        draws = self.of(law, load).drawn(DRAWS, load.span_s, seed)
+        if self.brackets:  # as slow as it was last, give or take what it changed by within a load
+            ends = np.log([self.slow(law, each) for each in self.light])
+            drift = max(LEAST_DRIFT, float(np.sqrt(np.mean(np.diff(ends, axis=1) ** 2))))
+            times = np.exp(np.random.default_rng(seed).normal(ends[-1, -1], drift, DRAWS))
+            draws = [fitted.slower(drawn, each) for drawn, each in zip(draws, times, strict=True)]
+        return predict.ahead(load, draws, seed)
+
+    def given(self, law: StepLaw, load: Load, requests: Requests) -> pd.DataFrame:
         """What a load's requests should see; of a machine that drifts, as slow as its brackets are."""
-        if not self.brackets:
-            own = fitted.StepLaw(*loads.CLOCK_LAW) if load.settings.two_steps else law.law
-            return predict.given(load, requests, own, law.way_in_s, self.known(law, load))
-        ends = np.log(self.slow(law, load))
-        middle = law.times(math.exp(ends.mean()))
-        parts = np.linspace(*ends, SLOW_DRAWS)
-        draws = [law.times(math.exp(parts[k % SLOW_DRAWS])).draws[k] for k in range(len(law.draws))]
-        return predict.given(load, requests, middle.law, middle.way_in_s, draws)
+        own = self.of(law, load)
+        draws = own.drawn(DRAWS, load.span_s)
+        if self.brackets:
+            ends = np.log(self.slow(law, load))
+            between = np.exp(np.random.default_rng(0).uniform(*sorted(ends), DRAWS))
+            own = fitted.slower(own, math.exp(ends.mean()))
+            draws = [fitted.slower(drawn, each) for drawn, each in zip(draws, between, strict=True)]
+        return predict.given(load, requests, own, draws)
 
     def run(self) -> pd.DataFrame:
         """All of it, in order; the rows of the ledger."""
@@ -133,11 +133,8 @@ class Bench:
         law = self.law(light)
         say(meaning(law, self.device))
         if self.kept.predictions("ahead") is None:
-            table = pd.concat(
-                {load.name: predict.ahead(load, self.draws(law, load, self.light), seed=k)
-                 for k, load in enumerate(self.judged)}, names=INDEX,
-            )  # fmt: skip
-            self.kept.keep_predictions("ahead", table)
+            each = {load.name: self.ahead(law, load, seed) for seed, load in enumerate(self.judged)}
+            self.kept.keep_predictions("ahead", pd.concat(each, names=INDEX))
         ahead = self.kept.hash_of("ahead")
         say(f"{self.device}: predictions written, SHA-256 {ahead}; now the seeds are drawn")
         judged = list(self.drawn(self.judged, "predicted", ahead))
@@ -153,7 +150,7 @@ class Bench:
         seeds = self.kept.seeds(part, 1 + max(load.seed_number for load in asked), after)
         return ((load, loads.draw(load, seeds[load.seed_number])) for load in asked)
 
-    def all_given(self, law: Fitted, judged: Sequence[tuple[Load, Requests]]) -> pd.DataFrame:
+    def all_given(self, law: StepLaw, judged: Sequence[tuple[Load, Requests]]) -> pd.DataFrame:
         return pd.concat({load.name: self.given(law, load, requests) for load, requests in judged}, names=INDEX)
 
     def ledger(self, judged: Sequence[tuple[Load, Requests]]) -> pd.DataFrame:
@@ -173,16 +170,16 @@ def bracket_of(name: str) -> tuple[Load, Requests]:
     return load, loads.draw(load, BRACKET_SEED)
 
 
-def meaning(law: Fitted, device: str) -> str:
+def meaning(law: StepLaw, device: str) -> str:
     """The law in words, and of the clock, whose law is known, what the host adds."""
-    a, b, c, d = law.law.params[:4]
+    a, b, c, d = law.params[:4]
     text = (
         f"{device}: a step takes {1e3 * a:.3g} ms, {1e3 * b:.3g} ms a sequence that decodes, {1e6 * c:.3g} µs a prompt "
         f"token and {1e6 * d:.2g} µs a token of context; the way in, from client to queue and back, "
         f"{1e3 * law.way_in_s:.3g} ms"
     )
     if device == "clock":
-        step_s, sequence_s = np.subtract(law.law.params[:2], loads.CLOCK_LAW[:2])
+        step_s, sequence_s = np.subtract(law.params[:2], loads.CLOCK_LAW[:2])
         text += f"; the host's are {1e3 * step_s:.3g} ms a step, {1e3 * sequence_s:.3g} ms a sequence"
     return text
 

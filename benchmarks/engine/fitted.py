@@ -1,53 +1,28 @@
-"""One law of steps, and the way in, from the light loads; and how fast a machine was while a load ran."""
+"""One law of steps with the way in, from the light loads; and how slow a machine was while a load ran."""
 
 from __future__ import annotations
 
+import json
 import math
-import warnings
+import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from scipy.optimize import brentq
 
 from benchmarks.engine.loads import Load, Requests
-from benchmarks.engine.predict import measured, simulated
-from simlib.calibration.engine_benchmarks import steps_of
-from simlib.calibration.step_fit import fit_steps
+from benchmarks.engine.predict import engine_of, measured, simulated
+from simlib.calibration.loads import law as of_loads
+from simlib.calibration.loads.load import Load as Benchmark
+from simlib.calibration.step_fit import EngineLaw
 from simlib.latency.steps import StepLaw
+from simlib.requests.formats import known
 
-DRAWS, STRETCHES = 30, 10
 SLOWEST = 4.0  # times the law, and the fastest as much below it
 ROUNDS = 3  # of fitting the law and the speeds in turn
-
-
-@dataclass(frozen=True)
-class Fitted:
-    """A law with the way in, seconds from a client to the queue and back, and draws of both, by their uncertainty."""
-
-    law: StepLaw
-    way_in_s: float
-    draws: tuple[tuple[StepLaw, float], ...] = ()
-
-    def times(self, speed: float) -> Fitted:
-        """The same where everything takes so many times as long."""
-        scaled = [(_times(law, speed), way_s * speed) for law, way_s in self.draws]
-        return Fitted(_times(self.law, speed), self.way_in_s * speed, tuple(scaled))
-
-    def written(self) -> dict:
-        """What a file keeps."""
-        return {
-            "law": list(self.law.params[:4]),
-            "way_in_s": self.way_in_s,
-            "draws": [[*law.params[:4], way_s] for law, way_s in self.draws],
-        }
-
-    @classmethod
-    def read(cls, given: Mapping) -> Fitted:
-        """The same again."""
-        draws = tuple((StepLaw(*each[:4]), each[4]) for each in given["draws"])
-        return cls(StepLaw(*given["law"]), given["way_in_s"], draws)
+TIMES = ("start_times", "ttfts")
 
 
 @dataclass(frozen=True)
@@ -59,74 +34,47 @@ class Measured:
     result: Mapping[str, list]
     slowness: float = 1.0
 
+    def benchmark(self) -> Benchmark:
+        """As `simlib` reads benchmarks, in a time in which the machine is always as fast."""
+        times = {name: (np.array(self.result[name]) / self.slowness).tolist() for name in TIMES}
+        times["itls"] = [(np.array(gaps) / self.slowness).tolist() for gaps in self.result["itls"]]
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, f"{self.load.name}.json")
+            path.write_text(json.dumps({**self.result, **times}))
+            [found] = Benchmark.of(known.parse(path))
+        return replace(found, name=self.load.name)
 
-def fit(runs: Sequence[Measured]) -> Fitted:
+
+def fit(runs: Sequence[Measured]) -> EngineLaw:
     """The law and the way in under which a simulation gives these runs back."""
-    steps = pd.concat([_steps(run) for run in runs], ignore_index=True)
-    law = _untold(fit_steps(steps).law)
-    stretch = np.arange(len(steps)) * STRETCHES // len(steps)
-    draws = []
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # said once, of the whole
-        for seed in range(DRAWS):
-            taken = np.random.default_rng(seed).integers(STRETCHES, size=STRETCHES)
-            drawn = _untold(fit_steps(pd.concat([steps[stretch == k] for k in taken], ignore_index=True)).law)
-            draws.append((drawn, _way_in_s(runs, drawn)))
-    return Fitted(law, _way_in_s(runs, law), tuple(draws))
+    return of_loads.fit([run.benchmark() for run in runs], engine_of(runs[0].load))
 
 
-def _steps(run: Measured) -> pd.DataFrame:
-    result = run.result
-    frame = pd.DataFrame(
-        {
-            "start_s": result["start_times"],
-            "prompt_tokens": result["input_lens"],
-            "ttft_s": result["ttfts"],
-            "itl_s": list(map(np.array, result["itls"])),
-        }
-    )
-    steps = steps_of(frame.sort_values("start_s", ignore_index=True))
-    return steps.assign(step_s=steps["step_s"] / run.slowness)
-
-
-def _way_in_s(runs: Sequence[Measured], law: StepLaw) -> float:
-    """By how much first tokens come later than a simulation without it has them."""
-    later = []
-    for run in runs:
-        simulated_s = simulated(run.load, run.requests, _times(law, run.slowness), 0.0)["ttft", "mean"]
-        later.append((measured(run.result)["ttft", "mean"] - simulated_s) / run.slowness)
-    return max(0.0, float(np.mean(later)))
-
-
-def slowness(fitted: Fitted, bracket: Measured) -> float:
-    """How many times as long as the law says everything took, by a bracket's mean time per output token."""
-    wanted_s = measured(bracket.result)["tpot", "mean"]
-
-    def late_s(log_speed: float) -> float:
-        at = fitted.times(math.exp(log_speed))
-        return simulated(bracket.load, bracket.requests, at.law, at.way_in_s)["tpot", "mean"] - wanted_s
-
-    most = math.log(SLOWEST)
-    ends = late_s(-most), late_s(most)
-    if ends[0] >= 0 or ends[1] <= 0:
-        return 1 / SLOWEST if ends[0] >= 0 else SLOWEST
-    return math.exp(brentq(late_s, -most, most, xtol=1e-3))
-
-
-def fit_bracketed(runs: Sequence[Measured], around: Sequence[tuple[Measured, Measured]]) -> Fitted:
+def fit_bracketed(runs: Sequence[Measured], around: Sequence[tuple[Measured, Measured]]) -> EngineLaw:
     """As `fit`, of a machine that drifts: each run as slow as its brackets are, on average over all of them 1."""
     for _ in range(ROUNDS):
-        fitted = fit(runs)
-        slow = [math.sqrt(slowness(fitted, before) * slowness(fitted, after)) for before, after in around]
+        law = fit(runs).law
+        slow = [math.sqrt(slowness(law, before) * slowness(law, after)) for before, after in around]
         middle = math.exp(np.mean(np.log(slow)))
         runs = [replace(run, slowness=each / middle) for run, each in zip(runs, slow, strict=True)]
     return fit(runs)
 
 
-def _times(law: StepLaw, speed: float) -> StepLaw:
-    return replace(law, **{name: value * speed for name, value in asdict(law).items() if name.endswith("_s")})
+def slower(law: StepLaw, times: float) -> StepLaw:
+    """The same where everything takes so many times as long."""
+    trust = law.trust and replace(law.trust, draws=tuple(tuple(times * x for x in draw) for draw in law.trust.draws))
+    return StepLaw(*(times * law.params), way_in_s=times * law.way_in_s, trust=trust)
 
 
-def _untold(law: StepLaw) -> StepLaw:
-    """Without where it was measured: here it is used beyond that on purpose."""
-    return StepLaw(*law.params[:4])
+def slowness(law: StepLaw, bracket: Measured) -> float:
+    """How many times as long as the law says everything took, by a bracket's mean time per output token."""
+    wanted_s = measured(bracket.result)["tpot", "mean"]
+
+    def late_s(log_times: float) -> float:
+        found = simulated(bracket.load, bracket.requests, slower(law, math.exp(log_times)))
+        return found["tpot", "mean"] - wanted_s
+
+    most = math.log(SLOWEST)
+    if late_s(-most) >= 0 or late_s(most) <= 0:
+        return SLOWEST if late_s(most) <= 0 else 1 / SLOWEST
+    return math.exp(brentq(late_s, -most, most, xtol=1e-3))

@@ -13,8 +13,10 @@ from typing import Any
 
 import pandas as pd
 
-from benchmarks.engine.fitted import Fitted
 from simlib import writing
+from simlib.calibration.step_fit import EngineLaw
+from simlib.latency import law_file
+from simlib.latency.steps import StepLaw
 
 INDEX = ["load", "metric", "statistic"]
 COLUMNS = (
@@ -27,7 +29,7 @@ COLUMNS = (
 class Kept:
     """A device's folder.
 
-    ``NAME.json.gz``: what was measured of a load or a bracket; ``law.json``: what was fitted; ``ahead.csv``:
+    ``NAME.json.gz``: what was measured of a load or a bracket; ``law.csv``: what was fitted; ``ahead.csv``:
     predictions for seeds that nobody knew; ``seeds.json``: the seeds, drawn after it, with its hash; ``given.csv``:
     predictions for the requests that they draw.
     """
@@ -43,13 +45,14 @@ class Kept:
         text = json.dumps(result, separators=(",", ":"))
         writing.write(self.folder / f"{name}.json.gz", gzip.compress(text.encode(), mtime=0))
 
-    def law(self) -> Fitted | None:
+    def law(self) -> StepLaw | None:
         """What was fitted, if it was."""
-        path = self.folder / "law.json"
-        return Fitted.read(json.loads(path.read_text())) if path.exists() else None
+        path = self.folder / "law.csv"
+        return law_file.parse(path.read_text(), str(path)) if path.exists() else None
 
-    def keep_law(self, fitted: Fitted) -> None:
-        writing.write(self.folder / "law.json", json.dumps(fitted.written(), indent=1) + "\n")
+    def keep_law(self, found: EngineLaw) -> None:
+        writing.write(self.folder / "law.csv", found.text())
+        writing.write(self.folder / "law.md", found.card() + "\n")
 
     def predictions(self, name: str) -> pd.DataFrame | None:
         """Predictions by load, metric and statistic, if they were made."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -16,7 +17,6 @@ from simlib.simulation import simulate
 METRICS = ("ttft", "tpot", "itl", "e2e")
 QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
 COVERED = 0.95
-DRAWN_TABLES = 40  # that the requests of an unknown seed are tried as
 
 
 def engine_of(load: Load) -> Continuous:
@@ -29,13 +29,13 @@ def engine_of(load: Load) -> Continuous:
     )  # fmt: skip
 
 
-def simulated(load: Load, requests: Requests, law: StepLaw, way_in_s: float) -> pd.Series:
+def simulated(load: Load, requests: Requests, law: StepLaw) -> pd.Series:
     """Every number of a load's requests under a law, seconds; by metric and statistic."""
     table = requests.table
     policy = "priority" if load.settings.priorities else "fcfs"
-    run = simulate(table, policy, law, execution=engine_of(load))
-    first_s, last_s = run.times.first_token_s + way_in_s, run.times.completion_s + way_in_s
-    return _numbers(table.arrival_s, first_s, last_s, table.output_tokens, run.itl_s)
+    untold = replace(law, trust=None)  # where it was measured; here it is used beyond that on purpose
+    run = simulate(table, policy, untold, execution=engine_of(load))
+    return _numbers(table.arrival_s, run.times.first_token_s, run.times.completion_s, table.output_tokens, run.itl_s)
 
 
 def measured(result: Mapping[str, list]) -> pd.Series:
@@ -69,15 +69,14 @@ def interval(draws: Sequence[pd.Series]) -> pd.DataFrame:
     return pd.concat(draws, axis=1).quantile([tail, 1 - tail], axis=1).T.set_axis(["low", "high"], axis=1)
 
 
-def given(load: Load, requests: Requests, law: StepLaw, way_in_s: float, draws: Iterable) -> pd.DataFrame:
+def given(load: Load, requests: Requests, law: StepLaw, draws: Sequence[StepLaw]) -> pd.DataFrame:
     """Of requests that are known: ``predicted, low, high``, the last two by the law's uncertainty."""
-    drawn = [simulated(load, requests, one, way_s) for one, way_s in draws]
-    predicted = simulated(load, requests, law, way_in_s)
-    return interval([*drawn, predicted]).assign(predicted=predicted)
+    predicted = simulated(load, requests, law)
+    return interval([simulated(load, requests, drawn) for drawn in draws]).assign(predicted=predicted)
 
 
-def ahead(load: Load, draws: Sequence, seed: int) -> pd.DataFrame:
+def ahead(load: Load, draws: Sequence[StepLaw], seed: int) -> pd.DataFrame:
     """Of requests whose seed nobody knows yet: ``predicted, low, high``, by the law's uncertainty and the seed's."""
-    seeds = np.random.default_rng(seed).integers(2**31, size=DRAWN_TABLES)
-    each = [simulated(load, draw(load, int(own)), *draws[number % len(draws)]) for number, own in enumerate(seeds)]
+    seeds = np.random.default_rng(seed).integers(2**31, size=len(draws))
+    each = [simulated(load, draw(load, int(own)), law) for own, law in zip(seeds, draws, strict=True)]
     return interval(each).assign(predicted=pd.concat(each, axis=1).mean(axis=1))
