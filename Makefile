@@ -11,7 +11,7 @@ INSTALL := $(BIN)/uv pip install -q --python $(BIN)/python --compile-bytecode
 BUILD := $(if $(UV_FIND_LINKS)$(wildcard /dev/nvidia0),,--torch-backend cpu)
 CUDA := cuda-bindings cuda-toolkit nvidia-cudnn-cu13 nvidia-cusparselt-cu13 nvidia-nccl-cu13 nvidia-nvshmem-cu13 triton
 
-.PHONY: book env test fuzz lab serve pdf picture results bench conformance lock clean
+.PHONY: book env test fuzz lab serve pdf picture results bench conformance engine lock clean
 
 book: .venv/.ok  # execute what changed, build the pages
 	@$(BIN)/python -m book.make
@@ -46,6 +46,9 @@ bench: .venv/.ok  # speed and coverage, side by side with rivals, into data/resu
 
 conformance: .venv/.ok  # record 600 cases from vLLM's own scheduler and replay them (makes CONFORMANCE_ENV, 3.4 GB)
 	@$(BIN)/python -m benchmarks.conformance
+
+engine: .venv/.ok  # predict a real vLLM server's loads, then measure them here (DEVICE=clock or cpu, FULL=1: all loads)
+	@$(BIN)/python -m benchmarks.engine $(DEVICE)
 
 # For every platform, with the hashes of every file. Torch is left out, as its builds differ by index: neither it nor
 # what its CUDA build brings is verified; its version stands in requirements.txt, its other needs in the lock.

@@ -89,8 +89,10 @@ class Bench:
         """What the light loads give, fitted once."""
         if self.kept.law() is None:
             runs = [self.measured(*each) for each in light]
-            around = [self.around(load) for load, _ in light] if self.brackets else []
-            self.kept.keep_law(fitted.fit_bracketed(runs, around) if self.brackets else fitted.fit(runs))
+            if self.brackets:  # their brackets tell more of the law, each at a speed of its own
+                names = {name for load, _ in light for name in self.kept.result(load.name)["brackets"]}
+                runs += [self.measured(*bracket_of(name)) for name in sorted(names)]
+            self.kept.keep_law((fitted.fit_each if self.brackets else fitted.fit)(runs))
         return self.kept.law()
 
     def slow(self, law: StepLaw, load: Load) -> tuple[float, float]:

@@ -15,13 +15,14 @@ from scipy.optimize import brentq
 from benchmarks.engine.loads import Load, Requests
 from benchmarks.engine.predict import engine_of, measured, simulated
 from simlib.calibration.loads import law as of_loads
+from simlib.calibration.loads.limits import regression
 from simlib.calibration.loads.load import Load as Benchmark
-from simlib.calibration.step_fit import EngineLaw
+from simlib.calibration.step_fit import EngineLaw, solve
 from simlib.latency.steps import StepLaw
 from simlib.requests.formats import known
 
 SLOWEST = 4.0  # times the law, and the fastest as much below it
-ROUNDS = 3  # of fitting the law and the speeds in turn
+ROUNDS = 50  # of fitting the law and the speeds in turn
 TIMES = ("start_times", "ttfts")
 
 
@@ -50,14 +51,16 @@ def fit(runs: Sequence[Measured]) -> EngineLaw:
     return of_loads.fit([run.benchmark() for run in runs], engine_of(runs[0].load))
 
 
-def fit_bracketed(runs: Sequence[Measured], around: Sequence[tuple[Measured, Measured]]) -> EngineLaw:
-    """As `fit`, of a machine that drifts: each run as slow as its brackets are, on average over all of them 1."""
+def fit_each(runs: Sequence[Measured]) -> EngineLaw:
+    """As `fit`, of a machine that drifts: each run has a speed of its own, on average over all of them 1."""
+    loads = [run.benchmark() for run in runs]
+    steps, data = regression(loads, engine_of(runs[0].load))
+    of, slow = steps["load"].to_numpy(), np.ones(len(runs))
     for _ in range(ROUNDS):
-        law = fit(runs).law
-        slow = [math.sqrt(slowness(law, before) * slowness(law, after)) for before, after in around]
-        middle = math.exp(np.mean(np.log(slow)))
-        runs = [replace(run, slowness=each / middle) for run, each in zip(runs, slow, strict=True)]
-    return fit(runs)
+        expected_s = data.design @ solve(data._replace(step_s=data.step_s / slow[of]))
+        slow = np.bincount(of, data.weight * data.step_s) / np.bincount(of, data.weight * expected_s)
+        slow /= math.exp(np.mean(np.log(slow)))
+    return fit([replace(run, slowness=float(own)) for run, own in zip(runs, slow, strict=True)])
 
 
 def slower(law: StepLaw, times: float) -> StepLaw:

@@ -109,7 +109,7 @@ class Vllm:
         if importlib.util.find_spec("vllm") is None:
             raise NoEngine(
                 "engine vllm: not in this environment (expected one that has it; where simlib is not beside it, its "
-                f"Python runs {Path(__file__).name} by its path)"
+                f"Python runs {__file__} by its path)"
             )
         os.environ.update(VLLM_ENABLE_V1_MULTIPROCESSING="0", VLLM_NO_USAGE_STATS="1")
         for name, value in DEFAULTS.items():
@@ -276,7 +276,7 @@ def measure(
     """
     begin_s, path = time.monotonic(), Path(output)
     head, done = read(path) if path.exists() else ({}, set())
-    groups = [_group(words) for words in head.get("grid", "").split()]
+    groups = [group_of(words) for words in head.get("grid", "").split()]
     if groups and not _left(groups, repetitions, seed, done):
         return True
     engine = Vllm(model, dummy, **settings)
@@ -289,7 +289,7 @@ def measure(
     if not groups:
         most_s = (until_s - time.monotonic()) / LEAST_REPETITIONS
         groups = design(engine.limits(), seconds_of, most_s)
-        about |= {"grid": " ".join(map(_word, groups)), "date": time.strftime("%Y-%m-%d", time.gmtime())}
+        about |= {"grid": " ".join(map(word_of, groups)), "date": time.strftime("%Y-%m-%d", time.gmtime())}
         path.write_text("".join(f"# {key}: {value}\n" for key, value in about.items()) + ",".join(COLUMNS) + "\n")
     left = _left(groups, repetitions, seed, done)
     for place, (repetition, group) in enumerate(left):
@@ -311,7 +311,7 @@ def read(path: Path) -> tuple[dict[str, str], set[tuple[int, ...]]]:
     lines = path.read_text().splitlines(keepends=True)
     head = dict(line[1:].strip().split(": ", 1) for line in lines if line.startswith("#"))
     rows = [line for line in lines if line[:1].isdigit()]
-    steps = {group[:2]: group.steps for group in map(_group, head.get("grid", "").split())}
+    steps = {group[:2]: group.steps for group in map(group_of, head.get("grid", "").split())}
     of = [tuple(map(int, line.split(",")[:3])) if line.count(",") >= 3 else () for line in rows]
     whole = {key for key in of if key and of.count(key) == steps.get(key[1:])}
     kept = [line for line, key in zip(rows, of, strict=True) if key in whole and line.endswith("\n")]
@@ -325,12 +325,12 @@ def _left(groups: Sequence[Group], repetitions: int, seed: int, done: set) -> li
     return [(repetition, group) for repetition, group in each if (repetition, *group[:2]) not in done]
 
 
-def _word(group: Group) -> str:
+def word_of(group: Group) -> str:
     return f"{group.sequences}x{group.context}:{'+'.join(map(str, group.chunks))}"
 
 
-def _group(word: str) -> Group:
-    """What `_word` wrote."""
+def group_of(word: str) -> Group:
+    """What `word_of` wrote."""
     shape, _, chunks = word.partition(":")
     return Group(*map(int, shape.split("x")), tuple(map(int, chunks.split("+"))))
 
