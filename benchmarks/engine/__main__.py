@@ -18,7 +18,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -67,7 +67,7 @@ class Bench:
                         after = self.bracket(running, folder)
                         result |= {"brackets": [before, after]}
                         before = after
-                    self.kept.keep_result(load.name, result)
+                    self.kept.keep_result(load.name, result | {"load": asdict(load)})
 
     def bracket(self, running: server.Server, folder: Path) -> str:
         """A minute at one load, always with the same requests; its name."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -205,6 +206,7 @@ def _end(process: subprocess.Popen) -> None:
 
 
 def _last_line(text: str) -> str:
-    """The last line that says something."""
+    """The last line that tells an error, or else that says anything."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1][-300:] if lines else "it said nothing"
+    told = [line for line in lines if re.search(r"\w*(Error|Exception): ", line)]
+    return (told or lines or ["it said nothing"])[-1][-300:]

@@ -128,7 +128,8 @@ def test_numbers_of_what_was_measured():
 
 @pytest.mark.parametrize(
     ("ends", "said"),
-    [("print('first'); print('no memory'); raise SystemExit(1)", "vLLM does not start: no memory"),
+    [("print('first'); print('ValueError: no memory'); print('a warning'); raise SystemExit(1)",
+      "vLLM does not start: ValueError: no memory"),
      ("import time; print('waits', flush=True); time.sleep(60)", "vLLM does not answer within 1 s: waits")],
 )  # fmt: skip
 def test_a_server_that_does_not_start_or_answer_is_a_sentence_and_is_ended(ends, said, monkeypatch, tmp_path):
