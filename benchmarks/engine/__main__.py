@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import math
 import os
 import sys
 import tempfile
@@ -29,6 +28,7 @@ from benchmarks.engine import fitted, loads, predict, server
 from benchmarks.engine.fitted import Measured
 from benchmarks.engine.kept import COLUMNS, INDEX, Kept
 from benchmarks.engine.loads import Load, Requests
+from benchmarks.engine.predict import DRAWS
 from simlib.checks import InputError
 from simlib.latency.steps import StepLaw
 
@@ -37,7 +37,6 @@ MODEL, ENGINE = "qwen3, 4 layers of 256, random", "vllm"
 BRACKET_SEED = 7
 SHOWN = COLUMNS[6:-2]
 LEAST_DRIFT = 0.05  # of an hour that nobody has seen
-DRAWS = 100  # of the law, for an interval
 
 
 class Bench:
@@ -105,28 +104,24 @@ class Bench:
         if not load.settings.two_steps:
             return law
         draws = tuple((*loads.CLOCK_LAW, draw[-1]) for draw in law.trust.draws)
-        return StepLaw(*loads.CLOCK_LAW, way_in_s=law.way_in_s, trust=replace(law.trust, draws=draws, noise=0.0))
+        trust = replace(law.trust, draws=draws, noise=0.0, step_noise=0.0)
+        return StepLaw(*loads.CLOCK_LAW, way_in_s=law.way_in_s, trust=trust)
 
     def ahead(self, law: StepLaw, load: Load, seed: int) -> pd.DataFrame:
         """What a load should see, before anything of it is known."""
-        draws = self.of(law, load).drawn(DRAWS, load.span_s, seed)
+        times = np.ones(DRAWS)
         if self.brackets:  # as slow as it was last, give or take what it changed by within a load
             ends = np.log([self.slow(law, each) for each in self.light])
             drift = max(LEAST_DRIFT, float(np.sqrt(np.mean(np.diff(ends, axis=1) ** 2))))
             times = np.exp(np.random.default_rng(seed).normal(ends[-1, -1], drift, DRAWS))
-            draws = [fitted.slower(drawn, each) for drawn, each in zip(draws, times, strict=True)]
-        return predict.ahead(load, draws, seed)
+        return predict.ahead(load, self.of(law, load), lambda one, k: fitted.slower(one, times[k]), seed)
 
     def given(self, law: StepLaw, load: Load, requests: Requests) -> pd.DataFrame:
         """What a load's requests should see; of a machine that drifts, as slow as its brackets are."""
-        own = self.of(law, load)
-        draws = own.drawn(DRAWS, load.span_s)
+        times = np.ones(DRAWS)
         if self.brackets:
-            ends = np.log(self.slow(law, load))
-            between = np.exp(np.random.default_rng(0).uniform(*sorted(ends), DRAWS))
-            own = fitted.slower(own, math.exp(ends.mean()))
-            draws = [fitted.slower(drawn, each) for drawn, each in zip(draws, between, strict=True)]
-        return predict.given(load, requests, own, draws)
+            times = np.exp(np.random.default_rng(0).uniform(*sorted(np.log(self.slow(law, load))), DRAWS))
+        return predict.given(load, requests, self.of(law, load), lambda one, k: fitted.slower(one, times[k]))
 
     def run(self) -> pd.DataFrame:
         """All of it, in order; the rows of the ledger."""
@@ -157,8 +152,12 @@ class Bench:
 
     def ledger(self, judged: Sequence[tuple[Load, Requests]]) -> pd.DataFrame:
         """Predicted and measured, in the columns of the ledger of engines."""
-        seen = pd.concat({load.name: predict.measured(self.kept.result(load.name)) for load, _ in judged}, names=INDEX)
-        table = self.kept.predictions("given").join(seen.rename("measured")).reset_index()
+        rows = {
+            (load.name, *name.split()): value for load, requests in judged
+            for name, value in self.measured(load, requests).numbers().items()
+        }  # fmt: skip
+        seen = pd.Series(rows, name="measured").rename_axis(INDEX)
+        table = self.kept.predictions("given").join(seen).reset_index()
         return table.assign(
             source=f"engine {self.device}", engine=ENGINE, version=self.version, model=MODEL, gpu=self.device,
             parallel="TP1", error_percent=100 * (table["predicted"] / table["measured"] - 1),

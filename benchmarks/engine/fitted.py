@@ -13,12 +13,13 @@ import numpy as np
 from scipy.optimize import brentq
 
 from benchmarks.engine.loads import Load, Requests
-from benchmarks.engine.predict import engine_of, measured, simulated
+from benchmarks.engine.predict import engine_of, simulated
 from simlib.calibration.loads import law as of_loads
 from simlib.calibration.loads.limits import regression
 from simlib.calibration.loads.load import Load as Benchmark
 from simlib.calibration.step_fit import EngineLaw, solve
-from simlib.latency.steps import StepLaw
+from simlib.latency.steps import NoisyLaw, StepLaw
+from simlib.predicted.benchmarks import measured, numbers
 from simlib.requests.formats import known
 
 SLOWEST = 4.0  # times the law, and the fastest as much below it
@@ -45,6 +46,10 @@ class Measured:
             [found] = Benchmark.of(known.parse(path))
         return replace(found, name=self.load.name)
 
+    def numbers(self) -> dict[str, float]:
+        """Mean and quantiles of what clients measured."""
+        return measured(self.benchmark())
+
 
 def fit(runs: Sequence[Measured]) -> EngineLaw:
     """The law and the way in under which a simulation gives these runs back."""
@@ -63,19 +68,20 @@ def fit_each(runs: Sequence[Measured]) -> EngineLaw:
     return fit([replace(run, slowness=float(own)) for run, own in zip(runs, slow, strict=True)])
 
 
-def slower(law: StepLaw, times: float) -> StepLaw:
+def slower(law: StepLaw | NoisyLaw, times: float) -> StepLaw | NoisyLaw:
     """The same where everything takes so many times as long."""
-    trust = law.trust and replace(law.trust, draws=tuple(tuple(times * x for x in draw) for draw in law.trust.draws))
-    return StepLaw(*(times * law.params), way_in_s=times * law.way_in_s, trust=trust)
+    if isinstance(law, NoisyLaw):
+        return replace(law, base=slower(law.base, times))
+    return StepLaw(*(times * law.params), way_in_s=times * law.way_in_s)
 
 
 def slowness(law: StepLaw, bracket: Measured) -> float:
     """How many times as long as the law says everything took, by a bracket's mean time per output token."""
-    wanted_s = measured(bracket.result)["tpot", "mean"]
+    wanted_s = bracket.numbers()["tpot mean"]
 
     def late_s(log_times: float) -> float:
-        found = simulated(bracket.load, bracket.requests, slower(law, math.exp(log_times)))
-        return found["tpot", "mean"] - wanted_s
+        run = simulated(bracket.load, bracket.requests, slower(law, math.exp(log_times)))
+        return numbers(run)["tpot mean"] - wanted_s
 
     most = math.log(SLOWEST)
     if late_s(-most) >= 0 or late_s(most) <= 0:

@@ -61,6 +61,7 @@ def bench(monkeypatch, tmp_path):
         monkeypatch.setattr(loads, "BRACKET_S", 15.0)
         monkeypatch.setattr(of_loads, "DRAWS", 20)
         monkeypatch.setattr(engine, "DRAWS", 20)
+        monkeypatch.setattr(predict, "DRAWS", 20)
         monkeypatch.setattr(kept.secrets, "randbelow", lambda below: seeds.pop())
         monkeypatch.setattr(server, "version_of", lambda python: "0.0")
         monkeypatch.setattr(server, "started", lambda *given: contextlib.nullcontext(fake))
@@ -116,14 +117,6 @@ def test_a_plan_has_the_lightest_loads_first_and_a_name_each():
         light, judged = planned(device, False)
         assert len(light + judged) == 3
         assert sum(load.span_s for load in light + judged) + 4 * loads.BRACKET_S < 570
-
-
-def test_numbers_of_what_was_measured():
-    result = {"start_times": [0.0, 1.0], "ttfts": [0.5, 0.3], "itls": [[0.1, 0.3], []], "output_lens": [3, 1]}
-    found = predict.measured(result)
-    assert found["ttft", "mean"] == pytest.approx(0.4) and found["tpot", "mean"] == pytest.approx(0.2)
-    assert found["itl", "p50"] == pytest.approx(0.2) and found["e2e", "mean"] == pytest.approx((0.9 + 0.3) / 2)
-    assert found["throughput", "mean"] == pytest.approx(2 / 1.3)
 
 
 @pytest.mark.parametrize(
