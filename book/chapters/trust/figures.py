@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from book.chapters.trust.tables import METHODS, METRICS, STATISTICS, method_name
+from book.chapters.trust.tables import DEVICES, METHODS, METRICS, STATISTICS, method_name
 from book.kit.names import SCHEDULER_NAMES
 from book.kit.style import COLORS, CYCLE, FAINT, INK, PERCENT, name_lines
 
@@ -140,4 +140,36 @@ def warm_up(averages: Mapping[str, np.ndarray], cut: int, quantity: str) -> Figu
     axis.set_xlabel("Request (in order of arrival)")
     axis.set_ylabel(quantity)
     name_lines(axis)
+    return figure
+
+
+SHOWN = {"e2e": "Mean, end to end (s)", "tpot": "Mean, between tokens (ms)", "ttft": "Mean, first token (s)"}
+HALF, BAR = 0.14, 7.0
+
+
+def real_engine(found: pd.DataFrame) -> Figure:
+    """Means over load, predicted and measured (rows of `real_engine.ledger`): a column each for the devices.
+
+    Wide bars are 95 % for requests that nobody knew, thin ones for those that the seed drew.
+    """
+    plain = found[~found["load"].str[0].str.isalpha() & (found["statistic"] == "mean")]
+    devices = [device for device in DEVICES if (plain["gpu"] == device).any()]
+    size = (3.6 * len(devices), 2.3 * len(SHOWN))
+    figure, axes = plt.subplots(len(SHOWN), len(devices), figsize=size, sharex="col", squeeze=False)
+    for column, device in zip(axes.T, devices, strict=True):
+        column[0].set_title(DEVICES[device], fontsize=11, loc="center")
+        column[-1].set_xlabel("Requests/s")
+        for axis, metric in zip(column, SHOWN, strict=True):
+            rows = plain[(plain["gpu"] == device) & (plain["metric"] == metric)].sort_values("rate_rps", kind="stable")
+            unit = 1000 if "(ms)" in SHOWN[metric] else 1
+            x = rows["rate_rps"] + HALF * (rows.groupby("rate_rps").cumcount() - 0.5)
+            ends = {name: unit * rows[name] for name in ("ahead_low", "ahead_high", "low", "high")}
+            axis.vlines(x, ends["ahead_low"], ends["ahead_high"], color=FAINT, lw=BAR, alpha=0.6)
+            axis.vlines(x, ends["low"], ends["high"], color=CYCLE[0], lw=1.5)
+            axis.plot(x, unit * rows["predicted"], "_", color=CYCLE[0], ms=9, label="predicted")
+            axis.plot(x, unit * rows["measured"], "o", color=CYCLE[1], ms=4.5, label="measured")
+            axis.set_ylim(bottom=0)
+    for axis, label in zip(axes[:, 0], SHOWN.values(), strict=True):
+        axis.set_ylabel(label, fontsize=10)
+    axes[0, 0].legend(fontsize=9, frameon=False, loc="upper left")
     return figure

@@ -228,6 +228,51 @@ def show_events(events: pd.DataFrame) -> Styler:
     return events[["event", "cases", "times"]].style.format({"times": "{:,}"}).hide(axis="index")
 
 
+DEVICES = {"clock": "Clock for a device", "cpu": "Processor"}
+
+
+def show_loads(by_load: pd.DataFrame) -> Styler:
+    """Errors of each predicted load, per cent, and how many numbers lie in their intervals (`real_engine.summary`)."""
+    off = {"first token": "ttft_mean", "between tokens": "tpot_mean", "end to end": "e2e_mean", "its P99": "e2e_p99"}
+    rows = [
+        {
+            "device": row["run"].partition("-")[0],
+            "load": row["load"],
+            "requests/s": f"{row['rate_rps']:g}",
+            **{name: signed(row[column], 1) for name, column in off.items()},
+            "inside": f"{row['inside']} of {row['count']}",
+            "inside, seed unknown": f"{row['ahead']} of {row['count']}",
+        }
+        for row in by_load.to_dict("records")
+    ]
+    return pd.DataFrame(rows).style.hide(axis="index")
+
+
+def show_overload(beyond: pd.DataFrame) -> Styler:
+    """Mean latencies end to end beside those of a fluid queue, with both errors (`real_engine.overload`)."""
+    shown = pd.DataFrame({"requests/s": beyond["rate_rps"].map("{:g}".format)})
+    for name in ("measured", "predicted", "fluid"):
+        shown[name] = beyond[f"{name}_s"].map(seconds)
+    for name in ("predicted", "fluid"):
+        error = 100 * (beyond[f"{name}_s"] / beyond["measured_s"] - 1)
+        shown[f"{name}, off"] = [f"{signed(each, 1)} %" for each in error]
+    return shown.style.hide(axis="index")
+
+
+def show_law(law: Any, device: str, clock: tuple[float, ...] = ()) -> Styler:
+    """A fitted law in words, and of the clock, whose own law is known, what is beyond it: the host's."""
+    said = ("a step", "a sequence that decodes", "a prompt's token", "a token of context")
+    units = (1e3, 1e3, 1e6, 1e6)
+    rows = [
+        {"of": name, "fitted": f"{unit * value:.3g} {'ms' if unit == 1e3 else 'µs'}"}
+        | ({"the clock's": f"{unit * own:.3g}", "the host's": f"{unit * (value - own):.2g}"} if clock else {})
+        for name, unit, value, own in zip(said, units, law.params[:4], clock or (0.0,) * 4, strict=True)
+    ]
+    way = {"of": "the way in, from client to queue and back", "fitted": f"{1e3 * law.way_in_s:.3g} ms"}
+    rows.append(way | ({"the clock's": "0", "the host's": f"{1e3 * law.way_in_s:.2g}"} if clock else {}))
+    return pd.DataFrame(rows).style.set_caption(DEVICES[device]).hide(axis="index")
+
+
 def _estimate(found: Estimate) -> str:
     limits = (
         f"{found.ci_low:.3f} to {found.ci_high:.3f}" if found.ci_low is not None else f"no interval: {found.reason}"
