@@ -42,12 +42,12 @@ LEAST_DRIFT = 0.05  # of an hour that nobody has seen
 class Bench:
     """One device: its folder, its environment, and a server that is started anew where settings change."""
 
-    def __init__(self, device: str, full: bool, folder: Path, python: Path) -> None:
+    def __init__(self, device: str, full: bool, folder: Path, python: Path, span_s: float | None = None) -> None:
         self.device, self.python = device, python
         self.kept = Kept(folder / (f"{device}-full" if full else device))
         self.kept.folder.mkdir(parents=True, exist_ok=True)
         self.version = server.version_of(python)
-        self.light, self.judged = loads.planned(device, full)
+        self.light, self.judged = loads.planned(device, full, span_s)
         self.brackets = device == "cpu"
 
     def measure(self, asked: Sequence[tuple[Load, Requests]]) -> None:
@@ -197,13 +197,14 @@ def main(words: list[str]) -> int:
         "--full", action="store_true", default=bool(os.environ.get("FULL")), help="all loads and switches"
     )
     parser.add_argument("--folder", type=Path, default=Path("_build/engine"), help="of results (default %(default)s)")
+    parser.add_argument("--seconds", type=float, help="that each load lasts (default: 90 clock, 75 cpu)")
     options = parser.parse_args(words)
     unknown = [device for device in options.devices if device not in DEVICES]
     if unknown:
         parser.error(f"{unknown[0]} (expected some of {', '.join(DEVICES)})")
     for device in options.devices or DEVICES:
         try:
-            table = Bench(device, options.full, options.folder, environment()).run()
+            table = Bench(device, options.full, options.folder, environment(), options.seconds).run()
         except InputError as problem:
             print(f"engine, {device}: {problem}", file=sys.stderr)
             return 2

@@ -77,19 +77,20 @@ def draw(load: Load, seed: int) -> Requests:
     return Requests(RequestTable(arrival_s, prompt, output, predicted, priority=predicted, **prefix), words)
 
 
-def planned(device: str, full: bool) -> tuple[list[Load], list[Load]]:
-    """The loads that are fitted, and those that are predicted, of a device."""
+def planned(device: str, full: bool, span_s: float | None = None) -> tuple[list[Load], list[Load]]:
+    """The loads that are fitted, and those that are predicted, of a device; each for a span of time."""
+    span_s = SPAN_S[device] if span_s is None else span_s
     base = Settings(law=CLOCK_LAW if device == "clock" else ())
     rates, seeds = (ALL_LOADS if full else LOADS)[device], (0, 1) if full else (0,)
-    each = [Load(f"{rate:g}-{seed}", rate, SPAN_S[device], base, seed) for rate in rates for seed in seeds]
+    each = [Load(f"{rate:g}-{seed}", rate, span_s, base, seed) for rate in rates for seed in seeds]
     light = LIGHT * len(seeds)
-    switched = switches(base) if full and device == "clock" else []
+    switched = switches(base, span_s) if full and device == "clock" else []
     return each[:light], each[light:] + switched
 
 
-def switches(base: Settings) -> list[Load]:
+def switches(base: Settings, span_s: float) -> list[Load]:
     """One switch at a time from the base, of the clock."""
-    span_s, rates = SPAN_S["clock"], ALL_LOADS["clock"]
+    rates = ALL_LOADS["clock"]
     shared = Load("cache-off", 8.0, span_s, base, 0, "shared")
     return [
         shared,

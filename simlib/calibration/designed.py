@@ -5,18 +5,23 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 
+import numpy as np
+
 from simlib import reading
 from simlib.calibration.engine_steps import COLUMNS, GROUP
-from simlib.calibration.step_fit import EngineLaw, fit_steps
+from simlib.calibration.step_fit import EngineLaw, Steps, fit_steps, solve
 from simlib.checks import InputError
+from simlib.latency.law_file import NAMES, TERMS
+from simlib.latency.steps import StepLaw
 from simlib.lazy import pd
 
 ASSUMED = (
     "a step of a server takes as long as one of the engine alone, in a process of its own: the way from a client and "
-    "back is not in it",
+    "back is not in it, nor how the machine drifts from one hour to the next",
     "the first chunk of a prompt stands for all: attention of later ones to those before them is not in c",
 )
 
+DRAWS = 200
 STALL = 1.5  # times the median of its like, beyond which a step was held up by something else
 
 
@@ -54,10 +59,29 @@ def parse(text: str, source: str) -> EngineLaw:
     flight = "two steps in flight" if about.get("steps_in_flight") == "2" else "one step in flight"
     like_s = rows.groupby([*GROUP[1:], "chunk"])["step_s"].transform("median")
     stalled = rows["step_s"] > STALL * like_s
-    found = fit_steps(rows[~stalled].assign(weight=1.0), source, f"asked of the engine ({asked}), {flight}")
+    kept = rows[~stalled].reset_index(drop=True)
+    found = fit_steps(kept.assign(weight=1.0), source, f"asked of the engine ({asked}), {flight}")
     held_up = (
         f"{stalled.sum()} of {len(rows)} steps took over {STALL:g} times the median of their like: something else held "
         "them up, and they are left out"
     )
+    draws, step_noise = _draws(kept, found.law)
     assumes = (*ASSUMED, held_up) if stalled.any() else ASSUMED
-    return replace(found, law=replace(found.law, trust=replace(found.law.trust, assumes=assumes)))
+    trust = replace(found.law.trust, assumes=assumes, draws=draws, step_noise=step_noise)
+    return replace(found, law=replace(found.law, trust=trust))
+
+
+def _draws(rows: pd.DataFrame, law: StepLaw) -> tuple[tuple[tuple[float, ...], ...], float]:
+    """Laws from groups drawn anew, as the steps of one resemble each other; the noise of a step beside them."""
+    data = Steps(
+        np.column_stack([np.ones(len(rows)), rows[list(TERMS)].to_numpy(float)]),
+        rows["step_s"].to_numpy(float),
+        np.ones(len(rows)),
+    )
+    of = rows.groupby(list(GROUP), sort=False).ngroup().to_numpy()
+    groups, rng = of.max() + 1, np.random.default_rng(0)
+    drawn = (
+        solve(data._replace(weight=rng.multinomial(groups, np.full(groups, 1 / groups))[of])) for _ in range(DRAWS)
+    )
+    noise = float(np.std(np.log(data.step_s / (data.design @ law.params[: len(NAMES)]))))
+    return tuple((*law.tolist(), 0.0) for law in drawn), noise

@@ -99,7 +99,7 @@ def test_a_machine_that_drifts_is_predicted_by_its_brackets(bench):
 
 
 def test_a_seed_draws_the_same_requests_for_loads_that_are_compared():
-    base, *others = (load for load in loads.switches(server.Settings()) if load.name.startswith("priority"))
+    base, *others = (load for load in loads.switches(server.Settings(), 20.0) if load.name.startswith("priority"))
     assert base.rate_rps < others[0].rate_rps
     plain = draw(Load("11-0", base.rate_rps, base.span_s), 5)
     assert draw(base, 5).sent() == plain.sent() != draw(base, 6).sent()

@@ -29,6 +29,9 @@ def test_the_law_is_found_and_its_intervals_hold_it(stalls):
     found = designed.parse(steps(stalls), "mine.csv")
     assert found.law.params[:4].tolist() == pytest.approx(LAW, rel=0.05)
     assert all(low <= value <= high for (low, high), value in zip(found.intervals.values(), LAW, strict=True))
+    low, high = np.percentile(found.law.trust.draws, (2.5, 97.5), axis=0)
+    assert (low[:4] <= LAW).all() and (high[:4] >= LAW).all()  # with this seed; each fails once in twenty
+    assert found.law.trust.step_noise == pytest.approx(0.02, rel=0.1)
     assert found.unidentified == () and found.mape < 0.03
     assert ("held them up" in found.card()) == (stalls > 0)
     assert "two steps in flight" in found.card()
