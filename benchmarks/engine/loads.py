@@ -14,7 +14,7 @@ PROMPT, OUTPUT = (30, 270), (12, 108)  # tokens, uniform
 GROUPS, SHARED_TOKENS = 8, 6 * BLOCK_TOKENS  # where prompts begin alike
 PREDICTION_ERROR = 0.3  # standard deviation of a predicted length's logarithm
 BRACKET_RPS, BRACKET_S = 7.0, 60.0
-CAP = 17  # where the paper's controller settles for a step of 28 ms, at 14 requests/s, with the host's 3 ms a step
+CAP = 17  # where the paper's controller settles for a step of 28 ms, at 14 requests/s, the host's time in it
 LIGHT = 2  # so many of the loads, the lightest, are fitted
 # Requests a second. The clock saturates at 15, the processor at about 10, more or less from hour to hour.
 LOADS = {"clock": (3.0, 7.0, 13.0), "cpu": (2.5, 5.0, 8.5)}
