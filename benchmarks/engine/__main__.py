@@ -4,7 +4,8 @@ Two devices. *clock*: a worker whose step lasts exactly what a law says, while s
 as they are. *cpu*: a small random model on the processor; as shared machines drift, a minute at one load stands before
 and after each measurement. In this order: the lightest loads are measured and fitted; all others are predicted, and the
 predictions written, for seeds that nobody knows; seeds are drawn; what their requests should see is written, too; then
-the loads are measured. What is there already is not measured again.
+the loads are measured. What is there already is not measured again. *steps*: no server; the engines are asked
+themselves how long their steps take.
 """
 
 from __future__ import annotations
@@ -24,15 +25,16 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.conformance.environment import environment
-from benchmarks.engine import fitted, loads, predict, server
+from benchmarks.engine import fitted, loads, predict, server, steps
 from benchmarks.engine.fitted import Measured
 from benchmarks.engine.kept import COLUMNS, INDEX, Kept
 from benchmarks.engine.loads import Load, Requests
 from benchmarks.engine.predict import DRAWS
+from simlib.calibration import designed
 from simlib.checks import InputError
 from simlib.latency.steps import StepLaw
 
-DEVICES = ("clock", "cpu")
+DEVICES, STEPS = ("clock", "cpu"), "steps"
 MODEL, ENGINE = "qwen3, 4 layers of 256, random", "vllm"
 BRACKET_SEED = 7
 SHOWN = COLUMNS[6:-2]
@@ -185,6 +187,15 @@ def meaning(law: StepLaw, device: str) -> str:
     return text
 
 
+def ask_all(folder: Path) -> None:
+    """Ask engines themselves, and show the laws of their steps."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in steps.ENGINES:
+        say(f"steps of {name} …")
+        steps.ask(name, folder / f"{name}.csv", environment())
+        print(designed.from_steps(folder / f"{name}.csv").card())
+
+
 def say(text: str) -> None:
     print(time.strftime("%H:%M:%S"), text, flush=True)
 
@@ -192,18 +203,21 @@ def say(text: str) -> None:
 def main(words: list[str]) -> int:
     """Run the devices; write and show their tables."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.engine", description=__doc__.splitlines()[0])
-    parser.add_argument("devices", nargs="*", metavar="DEVICE", help=f"of {', '.join(DEVICES)} (default: both)")
+    parser.add_argument("devices", nargs="*", metavar="DEVICE", help=f"{', '.join(DEVICES)} (default: both), {STEPS}")
     parser.add_argument(
         "--full", action="store_true", default=bool(os.environ.get("FULL")), help="all loads and switches"
     )
     parser.add_argument("--folder", type=Path, default=Path("_build/engine"), help="of results (default %(default)s)")
     parser.add_argument("--seconds", type=float, help="that each load lasts (default: 90 clock, 75 cpu)")
     options = parser.parse_args(words)
-    unknown = [device for device in options.devices if device not in DEVICES]
+    unknown = [device for device in options.devices if device not in (*DEVICES, STEPS)]
     if unknown:
-        parser.error(f"{unknown[0]} (expected some of {', '.join(DEVICES)})")
+        parser.error(f"{unknown[0]} (expected some of {', '.join(DEVICES)}, {STEPS})")
     for device in options.devices or DEVICES:
         try:
+            if device == STEPS:
+                ask_all(options.folder / STEPS)
+                continue
             table = Bench(device, options.full, options.folder, environment(), options.seconds).run()
         except InputError as problem:
             print(f"engine, {device}: {problem}", file=sys.stderr)

@@ -23,6 +23,7 @@ from pathlib import Path
 from simlib.checks import InputError
 
 HERE = Path(__file__).resolve().parent
+MODEL = "model"  # the folder, from where the server is started
 WORDS, BLOCK_TOKENS, MOST_TOKENS = 1024, 32, 2048
 READY_S, STOP_S, POLL_S = 240.0, 15.0, 0.5
 CONFIG = {
@@ -96,12 +97,23 @@ def write_path(folder: Path, version: str) -> None:
     (place / "entry_points.txt").write_text("[vllm.platform_plugins]\ntwo_steps = two_steps:named\n")
 
 
+def environment_of(settings: Settings, folder: Path, version: str) -> dict[str, str]:
+    """Variables for an engine that is started in a folder, which gets the model and what stands on its path."""
+    write_model(folder / MODEL)
+    write_path(folder / "path", version)
+    path = os.pathsep.join(map(str, (folder / "path", HERE / "device")))
+    return settings.environment() | {
+        "PYTHONPATH": path, "HF_HUB_OFFLINE": "1", "VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1",
+        "VLLM_LOGGING_LEVEL": "WARNING",
+    }  # fmt: skip
+
+
 def version_of(python: Path) -> str:
     """vLLM's version in an environment."""
     asked = "from importlib.metadata import version; print(version('vllm-cpu'))"
     found = subprocess.run([python, "-c", asked], capture_output=True, text=True, check=False)
     if found.returncode:
-        raise InputError(f"{python}: {_last_line(found.stderr)} (expected an environment with vllm-cpu)")
+        raise InputError(f"{python}: {last_line(found.stderr)} (expected an environment with vllm-cpu)")
     return found.stdout.strip()
 
 
@@ -127,9 +139,9 @@ class Server:
         words = [self.python, HERE / "client.py", asked, result, f"{self.url}/v1/completions"]
         client = subprocess.run(words, capture_output=True, text=True, check=False, preexec_fn=_on(1))
         if self.process.poll() is not None:
-            raise InputError(f"the server ended: {_last_line(self.log.read_text())}")
+            raise InputError(f"the server ended: {last_line(self.log.read_text())}")
         if client.returncode:
-            raise InputError(f"the client ended: {_last_line(client.stderr)}")
+            raise InputError(f"the client ended: {last_line(client.stderr)}")
         measured = json.loads(result.read_text())
         failed = [error for error in measured["errors"] if error]
         if failed:
@@ -146,18 +158,12 @@ def started(python: Path, settings: Settings, folder: Path, version: str) -> Ite
     InputError
         If it ends before it answers, or does not answer in time; with its own last line.
     """
-    write_model(folder / "model")
-    write_path(folder / "path", version)
+    environment = os.environ | environment_of(settings, folder, version)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    path = os.pathsep.join(map(str, (folder / "path", HERE / "device")))
-    environment = os.environ | settings.environment() | {
-        "PYTHONPATH": path, "HF_HUB_OFFLINE": "1", "VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1",
-        "VLLM_LOGGING_LEVEL": "WARNING",
-    }  # fmt: skip
     words = [
-        python, "-m", "vllm.entrypoints.openai.api_server", "--model", folder / "model", "--served-model-name", "model",
+        python, "-m", "vllm.entrypoints.openai.api_server", "--model", MODEL, "--served-model-name", "model",
         "--load-format", "dummy", "--dtype", "float32", "--max-model-len", str(MOST_TOKENS), "--enforce-eager",
         "--block-size", str(BLOCK_TOKENS), "--host", "127.0.0.1", "--port", str(port), "--disable-uvicorn-access-log",
         *settings.words(),
@@ -188,11 +194,11 @@ def _wait(url: str, process: subprocess.Popen, log: Path) -> None:
     until_s = time.monotonic() + READY_S
     while time.monotonic() < until_s:
         if process.poll() is not None:
-            raise InputError(f"vLLM does not start: {_last_line(log.read_text())}")
+            raise InputError(f"vLLM does not start: {last_line(log.read_text())}")
         with contextlib.suppress(urllib.error.URLError, OSError), urllib.request.urlopen(f"{url}/health", timeout=5):
             return
         time.sleep(POLL_S)
-    raise InputError(f"vLLM does not answer within {READY_S:.0f} s: {_last_line(log.read_text())}")
+    raise InputError(f"vLLM does not answer within {READY_S:.0f} s: {last_line(log.read_text())}")
 
 
 def _end(process: subprocess.Popen) -> None:
@@ -205,7 +211,7 @@ def _end(process: subprocess.Popen) -> None:
             break
 
 
-def _last_line(text: str) -> str:
+def last_line(text: str) -> str:
     """The last line that tells an error, or else that says anything."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     told = [line for line in lines if re.search(r"\w*(Error|Exception): ", line)]

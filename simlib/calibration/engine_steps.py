@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import itertools
+import json
 import math
 import os
 import random
@@ -34,6 +35,7 @@ LEAST_REPETITIONS = 2  # that the time has to allow, or the grid is made smaller
 ROOM = 64  # tokens that a sequence grows by, at most, while its group is measured
 # Of vLLM's environment: a model of this machine, and of a processor's memory so many GiB for the cache.
 DEFAULTS = {"HF_HUB_OFFLINE": "1", "VLLM_LOGGING_LEVEL": "ERROR", "VLLM_CPU_KVCACHE_SPACE": "2"}
+OWN = "an argument of the engine's own, as in tensor_parallel_size=2; may be there several times"
 FIRST_WORD = 10  # of random prompts, beyond what tokenizers keep for themselves
 
 
@@ -206,7 +208,8 @@ class Vllm:
     def empty(self) -> None:
         """Everybody leaves."""
         self.engine.abort_request(self.here)
-        while self.engine.engine_core.engine_core.scheduler.has_requests():
+        core = self.engine.engine_core.engine_core
+        while core.scheduler.has_requests() or core.batch_queue:  # the latter of steps in flight, if two may be
             self.step()
         for of_this_group in (self.here, self.rows, self.prompts):
             of_this_group.clear()
@@ -357,6 +360,26 @@ def _tell(progress: bool, text: str) -> None:
         print(f"\r{text}", end="", file=sys.stderr, flush=True)
 
 
+def arguments_of(words: Iterable[str]) -> dict[str, Any]:
+    """Arguments of the engine's own, from words ``NAME=VALUE``; a value is what JSON says of it, or text.
+
+    Examples
+    --------
+    >>> arguments_of(["tensor_parallel_size=2", "enforce-eager=true", "kv_cache_dtype=fp8"])
+    {'tensor_parallel_size': 2, 'enforce_eager': True, 'kv_cache_dtype': 'fp8'}
+    """
+    found = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not (name and equals):
+            raise NoEngine(f"--set: {word} (expected NAME=VALUE, as in tensor_parallel_size=2)")
+        try:
+            found[name.replace("-", "_")] = json.loads(value)
+        except ValueError:
+            found[name.replace("-", "_")] = value
+    return found
+
+
 def main(words: Iterable[str] | None = None) -> int:
     """The script: measure, and say in one sentence what is wrong."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -370,12 +393,14 @@ def main(words: Iterable[str] | None = None) -> int:
     parser.add_argument("--token-budget", type=int, help="tokens of a step (default: the engine's)")
     parser.add_argument("--max-model-len", type=int, help="tokens of a sequence (default: the model's)")
     parser.add_argument("--dtype", help="such as bfloat16 (default: the engine's)")
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help=OWN)
     options = parser.parse_args(words)
     try:
         measure(
             options.model, options.output, minutes=options.minutes, repetitions=options.trials, seed=options.seed,
             dummy=options.dummy_weights, max_num_seqs=options.max_num_seqs, dtype=options.dtype,
             max_num_batched_tokens=options.token_budget, max_model_len=options.max_model_len,
+            **arguments_of(options.set),
         )  # fmt: skip
     except (NoEngine, OSError) as problem:
         print(f"{parser.prog}: {problem}", file=sys.stderr)

@@ -15,7 +15,7 @@ from simlib.writing import write
 
 SHAPES = ("batch-sizes", "prompt-tokens", "output-tokens")
 ENGINES = ("vllm",)
-ASKED = ("--minutes", "--max-model-len", "--dummy-weights")  # of an engine
+ASKED = ("--minutes", "--max-model-len", "--dummy-weights", "--set")  # of an engine
 OF_A_MODEL = (*(f"--{name}" for name in SHAPES), "--device", "--threads")
 MEASURED = ("--engine", "--trials", *OF_A_MODEL, "--dtype", "--seed")
 
@@ -51,6 +51,9 @@ def add(verbs: Any) -> None:
     own.add_argument("--dtype", default="auto", help="auto, float32, bfloat16 or float16")
     own.add_argument("--threads", type=integer, help="of the processor (default: torch's choice)")
     own.add_argument("--seed", type=integer, default=0, help="of random weights and prompts (default 0)")
+    own.add_argument(
+        "--set", action="append", default=[], metavar="NAME=VALUE", help="of --engine: an argument of its own"
+    )
     add_json(own, "what was fitted, and how far to trust it,")
 
 
@@ -130,6 +133,7 @@ def _asked(options: argparse.Namespace) -> Any:
         settings["minutes"] = check_number("--minutes", options.minutes, 0.0, open_low=True)
     settings |= {"repetitions": check_integer("--trials", options.trials, 1), "seed": options.seed}
     try:
+        settings |= engine_steps.arguments_of(options.set)
         engine_steps.measure(options.model, options.output, dummy=options.dummy_weights, **settings)
     except engine_steps.NoEngine as problem:
         raise InputError(str(problem)) from None
