@@ -104,7 +104,7 @@ def environment_of(settings: Settings, folder: Path, version: str) -> dict[str, 
     path = os.pathsep.join(map(str, (folder / "path", HERE / "device")))
     return settings.environment() | {
         "PYTHONPATH": path, "HF_HUB_OFFLINE": "1", "VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1",
-        "VLLM_LOGGING_LEVEL": "WARNING",
+        "VLLM_LOGGING_LEVEL": "ERROR",
     }  # fmt: skip
 
 

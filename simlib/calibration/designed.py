@@ -22,7 +22,9 @@ ASSUMED = (
 )
 
 DRAWS = 200
-STALL = 1.5  # times the median of its like, beyond which a step was held up by something else
+# Times the median of its like, beyond which a step was held up by something else; with two in flight the next one seems
+# to take as much less.
+STALL = 1.5
 
 
 def is_steps(text: str) -> bool:
@@ -58,12 +60,12 @@ def parse(text: str, source: str) -> EngineLaw:
     asked = ", ".join(about[key] for key in ("engine", "model", "dtype", "device") if key in about)
     flight = "two steps in flight" if about.get("steps_in_flight") == "2" else "one step in flight"
     like_s = rows.groupby([*GROUP[1:], "chunk"])["step_s"].transform("median")
-    stalled = rows["step_s"] > STALL * like_s
+    stalled = ~rows["step_s"].between(like_s / STALL, STALL * like_s)
     kept = rows[~stalled].reset_index(drop=True)
     found = fit_steps(kept.assign(weight=1.0), source, f"asked of the engine ({asked}), {flight}")
     held_up = (
-        f"{stalled.sum()} of {len(rows)} steps took over {STALL:g} times the median of their like: something else held "
-        "them up, and they are left out"
+        f"{stalled.sum()} of {len(rows)} steps took over {STALL:g} times the median of their like, or so much less: "
+        "something else held them up, or those before them, and they are left out"
     )
     draws, step_noise = _draws(kept, found.law)
     assumes = (*ASSUMED, held_up) if stalled.any() else ASSUMED
