@@ -222,6 +222,9 @@ def main(words: list[str]) -> int:
         except InputError as problem:
             print(f"engine, {device}: {problem}", file=sys.stderr)
             return 2
+        except KeyboardInterrupt:
+            print(f"engine, {device}: stopped; what was measured is kept, and another run goes on", file=sys.stderr)
+            return 130
         name = f"{device}-full" if options.full else device
         table.to_csv(options.folder / f"{name}.csv", index=False, float_format="%.6g")
         print(table[list(SHOWN)].to_string(index=False, float_format="{:.4g}".format))

@@ -31,6 +31,10 @@ if TYPE_CHECKING:
 FOLDER = Path(__file__).resolve().parents[3] / "data" / "engine"
 DEVICES = ("clock", "cpu")
 TARGETS = {("tpot", "mean"): 2.0, ("e2e", "mean"): 3.0, ("ttft", "mean"): 5.0, ("e2e", "p99"): 5.0}
+SWITCHES = {  # which load is beside which, the same requests at the same rate
+    "cache-on": "cache-off", "two-steps": "11-0", "tight": "8-0", "cap": "11-0",
+    "priority-11": "11-0", "priority-14": "14-0", "priority-19.5": "19.5-0",
+}  # fmt: skip
 RUNS = ("clock", "cpu", "clock-full", "cpu-full")  # as `benchmarks.engine` calls them
 
 
@@ -152,3 +156,24 @@ def summary(found: pd.DataFrame) -> pd.DataFrame:
         rows.append({"run": run, "load": load, "rate_rps": rate, **errors, "inside": inside.sum(), "ahead": ahead.sum(),
                      "count": len(own)})  # fmt: skip
     return pd.DataFrame(rows)
+
+
+def switches(found: pd.DataFrame) -> pd.DataFrame:
+    """What one switch does, measured and predicted: the ratio of a number to that without it.
+
+    Returns
+    -------
+    DataFrame
+        ``switch, base, metric, statistic, measured, predicted, error_percent``, the last of the load with the switch.
+    """
+    import pandas as pd
+
+    table = found.set_index(["run", "load", "metric", "statistic"])
+    rows = []
+    for (run, load, metric, statistic), own in table.iterrows():
+        base = (run, SWITCHES.get(load), metric, statistic)
+        if base in table.index:
+            ratios = (own[name] / table.loc[base, name] for name in ("measured", "predicted"))
+            rows.append((load, base[1], metric, statistic, *ratios, own["error_percent"]))
+    columns = ["switch", "base", "metric", "statistic", "measured", "predicted", "error_percent"]
+    return pd.DataFrame(rows, columns=columns)

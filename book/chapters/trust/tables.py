@@ -248,6 +248,32 @@ def show_loads(by_load: pd.DataFrame) -> Styler:
     return pd.DataFrame(rows).style.hide(axis="index")
 
 
+SWITCHES = {
+    "cache-on": "a prefix cache, where prompts begin alike",
+    "two-steps": "two steps in flight",
+    "tight": "110 blocks of memory",
+    "cap": "17 sequences at once, not 32",
+    "priority-11": "shortest predicted first, 11 requests/s",
+    "priority-14": "shortest predicted first, 14 requests/s",
+    "priority-19.5": "shortest predicted first, 19.5 requests/s",
+}
+
+
+def show_switches(changes: pd.DataFrame) -> Styler:
+    """What each switch changes, per cent, measured and predicted (`real_engine.switches`)."""
+    named = {("ttft", "mean"): "first token", ("tpot", "mean"): "between tokens", ("e2e", "mean"): "end to end"}
+    named[("e2e", "p99")] = "its P99"
+    rows = []
+    for switch, own in changes.groupby("switch", sort=False):
+        by = own.set_index(["metric", "statistic"])
+        both = {
+            name: " / ".join(signed(100 * (by.loc[key, which] - 1), 0) for which in ("measured", "predicted"))
+            for key, name in named.items()
+        }
+        rows.append({"switch": SWITCHES[switch], **both})
+    return pd.DataFrame(rows).style.hide(axis="index")
+
+
 def show_overload(beyond: pd.DataFrame) -> Styler:
     """Mean latencies end to end beside those of a fluid queue, with both errors (`real_engine.overload`)."""
     shown = pd.DataFrame({"requests/s": beyond["rate_rps"].map("{:g}".format)})
