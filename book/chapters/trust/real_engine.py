@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from simlib import reading
+from simlib.calibration import designed
 from simlib.calibration.loads.load import Load
 from simlib.checks import InputError
 from simlib.continuous.settings import Continuous
@@ -177,3 +179,47 @@ def switches(found: pd.DataFrame) -> pd.DataFrame:
             rows.append((load, base[1], metric, statistic, *ratios, own["error_percent"]))
     columns = ["switch", "base", "metric", "statistic", "measured", "predicted", "error_percent"]
     return pd.DataFrame(rows, columns=columns)
+
+
+def drift(folder: Path = FOLDER) -> pd.DataFrame:
+    """Of each predicted load of the processor: time per token of the minutes before and after it, and what was hit.
+
+    Returns
+    -------
+    DataFrame
+        ``run, load, rate_rps, before_s, after_s``, the brackets' mean times per token; ``drift_percent`` between them;
+        of the load's mean end to end ``error_percent``, ``half_width_percent`` of its interval, and whether it is
+        ``inside``.
+    """
+    import pandas as pd
+
+    rows, found = [], ledger(folder)
+    for name in (name for name in runs(folder) if name.startswith("cpu")):
+        for load, about in loads(folder / name):
+            own = found[(found["run"] == name) & (found["load"] == load)].set_index(["metric", "statistic"])
+            if own.empty:
+                continue
+            kept = json.loads(reading.text(folder / name / f"{load}.json.gz", "a benchmark's result")[1])
+            paths = (folder / name / f"{bracket}.json.gz" for bracket in kept["brackets"])
+            before_s, after_s = (measured(Load.of(known.parse(path))[0])["tpot mean"] for path in paths)
+            row = own.loc[("e2e", "mean")]
+            half = 50 * (row["high"] - row["low"]) / row["predicted"]
+            inside = row["low"] <= row["measured"] <= row["high"]
+            apart = 100 * abs(after_s / before_s - 1)
+            rows.append((name, load, about["rate_rps"], before_s, after_s, apart, row["error_percent"], half, inside))
+    columns = ["run", "load", "rate_rps", "before_s", "after_s", "drift_percent", "error_percent"]
+    return pd.DataFrame(rows, columns=[*columns, "half_width_percent", "inside"])
+
+
+def asked(folder: Path = FOLDER / "steps") -> pd.DataFrame:
+    """The laws of engines that were asked themselves: ``engine``, its `law_file.NAMES` and their ends, steps, error."""
+    import pandas as pd
+
+    rows = []
+    for path in sorted(folder.glob("*.csv")):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # its card says it
+            found = designed.from_steps(path)
+        table = found.table().assign(engine=path.stem, steps=found.steps, mape=found.mape)
+        rows.append(table[["engine", "coefficient", "value", "ci_low", "ci_high", "steps", "mape"]])
+    return pd.concat(rows, ignore_index=True)

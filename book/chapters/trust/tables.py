@@ -285,18 +285,36 @@ def show_overload(beyond: pd.DataFrame) -> Styler:
     return shown.style.hide(axis="index")
 
 
-def show_law(law: Any, device: str, clock: tuple[float, ...] = ()) -> Styler:
-    """A fitted law in words, and of the clock, whose own law is known, what is beyond it: the host's."""
-    said = ("a step", "a sequence that decodes", "a prompt's token", "a token of context")
-    units = (1e3, 1e3, 1e6, 1e6)
-    rows = [
-        {"of": name, "fitted": f"{unit * value:.3g} {'ms' if unit == 1e3 else 'µs'}"}
-        | ({"the clock's": f"{unit * own:.3g}", "the host's": f"{unit * (value - own):.2g}"} if clock else {})
-        for name, unit, value, own in zip(said, units, law.params[:4], clock or (0.0,) * 4, strict=True)
-    ]
-    way = {"of": "the way in, from client to queue and back", "fitted": f"{1e3 * law.way_in_s:.3g} ms"}
-    rows.append(way | ({"the clock's": "0", "the host's": f"{1e3 * law.way_in_s:.2g}"} if clock else {}))
-    return pd.DataFrame(rows).style.set_caption(DEVICES[device]).hide(axis="index")
+PARTS_OF_A_LAW = {
+    "a_s": ("a step", 1e3, "ms"),
+    "b_s_per_decode": ("a sequence that decodes", 1e3, "ms"),
+    "c_s_per_prefill_token": ("a prompt's token", 1e6, "µs"),
+    "d_s_per_context_token": ("a token of context", 1e6, "µs"),
+}
+
+
+def show_laws(law: Any, clock: Mapping[str, float], asked: pd.DataFrame) -> Styler:
+    """The clock's law beside those found: fitted to the server's light loads, and asked of the engine itself."""
+    rows = []
+    wide = asked.set_index(["engine", "coefficient"])["value"]
+    for (name, (said, unit, word)), fitted in zip(PARTS_OF_A_LAW.items(), law.params, strict=False):
+        row = {"of": f"{said} ({word})", "the clock": clock[name], "light loads": fitted}
+        row |= {"asked, one step in flight": wide["clock", name], "asked, two": wide["clock-two-steps", name]}
+        rows.append({key: value if key == "of" else f"{unit * value:.3g}" for key, value in row.items()})
+    way = {"of": "the way in, from client to queue and back (ms)", "the clock": "–"}
+    rows.append(way | {"light loads": f"{1e3 * law.way_in_s:.3g}", "asked, one step in flight": "–", "asked, two": "–"})
+    return pd.DataFrame(rows).style.hide(axis="index")
+
+
+def show_drift(drift: pd.DataFrame) -> Styler:
+    """Of each load of the processor what its brackets took, how far they are apart, and what was predicted."""
+    shown = pd.DataFrame({"requests/s": drift["rate_rps"].map("{:g}".format)})
+    for name in ("before", "after"):
+        shown[f"a token {name}"] = [f"{1e3 * each:.2f} ms" for each in drift[f"{name}_s"]]
+    shown["apart"] = [f"{each:.0f} %" for each in drift["drift_percent"]]
+    shown["end to end, off"] = [f"{signed(each, 0)} %" for each in drift["error_percent"]]
+    shown["half the interval"] = [f"{each:.0f} %" for each in drift["half_width_percent"]]
+    return shown.style.hide(axis="index")
 
 
 def _estimate(found: Estimate) -> str:
