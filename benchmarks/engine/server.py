@@ -16,7 +16,7 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from simlib.checks import InputError
 HERE = Path(__file__).resolve().parent
 MODEL = "model"  # the folder, from where the server is started
 WORDS, BLOCK_TOKENS, MOST_TOKENS = 1024, 32, 2048
+URGENT = -15  # of niceness: other programs on the machine are not what is measured
 READY_S, STOP_S, POLL_S = 240.0, 15.0, 0.5
 CONFIG = {
     "architectures": ["Qwen3ForCausalLM"], "model_type": "qwen3", "torch_dtype": "float32", "vocab_size": WORDS,
@@ -137,7 +138,8 @@ class Server:
         asked, result = scratch / "table.json", scratch / "result.json"
         asked.write_text(json.dumps(dict(table)))
         words = [self.python, HERE / "client.py", asked, result, f"{self.url}/v1/completions"]
-        client = subprocess.run(words, capture_output=True, text=True, check=False, preexec_fn=_on(1))
+        client = subprocess.run(words, capture_output=True, text=True, check=False, start_new_session=True,
+                                preexec_fn=_on(1))  # fmt: skip
         if self.process.poll() is not None:
             raise InputError(f"the server ended: {last_line(self.log.read_text())}")
         if client.returncode:
@@ -182,12 +184,20 @@ def started(python: Path, settings: Settings, folder: Path, version: str) -> Ite
         _end(process)
 
 
-def _on(half: int):
-    """Bind a child to the first half of the cores, or to the second."""
+def _on(half: int) -> Callable[[], None]:
+    """Bind a child to the first half of the cores, or to the second; where that is allowed it goes before others."""
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
     middle = len(cores) // 2
     mine = (cores[:middle], cores[middle:])[half]
-    return (lambda: os.sched_setaffinity(0, mine)) if middle else None
+
+    def bind() -> None:
+        if mine:
+            os.sched_setaffinity(0, mine)
+        with contextlib.suppress(OSError):
+            os.nice(URGENT)
+            Path("/proc/self/autogroup").write_text(str(URGENT))  # of its session, where Linux groups by them
+
+    return bind
 
 
 def _wait(url: str, process: subprocess.Popen, log: Path) -> None:
