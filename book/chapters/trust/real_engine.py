@@ -33,10 +33,12 @@ if TYPE_CHECKING:
 FOLDER = Path(__file__).resolve().parents[3] / "data" / "engine"
 DEVICES = ("clock", "cpu")
 TARGETS = {("tpot", "mean"): 2.0, ("e2e", "mean"): 3.0, ("ttft", "mean"): 5.0, ("e2e", "p99"): 5.0}
+NEAR_FULL_RPS = 14.0  # the clock's server is full at 15
 SWITCHES = {  # which load is beside which, the same requests at the same rate
     "cache-on": "cache-off", "two-steps": "11-0", "tight": "8-0", "cap": "11-0",
     "priority-11": "11-0", "priority-14": "14-0", "priority-19.5": "19.5-0",
 }  # fmt: skip
+CLOCK_LAW = (0.015, 0.0003, 0.00006, 0.0000002)  # seconds, as `law_file.NAMES`
 RUNS = ("clock", "cpu", "clock-full", "cpu-full")  # as `benchmarks.engine` calls them
 
 
@@ -68,6 +70,12 @@ def ledger(folder: Path = FOLDER) -> pd.DataFrame:
     return pd.concat(each, ignore_index=True)
 
 
+def law_of(run: str, folder: Path = FOLDER) -> StepLaw:
+    """The law that a run fitted to its light loads."""
+    path = folder / run / "law.csv"
+    return law_file.parse(path.read_text(), path.name)
+
+
 def loads(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """The loads of a run, and what each was: rate, span, server's settings."""
     for path in sorted(folder.glob("*.json.gz")):
@@ -93,7 +101,7 @@ def again(folder: Path = FOLDER) -> pd.DataFrame:
 
     rows = []
     for name in (name for name in runs(folder) if name.startswith("clock")):
-        law = law_file.parse((folder / name / "law.csv").read_text(), "law.csv")
+        law = law_of(name, folder)
         for load, about in loads(folder / name):
             settings = about["settings"]
             if any(settings[switch] for switch in ("prefix_cache", "two_steps", "priorities", "blocks")):
@@ -121,15 +129,15 @@ def fluid_e2e_s(law: StepLaw, load: Load, engine: Continuous) -> float:
 
 
 def overload(folder: Path = FOLDER) -> pd.DataFrame:
-    """Of the clock's plain loads beyond saturation: the mean end to end, measured, simulated, and of a fluid queue."""
+    """Of the clock's plain loads about saturation and beyond: the mean end to end, measured, simulated, of a fluid."""
     import pandas as pd
 
     rows, found = [], ledger(folder)
     for name in (name for name in runs(folder) if name.startswith("clock")):
-        law = law_file.parse((folder / name / "law.csv").read_text(), "law.csv")
+        law = law_of(name, folder)
         for load, about in loads(folder / name):
             own = found[(found["run"] == name) & (found["load"] == load)].set_index(["metric", "statistic"])
-            if own.empty or about["settings"]["max_seqs"] != 32 or load[0].isalpha():
+            if own.empty or load[0].isalpha() or about["rate_rps"] < NEAR_FULL_RPS:
                 continue
             [bench] = Load.of(known.parse(folder / name / f"{load}.json.gz"))
             fluid_s = fluid_e2e_s(law, bench, engine_of(about["settings"]))
