@@ -6,8 +6,10 @@ from collections import Counter
 
 import pytest
 
+from simlib import cli
 from simlib.calibration import designed, engine_steps
 from simlib.calibration.engine_steps import COLUMNS, EACH, Group, Limits, NoEngine, design, in_order, measure
+from simlib.named import step_law_of
 
 LAW = (0.004, 2e-4, 3e-5, 1e-7)
 LIMITS = Limits(8, 256, 1024, 8192)
@@ -105,3 +107,29 @@ def test_the_script_says_in_a_sentence_that_there_is_no_engine(tmp_path):
     assert done.stderr.startswith("engine_steps.py: engine vllm: not in this environment")
     assert len(done.stderr.splitlines()) == 1
     assert COLUMNS[-1] == "step_s"
+
+
+def test_the_verb_shows_the_card_and_its_steps_are_a_latency(known, tmp_path, capsys):
+    path = tmp_path / "steps.csv"
+    asked = ["calibrate", "--engine", "vllm", "--model", "mine", "--output", str(path), "--trials", "2"]
+    assert cli.main([*asked, "--set", "tensor_parallel_size=2"]) == 0
+    assert "| `a_s` | 0.004 |" in capsys.readouterr().out
+    assert step_law_of(str(path)).a_s == pytest.approx(LAW[0], rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--engine", "vllm", "--model", "x"], "--output: none (expected a file for the steps)"),
+        (["--engine", "vllm", "--template"], "--engine: given without --model"),
+        (["--model", "x", "--minutes", "3"], "--minutes: given without --engine"),
+        (["--engine", "vllm", "--model", "x", "--output", "NEW", "--device", "cpu"], "--device: given with --engine"),
+        (["--engine", "vllm", "--model", "x", "--output", "NEW", "--minutes", "0"], "--minutes: 0"),
+        (["--engine", "vllm", "--model", "x", "--output", "NEW", "--set", "x"], "--set: x (expected NAME=VALUE"),
+        (["--engine", "vllm", "--model", "x", "--output", "NEW"], "engine vllm: not in this environment"),
+    ],
+)
+def test_the_verb_refuses_what_it_cannot_ask(words, said, tmp_path, capsys):
+    place = tmp_path / "steps.csv"
+    assert cli.main(["calibrate", *(str(place) if word == "NEW" else word for word in words)]) == 2
+    assert said in capsys.readouterr().err and not place.exists()

@@ -27,7 +27,7 @@ def test_predictions_are_those_that_the_seeds_were_drawn_after(tmp_path):
 def test_predictions_are_made_again_from_what_was_kept():
     then = real_engine.ledger().set_index(["run", "load", "metric", "statistic"])
     now = real_engine.again().set_index(["run", "load", "metric", "statistic"])
-    both = now.join(then, how="inner", rsuffix="_then")
+    both = now.join(then[["measured", "predicted"]].add_suffix("_then"), how="inner")
     assert len(both) and both["measured"].to_numpy() == pytest.approx(both["measured_then"].to_numpy(), rel=1e-4)
     # The law itself beside the median of its draws, on starts as they were sent beside those that were asked for.
     means = both[both.index.get_level_values("statistic") == "mean"]
