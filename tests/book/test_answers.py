@@ -178,6 +178,13 @@ SWAPPED: dict[str, dict[str, Swap]] = {
             **{end: 1 - table[other] for end, other in (("ci_low", "ci_high"), ("ci_high", "ci_low"))},
         )
     },
+    "real_engine": {
+        "real_engine_loads": lambda table: table.assign(
+            ttft_mean=table["tpot_mean"], tpot_mean=10 * table["ttft_mean"], inside=0
+        ),
+        "real_engine_overload": columns("predicted_s", "fluid_s"),
+        "real_engine_drift": columns("drift_percent", "half_width_percent"),
+    },
     "vllm_validation": {
         "vllm_validation": exchanged("statistic", "mean", "mape"),
         "vllm_validation_logs": exchanged("fitted", three_logs.UNFITTED, three_logs.CROSSED),

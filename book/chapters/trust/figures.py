@@ -168,8 +168,19 @@ def real_engine(found: pd.DataFrame) -> Figure:
             axis.vlines(x, ends["low"], ends["high"], color=CYCLE[0], lw=1.5)
             axis.plot(x, unit * rows["predicted"], "_", color=CYCLE[0], ms=9, label="predicted")
             axis.plot(x, unit * rows["measured"], "o", color=CYCLE[1], ms=4.5, label="measured")
-            axis.set_ylim(bottom=0)
+            if unit == 1:
+                _logarithmic(axis)
     for axis, label in zip(axes[:, 0], SHOWN.values(), strict=True):
         axis.set_ylabel(label, fontsize=10)
     axes[0, 0].legend(fontsize=9, frameon=False, loc="upper left")
     return figure
+
+
+def _logarithmic(axis: Axes) -> None:
+    """Times over several orders, with ticks at 1, 2 and 5."""
+    axis.set_yscale("log")
+    low, high = axis.get_ylim()
+    ticks = [n * 10.0**power for power in range(-3, 4) for n in (1, 2, 5)]
+    axis.set_yticks([tick for tick in ticks if low <= tick <= high])
+    axis.yaxis.set_major_formatter("{x:g}")
+    axis.minorticks_off()

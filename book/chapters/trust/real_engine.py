@@ -223,7 +223,7 @@ def asked(folder: Path = FOLDER / "steps") -> pd.DataFrame:
     """The laws of engines that were asked themselves: ``engine``, its `law_file.NAMES` and their ends, steps, error."""
     import pandas as pd
 
-    rows = []
+    rows: list[pd.DataFrame] = []
     for path in sorted(folder.glob("*.csv")):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # its card says it

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 import simlib
-from book.chapters.trust import real_engine
+from book.chapters.trust import real_engine, tables
 from simlib.calibration.loads.load import Load
 from simlib.latency.steps import StepLaw
 
@@ -63,3 +63,23 @@ def test_errors_and_what_lies_inside():
     own = real_engine.summary(found).iloc[0]
     assert (own["inside"], own["ahead"], own["count"]) == (2, 4, 5)
     assert own["tpot_mean"] == 2.0 and own["e2e_p99"] == 4.0
+
+
+def test_tables_say_errors_and_changes_with_their_signs():
+    found = real_engine.ledger()
+    shown = tables.show_loads(real_engine.summary(found)).data.set_index(["device", "load"])
+    assert shown.loc[("clock", "13-0"), "between tokens"] == "+0.7"
+    changes = tables.show_switches(real_engine.switches(found)).data.set_index("switch")
+    assert changes.loc["two steps in flight", "between tokens"] == "−15 / −15"
+    beyond = tables.show_overload(real_engine.overload()).data.set_index("requests/s")
+    assert (beyond.loc["19.5", "fluid, off"].str.startswith("+")).all()
+
+
+def test_a_switch_is_a_ratio_to_the_same_requests_without_it():
+    row = {"run": "clock", "metric": "e2e", "statistic": "mean", "error_percent": 5.0}
+    pair = [
+        row | {"load": "11-0", "measured": 2.0, "predicted": 4.0},
+        row | {"load": "cap", "measured": 3.0, "predicted": 5.0},
+    ]
+    changes = real_engine.switches(pd.DataFrame(pair))
+    assert changes[["switch", "base", "measured", "predicted"]].values.tolist() == [["cap", "11-0", 1.5, 1.25]]
