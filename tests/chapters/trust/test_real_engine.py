@@ -82,4 +82,4 @@ def test_a_switch_is_a_ratio_to_the_same_requests_without_it():
         row | {"load": "cap", "measured": 3.0, "predicted": 5.0},
     ]
     changes = real_engine.switches(pd.DataFrame(pair))
-    assert changes[["switch", "base", "measured", "predicted"]].values.tolist() == [["cap", "11-0", 1.5, 1.25]]
+    assert changes[["switch", "base", "measured", "predicted"]].to_numpy().tolist() == [["cap", "11-0", 1.5, 1.25]]
