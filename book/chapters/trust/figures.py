@@ -162,7 +162,8 @@ def real_engine(found: pd.DataFrame) -> Figure:
         for axis, metric in zip(column, SHOWN, strict=True):
             rows = plain[(plain["gpu"] == device) & (plain["metric"] == metric)].sort_values("rate_rps", kind="stable")
             unit = 1000 if "(ms)" in SHOWN[metric] else 1
-            x = rows["rate_rps"] + HALF * (rows.groupby("rate_rps").cumcount() - 0.5)
+            several = rows.groupby("rate_rps")
+            x = rows["rate_rps"] + HALF * (several.cumcount() - (several["load"].transform("size") - 1) / 2)
             ends = {name: unit * rows[name] for name in ("ahead_low", "ahead_high", "low", "high")}
             axis.vlines(x, ends["ahead_low"], ends["ahead_high"], color=FAINT, lw=BAR, alpha=0.6)
             axis.vlines(x, ends["low"], ends["high"], color=CYCLE[0], lw=1.5)
