@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 TABLE, PRESETS_TABLE = "engines", "engines_presets"
-GIVEN = "engine_clock.csv"  # rows of an engine measured here, in the same columns
+GIVEN = "engine/clock.csv", "engine/clock-full.csv", "engine/cpu.csv"  # a server's that was measured here
 BY = ["kind", "metric", "statistic"]
 ALL = "all"
 DRAWS, SEED = 2000, 0
@@ -44,11 +44,8 @@ def ledger(results: Path) -> tuple[pd.DataFrame, pd.DataFrame, str]:
     except InputError as reason:
         table, checked = (pd.read_csv(datasets.committed(name)) for name in (TABLE, PRESETS_TABLE))
         table, note = table[table["kind"] != rows.CLOCK], f"Not predicted anew: data absent ({reason})."
-    try:
-        path = datasets.shipped(GIVEN)
-    except InputError:
-        return table, checked, note
-    return pd.concat([table, rows.given(pd.read_csv(path), f"data/{GIVEN}")], ignore_index=True), checked, note
+    own = [rows.given(pd.read_csv(datasets.shipped(name)), f"data/{name}") for name in GIVEN]
+    return pd.concat([table, *own], ignore_index=True), checked, note
 
 
 def summary(table: pd.DataFrame) -> pd.DataFrame:

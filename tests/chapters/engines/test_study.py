@@ -86,7 +86,9 @@ def absent(monkeypatch, tmp_path):
 
 def test_without_the_data_the_committed_tables_are_shown_and_said(absent):
     table, checked, note = study.ledger(RESULTS)
-    pd.testing.assert_frame_equal(table, COMMITTED[COMMITTED["kind"] != rows.CLOCK])
+    again = table["kind"] == rows.CLOCK  # what the repository has itself
+    pd.testing.assert_frame_equal(table[~again], COMMITTED[COMMITTED["kind"] != rows.CLOCK], check_dtype=False)
+    assert again.sum() == (COMMITTED["kind"] == rows.CLOCK).sum() > 0
     pd.testing.assert_frame_equal(checked, pd.read_csv(datasets.committed("engines_presets")))
     assert "data absent" in note and "SIMLIB_DATA_DIR" in note
 
@@ -94,17 +96,18 @@ def test_without_the_data_the_committed_tables_are_shown_and_said(absent):
 def test_rows_of_a_file_join_without_a_change_of_code(absent, monkeypatch):
     said = {"source": "this machine", "engine": "vLLM", "version": "1", "model": "m", "gpu": "CPU", "parallel": "TP 1"}
     said |= {"load": "half", "metric": "e2e", "statistic": "mean", "fitted_on": "two loads", "blind": True}
-    file = absent / study.GIVEN
+    file = absent / "mine.csv"
     pd.DataFrame([said | {"measured": 2.0, "predicted": 2.1}]).to_csv(file, index=False)
     shipped = datasets.shipped
-    monkeypatch.setattr(datasets, "shipped", lambda name: file if name == study.GIVEN else shipped(name))
+    monkeypatch.setattr(study, "GIVEN", ("mine.csv",))
+    monkeypatch.setattr(datasets, "shipped", lambda name: file if name == "mine.csv" else shipped(name))
     table, _, _ = study.ledger(RESULTS)
     assert table.iloc[-1][["kind", "error_percent", "series"]].tolist() == [
         rows.CLOCK, pytest.approx(5.0), "this machine, vLLM, m, CPU, TP 1",
     ]  # fmt: skip
     summary = study.summary(table)
     drawn = figures.errors(summary).axes[0]
-    assert drawn.get_yticklabels()[-1].get_text() == "End to end, clock"
+    assert drawn.get_yticklabels()[-1].get_text() == "End to end, server here"
 
 
 def test_the_picture_has_a_line_for_what_the_summary_has():
