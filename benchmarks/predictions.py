@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from simlib.calibration.loads import law
-from simlib.calibration.loads.load import Load
+from simlib.calibration.loads.load import MeasuredLoad
 from simlib.continuous.settings import Continuous
 from simlib.latency.steps import NoisyLaw, StepLaw
 from simlib.predicted import benchmarks
@@ -43,7 +43,7 @@ def load(
     noise: float = STEP_NOISE,
     drift: float = 0.0,
     name: str = "synthetic",
-) -> Load:
+) -> MeasuredLoad:
     """What clients measure of an engine with this law, noise of its steps, and a pace of its own."""
     arrival_s = np.cumsum(rng.exponential(1 / rate_rps, requests))
     table = RequestTable(arrival_s - arrival_s[0], rng.integers(30, 271, requests), rng.integers(12, 109, requests))
@@ -51,7 +51,7 @@ def load(
     return of_run(simulate(table, "fcfs", NoisyLaw(base, noise, float(rng.random())), 1, engine), name)
 
 
-def of_run(run: Any, name: str) -> Load:
+def of_run(run: Any, name: str) -> MeasuredLoad:
     """What clients measure of a run: a token of each that decodes at the end of each step."""
     ends_s = (run.steps["start_s"] + run.steps["time_s"]).to_numpy()
     first_s, last_s = run.times.first_token_s, run.times.completion_s
@@ -59,7 +59,7 @@ def of_run(run: Any, name: str) -> Load:
     columns = {name: getattr(run.table, name) for name in ("prompt_tokens", "output_tokens")}
     start_s = run.table.arrival_s
     gaps = [np.diff(ends_s[first : last + 1]) for first, last in zip(*places, strict=True)]
-    return Load(name, pd.DataFrame({"start_s": start_s, **columns, "ttft_s": first_s - start_s, "itl_s": gaps}))
+    return MeasuredLoad(name, pd.DataFrame({"start_s": start_s, **columns, "ttft_s": first_s - start_s, "itl_s": gaps}))
 
 
 def experiment(fitted: tuple[float, ...], rate_rps: float, drift: float, seed: int, requests: int = 150) -> pd.Series:

@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 from scipy.optimize import brentq
 
-from benchmarks.engine.loads import Load, Requests
+from benchmarks.engine.loads import MeasuredLoad, Requests
 from benchmarks.engine.predict import engine_of, simulated
 from simlib.calibration.loads import law as of_loads
 from simlib.calibration.loads.limits import regression
-from simlib.calibration.loads.load import Load as Benchmark
+from simlib.calibration.loads.load import MeasuredLoad as Benchmark
 from simlib.calibration.step_fit import EngineLaw, solve
 from simlib.latency.steps import NoisyLaw, StepLaw
 from simlib.predicted.benchmarks import measured, numbers
@@ -31,7 +31,7 @@ TIMES = ("start_times", "ttfts")
 class Measured:
     """A load that was measured: its requests, what the client wrote, how slow the machine was, 1 if unknown."""
 
-    load: Load
+    load: MeasuredLoad
     requests: Requests
     result: Mapping[str, list]
     slowness: float = 1.0

@@ -86,7 +86,7 @@ class Trust:
     step_noise : float
         That of a single step, whose neighbours do not tell of it.
     fitted : tuple of str
-        Marks of the times that it was fitted to, where they are known (`calibration.loads.load.Load`).
+        Marks of the times that it was fitted to, where they are known (`calibration.loads.load.MeasuredLoad`).
     """
 
     source: str

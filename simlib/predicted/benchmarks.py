@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from simlib.calibration.loads.load import Load
+from simlib.calibration.loads.load import MeasuredLoad
 from simlib.checks import InputError
 from simlib.continuous.settings import Continuous
 from simlib.latency.steps import StepLaw
@@ -32,12 +32,12 @@ SOON = 0.02  # of the median time of a request
 EARLY, FEW = 0.7, 0.02  # of the least that a prompt takes; share of the first tokens that may come before it
 
 
-def judged(load: Load, law: Any, engine: Continuous, draws: int = DRAWS, seed: int = 0) -> pd.DataFrame:
+def judged(load: MeasuredLoad, law: Any, engine: Continuous, draws: int = DRAWS, seed: int = 0) -> pd.DataFrame:
     """A load's measured times beside those that a law predicts.
 
     Parameters
     ----------
-    load : Load
+    load : MeasuredLoad
     law : StepLaw
         Where it keeps no draws (`simlib.predicted.draws`), predictions have no intervals.
     engine : Continuous
@@ -77,7 +77,7 @@ def judged(load: Load, law: Any, engine: Continuous, draws: int = DRAWS, seed: i
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def doubts(load: Load, law: Any, engine: Continuous) -> list[str]:
+def doubts(load: MeasuredLoad, law: Any, engine: Continuous) -> list[str]:
     """Why a benchmark may be no test of a law: it was fitted to it, or a prefix cache was on."""
     told = []
     if load.mark in getattr(getattr(law, "trust", None), "fitted", ()):
@@ -116,7 +116,7 @@ class Replayed:
     followed: np.ndarray | None = None
 
     @classmethod
-    def of(cls, load: Load, engine: Continuous) -> Replayed:
+    def of(cls, load: MeasuredLoad, engine: Continuous) -> Replayed:
         """A load's; whether its clients waited is told by when they sent requests."""
         table, end_s = load.table, load.requests["start_s"].to_numpy() + load.ttft_s + load.rest_s
         needed = engine.needed_blocks(table)
@@ -193,7 +193,7 @@ def waiting(start_s: np.ndarray, end_s: np.ndarray) -> tuple[int, float]:
     return clients, float(np.mean(after_s <= soon_s)) if len(after_s) else 0.0
 
 
-def measured(load: Load) -> dict[str, float]:
+def measured(load: MeasuredLoad) -> dict[str, float]:
     """What a load's clients measured, as `numbers` of a run."""
     gaps = np.concatenate([np.asarray(each, float) for each in load.requests["itl_s"]])
     answers = load.requests["output_tokens"].to_numpy(float)

@@ -9,7 +9,7 @@ import pytest
 from benchmarks.predictions import ENGINE, TRUE, load, of_run
 from simlib import InputError, simulate
 from simlib.calibration.loads import law
-from simlib.calibration.loads.load import Load
+from simlib.calibration.loads.load import MeasuredLoad
 from simlib.continuous.settings import Continuous
 from simlib.latency.steps import StepLaw
 from simlib.predicted import benchmarks
@@ -38,7 +38,7 @@ def test_the_own_law_gives_every_number_back():
 
 def test_numbers_by_hand():
     # Two answers: of 3 tokens, first after 0.2 s, then gaps of 0.1 and 0.3; of 1 token, sent at 1 s, after 0.5 s.
-    by_hand = Load("hand", load(6.0, 2, np.random.default_rng(0)).requests.assign(
+    by_hand = MeasuredLoad("hand", load(6.0, 2, np.random.default_rng(0)).requests.assign(
         start_s=[0.0, 1.0], ttft_s=[0.2, 0.5], itl_s=[np.array([0.1, 0.3]), np.zeros(0)], output_tokens=[3, 1]
     ))  # fmt: skip
     found = benchmarks.measured(by_hand)
@@ -51,7 +51,7 @@ def test_numbers_by_hand():
 
 def test_answers_of_one_token_have_no_gaps():
     one = load(6.0, 12, np.random.default_rng(8)).requests.assign(output_tokens=1, itl_s=[np.zeros(0)] * 12)
-    rows = benchmarks.judged(Load("one", one), TRUE, ENGINE)
+    rows = benchmarks.judged(MeasuredLoad("one", one), TRUE, ENGINE)
     assert set(rows["metric"]) == {"ttft", "e2e", "throughput"}
     assert rows["predicted"].notna().all()
 
@@ -85,7 +85,7 @@ def test_who_takes_the_next_request_is_who_was_answered_first():
     # requests when two of them have come, after which one waits for nothing any more.
     answers = [1, 5, 1, 9, 1]
     requests = RequestTable([0] * 5, [10] * 5, answers)
-    load_of = Load("list", requests.frame().assign(
+    load_of = MeasuredLoad("list", requests.frame().assign(
         start_s=[0.0, 0.0, 0.0, 1.0, 1.0], ttft_s=1.0, itl_s=[np.ones(n - 1) for n in answers]
     ))  # fmt: skip
     engine = Continuous(max_seqs=8)
@@ -123,7 +123,7 @@ def test_a_prefix_cache_that_nobody_mentioned_is_noticed():
     dear = dataclasses.replace(TRUE, c_s=3e-4)
     found = of_run(simulate(requests, "fcfs", dear, 1, ENGINE), "cached")
     assert any("prefix cache" in one for one in told(found, dear))
-    known_of = Load("cached", found.requests.assign(cached_prompt_tokens=cached))
+    known_of = MeasuredLoad("cached", found.requests.assign(cached_prompt_tokens=cached))
     assert not any("prefix cache" in one for one in told(known_of, dear))
     assert not any("prefix cache" in one for one in told(load(6.0, 90, np.random.default_rng(6), true=dear), dear))
 
@@ -138,7 +138,7 @@ def test_a_request_that_the_cache_cannot_hold_is_named():
 def test_a_real_engine_whose_device_is_a_clock_is_predicted_from_another_load(data_dir, fitted, judged):
     """Means of TPOT within 2, end to end within 3, to the first token within 5 %; 99th percentiles within 5 %."""
     folder = data_dir / "vllm-cpu-bench"
-    loads = {name: Load.of(known.parse(folder / f"{name}.json.gz")) for name in ("clock4", "clock8")}
+    loads = {name: MeasuredLoad.of(known.parse(folder / f"{name}.json.gz")) for name in ("clock4", "clock8")}
     loads["both"] = [*loads["clock4"], *loads["clock8"]]
     found = law.fit(loads[fitted], ENGINE).law
     with warnings.catch_warnings():

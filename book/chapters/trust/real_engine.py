@@ -18,7 +18,7 @@ import numpy as np
 
 from simlib import reading
 from simlib.calibration import designed
-from simlib.calibration.loads.load import Load
+from simlib.calibration.loads.load import MeasuredLoad
 from simlib.checks import InputError
 from simlib.continuous.settings import Continuous
 from simlib.latency import law_file
@@ -106,14 +106,14 @@ def again(folder: Path = FOLDER) -> pd.DataFrame:
             settings = about["settings"]
             if any(settings[switch] for switch in ("prefix_cache", "two_steps", "priorities", "blocks")):
                 continue
-            [found] = Load.of(known.parse(folder / name / f"{load}.json.gz"))
+            [found] = MeasuredLoad.of(known.parse(folder / name / f"{load}.json.gz"))
             bare = StepLaw(*law.params, way_in_s=law.way_in_s)
             simulated = numbers(simulate(found.table, "fcfs", bare, 1, engine_of(settings)))
             rows += [(name, load, *key.split(), value, simulated[key]) for key, value in measured(found).items()]
     return pd.DataFrame(rows, columns=["run", "load", "metric", "statistic", "measured", "predicted"])
 
 
-def fluid_e2e_s(law: StepLaw, load: Load, engine: Continuous) -> float:
+def fluid_e2e_s(law: StepLaw, load: MeasuredLoad, engine: Continuous) -> float:
     """Mean end-to-end latency of a fluid queue: requests wait behind those before them, and then take a full engine's.
 
     The engine serves at the rate of its full steps: ``max_seqs`` decode, and as many prompts begin as answers end.
@@ -139,7 +139,7 @@ def overload(folder: Path = FOLDER) -> pd.DataFrame:
             own = found[(found["run"] == name) & (found["load"] == load)].set_index(["metric", "statistic"])
             if own.empty or load[0].isalpha() or about["rate_rps"] < NEAR_FULL_RPS:
                 continue
-            [bench] = Load.of(known.parse(folder / name / f"{load}.json.gz"))
+            [bench] = MeasuredLoad.of(known.parse(folder / name / f"{load}.json.gz"))
             fluid_s = fluid_e2e_s(law, bench, engine_of(about["settings"]))
             row = own.loc[("e2e", "mean")]
             rows.append((name, load, about["rate_rps"], row["measured"], row["predicted"], fluid_s))
@@ -209,7 +209,7 @@ def drift(folder: Path = FOLDER) -> pd.DataFrame:
                 continue
             kept = json.loads(reading.text(folder / name / f"{load}.json.gz", "a benchmark's result")[1])
             paths = (folder / name / f"{bracket}.json.gz" for bracket in kept["brackets"])
-            before_s, after_s = (measured(Load.of(known.parse(path))[0])["tpot mean"] for path in paths)
+            before_s, after_s = (measured(MeasuredLoad.of(known.parse(path))[0])["tpot mean"] for path in paths)
             row = own.loc[("e2e", "mean")]
             half = 50 * (row["high"] - row["low"]) / row["predicted"]
             inside = row["low"] <= row["measured"] <= row["high"]

@@ -18,7 +18,7 @@ import numpy as np
 from simlib.calibration import own_times
 from simlib.calibration.loads import limits
 from simlib.calibration.loads.blocks import BLOCKS, Blocks
-from simlib.calibration.loads.load import Load
+from simlib.calibration.loads.load import MeasuredLoad
 from simlib.calibration.step_fit import UNCACHED, EngineLaw, Steps, confounded, solve, uncommon
 from simlib.checks import InputError
 from simlib.continuous.settings import Continuous
@@ -41,12 +41,12 @@ ASSUMPTIONS = (
 ONE = "one load: how the machine drifts between two is not in the intervals"
 
 
-def fit(loads: Sequence[Load], settings: Continuous, assumed: str = "", seed: int = 0) -> EngineLaw:
+def fit(loads: Sequence[MeasuredLoad], settings: Continuous, assumed: str = "", seed: int = 0) -> EngineLaw:
     """Fit the law of an engine to loads that it was put under.
 
     Parameters
     ----------
-    loads : sequence of Load
+    loads : sequence of MeasuredLoad
         Of one engine, one model, one set of options.
     settings : Continuous
         The engine's limits.
@@ -160,7 +160,7 @@ def _of_a_step(data: Steps, value: np.ndarray) -> float:
 
 
 def _ttft(
-    load: Load, settings: Continuous, draws: np.ndarray, rng: np.random.Generator
+    load: MeasuredLoad, settings: Continuous, draws: np.ndarray, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
     """What first tokens took beyond their simulated time: means by law, of blocks drawn anew, and their variances."""
     table, block = load.table, np.arange(len(load.requests)) * BLOCKS // max(len(load.requests), BLOCKS)

@@ -7,7 +7,7 @@ from itertools import product
 
 import numpy as np
 
-from simlib.calibration.loads.load import Load
+from simlib.calibration.loads.load import MeasuredLoad
 from simlib.calibration.loads.steps import rebuilt
 from simlib.calibration.step_fit import Steps, solve
 from simlib.continuous.settings import Continuous
@@ -19,7 +19,9 @@ SEQUENCES, BUDGETS, IN_FLIGHT = 256, (512, 2048, 8192), (1, 2)
 COLUMNS = ("steps", *TERMS, "alone")  # what `law_file.NAMES` and the way in are multiplied by
 
 
-def regression(loads: Sequence[Load], settings: Continuous, way_in_s: float = 0.0) -> tuple[pd.DataFrame, Steps]:
+def regression(
+    loads: Sequence[MeasuredLoad], settings: Continuous, way_in_s: float = 0.0
+) -> tuple[pd.DataFrame, Steps]:
     """The steps of all loads under these limits, each with the number of its ``load``; and the same as a regression."""
     rows = [rebuilt(load.requests, settings, way_in_s).assign(load=number) for number, load in enumerate(loads)]
     steps = pd.concat(rows, ignore_index=True)
@@ -27,7 +29,10 @@ def regression(loads: Sequence[Load], settings: Continuous, way_in_s: float = 0.
 
 
 def likeliest(
-    loads: Sequence[Load], max_seqs: int | None = None, token_budget: int | None = None, in_flight: int | None = None
+    loads: Sequence[MeasuredLoad],
+    max_seqs: int | None = None,
+    token_budget: int | None = None,
+    in_flight: int | None = None,
 ) -> tuple[Continuous, str]:
     """The limits, those not given such that times to the first token are given back best; and what was assumed.
 
@@ -47,7 +52,7 @@ def likeliest(
     return best, f"the engine's limits, as far as they were not given: {told} (they give the benchmark back best)"
 
 
-def _misfit(loads: Sequence[Load], settings: Continuous) -> float:
+def _misfit(loads: Sequence[MeasuredLoad], settings: Continuous) -> float:
     """How far first tokens are from simulated ones, by a law fitted under these limits, as a share of their spread."""
     if any(load.most_at_once > min(settings.max_seqs, settings.token_budget) for load in loads):
         return np.inf
@@ -59,7 +64,7 @@ def _misfit(loads: Sequence[Load], settings: Continuous) -> float:
     return float(np.sum(found))
 
 
-def way_in_s(loads: Sequence[Load], settings: Continuous) -> float:
+def way_in_s(loads: Sequence[MeasuredLoad], settings: Continuous) -> float:
     """About how long requests are on their way to the queue, by a first law: half of all first tokens took longer."""
     law = StepLaw(*solve(regression(loads, settings)[1])[: len(NAMES)].tolist())
     return max(float(np.median(np.concatenate([load.beyond_s(law, settings) for load in loads]))), 0.0)

@@ -19,7 +19,7 @@ from simlib.requests.table import TOKEN_COLUMNS, RequestTable
 
 
 @dataclass(frozen=True, slots=True)
-class Load:
+class MeasuredLoad:
     """The served requests of one load of a benchmark, in order of their starts.
 
     Attributes
@@ -34,7 +34,7 @@ class Load:
     requests: pd.DataFrame
 
     @classmethod
-    def of(cls, log: Log) -> list[Load]:
+    def of(cls, log: Log) -> list[MeasuredLoad]:
         """The loads of a file; `InputError` where it lacks starts or the times of tokens."""
         frames = [frame.sort_values("start_s", kind="stable") for frame in engine_benchmarks.loads_of(log)]
         names = [log.source] if len(frames) == 1 else [f"{log.source}, run {run}" for run in range(len(frames))]

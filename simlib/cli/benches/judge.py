@@ -27,7 +27,7 @@ def add(own: argparse.ArgumentParser) -> None:
 def judge(options: argparse.Namespace) -> None:
     """Predict each benchmark, and answer with a row a number."""
     from simlib import named
-    from simlib.calibration.loads.load import Load
+    from simlib.calibration.loads.load import MeasuredLoad
     from simlib.continuous.settings import Continuous
     from simlib.lazy import pd
     from simlib.predicted import benchmarks
@@ -51,7 +51,9 @@ def judge(options: argparse.Namespace) -> None:
     )
     law = named.step_law_of(options.latency)
     logs = [known.parse(path, asked=Asked(options.time_unit)) for path in options.bench]
-    loads = distinct((path, load) for path, log in zip(options.bench, logs, strict=True) for load in Load.of(log))
+    loads = distinct(
+        (path, load) for path, log in zip(options.bench, logs, strict=True) for load in MeasuredLoad.of(log)
+    )
     rows = pd.concat([benchmarks.judged(load, law, engine) for load in loads], ignore_index=True)
     answer(options.json, rows.astype(object).where(rows.notna(), None).to_dict("records"), _text(rows, engine))
 

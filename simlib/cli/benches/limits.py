@@ -36,14 +36,14 @@ def distinct(loads: Iterable[tuple[str, Any]]) -> list[Any]:
 def law_of(options: argparse.Namespace) -> Any:
     """One law of the benchmarks that ``--from-bench`` names."""
     from simlib.calibration.loads import law, limits
-    from simlib.calibration.loads.load import Load
+    from simlib.calibration.loads.load import MeasuredLoad
 
     given = (options.max_num_seqs, options.token_budget, options.steps_in_flight)
     for name, value, most in zip(LIMITS, given, (None, None, 2), strict=True):
         if value is not None:
             check_integer(name, value, 1, most)
     logs = [(path, parsed(path, options)) for path in options.from_bench]
-    loads = distinct((path, load) for path, log in logs for load in Load.of(log))
+    loads = distinct((path, load) for path, log in logs for load in MeasuredLoad.of(log))
     for _, log in logs:
         tell(log)
     engine, assumed = limits.likeliest(loads, *given)

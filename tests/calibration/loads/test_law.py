@@ -8,7 +8,7 @@ from benchmarks.predictions import ENGINE, TRUE, load
 from simlib import InputError
 from simlib.calibration import engine_benchmarks
 from simlib.calibration.loads import law, limits
-from simlib.calibration.loads.load import Load
+from simlib.calibration.loads.load import MeasuredLoad
 from simlib.continuous.settings import Continuous
 from simlib.latency import law_file
 from simlib.latency.steps import StepLaw
@@ -99,7 +99,7 @@ def test_limits_that_nobody_told_are_those_that_give_it_back(in_flight):
 @pytest.fixture(scope="module")
 def clock(data_dir):
     folder = data_dir / "vllm-cpu-bench"
-    return {name: Load.of(known.parse(folder / f"{name}.json.gz"))[0] for name in ("clock4", "clock8")}
+    return {name: MeasuredLoad.of(known.parse(folder / f"{name}.json.gz"))[0] for name in ("clock4", "clock8")}
 
 
 def test_a_real_engine_whose_device_is_a_clock_has_the_clocks_law_and_its_hosts(clock):

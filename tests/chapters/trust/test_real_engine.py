@@ -8,7 +8,7 @@ import pytest
 
 import simlib
 from book.chapters.trust import real_engine, tables
-from simlib.calibration.loads.load import Load
+from simlib.calibration.loads.load import MeasuredLoad
 from simlib.latency.steps import StepLaw
 
 
@@ -36,7 +36,7 @@ def test_predictions_are_made_again_from_what_was_kept():
 
 def test_a_fluid_queue_by_hand():
     requests = {"start_s": [0.0, 0.0], "prompt_tokens": [100, 100], "output_tokens": [10, 10]}
-    load = Load("two", pd.DataFrame(requests))
+    load = MeasuredLoad("two", pd.DataFrame(requests))
     engine = simlib.Continuous(max_seqs=2, token_budget=512, block_tokens=32)
     # Two decode, one answer in five steps ends, and a prompt of 100 tokens begins with it: 0.1 + 0.2 x 0.1 s a step.
     law = StepLaw(0.1, 0.0, 0.001)
