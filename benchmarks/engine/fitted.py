@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 from scipy.optimize import brentq
 
-from benchmarks.engine.loads import MeasuredLoad, Requests
+from benchmarks.engine.loads import Load, Requests
 from benchmarks.engine.predict import engine_of, simulated
 from simlib.calibration.loads import law as of_loads
 from simlib.calibration.loads.limits import regression
-from simlib.calibration.loads.load import MeasuredLoad as Benchmark
+from simlib.calibration.loads.load import MeasuredLoad
 from simlib.calibration.step_fit import EngineLaw, solve
 from simlib.latency.steps import NoisyLaw, StepLaw
 from simlib.predicted.benchmarks import measured, numbers
@@ -31,19 +31,19 @@ TIMES = ("start_times", "ttfts")
 class Measured:
     """A load that was measured: its requests, what the client wrote, how slow the machine was, 1 if unknown."""
 
-    load: MeasuredLoad
+    load: Load
     requests: Requests
     result: Mapping[str, list]
     slowness: float = 1.0
 
-    def benchmark(self) -> Benchmark:
+    def benchmark(self) -> MeasuredLoad:
         """As `simlib` reads benchmarks, in a time in which the machine is always as fast."""
         times = {name: (np.array(self.result[name]) / self.slowness).tolist() for name in TIMES}
         times["itls"] = [(np.array(gaps) / self.slowness).tolist() for gaps in self.result["itls"]]
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, f"{self.load.name}.json")
             path.write_text(json.dumps({**self.result, **times}))
-            [found] = Benchmark.of(known.parse(path))
+            [found] = MeasuredLoad.of(known.parse(path))
         return replace(found, name=self.load.name)
 
     def numbers(self) -> dict[str, float]:
