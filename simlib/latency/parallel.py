@@ -22,7 +22,7 @@ class Link:
 
     Examples
     --------
-    >>> Link(16e9, 20e-6).all_reduce_s(np.array([0.0, 16e6]), ranks=2).tolist()
+    >>> Link(16e9, 20e-6).all_reduce_s(np.array([0.0, 16e6]), ranks=2).round(9).tolist()
     [4e-05, 0.00104]
     """
 

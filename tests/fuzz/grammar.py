@@ -2,6 +2,7 @@
 
 import argparse
 import gzip
+import itertools
 import json
 import os
 from collections.abc import Callable
@@ -93,9 +94,17 @@ def _bailian(row: Row) -> dict:
     return {**own, "input_length": row.prompt_tokens, "output_length": row.output_tokens}
 
 
+NUMBERS = itertools.count()
+
+
 def _log(row: Row) -> dict:
     at_s = 1787267980.5 + row.arrival_ms / 1000
-    return {"request_id": "r", "arrival_time": at_s, "input_toks": row.prompt_tokens, "output_toks": row.output_tokens}
+    return {
+        "request_id": f"r{next(NUMBERS)}",
+        "arrival_time": at_s,
+        "input_toks": row.prompt_tokens,
+        "output_toks": row.output_tokens,
+    }
 
 
 PLAIN = _table("arrival_s,prompt_tokens,output_tokens", lambda r: f"{r[0] / 1000},{r[1]},{r[2]}")

@@ -120,8 +120,8 @@ def show_presets(checked: pd.DataFrame) -> Styler:
 
 
 def show_others(table: pd.DataFrame) -> Styler:
-    """The errors that another simulator publishes of the same runs, beside these, in per cent."""
-    own = table.dropna(subset=["other_error_percent"])
+    """The errors of means and P99 that another simulator publishes of the same runs, beside these, in per cent."""
+    own = table.dropna(subset=["other_error_percent"]).query("statistic in ('mean', 'p99')")
     shown = pd.DataFrame(
         {
             "log": own["model"] + ", " + own["gpu"],
