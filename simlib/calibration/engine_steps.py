@@ -329,6 +329,7 @@ def _left(groups: Sequence[Group], repetitions: int, seed: int, done: set) -> li
 
 
 def word_of(group: Group) -> str:
+    """A group in a file's head, as ``SEQUENCESxCONTEXT:CHUNK+CHUNK``."""
     return f"{group.sequences}x{group.context}:{'+'.join(map(str, group.chunks))}"
 
 

@@ -89,6 +89,12 @@ def engine_of(settings: dict[str, Any]) -> Continuous:
     return Continuous(max_seqs=settings["max_seqs"], token_budget=settings["token_budget"], block_tokens=32)
 
 
+def kept(folder: Path, load: str) -> MeasuredLoad:
+    """What the clients of one load measured, from its file."""
+    [found] = MeasuredLoad.of(known.parse(folder / f"{load}.json.gz"))
+    return found
+
+
 def again(folder: Path = FOLDER) -> pd.DataFrame:
     """Means of the clock's plain loads, simulated anew from the law and the requests as they were sent.
 
@@ -106,7 +112,7 @@ def again(folder: Path = FOLDER) -> pd.DataFrame:
             settings = about["settings"]
             if any(settings[switch] for switch in ("prefix_cache", "two_steps", "priorities", "blocks")):
                 continue
-            [found] = MeasuredLoad.of(known.parse(folder / name / f"{load}.json.gz"))
+            found = kept(folder / name, load)
             bare = StepLaw(*law.params, way_in_s=law.way_in_s)
             simulated = numbers(simulate(found.table, "fcfs", bare, 1, engine_of(settings)))
             rows += [(name, load, *key.split(), value, simulated[key]) for key, value in measured(found).items()]
@@ -139,8 +145,7 @@ def overload(folder: Path = FOLDER) -> pd.DataFrame:
             own = found[(found["run"] == name) & (found["load"] == load)].set_index(["metric", "statistic"])
             if own.empty or load[0].isalpha() or about["rate_rps"] < NEAR_FULL_RPS:
                 continue
-            [bench] = MeasuredLoad.of(known.parse(folder / name / f"{load}.json.gz"))
-            fluid_s = fluid_e2e_s(law, bench, engine_of(about["settings"]))
+            fluid_s = fluid_e2e_s(law, kept(folder / name, load), engine_of(about["settings"]))
             row = own.loc[("e2e", "mean")]
             rows.append((name, load, about["rate_rps"], row["measured"], row["predicted"], fluid_s))
     return pd.DataFrame(rows, columns=["run", "load", "rate_rps", "measured_s", "predicted_s", "fluid_s"])
@@ -207,9 +212,8 @@ def drift(folder: Path = FOLDER) -> pd.DataFrame:
             own = found[(found["run"] == name) & (found["load"] == load)].set_index(["metric", "statistic"])
             if own.empty:
                 continue
-            kept = json.loads(reading.text(folder / name / f"{load}.json.gz", "a benchmark's result")[1])
-            paths = (folder / name / f"{bracket}.json.gz" for bracket in kept["brackets"])
-            before_s, after_s = (measured(MeasuredLoad.of(known.parse(path))[0])["tpot mean"] for path in paths)
+            result = json.loads(reading.text(folder / name / f"{load}.json.gz", "a benchmark's result")[1])
+            before_s, after_s = (measured(kept(folder / name, one))["tpot mean"] for one in result["brackets"])
             row = own.loc[("e2e", "mean")]
             half = 50 * (row["high"] - row["low"]) / row["predicted"]
             inside = row["low"] <= row["measured"] <= row["high"]

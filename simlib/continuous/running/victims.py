@@ -132,11 +132,11 @@ def vacate(
 
 def endless(state: State) -> bool:
     """Whether on a GPU sequences take each other's memory, a million times since somebody has come or ended."""
-    found = False
+    found, events = False, 0
     for gpu in range(len(state.numbers)):
-        n, events = state.numbers[gpu], 0
-        for row in range(len(state.numbers)):
-            events += state.numbers[row, at.EVENTS]
+        events += state.numbers[gpu, at.EVENTS]
+    for gpu in range(len(state.numbers)):
+        n = state.numbers[gpu]
         if n[at.LAST_EVENTS] != events:
             n[at.LAST_EVENTS], n[at.LAST_PREEMPTIONS] = events, n[at.PREEMPTIONS]
         found |= n[at.PREEMPTIONS] - n[at.LAST_PREEMPTIONS] > MOST_PREEMPTIONS
