@@ -20,7 +20,7 @@ from book.chapters.capacity.sized import CAPS, NO_BINS, Arm
 from book.chapters.continuous.executions import BATCHES, STEPS, Contest, saturated_rps_of
 from simlib.checks import check_choice, check_each, check_integer, check_probability
 from simlib.planning import capacity
-from simlib.planning.phase_bins import joint_optimum
+from simlib.planning.bins.phase_bins import joint_optimum
 from simlib.policies.batch_size import Rules
 from simlib.policies.dynamic import MultiBinDynamic
 from simlib.requests import predictors, workload

@@ -20,7 +20,7 @@ import numpy as np
 from book.kit import arms
 from simlib.checks import InputError, check_frame, check_integer
 from simlib.latency.models import Affine
-from simlib.planning.joint_bins import capacity
+from simlib.planning.bins.joint_bins import capacity
 from simlib.stats import intervals
 from simlib.stats.estimates import as_row
 from simlib.sweep import run

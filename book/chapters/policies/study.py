@@ -24,7 +24,7 @@ from simlib.checks import check_choice, check_each, check_frame, check_integer, 
 from simlib.continuous.settings import Continuous
 from simlib.durations import Seconds
 from simlib.latency import presets
-from simlib.planning import phase_bins
+from simlib.planning.bins import phase_bins
 from simlib.policies import bins
 from simlib.policies.batch_size import Rules
 from simlib.policies.dynamic import DynamicNoBins, MultiBinDynamic

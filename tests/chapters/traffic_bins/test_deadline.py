@@ -10,7 +10,7 @@ import simlib
 from book.chapters.traffic_bins import deadline, held_out
 from book.chapters.traffic_bins.deadline import Plan, choose
 from simlib.checks import InputError
-from simlib.planning import phase_bins
+from simlib.planning.bins import phase_bins
 
 LAW = "original-synthetic"
 

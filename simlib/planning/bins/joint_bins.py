@@ -19,7 +19,7 @@ from simlib.engine.batches import MAX_TOTAL, SIZE
 from simlib.engine.compiled import compiled, is_worthwhile
 from simlib.engine.shapes import BATCH_COLUMNS
 from simlib.latency.models import Affine
-from simlib.planning.sized_bins import JointBins, Terms, check_bins
+from simlib.planning.bins.sized_bins import JointBins, Terms, check_bins
 from simlib.policies import bins
 from simlib.policies.optimal_bins import (
     BATCHES_A_BIN,

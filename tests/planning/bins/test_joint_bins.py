@@ -10,8 +10,8 @@ from scipy import stats
 
 import simlib
 from simlib.engine.compiled import compiled
-from simlib.planning import joint_bins
-from simlib.planning.joint_bins import capacity, joint_optimum
+from simlib.planning.bins import joint_bins
+from simlib.planning.bins.joint_bins import capacity, joint_optimum
 from simlib.requests.lengths import Empirical, LogNormal
 
 LAW = "original-synthetic"

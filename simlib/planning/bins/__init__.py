@@ -1,0 +1,1 @@
+"""Bins and batch sizes of their own under a deadline: what they carry, and which are best."""
