@@ -57,8 +57,15 @@ def add(verbs: Any) -> None:
     for option, what in CHOICES.items():
         own.add_argument(f"--{option}", type=integers, metavar="N,N,…", help=what)
     own.add_argument("--noise", type=number, default=0.4, help="of predicted lengths, where there are none")
-    own.add_argument("--confidence", type=number, default=0.95, help="that the objectives are met")
-    own.add_argument("--requests", type=integer, default=10_000, help="in a draw")
+    own.add_argument(
+        "--confidence", type=number, default=0.95, help="share of the windows to come in which all objectives are met"
+    )
+    own.add_argument("--window", metavar="T", help="length of a window of the trace (default: 10min)")
+    own.add_argument("--gaps", default="leave-out", help="leave-out or bridge: times in which nothing was recorded")
+    own.add_argument(
+        "--reserve", type=number, default=0.3, help="more load to be borne where no trace tells how it varies"
+    )
+    own.add_argument("--requests", type=integer, default=10_000, help="in a draw, where they are described")
     own.add_argument("--seed", type=integer, default=42, help="of the first draw")
     add_json(own, "the plan")
     own.add_argument("--report", type=place, metavar="FILE.html", help="write the plan as one page")
@@ -87,6 +94,7 @@ def _plan(options: argparse.Namespace) -> int:
         max_cost_per_hour=options.max_cost,
         noise=options.noise,
         confidence=options.confidence,
+        reserve=options.reserve,
         seed=options.seed,
         currency=options.currency,
         **{name: values for name, values in choices.items() if values},
@@ -123,15 +131,27 @@ def _demand(options: argparse.Namespace) -> tuple[Any, Any]:
         return _clients(options)
     check_used(options, "without --concurrency", "--think")
     if options.trace is not None:
-        check_used(options, "beside --trace (which says it itself)", "--prompt", "--output", "--gap-cv")
+        check_used(options, "beside --trace (which says it itself)", "--prompt", "--output", "--gap-cv", "--requests")
         factor = options.rate_factor if options.rate is None or "--rate-factor" in options.given else None
         chosen = {"rate_factor": factor, "rate_rps": options.rate, "unsorted": options.unsorted}
         trace = traces.read(options.trace, **asked_of(options), **chosen)
-        return demand.of_table(trace.requests, str(trace), options.requests), trace
+        return demand.of_table(trace.requests, str(trace), *_windows(options)), trace
     if None in (options.rate, options.prompt, options.output):
         raise InputError("--trace: none (expected a file, or --rate or --concurrency with --prompt and --output)")
-    check_used(options, "without --trace", "--rate-factor", "--unsorted", *(() if options.bench else READING))
+    check_used(options, "without --trace", "--rate-factor", "--unsorted", "--window", "--gaps")
+    check_used(options, "without --trace", *(() if options.bench else READING))
     return demand.described(options.rate, *_shapes(options), options.gap_cv, options.requests), None
+
+
+def _windows(options: argparse.Namespace) -> tuple[float, bool]:
+    """How a trace is cut."""
+    from simlib.checks import check_choice
+    from simlib.durations import wait_s
+    from simlib.planning.windows import WINDOW_S
+
+    check_choice("--gaps", options.gaps, ("leave-out", "bridge"))
+    window_s = WINDOW_S if options.window is None else wait_s("--window", options.window)
+    return window_s, options.gaps == "bridge"
 
 
 def _shapes(options: argparse.Namespace) -> list[Any]:
@@ -143,7 +163,7 @@ def _clients(options: argparse.Namespace) -> tuple[Any, Any]:
     from simlib.planning import demand
     from simlib.requests import traces
 
-    check_used(options, ANSWERED, "--rate", "--rate-factor", "--gap-cv")
+    check_used(options, ANSWERED, "--rate", "--rate-factor", "--gap-cv", "--window", "--gaps")
     if options.trace is not None:
         check_used(options, "beside --trace (which says it itself)", "--prompt", "--output")
         trace = traces.read(options.trace, **asked_of(options), unsorted=options.unsorted, at_once=True)

@@ -1,8 +1,7 @@
-"""What has to be served: requests that can be drawn again and again, from a trace or from a description."""
+"""What has to be served: a record of requests, cut into windows; or a description, from which they are drawn."""
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,17 +10,18 @@ from typing import Any
 import numpy as np
 
 from simlib.checks import InputError, check_integer, check_type
+from simlib.planning import windows
+from simlib.planning.windows import WINDOW_S, Windows
 from simlib.requests import lengths, traces, workload
 from simlib.requests.arrivals import GammaArrivals
-from simlib.requests.loops.chains import in_order, roots
 from simlib.requests.loops.closed import MOST_CLIENTS, dealt
 from simlib.requests.loops.think import Think, think_of
-from simlib.requests.streams import stream
+from simlib.requests.redrawn import BLOCK_ROWS, blocks, of_rows
 from simlib.requests.table import RequestTable
 from simlib.text import many
 
 FEWEST = 20  # requests of each client
-BLOCK_ROWS = 50  # rows that a redrawn trace keeps together, so that its bursts and runs of like requests stay
+LEAST_ROWS = 20  # of a record
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +33,11 @@ class Demand:
     name : str
         What they are, in a sentence.
     draw : callable
-        Given a seed, one replication's request table; the same for the same seed.
+        Given a seed, one replication's request table, the same for the same seed; of a record always the record.
     requests : int
         In a replication.
+    windows : Windows, optional
+        Of a record: its windows.
     clients : int, optional
         How many wait for their answers, where the rate is not given; then arrivals of what is drawn do not matter.
     think : Think, optional
@@ -47,6 +49,17 @@ class Demand:
     requests: int
     clients: int | None = None
     think: Think | None = None
+    windows: Windows | None = None
+
+    @property
+    def recorded(self) -> bool:
+        """Whether all there is was recorded: nothing of it is drawn."""
+        return self.windows is not None
+
+    @property
+    def promises(self) -> bool:
+        """Whether there are windows enough, two, for a word on those to come."""
+        return self.recorded and len(self.windows) > 1
 
     def at(self, seed: int, table: RequestTable, load: float) -> RequestTable:
         """What was drawn with this seed, at a multiple of the load: of the rate, or of the number of clients."""
@@ -91,17 +104,18 @@ def described(
     return Demand(f"{rate_rps:g} requests/s, gaps with coefficient of variation {gap_cv:g}", draw, requests)
 
 
-def of_table(table: RequestTable, name: str = "the given requests", requests: int = 10_000) -> Demand:
-    """Requests like given ones: blocks of consecutive rows, gaps and lengths together, drawn with replacement.
+def of_table(
+    table: RequestTable, name: str = "the given requests", window_s: float = WINDOW_S, bridge: bool = False
+) -> Demand:
+    """What was recorded, as it was: its windows are what a plan promises to be ready for.
 
     Parameters
     ----------
     table : RequestTable
-        At least two blocks of `BLOCK_ROWS` rows, over some time. Conversations, whose turns wait for each other, are
-        drawn as a whole, one by one, with the gap before each.
+        At least `LEAST_ROWS` rows, over some time.
     name : str
-    requests : int
-        In a replication, or a few more; the mean rate is that of the table.
+    window_s, bridge
+        As `windows.cut` takes them.
 
     Raises
     ------
@@ -109,21 +123,12 @@ def of_table(table: RequestTable, name: str = "the given requests", requests: in
         If the table is shorter than that, or all of it arrives at one instant.
     """
     check_type("table", table, RequestTable, "a request table")
-    requests = check_integer("requests", requests, 1)
-    if len(table) < 2 * BLOCK_ROWS:
-        raise InputError(f"{name}: {len(table)} requests (expected at least {2 * BLOCK_ROWS}: too few to warm up on)")
-    gaps_s = np.diff(table.arrival_s if not table.closed else table.arrival_s[table.previous < 0])
-    if not gaps_s.sum() > 0:
+    if len(table) < LEAST_ROWS:
+        raise InputError(f"{name}: {len(table)} requests (expected at least {LEAST_ROWS})")
+    if not table.arrival_s[-1] > table.arrival_s[0]:
         raise InputError(f"{name}: all requests arrive at one instant (expected some time between them)")
-    if table.closed:
-        return Demand(name, functools.partial(_conversations, table, gaps_s, requests), requests)
-
-    def draw(seed: int) -> RequestTable:
-        picked = _blocks(len(table), requests, seed)
-        times_s = np.cumsum(gaps_s[picked - 1])
-        return _picked(table, picked, times_s - times_s[0])
-
-    return Demand(name, draw, requests)
+    found = windows.cut(table, window_s, bridge)
+    return Demand(name, lambda _: found.table, len(table), windows=found)
 
 
 def of_clients(demand: Demand, clients: int, think: Any = 0.0) -> Demand:
@@ -160,50 +165,18 @@ def of_lengths(table: RequestTable, requests: int = 10_000) -> Demand:
         raise InputError("previous: turns wait for each other (expected requests that do not, to be drawn in blocks)")
 
     def draw(seed: int) -> RequestTable:
-        return _picked(table, _blocks(len(table), requests, seed, first=0, block=block), np.zeros(requests))
+        return of_rows(table, blocks(len(table), requests, seed, first=0, block=block), np.zeros(requests))
 
     return Demand("the given requests", draw, requests)
 
 
-def _blocks(rows: int, requests: int, seed: int, first: int = 1, block: int = BLOCK_ROWS) -> np.ndarray:
-    """Rows in blocks that begin anywhere from the first."""
-    starts = stream("demand", seed, "arrivals").integers(first, rows - block, size=-(-requests // block), endpoint=True)
-    return (starts[:, None] + np.arange(block)).ravel()[:requests]
-
-
-def _conversations(table: RequestTable, gaps_s: np.ndarray, requests: int, seed: int) -> RequestTable:
-    """Conversations of a table, drawn with replacement until there are so many requests."""
-    rows = np.argsort(roots(table.previous), kind="stable")  # each conversation's one after the other
-    turns = np.unique(roots(table.previous), return_counts=True)[1]
-    first = np.cumsum(turns) - turns
-    drawn = stream("demand", seed, "arrivals").integers(1, len(turns), size=requests)
-    drawn = drawn[: int(np.searchsorted(np.cumsum(turns[drawn]), requests)) + 1]
-    counts = turns[drawn]
-    begins = np.cumsum(counts) - counts
-    picked = rows[np.repeat(first[drawn] - begins, counts) + np.arange(counts.sum())]
-    place = np.empty(len(table), np.int64)
-    place[rows] = np.arange(len(table)) - np.repeat(first, turns)  # of a row in its conversation
-    previous = table.previous[picked]
-    previous = np.where(previous < 0, -1, np.repeat(begins, counts) + place[previous])
-    start_s = np.repeat(np.cumsum(gaps_s[drawn - 1]), counts)
-    order, arrival_s, previous = in_order(start_s, previous, table.think_s[picked])
-    found = _picked(table, picked[order], arrival_s - arrival_s[0])
-    return replace(found, previous=previous, think_s=table.think_s[picked[order]])
-
-
-def _picked(table: RequestTable, rows: np.ndarray, arrival_s: np.ndarray) -> RequestTable:
-    names = ("prompt_tokens", "output_tokens", "predicted_output_tokens", "cached_prompt_tokens")
-    columns = {name: getattr(table, name) for name in names}
-    return RequestTable(arrival_s, **{name: column[rows] for name, column in columns.items() if column is not None})
-
-
-def of_trace(path: str | Path, rate_factor: float = 1.0, requests: int = 10_000) -> Demand:
-    """Requests like those of a trace or of a serving benchmark's log (`traces.read`), at a multiple of its rate.
+def of_trace(path: str | Path, rate_factor: float = 1.0, window_s: float = WINDOW_S, bridge: bool = False) -> Demand:
+    """What a trace or a serving benchmark's log recorded (`traces.read`), at a multiple of its rate.
 
     Raises
     ------
     InputError
-        As `traces.read`; or if the trace is too short.
+        As `traces.read` and `of_table`.
     """
     trace = traces.read(path, rate_factor=rate_factor)
-    return of_table(trace.requests, str(trace), requests)
+    return of_table(trace.requests, str(trace), window_s, bridge)

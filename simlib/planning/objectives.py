@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
@@ -86,20 +88,38 @@ def parse(text: str) -> tuple[Objective, ...]:
 def values_s(run: Run, objectives: Sequence[Objective], scored: slice = slice(None)) -> dict[str, float]:
     """What a run has for each objective, seconds, over the scored requests; infinite if one was not served."""
     times = metrics.request_times(run)
-    served = not np.isnan(times["latency"][scored]).any()
-    found = {}
-    for one in objectives:
-        values = times[one.metric][scored]
-        values = values[~np.isnan(values)]
-        if not served:
-            found[one.name] = np.inf
-        elif not len(values):  # no request has two tokens
-            found[one.name] = 0.0
-        else:
-            found[one.name] = float(values.mean() if one.quantile is None else np.quantile(values, one.quantile))
-    return found
+    return {one.name: _value_s(times, one, scored) for one in objectives}
 
 
-def strain(values: dict[str, float], objectives: Sequence[Objective]) -> float:
-    """The largest of all values, each as a multiple of its limit: all are met up to 1."""
-    return max(values[one.name] / one.limit_s for one in objectives)
+def by_window(run: Run, objectives: Sequence[Objective], number: np.ndarray, count: int) -> dict[str, np.ndarray]:
+    """What a run has for each objective, seconds, over the requests of each window, shape (n_windows,).
+
+    Parameters
+    ----------
+    run : Run
+    objectives : sequence of Objective
+    number : ndarray of int, shape (n_requests,)
+        Of each request's window, from 0; -1 for none.
+    count : int
+        Windows, each of which has a request.
+    """
+    times = metrics.request_times(run)
+    order = np.argsort(number, kind="stable")
+    ends = np.searchsorted(number[order], np.arange(count + 1))
+    rows = [order[first:last] for first, last in pairwise(ends)]
+    return {one.name: np.array([_value_s(times, one, each) for each in rows]) for one in objectives}
+
+
+def _value_s(times: Mapping[str, np.ndarray], one: Objective, scored: slice | np.ndarray) -> float:
+    if np.isnan(times["latency"][scored]).any():
+        return np.inf
+    values = times[one.metric][scored]
+    values = values[~np.isnan(values)]
+    if not len(values):  # no request has two tokens
+        return 0.0
+    return float(values.mean() if one.quantile is None else np.quantile(values, one.quantile))
+
+
+def strain(values: Mapping[str, Any], objectives: Sequence[Objective]) -> Any:
+    """The largest of all values, each as a multiple of its limit: all are met up to 1. Of windows, one each."""
+    return np.maximum.reduce([values[one.name] / one.limit_s for one in objectives])

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from simlib.latency.trust import Beyond
 from simlib.lazy import pd
 from simlib.planning.fleet import Engine
 from simlib.planning.objectives import Objective
-from simlib.stats.intervals import Interval
 from simlib.text import many
 
 LOADS = tuple(tenths / 10 for tenths in range(5, 21))
@@ -47,6 +48,32 @@ class Configuration:
         )
 
 
+class Range(NamedTuple):
+    """Half of the windows to come have more than the middle, 95 % of them lie between the ends, seconds."""
+
+    low: float
+    middle: float
+    high: float
+
+
+class Recorded(NamedTuple):
+    """What becomes of the record that a plan is made from: its strain in all, and its windows'."""
+
+    strain: float
+    windows: int
+    missed: int
+    worst: float
+
+
+class Needed(NamedTuple):
+    """How many GPUs would do, where none within the limits does; None: no number would. And what limits them."""
+
+    gpus: int | None
+    low: int | None
+    high: int | None
+    limit: str
+
+
 @dataclass(frozen=True, slots=True)
 class Risk:
     """What becomes of a plan when something is worse than planned.
@@ -54,50 +81,50 @@ class Risk:
     Attributes
     ----------
     what : str
-    strain : Interval
-        Largest of the objectives' values, each over its limit.
+    strain : float
+        As `planner.Planner.screen` has it: above 1 the plan would not be made.
     missed_share : float
-        Share of the draws in which an objective is missed.
+        Share of the windows, or of the draws, in which an objective is missed.
     """
 
     what: str
-    strain: Interval
+    strain: float
     missed_share: float
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What `Planner.plan` found.
+    """What `planner.Planner.plan` found.
 
     Attributes
     ----------
     planner : Planner
         Who was asked.
     best : Configuration or None
-        None: nothing within the limits meets the objectives with the confidence asked for; then `nearest` is what
-        comes closest.
+        None: nothing within the limits meets the objectives as promised; then `nearest` is what comes closest.
     nearest : Configuration
         `best`, where there is one.
-    values_s : dict of str to Interval
-        Of `nearest`, on fresh draws: each objective's value, seconds.
-    ranges_s : dict of str to (float, float)
-        In which 95 % of the runs to come have it: of other traffic and, where the law keeps draws of itself, of those.
-    strain : Interval
-        Of `nearest`, on the same draws.
-    headroom : Interval or None
-        Largest multiple of the load that meets the objectives, one root a draw; None where a draw has none between
-        the ends of `planner.HEADROOM`.
+    allowed : Allowed
+        What `nearest` may be given (`planning.allowed`).
+    values_s : dict of str to Range
+        Of `nearest`, each objective's value: of the next window of a record, or of a draw.
+    recorded : Recorded or None
+        What becomes of the record itself; None of a description.
     runner_up : Configuration or None
         The next in the race.
-    runner_up_headroom : Interval or None
-        Its own.
+    runner_up_allowed : Allowed or None
+        What that may be given.
+    tie : bool
+        Whether both bear the same, as far as can be told.
     risks : list of Risk
     remeasure : str
-        The one point to measure again on the own engine: what moves the strain most.
+        The one point to measure again on the own engine: what moves the load that can be borne most.
     gpus_by_bins : dict of int to int or None
         Fewest GPUs with so many bins, on screening; None above the limit.
     cost_per_million_output_tokens : float or None
         At the demand's load; None without a price.
+    short : Needed or None
+        Where nothing meets the objectives.
     beyond : list of Beyond
         Where the law is used outside what it was measured at, in a fresh draw.
     runs : int
@@ -107,16 +134,17 @@ class Plan:
     planner: Any
     best: Configuration | None
     nearest: Configuration
-    values_s: dict[str, Interval]
-    ranges_s: dict[str, tuple[float, float]]
-    strain: Interval
-    headroom: Interval | None
+    allowed: Any
+    values_s: dict[str, Range]
+    recorded: Recorded | None
     runner_up: Configuration | None
-    runner_up_headroom: Interval | None
+    runner_up_allowed: Any
+    tie: bool
     risks: list[Risk]
     remeasure: str
     gpus_by_bins: dict[int, int | None]
     cost_per_million_output_tokens: float | None
+    short: Needed | None
     beyond: list[Beyond]
     runs: int
 
@@ -133,23 +161,23 @@ class Plan:
     @property
     def binding(self) -> Objective:
         """The objective that is nearest to its limit, or furthest beyond it."""
-        return max(self.planner.objectives, key=lambda one: self.values_s[one.name].mean / one.limit_s)
+        return max(self.planner.objectives, key=lambda one: self.values_s[one.name].high / one.limit_s)
 
     def curve(self) -> pd.DataFrame:
-        """How near each objective is to its limit as the load grows: ``load, objective, draw, share_of_limit``."""
-        planner = self.planner
-        most = LOADS[-1] if self.headroom is None else max(self.headroom.mean + 0.25, 0.75)
-        rows = []
+        """How near each objective is to its limit as the load grows: ``load, objective, draw, share_of_limit``.
+
+        A draw is a window of a record.
+        """
+        planner, rows = self.planner, []
+        seeds = planner.seeds(self.nearest, CURVE_DRAWS)
+        most = max(self.allowed.middle + 0.25, 0.75)
         for load in (each for each in LOADS if each <= most):
-            for draw in range(CURVE_DRAWS):
-                values_s = planner.values_s(self.nearest, planner.seed + draw, load)
+            each = [planner.trials.values_s((self.nearest, seed, load)) for seed in seeds]
+            for one in planner.objectives:
+                shares = np.concatenate([values[one.name] for values in each]) / one.limit_s
+                shares = shares[:-1] if planner.demand.promises else shares
                 rows += [
-                    {
-                        "load": load,
-                        "objective": one.name,
-                        "draw": draw,
-                        "share_of_limit": values_s[one.name] / one.limit_s,
-                    }
-                    for one in planner.objectives
+                    {"load": load, "objective": one.name, "draw": draw, "share_of_limit": share}
+                    for draw, share in enumerate(shares.tolist())
                 ]
         return pd.DataFrame(rows)

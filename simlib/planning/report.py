@@ -7,12 +7,13 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from simlib.latency.presets import SPLIT
+from simlib.planning.allowed import Allowed
 from simlib.planning.fleet import KV_SHARE
 from simlib.planning.plan import Configuration, Plan
-from simlib.planning.planner import HEADROOM, Planner
+from simlib.planning.planner import Planner
+from simlib.planning.trials import LOADS
 from simlib.policies.bins import equal_mass
-from simlib.stats.intervals import Interval
-from simlib.text import many
+from simlib.text import many, span
 
 STYLE = """
 :root { color-scheme: light dark; }
@@ -30,11 +31,33 @@ def answer(plan: Plan) -> str:
     law = f"the law of {trust.source}, which may not hold here: {'; '.join(plan.doubts)}" if plan.doubts else ""
     if plan.best is None:
         return (
-            f"Nothing within {many(planner.most_gpus, 'GPU')} meets {wanted}; the nearest, {plan.nearest}, has "
-            f"{plan.binding.name} at {_seconds(plan.values_s[plan.binding.name])}{f', by {law}' if law else ''}."
+            f"Nothing within {many(planner.most_gpus, 'GPU')} meets {wanted} {_promise(planner)}; {_needed(plan)}. The "
+            f"nearest is {plan.nearest}{f', by {law}' if law else ''}."
         )
-    how = f"would meet {wanted} by {law}" if law else f"meets {wanted} with {planner.confidence:.0%} confidence"
+    how = f"would meet {wanted} {_promise(planner)}, by {law}" if law else f"meets {wanted} {_promise(planner)}"
     return f"Deploy {plan.best}: it {how}."
+
+
+def _promise(planner: Planner) -> str:
+    """Of which windows to come the plan speaks, and what that rests on."""
+    demand, share = planner.demand, f"{100 * planner.confidence:g} of 100"
+    if not demand.promises:
+        why = "how it varies was not recorded" if not demand.recorded else "one window does not tell how it varies"
+        return f"with {planner.reserve:.0%} more load in reserve, and promises no share of windows, as {why}"
+    windows = len(demand.windows)
+    like = f"in {share} windows of {span(demand.windows.window_s)} like these {windows}"
+    if windows / (windows + 1) >= planner.confidence - 1e-9:
+        return like
+    alone = 100 * windows // (windows + 1)
+    return f"{like} (which alone support {alone} of 100; the rest is a model: what windows bear drifts and scatters)"
+
+
+def _needed(plan: Plan) -> str:
+    """How many GPUs would do."""
+    found = plan.short
+    if found.gpus is None:
+        return f"no number of GPUs would do, as what limits it is {found.limit}"
+    return f"about {many(found.gpus, 'GPU')} would do ({found.low} to {found.high}), as what limits it is {found.limit}"
 
 
 def flags(chosen: Configuration) -> str:
@@ -58,10 +81,12 @@ def rows(plan: Plan) -> list[tuple[str, str]]:
         ("Order", _order(planner, chosen)),
     ]
     for one in planner.objectives:
-        value, (low, high) = plan.values_s[one.name], plan.ranges_s[one.name]
-        range_s = f"predicted {value.mean:.3g} s, {low:.3g} to {high:.3g}"
-        found.append((one.name, f"{range_s}; mean {value.ci_low:.3g} to {value.ci_high:.3g}; limit {one.limit_s:g} s"))
-    found.append(("Headroom", _headroom(plan)))
+        low, middle, high = plan.values_s[one.name]
+        near = f"limit {one.limit_s:g} s, {high / one.limit_s:.0%} of it used at the upper end"
+        found.append((one.name, f"predicted {middle:.3g} s, {low:.3g} to {high:.3g}; {near}"))
+    found.append(("Load", _load(plan)))
+    if plan.recorded is not None:
+        found.append(("The record itself", _recorded(plan)))
     if plan.cost_per_million_output_tokens is not None:
         hourly = planner.price_per_gpu_hour * chosen.gpus
         amounts = (
@@ -70,11 +95,13 @@ def rows(plan: Plan) -> list[tuple[str, str]]:
         )
         found.append(("Cost", ", ".join(f"{amount} {planner.currency} {of}" for amount, of in amounts)))
     for risk in plan.risks:
-        missed = "met" if risk.strain.ci_high <= 1 else "missed" if risk.strain.ci_low > 1 else "met or missed"
-        found.append((f"Risk: {risk.what}", f"{missed}; some objective is missed in {risk.missed_share:.0%} of draws"))
+        missed = "met" if risk.strain <= 1 else f"missed, at {risk.strain:.3g} times the limit"
+        of = "windows" if planner.demand.promises else "draws"
+        found.append((f"Risk: {risk.what}", f"{missed}; some objective is missed in {risk.missed_share:.0%} of {of}"))
     found.append(("Bins", _bins(plan)))
     if plan.runner_up is not None:
-        found.append(("Runner-up", f"{plan.runner_up}{_bears(plan.runner_up_headroom)}"))
+        same = "; a tie, as far as can be told" if plan.tie else ""
+        found.append(("Runner-up", f"{plan.runner_up}; may be given {plan.runner_up_allowed.load:.2f} times{same}"))
     found.append(("Measure again", plan.remeasure))
     if plan.best is None:
         found.append(("What would have to change", _change(plan)))
@@ -103,18 +130,22 @@ def document(plan: Plan) -> dict[str, Any]:
             "k_bins": chosen.k_bins,
             "kv_tokens": chosen.engine.kv_tokens,
         },
-        "confidence": plan.planner.confidence if plan.best is not None and not plan.doubts else None,
+        "confidence": _confidence(plan),
+        "promise": _promised(plan.planner),
         "trust": _trust(plan),
         "objectives": [
-            {"objective": str(one), **_numbers(plan.values_s[one.name]), **_range(plan.ranges_s[one.name])}
+            {"objective": str(one), "limit_s": one.limit_s, **plan.values_s[one.name]._asdict()}
             for one in plan.planner.objectives
         ],
         "clients": plan.planner.demand.clients,
-        "headroom": None if plan.headroom is None else _numbers(plan.headroom),
+        "load": plan.allowed.bounds,
+        "record": None if plan.recorded is None else plan.recorded._asdict(),
+        "needed": None if plan.short is None else plan.short._asdict(),
         "currency": plan.planner.currency,
         "cost_per_million_output_tokens": plan.cost_per_million_output_tokens,
-        "risks": [{"risk": risk.what, "missed_share": risk.missed_share} for risk in plan.risks],
+        "risks": [asdict(risk) for risk in plan.risks],
         "runner_up": None if plan.runner_up is None else str(plan.runner_up),
+        "tie": plan.tie,
         "remeasure": plan.remeasure,
         "runs": plan.runs,
     }
@@ -128,10 +159,11 @@ def page(plan: Plan, drawn: str) -> str:
     said = html.escape(answer(plan))
     known = bool(getattr(plan.nearest.engine.trust, "draws", ()))
     drawn_law = (
-        " and of the law, as its benchmarks leave it open"
+        "The law is drawn, too, as its benchmarks leave it open."
         if known
-        else '; they say nothing of errors of the latency model, which is why the line "Measure again" is there'
+        else 'They say nothing of errors of the latency model, which is why the line "Measure again" is there.'
     )
+    of = "windows to come" if plan.planner.demand.promises else "draws of the requests"
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>What to deploy</title><style>{STYLE}</style></head><body>
@@ -140,7 +172,7 @@ def page(plan: Plan, drawn: str) -> str:
 <figure role="img" aria-label="Each objective as a share of its limit, against the load">{drawn}</figure>
 <table>{lines}</table>
 <p>Simulated: {plan.runs} runs of {plan.planner.demand.requests} requests under continuous batching with chunked
-prefill, scored behind a warm-up. Intervals are of 95 % over draws of the requests{drawn_law}.</p>
+prefill. Between the ends lie 95 % of the {of}. {drawn_law}</p>
 </body></html>
 """
 
@@ -174,18 +206,49 @@ def _order(planner: Planner, chosen: Configuration) -> str:
     return f"{chosen.k_bins} classes of predicted output, cut at {inner} tokens, admitted in turn"
 
 
-def _headroom(plan: Plan) -> str:
-    if plan.headroom is None:
-        return "the objectives are met, or missed, at every load from a quarter to four times the demand's"
-    text = f"the objectives are met up to {_interval(plan.headroom)} times the load"
-    if (clients := plan.planner.demand.clients) is None:
+def _load(plan: Plan) -> str:
+    """What it may be given, and what it bears."""
+    found, planner = plan.allowed, plan.planner
+    who = "the next window" if planner.demand.promises else "steady traffic"
+    bears = f"{who} bears {found.middle:.2f} times ({found.low:.2f} to {found.high:.2f})"
+    text = f"may be given {found.load:.2f} times the demand's; {bears}{_ends(found)}"
+    if (clients := planner.demand.clients) is None:
         return text
-    low, mean, high = (clients * getattr(plan.headroom, part) for part in ("ci_low", "mean", "ci_high"))
-    return f"{text}, which is {mean:.0f} clients ({low:.0f} to {high:.0f})"
+    return f"{text}; that is {clients * found.load:.0f} clients of {clients * found.middle:.0f} that it bears"
 
 
-def _bears(headroom: Interval | None) -> str:
-    return "" if headroom is None else f"; bears {_interval(headroom)} times the load"
+def _ends(found: Allowed) -> str:
+    low, high = LOADS
+    return f"; not sought beyond {low:g} to {high:g}" if found.low <= 1.01 * low or found.high >= 0.99 * high else ""
+
+
+def _recorded(plan: Plan) -> str:
+    found, windows = plan.recorded, len(plan.planner.demand.windows)
+    whole = f"{found.strain:.2f} of its nearest limit in all"
+    if not plan.planner.demand.promises:
+        return f"{whole}; too short for two windows of {span(plan.planner.demand.windows.window_s)}"
+    missed = f"{found.missed} of {many(windows, 'window')} missed, the worst at {found.worst:.2f}"
+    return f"{whole}; {missed} ({plan.planner.demand.windows})"
+
+
+def _confidence(plan: Plan) -> float | None:
+    sure = plan.best is not None and not plan.doubts and plan.planner.demand.promises
+    return plan.planner.confidence if sure else None
+
+
+def _promised(planner: Planner) -> dict[str, Any]:
+    """What is promised, for a machine."""
+    demand = planner.demand
+    if not demand.promises:
+        return {"reserve": planner.reserve}
+    windows = len(demand.windows)
+    model = windows / (windows + 1) < planner.confidence - 1e-9
+    return {
+        "share_of_windows": planner.confidence,
+        "window_s": demand.windows.window_s,
+        "windows": windows,
+        "rests_on": "a model of what windows bear" if model else "the windows",
+    }
 
 
 def _bins(plan: Plan) -> str:
@@ -198,29 +261,8 @@ def _bins(plan: Plan) -> str:
 
 
 def _change(plan: Plan) -> str:
-    worst, planner = plan.binding, plan.planner
-    looser = f"{worst.name} within {plan.values_s[worst.name].ci_high:.3g} s rather than {worst.limit_s:g} s"
-    if plan.headroom is not None:
-        return f"{looser}, or {plan.headroom.mean:.2f} times the load, or more GPUs"
-    alone = planner.strain(plan.nearest, planner.seed, HEADROOM[0]) <= 1
+    worst = plan.binding
     return (
-        f"{looser}, or more GPUs"
-        if alone
-        else f"{looser}, or a faster engine: at a quarter of the load it is missed too"
+        f"{worst.name} within {plan.values_s[worst.name].high:.3g} s rather than {worst.limit_s:g} s, or "
+        f"{plan.allowed.load:.2f} times the load, or {_needed(plan)}"
     )
-
-
-def _seconds(value: Interval) -> str:
-    return f"{value.mean:.3g} s ({value.ci_low:.3g} to {value.ci_high:.3g})"
-
-
-def _interval(value: Interval) -> str:
-    return f"{value.mean:.2f} ({value.ci_low:.2f} to {value.ci_high:.2f})"
-
-
-def _range(ends: tuple[float, float]) -> dict[str, float]:
-    return {"low": ends[0], "high": ends[1]}
-
-
-def _numbers(value: Interval) -> dict[str, float | None]:
-    return {"mean": value.mean, "ci_low": value.ci_low, "ci_high": value.ci_high, "draws": value.replications}

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from simlib.latency.steps import NoisyLaw
-from simlib.planning.demand import BLOCK_ROWS, of_table
 from simlib.predicted.draws import DRAWS, Predicted, predicted
+from simlib.requests.redrawn import BLOCK_ROWS, redrawn
 from simlib.requests.table import RequestTable
 from simlib.runs.run import Run
 
@@ -42,11 +42,12 @@ def intervals(
     if not getattr(getattr(law, "trust", None), "draws", ()):
         return {}
     table = run.table if run.given_row is None else run.table.as_given(run.given_row)
-    traffic = of_table(table, requests=len(table)).draw if draws_traffic(table) else lambda _: table
+    drawn_anew = draws_traffic(table)
     draws = min(DRAWS, max(FEWEST, MOST_SERVED // len(table)))
 
     def numbers(drawn: Any, draw: int) -> dict[str, float]:
-        found = serve(traffic(seed + draw), drawn)
+        traffic = redrawn(table, len(table), seed + draw) if drawn_anew else table
+        found = serve(traffic, drawn)
         summary = found.summary(within=found.at_work.checked() if within else None)
         return {name: float(summary[name]) for name in NUMBERS}
 

@@ -1,6 +1,7 @@
 """How good are plans? What a planner chose against all that it could have, on requests that it never saw.
 
-Steady-state: the load that a configuration bears is a root, found on each draw (`planning.planner.Planner.borne`).
+The load that a configuration bears is a root, found on each draw, or for each window of a record
+(`planning.trials.Trials.borne`).
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ import numpy as np
 
 from simlib.checks import check_integer, check_type
 from simlib.planning.demand import Demand, of_table
-from simlib.planning.planner import HEADROOM, Planner
+from simlib.planning.planner import Planner
+from simlib.planning.trials import Case
 from simlib.requests.table import RequestTable
 from simlib.stats import intervals
 
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 HELD_OUT = 500_000  # seeds of the draws begin here, between those that choose and those that confirm
 
 
-def halves(table: RequestTable, name: str, requests: int) -> tuple[Demand, Demand]:
+def halves(table: RequestTable, name: str, window_s: float) -> tuple[Demand, Demand]:
     """A trace's first half, to plan by, and its second half, to be judged by.
 
     Raises
@@ -33,9 +35,8 @@ def halves(table: RequestTable, name: str, requests: int) -> tuple[Demand, Deman
         If a half is too short (`planning.demand.of_table`).
     """
     middle = len(table) // 2
-    rows = np.arange(len(table))
-    parts = (("first", table.rows(rows[:middle])), ("second", table.rows(rows[middle:])))
-    first, second = (of_table(part, f"{which} half of {name}", requests) for which, part in parts)
+    parts = (("first", slice(0, middle)), ("second", slice(middle, None)))
+    first, second = (of_table(table.rows(part), f"{which} half of {name}", window_s) for which, part in parts)
     return first, second
 
 
@@ -53,8 +54,8 @@ def regret(asked: Mapping[str, tuple[Planner, Demand]], draws: int = 8) -> pd.Da
     -------
     pandas.DataFrame
         ``demand, gpus, configurations, chosen, best, chosen_load, best_load, lost_share, ci_low, ci_high, draws,
-        runs``: loads are means over draws of the largest multiple of the demand that meets the objectives, the share
-        lost is one minus their paired ratio. Where no plan was found, the nearest is judged.
+        runs``: loads are geometric means over draws, or windows, of the largest multiple of the demand that meets the
+        objectives, the share lost is one minus their paired ratio. Where no plan was found, the nearest is judged.
 
     Raises
     ------
@@ -71,9 +72,11 @@ def regret(asked: Mapping[str, tuple[Planner, Demand]], draws: int = 8) -> pd.Da
         judge = replace(planner, demand=demand)
         every = judge.configurations(plan.nearest.gpus)
         seeds = range(HELD_OUT, HELD_OUT + draws)
-        borne = {each: np.array([judge.borne(each, seed) or HEADROOM[0] for seed in seeds]) for each in every}
+        if demand.recorded:  # its windows are the draws
+            seeds = seeds[:1]
+        borne = {each: np.concatenate([judge.trials.borne(Case(each, seed)) for seed in seeds]) for each in every}
         best = max(every, key=lambda each: borne[each].mean())
-        lost = intervals.mean_interval(np.log(borne[best] / borne[plan.nearest]))
+        lost = intervals.mean_interval(borne[best] - borne[plan.nearest])
         rows.append(
             {
                 "demand": name,
@@ -81,12 +84,12 @@ def regret(asked: Mapping[str, tuple[Planner, Demand]], draws: int = 8) -> pd.Da
                 "configurations": len(every),
                 "chosen": str(plan.nearest),
                 "best": str(best),
-                "chosen_load": borne[plan.nearest].mean(),
-                "best_load": borne[best].mean(),
+                "chosen_load": np.exp(borne[plan.nearest].mean()),
+                "best_load": np.exp(borne[best].mean()),
                 "lost_share": -np.expm1(-lost.mean),
                 "ci_low": -np.expm1(-lost.ci_low),
                 "ci_high": -np.expm1(-lost.ci_high),
-                "draws": draws,
+                "draws": len(borne[best]),
                 "runs": plan.runs,
             }
         )

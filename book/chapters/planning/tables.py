@@ -31,14 +31,13 @@ def objective(name: str) -> str:
 
 
 def table_of(plan: Plan) -> pd.DataFrame:
-    """A plan as a tidy table, one row an objective and one for the headroom."""
-    chosen = plan.nearest
+    """A plan as a tidy table, one row an objective and one for the load."""
+    chosen, load = plan.nearest, plan.allowed
     rows = [
-        {"quantity": one.name, "limit_s": one.limit_s, **_numbers(plan.values_s[one.name])}
+        {"quantity": one.name, "limit_s": one.limit_s, **plan.values_s[one.name]._asdict()}
         for one in plan.planner.objectives
     ]
-    if plan.headroom is not None:
-        rows.append({"quantity": "headroom", **_numbers(plan.headroom)})
+    rows.append({"quantity": "load", "low": load.low, "middle": load.middle, "high": load.high, "allowed": load.load})
     columns = {
         "engine": chosen.engine.name,
         "replicas": chosen.replicas,
@@ -69,7 +68,3 @@ def show_regret(table: pd.DataFrame) -> Styler:
         }
     )
     return shown.style.hide(axis="index")
-
-
-def _numbers(value: object) -> dict[str, float]:
-    return {"mean": value.mean, "ci_low": value.ci_low, "ci_high": value.ci_high, "replications": value.replications}

@@ -1,0 +1,114 @@
+"""Does a plan hold? Planned on the past of a record, replayed on its next window, from origin to origin.
+
+Judged is the load that one configuration may be given (`simlib.planning.allowed`): a multiple of the recorded traffic,
+by compressing time, so that no rounding to whole GPUs hides an error. Each load is served once, over the whole record:
+what a window sees does not hang on what comes after it, but for the last requests of a window, among which the next
+window's first ones are served.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from book.chapters.planning.traffic import Record
+from simlib.planning import objectives
+from simlib.planning.allowed import missing
+from simlib.planning.demand import of_table
+from simlib.planning.objectives import Objective
+from simlib.planning.plan import Configuration
+from simlib.planning.trials import Case, Trials
+from simlib.planning.windows import LABEL
+from simlib.stats.forecast import ahead
+
+LOADS = np.exp(np.arange(np.log(0.2), np.log(5.0), 0.05))
+ENDS = 0.025, 0.975
+
+
+@dataclass(frozen=True)
+class Served:
+    """What the windows of a record bear, as logarithms of multiples of it.
+
+    Attributes
+    ----------
+    borne : ndarray, shape (n_windows,)
+    whole : ndarray, shape (n_windows,)
+        What the record bears up to the end of each window, all its requests judged together.
+    steps : ndarray of int, shape (n_windows,)
+    """
+
+    borne: np.ndarray
+    whole: np.ndarray
+    steps: np.ndarray
+
+
+def served(record: Record, chosen: Configuration, wanted: str, workers: int = 2) -> Served:
+    """Serve a record at all `LOADS`."""
+    demand = of_table(record.table, record.name, record.window_s)
+    trials = Trials(demand, objectives.parse(wanted), 0.4)
+    count = len(demand.windows)
+
+    def at(load: float) -> tuple[np.ndarray, np.ndarray]:
+        run = trials.run(Case(chosen, 0, load))
+        number = run.table.labels[LABEL]
+        windows = objectives.by_window(run, trials.objectives, number, count)
+        each = objectives.strain(windows, trials.objectives)
+        return each, _so_far(run, trials.objectives, number, count)
+
+    trials.requests(0)
+    with ThreadPoolExecutor(workers) as pool:
+        found = list(pool.map(at, LOADS))
+    each, whole = (_first_crossing(np.log(np.maximum(part, 1e-9))) for part in map(np.array, zip(*found, strict=True)))
+    return Served(each, whole, demand.windows.steps)
+
+
+def _so_far(run: object, wanted: Sequence[Objective], number: np.ndarray, count: int) -> np.ndarray:
+    """The strain of all requests up to the end of each window."""
+    ends = [int(np.flatnonzero(number == window)[-1]) + 1 for window in range(count)]
+    return np.array([objectives.strain(objectives.values_s(run, wanted, slice(0, end)), wanted) for end in ends])
+
+
+def _first_crossing(strains: np.ndarray) -> np.ndarray:
+    """The logarithm of the first load at which a strain exceeds 1, interpolated; of shape (n_loads, n) each column."""
+    logs, above = np.log(LOADS), strains > 0
+    first = np.where(above.any(axis=0), above.argmax(axis=0), len(LOADS) - 1)
+    before, columns = np.maximum(first - 1, 0), np.arange(strains.shape[1])
+    low, high = strains[before, columns], strains[first, columns]
+    part = np.where((first > before) & (high > low), np.clip(-low / np.where(high > low, high - low, 1), 0, 1), 0)
+    return logs[before] + part * (logs[first] - logs[before])
+
+
+def origins(found: Served, confidence: float = 0.95, least: int = 2) -> pd.DataFrame:
+    """Plans of one record at each origin, and what its next window bears.
+
+    ``windows, forecast, guard, allowed, low, middle, high, plain_low, plain_high, next``.
+
+    All are logarithms of loads: what the forecast allows and what the record does, the least of both; the interval of
+    the next window's, and a plain rule's, the last window give or take the past's standard deviation; what it bears.
+    """
+    rows = []
+    for count in range(least, len(found.borne)):
+        past = found.borne[:count]
+        forecast = ahead(past, found.steps[:count])
+        guard = min(np.sort(past)[missing(count, confidence)], found.whole[count - 1])
+        spread = 1.96 * past.std(ddof=1)
+        bound = forecast.quantile(1 - confidence)
+        rows.append(
+            {
+                "windows": count,
+                "forecast": bound,
+                "guard": guard,
+                "allowed": min(bound, guard),
+                "low": forecast.quantile(ENDS[0]),
+                "middle": forecast.quantile(0.5),
+                "high": forecast.quantile(ENDS[1]),
+                "plain_low": past[-1] - spread,
+                "plain_high": past[-1] + spread,
+                "next": found.borne[count],
+            }
+        )
+    return pd.DataFrame(rows)

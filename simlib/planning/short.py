@@ -1,0 +1,61 @@
+"""Where nothing within the limits meets the objectives: how many GPUs would do, and what is short."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from simlib.planning.allowed import Allowed
+from simlib.planning.plan import Configuration, Needed
+from simlib.planning.trials import Case
+
+if TYPE_CHECKING:
+    from simlib.planning.planner import Planner
+
+MOST_REPLICAS = 4096
+ALONE = 1e-6  # a load at which requests hardly meet
+SHORT = {"ttft": "the first token", "tpot": "the time between tokens", "latency": "the latency"}
+
+
+def needed(planner: Planner, nearest: Configuration, found: Allowed) -> Needed:
+    """How many GPUs of the nearest configuration's kind would do.
+
+    A sum of replicas bears about as many times more load: from there on the number is sought, doubling and halving.
+    The interval is that of the load allowed, over the halves of what it rests on.
+    """
+    limit = _limit(planner, nearest)
+    if limit.startswith("the law"):
+        return Needed(None, None, None, limit)
+    enough, short_of = None, nearest.replicas
+    replicas = max(short_of + 1, math.ceil(nearest.replicas / found.load))
+    while enough is None or enough - short_of > max(1, short_of // 50):
+        if replicas > MOST_REPLICAS:
+            return Needed(None, None, None, limit)
+        more = replace(nearest, replicas=replicas)
+        if planner.allowed(more, planner.seeds(more, 1)).load >= 1:
+            enough = replicas
+        else:
+            short_of = replicas
+        replicas = math.ceil(short_of * 1.3) if enough is None else (enough + short_of) // 2
+    each = np.array(found.borne)
+    spread = math.exp(2 * float(each.std(ddof=1)) / math.sqrt(len(each))) if len(each) > 1 else 1.0
+    low, high = math.floor(enough / spread), math.ceil(enough * spread)
+    gpus = nearest.engine.gpus
+    return Needed(enough * gpus, max(low, short_of if spread == 1 else 1) * gpus, high * gpus, limit)
+
+
+def _limit(planner: Planner, chosen: Configuration) -> str:
+    """What limits a configuration, in words."""
+    alone = planner.trials.values_s(Case(chosen, planner.seed, ALONE)) if planner.demand.clients is None else {}
+    for one in planner.objectives:
+        if one.name in alone and alone[one.name][-1] > one.limit_s:
+            return f"the law: a request alone has {one.name} at {alone[one.name][-1]:.3g} s"
+    run = planner.trials.run(Case(chosen, planner.seed))
+    values = planner.trials.values_s(Case(chosen, planner.seed))
+    worst = max(planner.objectives, key=lambda one: values[one.name][-1] / one.limit_s)
+    if run.preemptions > 0.01 * len(run.table):
+        return f"memory: {SHORT[worst.metric]} is late as the cache of {chosen.engine.kv_tokens:,} tokens is full"
+    return f"{SHORT[worst.metric]} ({worst.name})"
