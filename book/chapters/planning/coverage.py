@@ -24,6 +24,7 @@ from simlib.planning.plan import Configuration
 from simlib.planning.trials import Case, Trials
 from simlib.planning.windows import LABEL
 from simlib.stats.forecast import ahead
+from simlib.stats.intervals import t_quantile
 
 LOADS = np.exp(np.arange(np.log(0.2), np.log(5.0), 0.05))
 ENDS = 0.025, 0.975
@@ -112,3 +113,54 @@ def origins(found: Served, confidence: float = 0.95, least: int = 2) -> pd.DataF
             }
         )
     return pd.DataFrame(rows)
+
+
+def judged(each: pd.DataFrame, by: Sequence[str], confidence: float = 0.95) -> pd.DataFrame:
+    """How often plans held, how good their intervals were, and what they cost.
+
+    Parameters
+    ----------
+    each : pandas.DataFrame
+        As `origins` gives them, with ``series``: rows of one record are not independent of each other.
+    by : sequence of str
+        Columns whose values are judged apart.
+    confidence : float
+        What was promised.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``pairs, records, held, ci_low, ci_high``: share of next windows that bear what was allowed, with its interval,
+        clustered by record (missing for one); ``forecast_held``: by what the forecast alone allows; ``score_ratio``:
+        mean interval score (Gneiting and Raftery, 2007) over the plain rule's, on logarithms; ``gpu_hours``: what was
+        allowed against the one load that, in hindsight, as many windows of the record bear as was promised.
+    """
+    rows = []
+    for name, part in each.groupby(list(by), sort=False):
+        held = (part["next"] >= part["allowed"]).groupby(part["series"])
+        share, low, high = _clustered(held.sum().to_numpy(), held.size().to_numpy())
+        ours, plain = (_score(part, *ends) for ends in (("low", "high"), ("plain_low", "plain_high")))
+        hindsight = part.groupby("series")["next"].transform(lambda y: y.quantile(1 - confidence))
+        hours = float(np.exp(-part["allowed"]).sum() / np.exp(-hindsight).sum())
+        rows.append(
+            dict(zip(by, name, strict=True))
+            | {"pairs": len(part), "records": held.ngroups, "held": share, "ci_low": low, "ci_high": high}
+            | {"forecast_held": float((part["next"] >= part["forecast"]).mean())}
+            | {"score_ratio": ours / plain, "gpu_hours": hours}
+        )
+    return pd.DataFrame(rows)
+
+
+def _clustered(held: np.ndarray, pairs: np.ndarray) -> tuple[float, float, float]:
+    """A share with its 95 % interval, by clusters of pairs."""
+    share, groups = float(held.sum() / pairs.sum()), len(pairs)
+    if groups < 2:
+        return share, np.nan, np.nan
+    error = np.sqrt(groups / (groups - 1) * np.sum((held - share * pairs) ** 2)) / pairs.sum()
+    reach = t_quantile(groups - 1, 0.95) * float(error)
+    return share, max(share - reach, 0.0), min(share + reach, 1.0)
+
+
+def _score(part: pd.DataFrame, low: str, high: str, alpha: float = 0.05) -> float:
+    below, above = (part[low] - part["next"]).clip(lower=0), (part["next"] - part[high]).clip(lower=0)
+    return float((part[high] - part[low] + 2 / alpha * (below + above)).mean())
