@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from simlib import levels
-from simlib.planning.capacity import Search
+from simlib.planning.carried.capacity import Search
 from simlib.stats.ranking import until_precise
 
 PAIR = ("multi_bin_dynamic", "dynamic_no_bins")

@@ -31,7 +31,7 @@ from benchmarks.capacity import HALF_WIDTH, PAIR, log_ratio
 from benchmarks.speed import exponents
 from benchmarks.timing import compare, memory_bytes
 from simlib.continuous import serve
-from simlib.planning.capacity import Search
+from simlib.planning.carried.capacity import Search
 from simlib.requests.arrivals import Poisson
 from simlib.requests.lengths import LogNormal
 from simlib.requests.workload import generate

@@ -13,7 +13,7 @@ from simlib.planning import fleet
 from simlib.planning.plan import Configuration
 
 LIMITS, LONG_PROMPTS = "ttft_p99<=1,tpot_p99<=0.05", "ttft_p99<=10,tpot_p99<=0.05"
-ENGINE, PLACES, BUDGET = "h100-vllm-llama3-8b", 64, 2048
+ENGINE, BUDGET = "h100-vllm-llama3-8b", 2048
 RECORDS, WINDOWS, WINDOW_S, RATE_RPS = 20, 40, 120.0, 8.0  # of each world
 GROUPS, CLIENTS, SEED = 6, 40, 5000  # of ServeGen's; seeds that nothing was chosen by
 
@@ -31,7 +31,7 @@ def records() -> Iterator[tuple[str, int, Record]]:
     for world in traffic.WORLDS:
         for _ in range(RECORDS):
             table = traffic.drawn(world, WINDOWS, WINDOW_S, RATE_RPS, SEED + number)
-            yield "generated", number, Record(world.name, table, WINDOW_S, 1)
+            yield "generated", number, Record(world.name, table, WINDOW_S)
             number += 1
     for record in traffic.recorded(GROUPS, CLIENTS, WINDOWS, SEED):
         yield "recorded", number, record
@@ -40,7 +40,7 @@ def records() -> Iterator[tuple[str, int, Record]]:
 
 def of_record(kind: str, number: int, record: Record) -> pd.DataFrame:
     """The plans of one record at each origin."""
-    chosen = Configuration(fleet.engine(ENGINE), record.replicas, PLACES, BUDGET)
+    chosen = Configuration(fleet.engine(ENGINE), record.replicas, record.places, BUDGET)
     long = np.median(record.table.prompt_tokens) > 4000
     found = coverage.served(record, chosen, LONG_PROMPTS if long else LIMITS)
     print(f"{record.name}: {len(found.borne)} windows", flush=True)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from simlib.checks import InputError
-from simlib.planning.capacity import Search
+from simlib.planning.carried.capacity import Search
 from simlib.policies.batch_size import Rules
 from simlib.policies.dynamic import DynamicNoBins, MultiBinDynamic
 from simlib.policies.shortest_first import ShortestPredictedFirst

@@ -44,7 +44,7 @@ def add(verbs: Any) -> None:
 def _capacity(options: argparse.Namespace) -> None:
     from simlib import levels
     from simlib.checks import check_choice
-    from simlib.planning import capacity, loops
+    from simlib.planning.carried import capacity, loops
     from simlib.text import many
 
     check_choice("--level", options.level, list(map(str, levels.LEVELS)))

@@ -221,7 +221,7 @@ def _served(options: argparse.Namespace, trace: Any, serve: Callable[[Any], Any]
     """The run, and where clients wait for answers the time that counts, in which all of them are at work."""
     from simlib.checks import check_integer
     from simlib.durations import wait_s
-    from simlib.planning import loops
+    from simlib.planning.carried import loops
     from simlib.requests import workload
 
     if options.concurrency is None:

@@ -3,8 +3,8 @@
 Of a record with windows the promise is about windows to come: the load that each window of the record bears is a series
 (`trials.Trials.borne`), in which bursts of all lengths count, the drift of rate and lengths and what is random in all;
 the next window's is forecast from it (`stats.forecast`). Nothing is promised that the record itself denies: in all it
-must meet the objectives, and no more of its windows may miss than the promise lets. How a description varies nobody
-knows: a stated reserve is kept, and no share of windows promised.
+must meet the objectives. How a description varies nobody knows: a stated reserve is kept, and no share of windows
+promised.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from simlib.planning.plan import Configuration
-from simlib.planning.trials import FINE, Case, Trials
+from simlib.planning.plan import Case, Configuration
+from simlib.planning.trials import FINE, Trials
 from simlib.stats import intervals
 from simlib.stats.forecast import Forecast, ahead
 
@@ -74,8 +74,7 @@ def allowed(
         *series, whole = np.median(borne, axis=0)
         forecasts = [ahead(each[:-1], trials.demand.windows.steps) for each in borne]
         mixed = Forecast(np.sort(np.concatenate([each.values for each in forecasts])), len(series))
-        record = min(np.sort(series)[missing(len(series), confidence)], whole)
-        load = min(mixed.quantile(1 - confidence), record)
+        load = min(mixed.quantile(1 - confidence), whole)
         low, middle, high = (mixed.quantile(share) for share in (0.025, 0.5, 0.975))
         return Allowed(*map(math.exp, (load, low, middle, high)), np.array(series))
     each = np.concatenate(borne)
@@ -84,8 +83,3 @@ def allowed(
     ends = [mean.mean if end is None else end for end in (sure.ci_low, mean.ci_low, mean.mean, mean.ci_high)]
     ends[0] -= math.log1p(reserve)
     return Allowed(*map(math.exp, ends), each)
-
-
-def missing(windows: int, confidence: float) -> int:
-    """How many of so many windows may miss."""
-    return int((1 - confidence) * windows + 1e-9)

@@ -16,8 +16,8 @@ from simlib.requests import lengths, traces, workload
 from simlib.requests.arrivals import GammaArrivals
 from simlib.requests.loops.closed import MOST_CLIENTS, dealt
 from simlib.requests.loops.think import Think, think_of
-from simlib.requests.redrawn import BLOCK_ROWS, blocks, of_rows
 from simlib.requests.table import RequestTable
+from simlib.requests.workload import BLOCK_ROWS, blocks, of_rows
 from simlib.text import many
 
 FEWEST = 20  # requests of each client

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from simlib.latency.trust import Beyond
 from simlib.lazy import pd
+from simlib.planning.demand import Demand
 from simlib.planning.fleet import Engine
 from simlib.planning.objectives import Objective
 from simlib.text import many
@@ -48,6 +50,15 @@ class Configuration:
         )
 
 
+class Case(NamedTuple):
+    """One trial: who serves which draw at which load, with which noise of predictions (None: the planner's)."""
+
+    chosen: Configuration
+    seed: int
+    load: float = 1.0
+    noise: float | None = None
+
+
 class Range(NamedTuple):
     """Half of the windows to come have more than the middle, 95 % of them lie between the ends, seconds."""
 
@@ -72,6 +83,19 @@ class Needed(NamedTuple):
     low: int | None
     high: int | None
     limit: str
+
+
+class Asked(Protocol):
+    """What is asked of a planner: its question, and what configurations do for it."""
+
+    demand: Demand
+    objectives: Sequence[Objective]
+    noise: float
+    seed: int
+    trials: Any
+
+    def seeds(self, chosen: Configuration, count: int, first: int = 0) -> Sequence[int]: ...
+    def allowed(self, chosen: Configuration, seeds: Sequence[int], fine: float = ...) -> Any: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +196,7 @@ class Plan:
         seeds = planner.seeds(self.nearest, CURVE_DRAWS)
         most = max(self.allowed.middle + 0.25, 0.75)
         for load in (each for each in LOADS if each <= most):
-            each = [planner.trials.values_s((self.nearest, seed, load)) for seed in seeds]
+            each = [planner.trials.values_s(Case(self.nearest, seed, load)) for seed in seeds]
             for one in planner.objectives:
                 shares = np.concatenate([values[one.name] for values in each]) / one.limit_s
                 shares = shares[:-1] if planner.demand.promises else shares

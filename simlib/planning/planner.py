@@ -19,12 +19,13 @@ from typing import Any
 import numpy as np
 
 from simlib.checks import InputError, check_each, check_integer, check_number, check_type
-from simlib.planning import objectives, risks, short
-from simlib.planning.allowed import Allowed, allowed, missing
+from simlib.planning import objectives
+from simlib.planning.allowed import Allowed, allowed
 from simlib.planning.demand import Demand
 from simlib.planning.fleet import Engine
-from simlib.planning.plan import Configuration, Plan, Range, Recorded
-from simlib.planning.trials import COARSE, FINE, Case, Trials
+from simlib.planning.plan import Case, Configuration, Plan, Range, Recorded
+from simlib.planning.trials import COARSE, FINE, Trials
+from simlib.planning.whatif import risks, short
 from simlib.stats import intervals
 from simlib.stats.forecast import ahead
 from simlib.text import many
@@ -210,21 +211,14 @@ class Planner:
     def screen(self, chosen: Sequence[Configuration], load: float | None = None) -> dict[Configuration, float]:
         """How near to its limits each is, or beyond: at most 1 is what a plan may have.
 
-        Of a record its strain in all, or that which no more of its windows exceed than the promise lets; of a
-        description the mean over draws, at so much more load as is kept in reserve.
+        Of a record its strain in all; of a description the mean over draws, at so much more load as is kept in reserve.
         """
         load = load or self.margin
         cases = [Case(each, seed, load) for each in chosen for seed in self.seeds(each, SCREENED)]
         found: dict[Configuration, list[float]] = {}
         for case, strains in zip(cases, self.trials.together(cases), strict=True):
-            found.setdefault(case.chosen, []).append(self.worst(strains))
+            found.setdefault(case.chosen, []).append(strains[-1])
         return {each: float(np.mean(values)) for each, values in found.items()}
-
-    def worst(self, strains: np.ndarray) -> float:
-        """The strain that is judged: of a record, in all or of the worst window that must not miss."""
-        if not self.demand.promises:
-            return strains[0]
-        return max(np.sort(strains[:-1])[-1 - missing(len(strains) - 1, self.confidence)], strains[-1])
 
     def allowed(self, chosen: Configuration, seeds: Sequence[int], fine: float = FINE) -> Allowed:
         """What it may be given (`planning.allowed`)."""

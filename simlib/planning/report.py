@@ -31,25 +31,33 @@ def answer(plan: Plan) -> str:
     law = f"the law of {trust.source}, which may not hold here: {'; '.join(plan.doubts)}" if plan.doubts else ""
     if plan.best is None:
         return (
-            f"Nothing within {many(planner.most_gpus, 'GPU')} meets {wanted} {_promise(planner)}; {_needed(plan)}. The "
+            f"Nothing within {many(planner.most_gpus, 'GPU')} meets {wanted} {_asked(planner)}; {_needed(plan)}. The "
             f"nearest is {plan.nearest}{f', by {law}' if law else ''}."
         )
-    how = f"would meet {wanted} {_promise(planner)}, by {law}" if law else f"meets {wanted} {_promise(planner)}"
-    return f"Deploy {plan.best}: it {how}."
+    how = f"would meet {wanted} {_asked(planner)}, by {law}" if law else f"meets {wanted} {_asked(planner)}"
+    return f"Deploy {plan.best}: it {how}{_rests_on(planner)}."
 
 
-def _promise(planner: Planner) -> str:
-    """Of which windows to come the plan speaks, and what that rests on."""
-    demand, share = planner.demand, f"{100 * planner.confidence:g} of 100"
+def _asked(planner: Planner) -> str:
+    """Of which windows to come the plan speaks."""
+    demand = planner.demand
     if not demand.promises:
-        why = "how it varies was not recorded" if not demand.recorded else "one window does not tell how it varies"
-        return f"with {planner.reserve:.0%} more load in reserve, and promises no share of windows, as {why}"
+        return f"with {planner.reserve:.0%} more load in reserve"
+    like = f"windows of {span(demand.windows.window_s)} like these {len(demand.windows)}"
+    return f"in {100 * planner.confidence:g} of 100 {like}"
+
+
+def _rests_on(planner: Planner) -> str:
+    """Why more, or nothing, can be promised than windows alone support."""
+    demand = planner.demand
+    if not demand.promises:
+        why = "how demand varies was not recorded" if not demand.recorded else "one window does not tell how it varies"
+        return f"; no share of windows is promised, as {why}"
     windows = len(demand.windows)
-    like = f"in {share} windows of {span(demand.windows.window_s)} like these {windows}"
     if windows / (windows + 1) >= planner.confidence - 1e-9:
-        return like
+        return ""
     alone = 100 * windows // (windows + 1)
-    return f"{like} (which alone support {alone} of 100; the rest is a model: what windows bear drifts and scatters)"
+    return f"; these alone support {alone} of 100, the rest is a model: what windows bear drifts and scatters"
 
 
 def _needed(plan: Plan) -> str:

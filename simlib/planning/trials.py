@@ -11,16 +11,16 @@ import math
 import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
 
 import numpy as np
 
 from simlib.continuous.settings import Continuous
-from simlib.planning import loops, objectives
-from simlib.planning.capacity import SCORED
+from simlib.planning import objectives
+from simlib.planning.carried import loops
+from simlib.planning.carried.capacity import SCORED
 from simlib.planning.demand import Demand
 from simlib.planning.objectives import Objective
-from simlib.planning.plan import Configuration
+from simlib.planning.plan import Case, Configuration
 from simlib.planning.windows import LABEL
 from simlib.policies.dynamic import MultiBinDynamic
 from simlib.requests.predictors import MultiplicativeNoise, predict
@@ -31,15 +31,6 @@ from simlib.simulation import simulate
 LOADS = (0.25, 4.0)  # among which the load that can be borne is sought, multiples of the demand's
 COARSE, FINE = math.log(1.25), 0.02  # steps in which it is sought, as logarithms of loads
 ENDLESS = 1e6  # a strain that stands for all above
-
-
-class Case(NamedTuple):
-    """One trial: who serves which draw at which load, with which noise of predictions (None: the planner's)."""
-
-    chosen: Configuration
-    seed: int
-    load: float = 1.0
-    noise: float | None = None
 
 
 class Trials:

@@ -7,8 +7,8 @@ from typing import Any
 
 from simlib.latency.steps import NoisyLaw
 from simlib.predicted.draws import DRAWS, Predicted, predicted
-from simlib.requests.redrawn import BLOCK_ROWS, redrawn
 from simlib.requests.table import RequestTable
+from simlib.requests.workload import BLOCK_ROWS, redrawn
 from simlib.runs.run import Run
 
 NUMBERS = tuple(f"{metric}_{name}_s" for metric in ("latency", "ttft", "tpot") for name in ("mean", "p99"))

@@ -22,8 +22,10 @@ from simlib.requests.predictors import Predictor, original_predictions, predict
 from simlib.requests.streams import MOST_REQUESTS, stream
 from simlib.requests.table import RequestTable
 
-__all__ = ["ORIGINAL_RATE_RPS", "closed", "conversations", "dealt", "generate", "original"]
+__all__ = ["ORIGINAL_RATE_RPS", "closed", "conversations", "dealt", "generate", "original", "redrawn"]
 ORIGINAL_RATE_RPS = 50.0
+BLOCK_ROWS = 50  # rows that stay together, so that their bursts and runs of like requests do; longer ones are broken up
+REDRAWN = ("prompt_tokens", "output_tokens", "predicted_output_tokens", "cached_prompt_tokens")
 
 
 def generate(
@@ -144,3 +146,35 @@ def _original_outputs(prompt_tokens: np.ndarray, legacy: np.random.RandomState) 
     base, share = np.array([(gamma(2.0), uniform()) for _ in prompt_tokens]).T
     output = 50.0 * base + 0.3 * (0.2 + (0.8 - 0.2) * share) * prompt_tokens
     return np.clip(output.astype(np.int64), 1, 4096)
+
+
+def redrawn(table: RequestTable, rows: int, seed: int) -> RequestTable:
+    """Requests like given ones: blocks of consecutive rows, gaps and lengths together, drawn with replacement.
+
+    Parameters
+    ----------
+    table : RequestTable
+        Of at least two blocks of rows, none of which waits for another's answer. The mean rate is the table's.
+    rows, seed : int
+
+    Examples
+    --------
+    >>> table = RequestTable(np.arange(100.0), np.arange(100), np.ones(100, int))
+    >>> redrawn(table, 70, seed=1).prompt_tokens[:50].tolist() == list(range(34, 84))
+    False
+    """
+    gaps_s, picked = np.diff(table.arrival_s), blocks(len(table), rows, seed)
+    times_s = np.cumsum(gaps_s[picked - 1])
+    return of_rows(table, picked, times_s - times_s[0])
+
+
+def blocks(rows: int, requests: int, seed: int, first: int = 1, block: int = BLOCK_ROWS) -> np.ndarray:
+    """Rows in blocks that begin anywhere from the first."""
+    starts = stream("demand", seed, "arrivals").integers(first, rows - block, size=-(-requests // block), endpoint=True)
+    return (starts[:, None] + np.arange(block)).ravel()[:requests]
+
+
+def of_rows(table: RequestTable, rows: np.ndarray, arrival_s: np.ndarray) -> RequestTable:
+    """The lengths of some rows, in any order, at other times."""
+    columns = {name: getattr(table, name) for name in REDRAWN}
+    return RequestTable(arrival_s, **{name: column[rows] for name, column in columns.items() if column is not None})

@@ -3,15 +3,12 @@
 Of the values y of a series (here logarithms, one a window of traffic): y_t = m_t + e_t and m_{t+1} = m_t + u_t, e and u
 normal and independent, Var u = q Var e. The *local level* (Harvey, 1989): q = 0 are values that scatter around one
 mean, a large q a random walk. q is not known: each of `DRIFTS` counts by how well it has forecast. Nor is Var e: it has
-an inverse gamma prior, so that a next value is a mixture of Student's t. Last, forecasts are held against what came: of
-the values that the series has, each is placed in the forecast from those before it, and levels are corrected by these
-places, among which as many count as if the model had been right `RIGHT` times before (Dawid, 1984; Angelopoulos and
-Bates, 2023, are the case without a model).
+an inverse gamma prior, so that the next value is a mixture of Student's t.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +20,6 @@ from simlib.stats.intervals import check_numbers
 DRIFTS = np.array([0.0, 0.02, 0.1, 0.5, 2.0, 10.0])  # variances of the level's step, in those of the scatter
 PRIOR = np.array([0.4, 0.12, 0.12, 0.12, 0.12, 0.12])
 SCALE, DEGREES = 0.15, 2.0  # of the scatter before anything is known: 15 %, worth two values
-RIGHT = 19
 POINTS = 2000  # equally likely values that stand for a forecast
 
 
@@ -80,9 +76,8 @@ def ahead(values: Any, gaps: Iterable[float] | None = None) -> Forecast:
     steps = np.ones(len(values)) if gaps is None else np.asarray(list(gaps), float)
     if steps.shape != values.shape:
         raise InputError(f"gaps: {len(steps)} (expected {len(values)}, one behind each value)")
-    states = list(_states(values, steps))
-    places = [state.share_below(y) for state, y in zip(states[:-1], values[1:], strict=True)]
-    return Forecast(states[-1].at(_corrected(places)), len(values))
+    even = (np.arange(POINTS) + 0.5) / POINTS
+    return Forecast(_after(values, steps).at(even), len(values))
 
 
 class State:
@@ -116,8 +111,8 @@ class State:
         return np.interp(shares, self.share_below(grid), grid)
 
 
-def _states(values: np.ndarray, steps: np.ndarray) -> Iterator[State]:
-    """What is forecast after each value: the Kalman filter, all drifts at once, variances in those of the scatter."""
+def _after(values: np.ndarray, steps: np.ndarray) -> State:
+    """What is forecast after the last value: a Kalman filter a drift, variances in those of the scatter."""
     centre, variance = np.full(len(DRIFTS), values[0]), np.ones(len(DRIFTS))
     logs, squares, degrees, spread = np.log(PRIOR), np.full(len(DRIFTS), DEGREES * SCALE**2), DEGREES, variance
     for place, step in enumerate(steps):
@@ -129,15 +124,5 @@ def _states(values: np.ndarray, steps: np.ndarray) -> Iterator[State]:
             squares, degrees = squares * (1 + surprise), degrees + 1
         variance = variance + step * DRIFTS
         spread = variance + 1.0
-        weights = np.exp(logs - logs.max())
-        yield State(centre, np.sqrt(spread * squares / degrees), weights / weights.sum(), degrees)
-
-
-def _corrected(places: Sequence[float]) -> np.ndarray:
-    """Levels of the model at which a forecast's equally likely values stand, by where values have lain so far."""
-    even = (np.arange(POINTS) + 0.5) / POINTS
-    if not len(places):
-        return even
-    knots = np.concatenate([[0.0], np.sort(places), [1.0]])
-    counted = np.concatenate([[0.0], (np.arange(len(places)) + 0.5) / len(places), [1.0]])
-    return np.interp(even, (len(places) * counted + RIGHT * knots) / (len(places) + RIGHT), knots)
+    weights = np.exp(logs - logs.max())
+    return State(centre, np.sqrt(spread * squares / degrees), weights / weights.sum(), degrees)

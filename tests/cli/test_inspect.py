@@ -105,7 +105,7 @@ def test_plan_and_calibrate_begin_with_the_account(table, tmp_path, capsys):
     said = capsys.readouterr().err
     assert "simlib: warning: 1 of 20 requests failed: dropped\n" in said and "simlib: arrivals: start_times" in said
     words = ["plan", "--trace", str(table), "--steps", "0.01,1e-4,1e-5,1e-8", "--kv-tokens", "100000"]
-    words += ["--sla", "ttft_p99<=1", "--max-gpus", "1", "--requests", "300", "--max-num-seqs", "16"]
+    words += ["--sla", "ttft_p99<=1", "--max-gpus", "1", "--max-num-seqs", "16"]
     assert main([*words, "--token-budgets", "512", "--k-bins", "1"]) in (0, 3)
     said = capsys.readouterr().err
     assert said.startswith("simlib: requests.csv: a request table, 200 requests in 199 s, 1/s; none failed\n")

@@ -20,7 +20,7 @@ def numbers(found) -> list[int]:
 
 def test_the_last_window_ends_with_the_record_and_what_is_left_warms_up():
     found = cut(table([0, 4, 5, 14, 15, 24]), window_s=10)
-    assert numbers(found) == [-1, 0, 0, 0, 1, 1]  # (4, 14] and (14, 24], and what is on an edge is in the later... 
+    assert numbers(found) == [-1, -1, 0, 0, 1, 1]  # (4, 14] and (14, 24]
     assert len(found) == 2 and str(found) == "2 windows of 10 s"
 
 

@@ -155,8 +155,8 @@ def test_it_is_one_screen_warnings_first_as_in_the_head(tmp_path, written):
     assert "(40 in all)" in found.head and "and more, which --json has" in str(many)
 
 
-def test_as_many_requests_as_a_demand_is_redrawn_from():
-    assert account.FEWEST_PLANNED == 2 * demand.BLOCK_ROWS
+def test_as_many_requests_as_a_plan_takes_for_a_record():
+    assert account.FEWEST_PLANNED == demand.LEAST_ROWS
 
 
 def test_a_time_of_arrival_that_nobody_recorded_is_told(written):

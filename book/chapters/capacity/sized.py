@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from book.kit import arms
 from simlib import levels
 from simlib.checks import check_each, check_integer
-from simlib.planning import capacity
+from simlib.planning.carried import capacity
 from simlib.policies.dynamic import MultiBinDynamic
 from simlib.policies.shortest_first import ShortestPredictedFirst
 from simlib.policies.static import StaticFIFO

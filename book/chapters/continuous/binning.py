@@ -22,7 +22,7 @@ from simlib.continuous.classes import assign
 from simlib.continuous.settings import Continuous
 from simlib.latency import presets
 from simlib.latency.steps import StepLaw
-from simlib.planning.capacity import SCORED, Search
+from simlib.planning.carried.capacity import SCORED, Search
 from simlib.policies.dynamic import MultiBinDynamic
 from simlib.policies.shortest_first import ShortestPredictedFirst
 from simlib.requests import predictors, workload

@@ -17,16 +17,15 @@ import pandas as pd
 
 from book.chapters.planning.traffic import Record
 from simlib.planning import objectives
-from simlib.planning.allowed import missing
 from simlib.planning.demand import of_table
 from simlib.planning.objectives import Objective
-from simlib.planning.plan import Configuration
-from simlib.planning.trials import Case, Trials
+from simlib.planning.plan import Case, Configuration
+from simlib.planning.trials import Trials
 from simlib.planning.windows import LABEL
 from simlib.stats.forecast import ahead
 from simlib.stats.intervals import t_quantile
 
-LOADS = np.exp(np.arange(np.log(0.2), np.log(5.0), 0.05))
+LOADS = np.exp(np.arange(np.log(0.3), np.log(4.0), 0.06))
 ENDS = 0.025, 0.975
 
 
@@ -95,7 +94,7 @@ def origins(found: Served, confidence: float = 0.95, least: int = 2) -> pd.DataF
     for count in range(least, len(found.borne)):
         past = found.borne[:count]
         forecast = ahead(past, found.steps[:count])
-        guard = min(np.sort(past)[missing(count, confidence)], found.whole[count - 1])
+        guard = found.whole[count - 1]
         spread = 1.96 * past.std(ddof=1)
         bound = forecast.quantile(1 - confidence)
         rows.append(

@@ -14,8 +14,8 @@ import numpy as np
 
 from simlib.checks import check_integer, check_type
 from simlib.planning.demand import Demand, of_table
+from simlib.planning.plan import Case
 from simlib.planning.planner import Planner
-from simlib.planning.trials import Case
 from simlib.requests.table import RequestTable
 from simlib.stats import intervals
 

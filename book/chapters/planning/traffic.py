@@ -2,7 +2,7 @@
 
 A generated rate moves from window to window (an autoregression of its logarithm) and within one; lengths move
 with it, and the share of long prompts. Of ServeGen's clients only rates and variations of gaps were recorded, for each
-ten minutes: their requests are drawn from these, lengths from a law.
+ten minutes: their requests are drawn from these and thinned to a rate that one engine can serve, lengths from a law.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from simlib.requests.table import RequestTable
 PROMPT, OUTPUT, LONG = LogNormal(500, 0.8, high=6000), LogNormal(180, 0.7, high=4000), LogNormal(2500, 0.5, high=8000)
 PIECES = 10  # of a window, each with a rate of its own
 FAMILY = "traffic of the chapter on plans"
-SERVEGEN = ("m-small", "m-large")
+SERVEGEN, THINNED_RPS = ("m-small", "m-large"), 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,25 +84,26 @@ def _longer(tokens: np.ndarray, times: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What was recorded: requests, how long a window is, and on how many replicas they are served."""
+    """What was recorded: requests, how long a window is; and who serves them: so many replicas, of so many places."""
 
     name: str
     table: RequestTable
     window_s: float
-    replicas: int
+    replicas: int = 1
+    places: int = 64
 
 
 def recorded(groups: int, clients: int, windows: int, seed: int) -> Iterator[Record]:
     """The real traces, as far as they are at hand (``SIMLIB_DATA_DIR``), and groups of ServeGen's clients."""
     azure = traces.read(datasets.locate("azure-llm-2023/AzureLLMInferenceTrace_conv.csv.gz")).requests
-    yield Record("Azure, conversations", azure, 60.0, 1)
+    yield Record("Azure, conversations", azure, 60.0)
     mooncake = traces.read(datasets.locate("mooncake/synthetic_trace.jsonl.gz")).requests
-    yield Record("Mooncake, synthetic", _lengths_only(mooncake), 60.0, 6)
-    yield Record("BurstGPT, 400 rows", traces.read(datasets.sample(), rate_factor=60.0).requests, 10.0, 1)
+    yield Record("Mooncake, synthetic", _lengths_only(mooncake), 120.0, replicas=6)
+    yield Record("BurstGPT, 400 rows", traces.read(datasets.sample(), rate_factor=60.0).requests, 10.0, places=2)
     for model in SERVEGEN:
         rates = pd.read_csv(datasets.locate(f"servegen/language_{model}_client_rates.csv.gz"))
         for group in range(groups):
-            yield Record(f"ServeGen {model}", _of_clients(rates, clients, windows, seed + group), 600.0, 1)
+            yield Record(f"ServeGen {model}", _of_clients(rates, clients, windows, seed + group), 600.0, places=16)
 
 
 def _lengths_only(table: RequestTable) -> RequestTable:
@@ -111,7 +112,7 @@ def _lengths_only(table: RequestTable) -> RequestTable:
 
 def _of_clients(rates: pd.DataFrame, clients: int, windows: int, seed: int) -> RequestTable:
     """Requests of so many clients over so many windows of ten minutes, from anywhere in the record."""
-    rng = stream(FAMILY, seed, "ServeGen")
+    rng = stream(FAMILY + ", clients", seed, "arrivals")
     names = rates["client"].unique()
     chosen = rates[rates["client"].isin(rng.choice(names, min(clients, len(names)), replace=False))]
     first = int(rng.integers(0, int(rates["window_start_s"].max() // 600) - windows))
@@ -123,5 +124,6 @@ def _of_clients(rates: pd.DataFrame, clients: int, windows: int, seed: int) -> R
         times_s = np.cumsum(gaps) - gaps[0] * rng.uniform()
         arrivals.append(row.window_start_s - 600 * first + times_s[times_s < 600])
     arrival_s = np.sort(np.concatenate(arrivals))
+    arrival_s = arrival_s[rng.uniform(size=len(arrival_s)) < THINNED_RPS * 600 * windows / len(arrival_s)]
     count = len(arrival_s)
     return RequestTable(arrival_s - arrival_s[0], PROMPT.sample(count, rng), OUTPUT.sample(count, rng))

@@ -19,7 +19,7 @@ from simlib.checks import InputError, check_choice
 from simlib.continuous.control import StepControl
 from simlib.continuous.settings import Continuous
 from simlib.latency.steps import StepLaw
-from simlib.planning import capacity
+from simlib.planning.carried import capacity
 from simlib.policies.static import StaticFIFO
 from simlib.requests.table import RequestTable
 from simlib.simulation import simulate

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 
 import simlib
@@ -26,7 +25,7 @@ def test_a_plan_loses_little_and_never_gains_on_the_best_of_its_size():
     assert "chat" in tables.show_regret(table).to_html()
     plan = planner.plan()
     told = tables.table_of(plan)
-    assert list(told["quantity"]) == ["ttft_p99", "headroom"]
+    assert list(told["quantity"]) == ["ttft_p99", "load"]
     shown = tables.show(plan).to_html()
     assert "max-num-seqs" in shown and "time to the first token, 99th percentile" in shown and "ttft" not in shown
     curve = plan.curve()
@@ -44,11 +43,11 @@ def test_a_plan_loses_little_and_never_gains_on_the_best_of_its_size():
 
 def test_halves_share_no_request():
     table = simlib.workload.original(400, seed=3)
-    first, second = study.halves(table, "mine", 300)
+    first, second = study.halves(table, "mine", 1.0)
     assert first.name == "first half of mine"
     drawn = [set(zip(one.draw(1).prompt_tokens, one.draw(1).output_tokens, strict=True)) for one in (first, second)]
     given = list(zip(table.prompt_tokens, table.output_tokens, strict=True))
     assert drawn[0] <= set(given[:200])
     assert drawn[1] <= set(given[200:])
-    with pytest.raises(InputError, match="first half of mine: 95"):
-        study.halves(table.rows(np.arange(200)[:190]), "mine", 300)
+    with pytest.raises(InputError, match="first half of mine: 15"):
+        study.halves(table.head(30), "mine", 1.0)

@@ -9,8 +9,8 @@ import pytest
 import simlib
 from simlib import levels
 from simlib.checks import InputError
-from simlib.planning import capacity
-from simlib.planning.capacity import Search
+from simlib.planning.carried import capacity
+from simlib.planning.carried.capacity import Search
 from simlib.requests import arrivals, lengths, workload
 from simlib.requests.table import RequestTable
 from simlib.stats.intervals import paired_difference

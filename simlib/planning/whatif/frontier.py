@@ -12,16 +12,11 @@ import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from simlib.lazy import pd
-from simlib.planning.plan import Configuration
-from simlib.planning.trials import Case
-
-if TYPE_CHECKING:
-    from simlib.planning.planner import Planner
+from simlib.planning.plan import Asked, Case, Configuration
 
 MAX_SEQS = (8, 16, 32, 64, 128, 256)
 TOKEN_BUDGETS = (256, 512, 1024, 2048, 4096, 8192)
@@ -30,7 +25,7 @@ JUST = 1.02  # beyond what may be given, where something gives way
 
 
 def frontier(
-    planner: Planner,
+    planner: Asked,
     fleet: Configuration,
     max_seqs: Sequence[int] = MAX_SEQS,
     token_budgets: Sequence[int] = TOKEN_BUDGETS,
@@ -40,7 +35,7 @@ def frontier(
 
     Parameters
     ----------
-    planner : Planner
+    planner : Planner or another who is `Asked`
         Whose demand, objectives and promise.
     fleet : Configuration
         Its engine and replicas stay.
@@ -77,8 +72,8 @@ def frontier(
     )
 
 
-def _limit(planner: Planner, chosen: Configuration, load: float) -> str:
+def _limit(planner: Asked, chosen: Configuration, load: float) -> str:
     """The objective that is nearest to its limit, or furthest beyond, a little above the load that may be given."""
     case = Case(chosen, planner.seeds(chosen, 1)[0], JUST * load * planner.margin)
     shares = {one.name: planner.trials.values_s(case)[one.name] / one.limit_s for one in planner.objectives}
-    return max(shares, key=lambda name: planner.worst(shares[name]))
+    return max(shares, key=lambda name: shares[name][-1])

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from simlib.planning import objectives
 from simlib.planning.allowed import Allowed
-from simlib.planning.plan import Configuration, Needed
-from simlib.planning.trials import Case
-
-if TYPE_CHECKING:
-    from simlib.planning.planner import Planner
+from simlib.planning.plan import Asked, Case, Configuration, Needed
+from simlib.planning.trials import settings
+from simlib.requests.workload import of_rows
+from simlib.simulation import simulate
 
 MOST_REPLICAS = 4096
-ALONE = 1e-6  # a load at which requests hardly meet
+ALONE, APART_S = 1000, 500.0  # so many requests, so far from each other that none meets another
 SHORT = {"ttft": "the first token", "tpot": "the time between tokens", "latency": "the latency"}
 
 
-def needed(planner: Planner, nearest: Configuration, found: Allowed) -> Needed:
+def needed(planner: Asked, nearest: Configuration, found: Allowed) -> Needed:
     """How many GPUs of the nearest configuration's kind would do.
 
     A sum of replicas bears about as many times more load: from there on the number is sought, doubling and halving.
@@ -47,12 +46,15 @@ def needed(planner: Planner, nearest: Configuration, found: Allowed) -> Needed:
     return Needed(enough * gpus, max(low, short_of if spread == 1 else 1) * gpus, high * gpus, limit)
 
 
-def _limit(planner: Planner, chosen: Configuration) -> str:
+def _limit(planner: Asked, chosen: Configuration) -> str:
     """What limits a configuration, in words."""
-    alone = planner.trials.values_s(Case(chosen, planner.seed, ALONE)) if planner.demand.clients is None else {}
+    table = planner.trials.requests(planner.seed)
+    rows = np.arange(min(len(table), ALONE))
+    run = simulate(of_rows(table, rows, APART_S * rows), "fcfs", chosen.engine.untold, 1, settings(chosen))
+    alone = objectives.values_s(run, planner.objectives)
     for one in planner.objectives:
-        if one.name in alone and alone[one.name][-1] > one.limit_s:
-            return f"the law: a request alone has {one.name} at {alone[one.name][-1]:.3g} s"
+        if alone[one.name] > one.limit_s:
+            return f"the law: requests that never meet have {one.name} at {alone[one.name]:.3g} s"
     run = planner.trials.run(Case(chosen, planner.seed))
     values = planner.trials.values_s(Case(chosen, planner.seed))
     worst = max(planner.objectives, key=lambda one: values[one.name][-1] / one.limit_s)

@@ -9,8 +9,9 @@ import pytest
 
 import simlib
 from simlib.checks import InputError
-from simlib.planning import capacity, demand, fleet
-from simlib.planning.loops import ClientSearch, lasting, scored
+from simlib.planning import demand, fleet
+from simlib.planning.carried import capacity
+from simlib.planning.carried.loops import ClientSearch, lasting, scored
 from simlib.planning.planner import Planner
 from simlib.requests import lengths
 from simlib.requests.arrivals import Poisson

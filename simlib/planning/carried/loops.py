@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from simlib.checks import InputError, check_number
-from simlib.planning.capacity import SCORED, Search
+from simlib.planning.carried.capacity import SCORED, Search
 from simlib.planning.demand import FEWEST
 from simlib.requests.loops.closed import dealt
 from simlib.requests.loops.think import think_of

@@ -1,0 +1,1 @@
+"""How much load is carried: the largest rate, or the most clients, at which few enough requests are late."""
