@@ -209,7 +209,7 @@ def _trust(plan: Plan) -> dict[str, Any] | None:
 def _order(planner: Planner, chosen: Configuration) -> str:
     if chosen.k_bins == 1:
         return "first come, first served"
-    edges = equal_mass(planner.requests(planner.seed).predicted_output_tokens, chosen.k_bins)
+    edges = equal_mass(planner.trials.requests(planner.seed).predicted_output_tokens, chosen.k_bins)
     inner = ", ".join(f"{edge:g}" for edge in edges[1:-1])
     return f"{chosen.k_bins} classes of predicted output, cut at {inner} tokens, admitted in turn"
 

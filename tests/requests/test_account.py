@@ -41,7 +41,7 @@ def test_a_tables_numbers(written):
     assert found.burstiness == {"gap_cv": pytest.approx(2**0.5 / 2), "dispersion_10s": None}
     assert found.prompt_tokens == {"mean": 20, "median": 20, "p99": pytest.approx(29.8), "min": 10, "max": 30}
     assert found.output_tokens["mean"] == 8 and found.prefix is None and found.clients is None
-    assert found.verbs == ["simulate"] and "100 requests" in found.lacks["plan"]
+    assert found.verbs == ["simulate"] and "20 requests" in found.lacks["plan"]
 
 
 def test_counts_are_looked_at_in_windows_of_10_s_where_there_are_20(written):
