@@ -57,7 +57,11 @@ def parse(path: str | os.PathLike[str], format: str = "auto", asked: Asked | Non
         Naming the file and, where there are any, the row, the column, the value and what was expected.
     """
     check_choice("format", format, ("auto", *FORMATS))
-    found = document(path)
+    return understood(document(path), format, asked)
+
+
+def understood(found: Document, format: str = "auto", asked: Asked | None = None) -> Log | Summary:
+    """The same of a file that was taken apart already."""
     log = FORMATS[format_of(found, format)].read(found, asked or Asked())
     _check_used(log, asked or Asked())
     return log

@@ -64,7 +64,7 @@ def read(document: Document, asked: Asked) -> Summary:
     groups: dict[tuple[str, ...], dict[str, Any]] = defaultdict(dict)
     version = ""
     seen = set()
-    for name, labels, value in _samples(source, document.text or ""):
+    for name, labels, value, *_ in samples(source, document.text or ""):
         engine, _, name = name.partition(":")
         again = labels.get("priority") or any(labels.get(rank, "0") not in ("", "0") for rank in RANKS)
         if engine not in ENGINES or not name or again:
@@ -78,7 +78,7 @@ def read(document: Document, asked: Asked) -> Summary:
         series = groups[tuple(labels.get(label, "") for label in LABELS)]
         if name.endswith("_bucket") or name == FINISHED:
             label = "le" if name.endswith("_bucket") else "finished_reason"
-            part = labels.get(label) if label != "le" else _edge(labels.get(label))
+            part = labels.get(label) if label != "le" else upper_edge(labels.get(label))
             if part is None or not 0 <= value < math.inf:
                 raise InputError(
                     f"{source}, {name}: {label}={shown(labels.get(label))} {value:g} (expected a count >= 0)"
@@ -104,18 +104,19 @@ def read(document: Document, asked: Asked) -> Summary:
     return Summary(source, "metrics", loads, columns, MISSING, version, warnings=warned)
 
 
-def _edge(text: str | None) -> float | None:
+def upper_edge(text: str | None) -> float | None:
     """The upper edge of a bucket."""
     number = math.inf if text == "+Inf" else number_in(text or "")
     return None if math.isnan(number) else number
 
 
-def _samples(source: str, text: str) -> Iterable[tuple[str, Mapping[str, str], float]]:
+def samples(source: str, text: str) -> Iterable[Any]:
+    """Every sample of a scrape: name, labels, value, and the time in seconds where it has one."""
     from prometheus_client import parser
 
     try:
         for family in parser.text_string_to_metric_families(text.partition("\n# EOF")[0] + "\n"):
-            yield from (sample[:3] for sample in family.samples)
+            yield from family.samples
     except (ValueError, KeyError, IndexError) as problem:
         raise InputError(f"{source}: not Prometheus' text format ({problem})") from None
 
@@ -137,7 +138,7 @@ def _load(source: str, key: tuple[str, ...], series: Mapping[str, Any]) -> Load:
             continue
         total = series.get(f"{theirs}_sum")
         spreads[ours] = {} if total is None else {"mean": total / count}
-        spreads[ours] |= {name: _bounds(buckets, share * count) for name, share in (("median", 0.5), ("p99", 0.99))}
+        spreads[ours] |= {name: bounds(buckets, share * count) for name, share in (("median", 0.5), ("p99", 0.99))}
         if ours.endswith("_tokens") and count == max((n for edge, n in buckets.items() if edge < math.inf), default=0):
             histograms[ours] = _histogram(buckets)
     finished = series.get(FINISHED, {})
@@ -158,7 +159,7 @@ def _check(place: str, buckets: Buckets) -> None:
         raise InputError(f'{place}: no bucket le="+Inf" (expected it last)')
 
 
-def _bounds(buckets: Buckets, rank: float) -> tuple[float, float]:
+def bounds(buckets: Buckets, rank: float) -> tuple[float, float]:
     """The bucket in which the request of this rank lies."""
     below = 0.0
     for edge, count in buckets.items():
