@@ -14,7 +14,7 @@ from simlib.latency.measured import Measured, Range
 from simlib.latency.steps import StepLaw
 from simlib.latency.trust import Trust
 
-KV_SHARE = 0.9  # of a GPU's memory that an engine may use; vLLM's default
+KV_SHARE = 0.9  # of a GPU's memory that an engine may use, weights and activations too
 ACTIVATIONS_GB = 2.0  # of each GPU, beside weights and cache
 # Memory of a GPU in GB: vendors' data sheets, in the variants that LLM-Inference-Bench and Splitwise name.
 GPUS_GB = {
