@@ -19,7 +19,7 @@ from simlib.checks import NEAREST, InputError, check_choice, nearest
 from simlib.cli import calibrate, capacity, compare, fetch, inspect, plan, presets, simulate, sweep, validate
 
 EXIT_CODES = """exit codes: 0 done; 1 some cells of a sweep failed; 2 bad input, said in a sentence;
-3 nothing within the limits meets the objectives of a plan; 130 interrupted"""
+3 nothing within the limits meets the objectives of a plan, or what was measured is outside it; 130 interrupted"""
 SETTING = r"""^([a-z_]+)(?=: )|\b([a-z_]+)=(['"])([^'"]*)\3"""  # what is wrong, or what would help
 VERBS = (inspect, simulate, compare, capacity, sweep, calibrate, validate, plan, fetch, presets)
 

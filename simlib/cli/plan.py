@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from simlib.checks import InputError
+from simlib.cli.benches import check
 from simlib.cli.inspect import READING, add_reading, asked_of, parsed, tell
 from simlib.cli.numbers import check_used, integer, integers, number, numbers, place
 from simlib.cli.outputs import add_json, answer, check_outputs, wrote
@@ -49,7 +50,7 @@ def add(verbs: Any) -> None:
     own.add_argument("--bench", metavar="FILE.json", help="your engine's detailed benchmark, instead of presets")
     own.add_argument("--gpus-per-replica", type=integer, help="with --steps or --bench (default: 1)")
     own.add_argument("--kv-tokens", type=integer, help="tokens that a GPU's cache holds (default: by GPU and model)")
-    own.add_argument("--sla", required=True, help="all to be met, such as ttft_p99<=1,tpot_p99<=0.05")
+    own.add_argument("--sla", help="all to be met, such as ttft_p99<=1,tpot_p99<=0.05")
     own.add_argument("--max-gpus", type=integer, default=8, help="in all")
     own.add_argument("--price", type=number, help="of a GPU and hour, in --currency")
     own.add_argument("--currency", default="USD", help="of --price and --max-cost, as it is to be called")
@@ -69,9 +70,15 @@ def add(verbs: Any) -> None:
     own.add_argument("--seed", type=integer, default=42, help="of the first draw")
     add_json(own, "the plan")
     own.add_argument("--report", type=place, metavar="FILE.html", help="write the plan as one page")
+    check.add(own)
 
 
 def _plan(options: argparse.Namespace) -> int:
+    if options.check is not None:
+        return check.check(options)
+    check_used(options, "without --check", "--every")
+    if options.sla is None:
+        raise InputError("--sla: missing (expected objectives such as ttft_p99<=1,tpot_p99<=0.05)")
     check_outputs(options, options.report)
     if options.report is not None:
         try:  # before any work: nobody should wait for a page that cannot be drawn

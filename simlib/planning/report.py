@@ -8,6 +8,7 @@ from typing import Any
 
 from simlib.latency.presets import SPLIT
 from simlib.planning.allowed import Allowed
+from simlib.planning.deployed import kept
 from simlib.planning.fleet import KV_SHARE
 from simlib.planning.plan import Configuration, Plan
 from simlib.planning.planner import Planner
@@ -140,6 +141,7 @@ def document(plan: Plan) -> dict[str, Any]:
         },
         "confidence": _confidence(plan),
         "promise": _promised(plan.planner),
+        **kept.of_plan(plan),
         "trust": _trust(plan),
         "objectives": [
             {"objective": str(one), "limit_s": one.limit_s, **plan.values_s[one.name]._asdict()}

@@ -1,0 +1,112 @@
+"""The part of the verb ``plan`` that comes after deployment: is what was measured inside what was promised?"""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from simlib.checks import InputError
+from simlib.cli.inspect import READING, asked_of, tell
+from simlib.cli.numbers import check_used
+from simlib.cli.outputs import aligned, answer, check_outputs
+
+OUTSIDE = 3  # exit code, as where nothing meets the limits of a plan
+OWN = ("--check", "--every", "--json", *READING)
+
+
+def add(own: argparse.ArgumentParser) -> None:
+    """Add the options."""
+    own.add_argument(
+        "--check",
+        nargs="+",
+        metavar="FILE",
+        help="RESULT … PLAN.json, after deployment and alone: what was measured, and last the plan that --json wrote; "
+        "a result is a benchmark with each request's times, or scrapes of /metrics, two or more in order; ends "
+        "with 3 where what was measured is outside what was promised",
+    )
+    own.add_argument("--every", metavar="T", help="with --check: from one scrape to the next, such as 10min")
+
+
+def check(options: argparse.Namespace) -> int:
+    """Hold results against a plan; the exit code."""
+    from simlib.durations import wait_s
+    from simlib.planning.deployed import causes, promise, told, verdict
+
+    check_outputs(options)
+    check_used(options, "beside --check", *sorted(options.given & set(options.known) - set(OWN)))
+    if len(options.check) < 2:
+        raise InputError(f"--check: {options.check[0]} (expected results, and behind them the plan that --json wrote)")
+    *results, plan = options.check
+    twice = [path for path in results if results.count(path) > 1]
+    if twice:
+        raise InputError(f"--check: {twice[0]} twice (expected each result once: its windows would count double)")
+    promised = promise.read(plan)
+    every_s = None if options.every is None else wait_s("--every", options.every)
+    windows = _windows(results, promised, every_s, options)
+    found = verdict.judge(promised, windows)
+    if len(found.unmeasured) == len(promised.promised):
+        names = ", ".join(found.unmeasured)
+        raise InputError(f"{windows[0].name}: nothing of {names} (expected times of at least one of the objectives)")
+    window, worst = found.worst
+    why = causes.causes(promised, window, worst.objective)
+    answer(options.json, told.document(found, why), told.text(found, why, aligned))
+    return OUTSIDE if found.inside is False else 0
+
+
+def _windows(results: list[str], promised: Any, every_s: float | None, options: argparse.Namespace) -> list[Any]:
+    """The windows of all results, which are scrapes or benchmarks."""
+    from simlib.planning.deployed import logs, scrapes
+    from simlib.requests.formats.document import document
+    from simlib.requests.formats.known import understood
+    from simlib.requests.formats.layout import Asked
+
+    documents = [document(path) for path in results]
+    scraped = [one for one in documents if one.text is not None]
+    if scraped and len(scraped) < len(documents):
+        other = next(one.source for one in documents if one.text is None)
+        raise InputError(f"{other}: no scrape, beside {scraped[0].source} (expected scrapes, or benchmarks' results)")
+    if scraped:
+        check_used(options, "beside scrapes of /metrics", *READING)
+        if every_s == 0:
+            raise InputError(f"--every: {options.every} (expected a time > 0)")
+        seen = [scrapes.Scrape.of(one) for one in documents]
+        found = scrapes.windows(seen, promised.objectives, promised.window_s, every_s, promised.setup.replicas)
+        doubts = [scrapes.said_of(seen, promised.setup.replicas)]
+    else:
+        check_used(options, "beside a benchmark's result, which has its times", "--every")
+        asked, found, doubts = asked_of(options), [], []
+        form = asked.pop("format")
+        for one in documents:
+            log = understood(one, form, Asked(**asked))
+            tell(log)
+            found += logs.windows(log, promised.objectives, promised.window_s, _model(one))
+    if not found:
+        raise InputError(f"{documents[0].source}: no window has a request that was answered (expected at least one)")
+    _say(doubts, promised, found)
+    return found
+
+
+def _model(found: Any) -> str:
+    """The model as a benchmark's result names it; empty where it does not."""
+    names = [
+        record[key]
+        for record in found.records or ()
+        for key in ("model_id", "model")
+        if isinstance(record.get(key), str)
+    ]
+    return names[0] if names else ""
+
+
+def _say(doubts: list[str], promised: Any, found: list[Any]) -> None:
+    """Warn of what makes this another engine than was planned."""
+    import warnings
+
+    first = found[0]
+    if promised.engine and first.engine and promised.engine.lower() != first.engine.lower():
+        doubts.append(f"{first.name}: {first.engine}, where the plan's law is of {promised.engine}")
+    if promised.model and first.model and promised.model != first.model:
+        doubts.append(f"{first.name}: model {first.model}, where the plan's law is of {promised.model}")
+    if promised.version:
+        doubts.append(f"the plan's law is of {promised.engine} {promised.version}; no result says its engine's version")
+    for doubt in filter(None, doubts):
+        warnings.warn(doubt, stacklevel=2)

@@ -1,0 +1,52 @@
+"""What a plan's JSON keeps for a check after deployment, beside what it is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from simlib.latency.steps import StepLaw
+from simlib.planning.deployed import promise
+from simlib.planning.deployed.promise import RATE, Range
+from simlib.planning.plan import Plan
+from simlib.planning.trials import Case
+from simlib.planning.windows import LABEL, WINDOW_S
+from simlib.requests.table import TOKEN_COLUMNS, RequestTable
+
+
+def of_plan(plan: Plan) -> dict[str, Any]:
+    """Keys of a plan's JSON: ``window_s`` and ``assumed``, which `promise.read` takes.
+
+    Of a record with windows each number is forecast from theirs, and the window of the middle strain is kept. Of a
+    description nobody knows how it varies: only its rate has a range, up to the reserve that was kept. Of clients who
+    wait for answers no requests are kept, as when they come hangs on the engine.
+    """
+    planner, chosen = plan.planner, plan.nearest
+    demand, trials, law = planner.demand, planner.trials, chosen.engine.untold
+    case = Case(chosen, planner.seed)
+    pace = promise.pace_range(chosen.engine.law, trials.run(case), WINDOW_S) if _drawn(chosen.engine) else Range(1.0)
+    if demand.promises:
+        table, window_s = demand.windows.table, demand.windows.window_s
+        each = [table.rows(table.labels[LABEL] == number) for number in range(len(demand.windows))]
+        strains = trials.strains(case)[: len(each)]
+        typical = each[int(np.argsort(strains, kind="stable")[len(each) // 2])]
+        block = promise.assumed(each, _bare(typical), pace, law, steps=demand.windows.steps)
+    else:
+        window_s, table = WINDOW_S, trials.requests(planner.seed)
+        block = promise.assumed([table], _bare(table), pace, law)
+        rate = promise.rate_rps(table)
+        block[RATE] = Range(rate, 0.0, (1 + planner.reserve) * rate).document()
+    if demand.clients is not None:
+        block |= {"typical": None, RATE: Range(0.0).document()}
+    return {"window_s": window_s, "assumed": block}
+
+
+def _drawn(engine: Any) -> bool:
+    return isinstance(engine.law, StepLaw) and bool(getattr(engine.trust, "draws", ()))
+
+
+def _bare(table: RequestTable) -> RequestTable:
+    """From 0 on, with nothing that waits for an answer."""
+    columns = {name: getattr(table, name) for name in TOKEN_COLUMNS if getattr(table, name) is not None}
+    return RequestTable(np.maximum.accumulate(table.arrival_s - table.arrival_s[0]), **columns)
