@@ -4,25 +4,48 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from simlib.lazy import pd
 from simlib.planning.deployed.causes import BURSTS, SLOWEST, Cause, Causes
 from simlib.planning.deployed.promise import CACHED, FAILED, OUTPUTS, PACE, PROMPTS, RATE, Promised, Range
 from simlib.planning.deployed.verdict import Count, Verdict
 from simlib.planning.deployed.window import KV
-from simlib.text import many, percent, span, three
+from simlib.text import many, span, three
 
-CALLED: dict[str, tuple[str, Callable[[float], str]]] = {
-    RATE: ("rate", lambda value: f"{three(value)}/s"),
-    PROMPTS: ("prompt lengths", lambda value: f"{three(value)} tokens"),
-    OUTPUTS: ("output lengths", lambda value: f"{three(value)} tokens"),
-    CACHED: ("cache hits", percent),
-    FAILED: ("failures", percent),
-    PACE: ("step times", lambda value: f"{value:.2f} of the law's"),
-    KV: ("KV cache", lambda value: f"{three(value)} tokens"),
-    BURSTS: ("bursts", lambda value: f"{value:.2f}, gaps' variation"),
+
+class Called(NamedTuple):
+    """What an assumption is called, how its number is written, and what stands behind it."""
+
+    name: str
+    number: Callable[[float], str]
+    unit: str
+
+    def said(self, value: float) -> str:
+        """A number with its unit."""
+        return f"{self.number(value)}{self.unit}"
+
+    def between(self, one: Range) -> str:
+        """A range with its unit."""
+        if one.low is None or one.high is None:
+            return f"{self.said(one.mean)}, no range"
+        if one.low == one.high:
+            return self.said(one.mean)
+        low = self.number(one.low)
+        return f"at least {low}{self.unit}" if math.isinf(one.high) else f"{low} to {self.said(one.high)}"
+
+
+CALLED = {
+    RATE: Called("rate", three, "/s"),
+    PROMPTS: Called("prompt lengths", three, " tokens"),
+    OUTPUTS: Called("output lengths", three, " tokens"),
+    CACHED: Called("cache hits", lambda share: f"{100 * share:.1f}", " %"),
+    FAILED: Called("failures", lambda share: f"{100 * share:.2g}", " %"),
+    PACE: Called("step times", "{:.2f}".format, " of the law's"),
+    KV: Called("KV cache", three, " tokens"),
+    BURSTS: Called("bursts", "{:.2f}".format, " of a mean gap"),
 }
+TIME = Called("", span, "")
 NEAR = 1.25  # ratio of what was simulated with all numbers to what was measured, up to which they explain it
 
 
@@ -42,7 +65,11 @@ def answer(verdict: Verdict) -> str:
         )
     high = [name for name, count in verdict.above.items() if count.too_many]
     if high:
-        held = "no limit was missed" if not missed.beyond else f"only {missed.beyond} of {length} miss a limit"
+        held = (
+            "no limit was missed"
+            if not missed.beyond
+            else f"only {missed.beyond} of {length} {'misses' if missed.beyond == 1 else 'miss'} a limit"
+        )
         return f"Outside what {promise.source} predicted, though {held}: it was {case}."
     if not missed.told:
         why = f"not measured: {', '.join(verdict.unmeasured)}" if verdict.unmeasured else "a limit lies within a bucket"
@@ -70,10 +97,12 @@ def text(verdict: Verdict, causes: Causes, aligned: Callable[[Any], str]) -> str
     window = causes.window
     rows = [
         {"objective": str(one.objective), "measured": _bounds(window.values_s.get(one.objective.name)),
-         "predicted": _range(one.range_s, span), "windows above": _above(verdict.above.get(one.objective.name))}
+         "predicted": TIME.between(one.range_s), "windows above": _above(verdict.above.get(one.objective.name))}
         for one in verdict.promise.promised
     ]  # fmt: skip
-    lines += ["", aligned(pd.DataFrame(rows)), "", aligned(pd.DataFrame([_row(each, causes) for each in causes.rows]))]
+    lines += ["", aligned(pd.DataFrame(rows)), ""]
+    lines += [f"In {window.name}:"] if len(verdict.windows) > 1 else []
+    lines += [aligned(pd.DataFrame([_row(each, causes) for each in causes.rows]))]
     if causes.together_s is not None:
         lines += ["", _together(causes)]
     lines += [f"{what}: {three(value)}" for what, value in window.about.items()]
@@ -82,7 +111,7 @@ def text(verdict: Verdict, causes: Causes, aligned: Callable[[Any], str]) -> str
 
 def broken(causes: Causes) -> str:
     """Which assumption broke, the one that explains most first."""
-    found = [CALLED[one.name][0] for one in causes.broken]
+    found = [CALLED[one.name].name for one in causes.broken]
     simulated = causes.planned_s is not None
     if not found:
         rest = (
@@ -90,7 +119,7 @@ def broken(causes: Causes) -> str:
             if simulated
             else []
         )
-        most = f"; what does most is {CALLED[rest[0].name][0]}" if rest else ""
+        most = f"; what does most is {CALLED[rest[0].name].name}" if rest else ""
         return f"No assumption was measured outside its range{most}."
     how = (
         f"by what each alone makes of {causes.objective.name}"
@@ -127,10 +156,10 @@ def document(verdict: Verdict, causes: Causes) -> dict[str, Any]:
 
 
 def _row(one: Cause, causes: Causes) -> dict[str, str]:
-    name, say = CALLED[one.name]
+    called = CALLED[one.name]
     inside = {True: "inside", False: "outside", None: "–"}[one.inside]
-    row = {"assumption": name, "measured": "–" if one.measured is None else say(one.measured),
-           "promised": _range(one.promised, say), "is": inside}  # fmt: skip
+    row = {"assumption": called.name, "measured": "–" if one.measured is None else called.said(one.measured),
+           "promised": called.between(one.promised), "is": inside}  # fmt: skip
     if one.name == PACE and one.measured is not None and one.measured in (SLOWEST, 1 / SLOWEST):
         row["measured"] += " or beyond"
     if causes.planned_s is not None:
@@ -151,7 +180,7 @@ def _together(causes: Causes) -> str:
 
 
 def _against(one: Promised) -> str:
-    predicted = f"predicted {_range(one.range_s, span)}, " if one.range_s.low is not None else ""
+    predicted = f"predicted {TIME.between(one.range_s)}, " if one.range_s.low is not None else ""
     return f"{predicted}limit {span(one.objective.limit_s)}"
 
 
@@ -162,14 +191,6 @@ def _bounds(ends: tuple[float, float] | None) -> str:
     if low == high:
         return span(low) if math.isfinite(low) else "never (requests failed)"
     return f"{span(low)} to {span(high)}" if math.isfinite(high) else f"above {span(low)}"
-
-
-def _range(one: Range, say: Callable[[float], str]) -> str:
-    if one.low is None or one.high is None:
-        return f"{say(one.mean)}, no range"
-    if one.low == one.high:
-        return say(one.mean)
-    return f"at least {say(one.low)}" if math.isinf(one.high) else f"{say(one.low)} to {say(one.high)}"
 
 
 def _above(count: Count | None) -> str:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from simlib.planning.deployed.promise import COVERAGE, Promise, Promised
 from simlib.planning.deployed.window import Window
+from simlib.planning.objectives import Objective
 
 LEVEL = 0.05  # where no share is promised
 EXACT = 1e-9  # 1 - 0.95 is no float
@@ -81,27 +82,30 @@ class Verdict:
             (window, one)
             for window in self.windows for one in self.promise.promised if one.objective.name in window.values_s
         ]  # fmt: skip
-        untold = [
-            (window, one) for window, one in cases
-            if within(window.values_s[one.objective.name], one.objective.limit_s) is None
-        ]  # fmt: skip
-        cases = untold if self.inside is None and untold else cases
-        missed = self.missed.too_many or not any(one.too_many for one in self.above.values())
+        high = {name for name, count in self.above.items() if count.too_many}
+        if self.missed.too_many:
+            kept = cases
+        elif high:
+            kept = [case for case in cases if case[1].objective.name in high]
+        elif self.inside is None:
+            kept = [(window, one) for window, one in cases if _met(window, one.objective) is None] or cases
+        else:
+            kept = cases
 
         def beyond(case: tuple[Window, Promised]) -> float:
             window, one = case
-            edge = one.objective.limit_s if missed or not one.range_s.high else one.range_s.high
-            low, high = window.values_s[one.objective.name]
-            return (low or high) / edge
+            edge = one.range_s.high if high and not self.missed.too_many else one.objective.limit_s
+            low, top = window.values_s[one.objective.name]
+            return (low or top) / edge
 
-        return max(cases, key=beyond)
+        return max(kept, key=beyond)
 
 
 def judge(promise: Promise, windows: Sequence[Window]) -> Verdict:
     """Hold windows, one or more, against a promise."""
     met = []
     for window in windows:
-        each = [within(window.values_s.get(one.name), one.limit_s) for one in promise.objectives]
+        each = [_met(window, one) for one in promise.objectives]
         met.append(False if False in each else None if None in each else True)
     share = 0.0 if promise.confidence is None else 1 - promise.confidence
     missed = Count.of(met, share, LEVEL if promise.confidence is None else share)
@@ -111,6 +115,10 @@ def judge(promise: Promise, windows: Sequence[Window]) -> Verdict:
             inside = [within(window.values_s.get(one.objective.name), one.range_s.high) for window in windows]
             above[one.objective.name] = Count.of(inside, (1 - COVERAGE) / 2, LEVEL)
     return Verdict(promise, windows, missed, above)
+
+
+def _met(window: Window, one: Objective) -> bool | None:
+    return within(window.values_s.get(one.name), one.limit_s)
 
 
 def within(ends: tuple[float, float] | None, edge: float) -> bool | None:

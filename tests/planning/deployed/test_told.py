@@ -74,7 +74,7 @@ def test_the_whole_has_each_assumption_with_what_it_makes(plan):
     said = told.text(verdict, causes_of("rate_rps"), aligned)
     assert said.splitlines()[0].startswith("Outside") and said.splitlines()[2] == "One assumption broke: rate."
     (row,) = (line for line in said.splitlines() if line.startswith("rate "))
-    assert row.split() == ["rate", "9/s", "5/s", "to", "7/s", "outside", "1.50", "s"]
+    assert row.split() == ["rate", "9/s", "5", "to", "7/s", "outside", "1.50", "s"]
     assert "ttft_p99 is 400 ms in the plan's own window, 1.60 s with all that was measured" in said
     assert "and was 2 s." in said and "preemptions: 3" in said
     far = replace(causes_of("rate_rps"), together_s=0.5)

@@ -66,6 +66,8 @@ def test_the_worst_is_the_one_furthest_beyond_what_it_is_judged_by():
     assert (case.values_s["tpot_p99"], one.objective.name) == ((0.07, 0.07), "tpot_p99")  # 1.4 of its limit, not 1.2
     above = judge(promise(high_s=0.55), [window(ttft=(0.6, 0.6), tpot=(0.04, 0.04))])
     assert above.worst[1].objective.name == "ttft_p99"  # though tpot is nearer to its limit
+    once = judge(promise(), [window(ttft=(0.9, 0.9), tpot=(0.06, 0.06)), *[window()] * 4])  # neither is too often
+    assert once.inside and once.worst[1].objective.name == "tpot_p99"
 
 
 def test_without_a_share_no_window_may_miss():
