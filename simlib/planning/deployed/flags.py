@@ -28,7 +28,7 @@ BUCKETS = {
     "tpot": ("inter_token_latency", "--bucket-inter-token-latency"),
     "latency": ("request_latency", "--bucket-e2e-request-latency"),
 }
-EDGES = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0, 1.1, 1.25, 1.5, 2.0, 4.0, 10.0, 40.0)  # of a limit
+EDGES = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 1.1, 1.25, 1.5, 2.0, 4.0, 10.0, 40.0)  # of a limit, beside itself
 BINS = "bins: no flag has classes of predicted length that take turns at admission; without them plan with --k-bins 1"
 
 
