@@ -9,7 +9,7 @@ from typing import Any
 from simlib.latency.presets import SPLIT
 from simlib.planning.allowed import Allowed
 from simlib.planning.deployed import kept
-from simlib.planning.fleet import KV_SHARE
+from simlib.planning.deployed.flags import Replicas
 from simlib.planning.plan import Configuration, Plan
 from simlib.planning.planner import Planner
 from simlib.planning.trials import LOADS
@@ -69,21 +69,13 @@ def _needed(plan: Plan) -> str:
     return f"about {many(found.gpus, 'GPU')} would do ({found.low} to {found.high}), as what limits it is {found.limit}"
 
 
-def flags(chosen: Configuration) -> str:
-    """The replica's limits as vLLM spells them."""
-    return (
-        f"--tensor-parallel-size {chosen.engine.gpus} --max-num-seqs {chosen.max_seqs} "
-        f"--max-num-batched-tokens {chosen.token_budget} --gpu-memory-utilization {KV_SHARE:g}"
-    )
-
-
 def rows(plan: Plan) -> list[tuple[str, str]]:
     """What to set, what to expect and what to fear: a heading and a sentence each."""
     planner, chosen = plan.planner, plan.nearest
     found = [("May not hold", one) for one in plan.doubts] + [
         ("Demand", planner.demand.name),
         ("Replicas", f"{chosen.replicas} of {chosen.engine.gpus} GPU(s) each: {chosen.gpus} in all"),
-        ("Each replica", flags(chosen)),
+        *_spelled(plan),
         ("Step times", _law(chosen)),
         ("KV cache", f"{chosen.engine.kv_tokens:,} tokens a replica"),
         ("Routing", "each request to the replica with the fewest tokens of unfinished requests"),
@@ -185,6 +177,17 @@ def page(plan: Plan, drawn: str) -> str:
 prefill. Between the ends lie 95 % of the {of}. {drawn_law}</p>
 </body></html>
 """
+
+
+def _spelled(plan: Plan) -> list[tuple[str, str]]:
+    """The configuration in engines' words, and what these do not say."""
+    cached = plan.planner.trials.requests(plan.planner.seed).cached_prompt_tokens
+    words = Replicas.of(plan.nearest, plan.planner.objectives, prefix_cache=cached is not None and bool(cached.any()))
+    found = []
+    for name, spelled, buckets in (("vLLM", words.vllm, words.buckets[0]), ("SGLang", words.sglang, words.buckets[1])):
+        found += [(name, str(spelled)), *((f"{name} differs", one) for one in spelled.unlike)]
+        found.append((f"{name}, for --check", buckets))
+    return found
 
 
 def _law(chosen: Configuration) -> str:
