@@ -24,14 +24,17 @@ from simlib.planning.allowed import Allowed, allowed
 from simlib.planning.demand import Demand
 from simlib.planning.fleet import Engine
 from simlib.planning.plan import Case, Configuration, Plan, Range, Recorded
-from simlib.planning.trials import COARSE, FINE, Trials
+from simlib.planning.trials import COARSE, FINE, Trials, settings
 from simlib.planning.whatif import risks, short
+from simlib.simulation import simulate
 from simlib.stats import intervals
 from simlib.stats.forecast import ahead
 from simlib.text import many
 
 SCREENED, DRAWS, RACED = 2, 8, 3  # draws that screen, and of an answer; configurations in a race
 PROMISING = 1.1  # strain up to which two draws do not speak against a configuration
+RULED_OUT = 1.5  # strain from which on one draw does
+FEW = 2000  # requests that tell how many a replica can serve at most
 SAME = math.log(1.02)  # loads that differ by less are taken for the same
 FRESH = 1_000_000  # seeds of draws that nothing was chosen by begin so far on
 RESERVE = 0.3  # more load than a description says
@@ -182,8 +185,9 @@ class Planner:
         """
         if self.demand.clients is not None:
             return sorted({n for one in self.engines for n in range(one.gpus, self.most_gpus + 1, one.gpus)})
-        table = self.trials.requests(self.seed)
-        span_s = table.arrival_s[-1] - table.arrival_s[0]
+        every = max(len(self.trials.requests(self.seed)) // FEW, 1)
+        table = self.trials.requests(self.seed).rows(slice(None, None, every))
+        span_s = float(table.arrival_s[-1] - table.arrival_s[0]) / every
         found: set[int] = set()
         for one in self.engines:
             # All at once, and no limit but the cache: no replica is faster.
@@ -191,7 +195,7 @@ class Planner:
                 (each for each in self.configurations(one.gpus) if each.engine is one),
                 key=lambda each: (each.max_seqs, each.token_budget, -each.k_bins),
             )
-            run = self.trials.run(Case(fastest, self.seed, 1e6))
+            run = simulate(table.at_rate(1e6), "fcfs", fastest.engine.untold, 1, settings(fastest))
             busy_s = float(np.max(run.times.completion_s) - run.table.arrival_s[0])
             least = max(1, math.ceil(0.9 * busy_s / span_s))
             found |= {replicas * one.gpus for replicas in range(least, self.most_gpus // one.gpus + 1)}
@@ -214,11 +218,13 @@ class Planner:
         Of a record its strain in all; of a description the mean over draws, at so much more load as is kept in reserve.
         """
         load = load or self.margin
-        cases = [Case(each, seed, load) for each in chosen for seed in self.seeds(each, SCREENED)]
-        found: dict[Configuration, list[float]] = {}
-        for case, strains in zip(cases, self.trials.together(cases), strict=True):
-            found.setdefault(case.chosen, []).append(strains[-1])
-        return {each: float(np.mean(values)) for each, values in found.items()}
+        found: dict[Configuration, list[float]] = {each: [] for each in chosen}
+        for draw in range(SCREENED):  # another draw only for those that the first ones do not rule out
+            left = [each for each, strains in found.items() if not strains or max(strains) <= RULED_OUT]
+            cases = [Case(each, self.seed + draw, load) for each in left if draw < len(self.seeds(each, SCREENED))]
+            for case, strains in zip(cases, self.trials.together(cases), strict=True):
+                found[case.chosen].append(strains[-1])
+        return {each: float(np.mean(strains)) for each, strains in found.items()}
 
     def allowed(self, chosen: Configuration, seeds: Sequence[int], fine: float = FINE) -> Allowed:
         """What it may be given (`planning.allowed`)."""
