@@ -182,7 +182,7 @@ SWAPPED: dict[str, dict[str, Swap]] = {
         "real_engine_loads": lambda table: table.assign(
             ttft_mean=table["tpot_mean"], tpot_mean=10 * table["ttft_mean"], inside=0
         ),
-        "real_engine_overload": columns("predicted_s", "fluid_s"),
+        "real_engine_switches": lambda table: table.assign(measured=1 / table["measured"]),
         "real_engine_drift": columns("drift_percent", "half_width_percent"),
     },
     "vllm_validation": {

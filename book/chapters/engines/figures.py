@@ -34,9 +34,11 @@ LINES = (  # what fails first
     Line("First token, overload", rows.LOG, "ttft"),
     Line("Between tokens, overload", rows.LOG, "tpot"),
     Line("End to end, overload", rows.LOG, "e2e"),
-    Line("First token, server here", rows.CLOCK, "ttft"),
-    Line("Between tokens, server here", rows.CLOCK, "tpot"),
-    Line("End to end, server here", rows.CLOCK, "e2e"),
+    *(
+        Line(f"{said}, {where}", kind, metric, circumstance=rows.DENSE)
+        for where, kind in (("clock here", rows.CLOCK), ("processor here", rows.CPU), ("given", rows.GIVEN))
+        for said, metric in (("First token", "ttft"), ("Between tokens", "tpot"), ("End to end", "e2e"))
+    ),
 )
 OURS, NULL = CYCLE[0], CYCLE[1]
 

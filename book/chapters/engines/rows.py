@@ -17,10 +17,12 @@ COLUMNS = (*SAID, *NUMBERS, "fitted_on", "blind", *AGAINST, "kind", "series", "c
 NEEDED = (*SAID, "measured", "predicted", "fitted_on", "blind")  # of rows that are given
 DIGITS = 6
 # What is predicted, of which runs: the panels and tables of the page, in this order.
-CLOSED, LENGTHS, FULL, LOG, CLOCK = "closed loop", "other lengths", "full engine", "log", "clock"
+CLOSED, LENGTHS, FULL, LOG = "closed loop", "other lengths", "full engine", "log"
+CLOCK, CPU, GIVEN = "clock", "processor", "given"  # the server that was measured here, by its device; others' rows
 # What is known to make a prediction hard, before it is made; and what shows afterwards: times that fall as clients are
 # added, a law that misses the runs it is fitted to, since what is the card's takes longer than the whole.
 DENSE, MIXTURE, CACHE_FULL, IMAGES = "dense", "mixture of experts", "cache full", "images or video"
+SWITCHED = "an option switched"
 FALLS, UNMET = "a time falls", "own runs missed"
 
 
@@ -88,7 +90,7 @@ def given(frame: pd.DataFrame, place: str) -> pd.DataFrame:
     words = ("series", "kind", "circumstance", "afterwards")
     frame = frame.reindex(columns=list(COLUMNS)).astype(dict.fromkeys(words, object))
     name = frame[["source", "engine", "model", "gpu", "parallel"]].astype(str).agg(", ".join, axis=1)
-    defaults = dict(zip(words, (name, CLOCK, DENSE, ""), strict=True))
+    defaults = dict(zip(words, (name, GIVEN, DENSE, ""), strict=True))
     off = error_percent(frame["predicted"], frame["measured"])
     null_off = error_percent(frame["null_predicted"], frame["measured"])
     frame = frame.assign(error_percent=off, null_error_percent=null_off, skill=1.0 - off.abs() / null_off.abs())

@@ -15,6 +15,7 @@ WHY = {
     rows.CACHE_FULL: "the cache's size is not given, only the card's memory",
     rows.MIXTURE: "time grows along a curve that reading experts does not explain",
     rows.IMAGES: "what an image is in tokens is not given",
+    rows.SWITCHED: "processor sharing knows of no switch, the simulator of all",
     rows.DENSE: "time grows along a curve, and neither model bends",
 }
 

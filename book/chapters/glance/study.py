@@ -158,7 +158,8 @@ SOURCES = (
            where="refits_in_reach >= 0", reference=0.0),
     Source("engines_summary", "engines",
            "Error of a straight line that the simulated engine saves: {kind}, {metric}, {statistic}", "skill",
-           "skill_low", "skill_high", "%", "not blind and circumstance == 'all' and kind != 'log'", 0.0),
+           "skill_low", "skill_high", "%", "not blind and circumstance == 'all' and "
+           "kind in ('closed loop', 'other lengths', 'full engine')", 0.0),
     Source("coverage", "coverage", "Intervals that cover: {quantity}, {method}, {queue}", "coverage", unit="%",
            where="recommended", reference=0.95, over="rho"),
 )  # fmt: skip

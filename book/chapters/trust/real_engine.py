@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 FOLDER = Path(__file__).resolve().parents[3] / "data" / "engine"
 DEVICES = ("clock", "cpu")
 TARGETS = {("tpot", "mean"): 2.0, ("e2e", "mean"): 3.0, ("ttft", "mean"): 5.0, ("e2e", "p99"): 5.0}
-NEAR_FULL_RPS = 14.0  # the clock's server is full at 15
+FULL_RPS, NEAR_FULL_RPS = 15.0, 14.0  # at which the clock's server is full, or nearly
 SWITCHES = {  # which load is beside which, the same requests at the same rate
     "cache-on": "cache-off", "two-steps": "11-0", "tight": "8-0", "cap": "11-0",
     "priority-11": "11-0", "priority-14": "14-0", "priority-19.5": "19.5-0",
@@ -93,6 +93,12 @@ def kept(folder: Path, load: str) -> MeasuredLoad:
     """What the clients of one load measured, from its file."""
     [found] = MeasuredLoad.of(known.parse(folder / f"{load}.json.gz"))
     return found
+
+
+def brackets(folder: Path, load: str) -> list[MeasuredLoad]:
+    """What clients measured before and after a load, where the machine drifts; else nothing."""
+    result = json.loads(reading.text(folder / f"{load}.json.gz", "a benchmark's result")[1])
+    return [kept(folder, name) for name in result.get("brackets", ())]
 
 
 def again(folder: Path = FOLDER) -> pd.DataFrame:
@@ -212,8 +218,7 @@ def drift(folder: Path = FOLDER) -> pd.DataFrame:
             own = found[(found["run"] == name) & (found["load"] == load)].set_index(["metric", "statistic"])
             if own.empty:
                 continue
-            result = json.loads(reading.text(folder / name / f"{load}.json.gz", "a benchmark's result")[1])
-            before_s, after_s = (measured(kept(folder / name, one))["tpot mean"] for one in result["brackets"])
+            before_s, after_s = (measured(one)["tpot mean"] for one in brackets(folder / name, load))
             row = own.loc[("e2e", "mean")]
             half = 50 * (row["high"] - row["low"]) / row["predicted"]
             inside = row["low"] <= row["measured"] <= row["high"]

@@ -31,7 +31,7 @@ def test_given_rows_get_errors_and_a_series():
     (found,) = rows.given(frame, "mine.csv").to_dict("records")
     assert list(found) == list(rows.COLUMNS)
     assert [round(found[name], 6) for name in ("error_percent", "null_error_percent", "skill")] == [10.0, 50.0, 0.8]
-    assert (found["kind"], found["series"]) == (rows.CLOCK, "here, vLLM, m, CPU, TP 1")
+    assert (found["kind"], found["series"]) == (rows.GIVEN, "here, vLLM, m, CPU, TP 1")
 
 
 def test_given_rows_without_a_null_model_have_no_skill():

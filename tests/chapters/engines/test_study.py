@@ -69,6 +69,15 @@ def test_the_committed_ledger_has_the_columns_and_its_own_arithmetic():
     assert not log["blind"].any() and len(log) == 48
 
 
+def test_clock_and_processor_stand_in_lines_of_their_own():
+    """A kind's errors are of one device, and a line of the picture of one kind, loads without a switch."""
+    own = COMMITTED[COMMITTED["kind"].isin((rows.CLOCK, rows.CPU))]
+    assert own.groupby("kind")["gpu"].unique().map(list).to_dict() == {rows.CLOCK: ["clock"], rows.CPU: ["cpu"]}
+    assert own["null_predicted"].notna().all()
+    here = [line for line in figures.LINES if line.kind in (rows.CLOCK, rows.CPU)]
+    assert len(here) == 6 and {line.circumstance for line in here} == {rows.DENSE}
+
+
 def test_the_committed_summary_is_that_of_the_committed_rows():
     summary = pd.read_csv(datasets.committed("engines_summary"))
     part = COMMITTED[COMMITTED["kind"] == rows.LENGTHS]
@@ -86,9 +95,9 @@ def absent(monkeypatch, tmp_path):
 
 def test_without_the_data_the_committed_tables_are_shown_and_said(absent):
     table, checked, note = study.ledger(RESULTS)
-    again = table["kind"] == rows.CLOCK  # what the repository has itself
-    pd.testing.assert_frame_equal(table[~again], COMMITTED[COMMITTED["kind"] != rows.CLOCK], check_dtype=False)
-    assert again.sum() == (COMMITTED["kind"] == rows.CLOCK).sum() > 0
+    again, committed = (each["kind"].isin((rows.CLOCK, rows.CPU)) for each in (table, COMMITTED))
+    pd.testing.assert_frame_equal(table[~again], COMMITTED[~committed], check_dtype=False)
+    assert again.sum() == committed.sum() > 0  # what the repository has itself
     pd.testing.assert_frame_equal(checked, pd.read_csv(datasets.committed("engines_presets")))
     assert "data absent" in note and "SIMLIB_DATA_DIR" in note
 
@@ -103,11 +112,11 @@ def test_rows_of_a_file_join_without_a_change_of_code(absent, monkeypatch):
     monkeypatch.setattr(datasets, "shipped", lambda name: file if name == "mine.csv" else shipped(name))
     table, _, _ = study.ledger(RESULTS)
     assert table.iloc[-1][["kind", "error_percent", "series"]].tolist() == [
-        rows.CLOCK, pytest.approx(5.0), "this machine, vLLM, m, CPU, TP 1",
+        rows.GIVEN, pytest.approx(5.0), "this machine, vLLM, m, CPU, TP 1",
     ]  # fmt: skip
     summary = study.summary(table)
     drawn = figures.errors(summary).axes[0]
-    assert drawn.get_yticklabels()[-1].get_text() == "End to end, server here"
+    assert drawn.get_yticklabels()[-1].get_text() == "End to end, given"
 
 
 def test_the_picture_has_a_line_for_what_the_summary_has():
