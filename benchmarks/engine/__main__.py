@@ -102,12 +102,14 @@ class Bench:
         return before, after
 
     def of(self, law: StepLaw, load: Load) -> StepLaw:
-        """The law of a load's device: with two steps in flight the clock hides its host, and its own law is known."""
+        """The law of a load's device: with two steps in flight the clock hides its host, and its own law is known.
+
+        What the host's time varies by is not hidden: where it is late, a step is.
+        """
         if not load.settings.two_steps:
             return law
         draws = tuple((*loads.CLOCK_LAW, draw[-1]) for draw in law.trust.draws)
-        trust = replace(law.trust, draws=draws, noise=0.0, step_noise=0.0)
-        return StepLaw(*loads.CLOCK_LAW, way_in_s=law.way_in_s, trust=trust)
+        return StepLaw(*loads.CLOCK_LAW, way_in_s=law.way_in_s, trust=replace(law.trust, draws=draws))
 
     def ahead(self, law: StepLaw, load: Load, seed: int) -> pd.DataFrame:
         """What a load should see, before anything of it is known."""

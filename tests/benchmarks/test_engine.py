@@ -17,6 +17,7 @@ from benchmarks.engine.kept import COLUMNS
 from benchmarks.engine.loads import Load, draw, planned
 from simlib.calibration.loads import law as of_loads
 from simlib.latency.steps import StepLaw
+from simlib.latency.trust import Trust
 
 TRUE = StepLaw(0.018, 0.00035, 0.00006, 0.0000003, way_in_s=0.011)
 
@@ -96,6 +97,21 @@ def test_a_machine_that_drifts_is_predicted_by_its_brackets(bench):
         found = table.loc[(metric, "mean")]
         assert abs(found["error_percent"]) < 1 and found["low"] < found["measured"] < found["high"]
         assert found["high"] / found["low"] == pytest.approx(1.04**2, abs=0.06)  # as much as it drifted
+
+
+def test_two_steps_in_flight_keep_the_hosts_noise(bench):
+    """The clock's law is known, but a host that is late is so with two steps in flight, too."""
+    clock, _ = bench("clock")
+    draws = tuple((*(TRUE.params[:4] * times), 0.011) for times in (0.9, 1.1))
+    law = replace(TRUE, trust=Trust("light loads", {}, draws=draws, noise=0.05, step_noise=0.02))
+    plain = Load("11-0", 11.0, 20.0, server.Settings(law=loads.CLOCK_LAW))
+    assert clock.of(law, plain) is law
+    found = clock.of(law, replace(plain, name="two-steps", settings=replace(plain.settings, two_steps=True)))
+    assert found == StepLaw(*loads.CLOCK_LAW, way_in_s=0.011)
+    drawn = found.drawn(400, span_s=25.0)
+    assert {one.noise for one in drawn} == {0.02}
+    # 0.05 of one second is 0.01 of 25; of 400 draws a spread 10 % off has a probability below 1 %
+    assert np.std(np.log([one.base.a_s for one in drawn])) == pytest.approx(0.01, rel=0.1)
 
 
 def test_a_seed_draws_the_same_requests_for_loads_that_are_compared():
