@@ -28,6 +28,7 @@ RECORDED = (
     "of each request that is streamed"
 )
 JITTER = 0.25  # of the median gap: two tokens nearer to each other than this came with one step
+MOST_TOKENS = {"prompt_tokens": 10_000_000, "output_tokens": 1_000_000}  # more than any model reads, or writes
 SEVERAL = 0.1  # share of the tokens that may come in one message with another before it is said
 ROUNDED = 0.2  # the same where gaps are rounded, and some equal each other by chance
 COARSE = 5e-4  # of the median gap: no two gaps are nearer to each other than this where they were rounded
@@ -170,6 +171,10 @@ def loads_of(log: Log | Summary) -> list[pd.DataFrame]:
     served = ~failures_of(frame) & (frame["ttft_s"] > 0)
     if not served.any():
         raise InputError(f"{place}: no request was served, with a time to its first token (expected at least 1)")
+    for name, most in MOST_TOKENS.items():
+        if (above := served & (frame[name] > most)).any():
+            row = int(np.argmax(above))
+            raise InputError(f"{place}, request {row}, {name}: {frame[name].iloc[row]:,} (expected at most {most:,})")
     itls = [np.asarray(times, dtype=float) for times in frame["itl_s"][served]]
     _check_messages(place, itls, (frame["output_tokens"][served] - 1).to_numpy())
     loads, runs = [], frame["run"] if "run" in frame else pd.Series(0, frame.index)
@@ -197,7 +202,8 @@ def _check_messages(place: str, itls: Sequence[np.ndarray], tokens: np.ndarray) 
     if not gaps:
         return
     parts, by_chance = _equal(itls, 1), _by_chance(itls)
-    together = sum(int((times < JITTER * sum(map(np.sum, itls)) / gaps).sum()) for times in itls)
+    all_s = np.concatenate(itls)
+    together = int(np.count_nonzero(all_s < JITTER * all_s.mean()))
     told = [f"{parts} equal the one before"] if parts - by_chance > (ROUNDED if by_chance else SEVERAL) * gaps else []
     told += [f"{together} next to nothing"] if together > SEVERAL * gaps else []
     told += [f"for {tokens.sum():.0f} tokens after the first"] if gaps < (1 - SEVERAL) * tokens.sum() else []

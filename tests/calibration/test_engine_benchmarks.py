@@ -351,6 +351,11 @@ def test_messages_of_several_tokens_are_told_where_gaps_are_rounded_too(write):
         ({"start_times": None}, "start_times: missing, and request_rate 2.0 does not say"),
         ({"start_times": [0.0]}, "start_times: 1 entries"),
         ({"itls": [[0.1, float("nan")]] * 120}, "row 0, itls, entry 1: nothing"),
+        ({"input_lens": [10**9] * 120}, "request 0, prompt_tokens: 1,000,000,000 (expected at most 10,000,000)"),
+        (
+            {"output_lens": [*poisson()["output_lens"][:-1], 2**31]},
+            "request 119, output_tokens: 2,147,483,648 (expected at most 1,000,000)",
+        ),
         (
             {n: poisson()[n][:3] for n in ARRAYS} | {"itls": [[]] * 3},
             "3 of 3 requests with several tokens have no gaps",

@@ -150,3 +150,13 @@ def test_a_result_without_the_times_of_tokens_is_no_benchmark_to_judge_by(folder
     words = ["validate", "--bench", str(tmp_path / "bare.json"), "--latency", str(folder / "law.csv"), *LIMITS]
     assert main(words) == 2
     assert "no gaps between tokens of each request" in capsys.readouterr().err
+
+
+def test_a_prompt_that_no_model_takes_is_refused_before_it_is_simulated(folder, tmp_path, capsys):
+    endless = json.loads((folder / "a.json").read_text())
+    endless["input_lens"][7] = 10**9
+    (tmp_path / "endless.json").write_text(json.dumps(endless))
+    words = ["validate", "--bench", str(tmp_path / "endless.json"), "--latency", str(folder / "law.csv"), *LIMITS]
+    assert main([*words, "--json", str(tmp_path / "out.json")]) == 2
+    assert "request 7, prompt_tokens: 1,000,000,000 (expected at most 10,000,000)" in capsys.readouterr().err
+    assert not (tmp_path / "out.json").exists()
