@@ -13,6 +13,7 @@ from simlib.calibration.step_fit import EngineLaw, Steps, fit_steps, solve
 from simlib.checks import InputError
 from simlib.latency.law_file import NAMES, TERMS
 from simlib.latency.steps import StepLaw
+from simlib.latency.trust import DRAWS
 from simlib.lazy import pd
 
 ASSUMED = (
@@ -21,7 +22,6 @@ ASSUMED = (
     "the first chunk of a prompt stands for all: attention of later ones to those before them is not in c",
 )
 
-DRAWS = 200
 # Times the median of its like, beyond which a step was held up by something else; with two in flight the next one seems
 # to take as much less.
 STALL = 1.5

@@ -277,7 +277,7 @@ def measure(
         If vLLM is not in this environment, or does not start, with its own last line; or the file is of another
         measurement.
     """
-    begin_s, path = time.monotonic(), Path(output)
+    until_s, path = time.monotonic() + 60 * minutes, Path(output)
     head, done = read(path) if path.exists() else ({}, set())
     groups = [group_of(words) for words in head.get("grid", "").split()]
     if groups and not _left(groups, repetitions, seed, done):
@@ -287,13 +287,10 @@ def measure(
     for key, value in about.items():
         if head.get(key, value) != value:
             raise NoEngine(f"output {path}, {key}: {head[key]} (expected {value}, or a new file for it)")
-    until_s = begin_s + 60 * minutes
     seconds_of = _warmed_up(engine)
     if not groups:
-        most_s = (until_s - time.monotonic()) / LEAST_REPETITIONS
-        groups = design(engine.limits(), seconds_of, most_s)
-        about |= {"grid": " ".join(map(word_of, groups)), "date": time.strftime("%Y-%m-%d", time.gmtime())}
-        path.write_text("".join(f"# {key}: {value}\n" for key, value in about.items()) + ",".join(COLUMNS) + "\n")
+        groups = design(engine.limits(), seconds_of, (until_s - time.monotonic()) / LEAST_REPETITIONS)
+        _begin(path, about, groups)
     left = _left(groups, repetitions, seed, done)
     for place, (repetition, group) in enumerate(left):
         if time.monotonic() + seconds_of(group) > until_s:
@@ -301,12 +298,22 @@ def measure(
             return False
         rest_s = sum(seconds_of(each) for _, each in left[place:])
         _tell(progress, f"group {place + 1} of {len(left)}, {rest_s / 60:.1f} minutes left ")
-        rows = engine.group(group, seed + 1000 * repetition + place)
-        with path.open("a") as file:
-            for chunk, *shape, step_s in rows:
-                file.write(",".join(map(str, (repetition, *group[:2], chunk, *shape, f"{step_s:.7f}"))) + "\n")
+        _append(path, (repetition, *group[:2]), engine.group(group, seed + 1000 * repetition + place))
     _tell(progress, f"{len(left)} groups measured\n")
     return True
+
+
+def _begin(path: Path, about: dict[str, str], groups: Sequence[Group]) -> None:
+    """Write a new file's head: what is measured, by which grid, and the columns."""
+    about = about | {"grid": " ".join(map(word_of, groups)), "date": time.strftime("%Y-%m-%d", time.gmtime())}
+    path.write_text("".join(f"# {key}: {value}\n" for key, value in about.items()) + ",".join(COLUMNS) + "\n")
+
+
+def _append(path: Path, of: tuple[int, ...], rows: Iterable[tuple]) -> None:
+    """Write a group's steps behind those that are there."""
+    with path.open("a") as file:
+        for chunk, *shape, step_s in rows:
+            file.write(",".join(map(str, (*of, chunk, *shape, f"{step_s:.7f}"))) + "\n")
 
 
 def read(path: Path) -> tuple[dict[str, str], set[tuple[int, ...]]]:

@@ -15,8 +15,10 @@ import numpy as np
 
 from simlib import reading
 from simlib.calibration.logs import fitted as fits
+from simlib.calibration.logs import left_behind
 from simlib.calibration.logs.engine_log import EngineLog, read_log, times_of
 from simlib.calibration.logs.fitted import Fit
+from simlib.calibration.logs.logged_engine import LoggedEngine
 from simlib.calibration.logs.served import queued_s, serve_log, steps_by_engine, steps_of
 from simlib.checks import InputError, check_choice, check_integer, check_number
 from simlib.continuous.settings import Continuous
@@ -45,15 +47,15 @@ class Replay:
 def validate(
     profile: str | Path | Sequence[str | Path] | None,
     log: str | Path | Log,
-    settings: Continuous,
+    engine: Continuous | LoggedEngine | None = None,
     models: Sequence[str] = MODELS,
     *,
-    layers: int = 32,
+    layers: int | None = None,
     prefix: str = "",
     overhead_s: float | None = None,
     fitted: int | None = None,
     timeseries: str | Path | None = None,
-    parallel: Parallel = ALONE,
+    parallel: Parallel | None = None,
 ) -> Replay:
     """Replay a log with each of some step models.
 
@@ -63,11 +65,14 @@ def validate(
         Folder of a kernel profile, or its files (`kernel_profile.read`).
     log : str, Path or Log
         Of requests (`read_log`).
-    settings : simlib.Continuous
-        The engine's limits, with the cache's size.
+    engine : simlib.Continuous or LoggedEngine, optional
+        The engine's limits, with the cache's size; by default those that ``meta.json`` and ``config.json`` beside the
+        log or the profile say (`LoggedEngine.of`, which is also told what they do not).
     models : sequence of {"profile", "affine", "affine-from-log"}
         Kernels and a constant per step; the affine law nearest to that; the affine law fitted to the log.
-    layers, prefix
+    layers : int, optional
+        Of the model, beside limits alone, by default 32.
+    prefix : str
         As in `kernel_profile.read`.
     overhead_s : float, optional
         The constant per step, seconds; by default fitted: to the log's first requests to judge the later ones, and to
@@ -77,9 +82,9 @@ def validate(
     timeseries : str or Path, optional
         CSV with the columns ``t, running, kv_cache_pct``: how far the simulated numbers are from it, on average, joins
         the settings.
-    parallel : Parallel
-        How the model is cut. Without a link between cards that tell each other something, what that takes is fitted as
-        seconds a step and a token, in place of the constant.
+    parallel : Parallel, optional
+        How the model is cut, beside limits alone. Without a link between cards that tell each other something, what
+        that takes is fitted as seconds a step and a token, in place of the constant.
 
     Returns
     -------
@@ -87,45 +92,83 @@ def validate(
         Errors are signed: positive where the simulation is slower; the statistic ``mape`` is the mean of the single
         requests' absolute errors, in percent, and has no times.
     """
-    logged = read_log(log)
     for model in models:
         check_choice("step model", model, MODELS)
-    count = len(logged.table)
-    fitted = check_integer("fitted", max(count // 2, 1) if fitted is None else fitted, 1, count)
+    profile = [] if profile is None else [profile] if isinstance(profile, str | Path) else list(profile)
+    has_kernels = bool(set(models) - {"affine-from-log"})
+    engine = _engine_of(engine, log, profile, has_kernels, layers, parallel)
+    logged, settings, parallel = read_log(log), engine.settings, engine.parallel
     if settings.kv_tokens is None:
         raise InputError("kv_tokens: None (expected the size of the engine's cache)")
+    count = len(logged.table)
+    fitted = check_integer("fitted", max(count // 2, 1) if fitted is None else fitted, 1, count)
     series = None if timeseries is None else _series(timeseries)
     about = {"engine": asdict(settings), "parallel": asdict(parallel), "laws": {}, "limits": {}, "later_laws": {}}
-    about |= {"fitted_requests": fitted, "doubts": []}
-    kernels, rows, apart = None, [], {}
-    if set(models) - {"affine-from-log"}:
-        kernels = kernel_profile.read(profile, layers, prefix, parallel)
-        kernels = _fitted(kernels, logged, settings, fitted, overhead_s, parallel)
-        about["doubts"] += _lacks(profile, prefix, parallel, overhead_s)
-        about["doubts"] += _large(kernels[0], logged, settings, parallel)
+    about |= {"fitted_requests": fitted, "doubts": [], "sources": engine.found.sources, "usual": engine.usual}
+    kernels, rows, apart = [], [], {}
+    if has_kernels:
+        kernels, about["doubts"] = _kernels(profile, prefix, logged, engine, fitted, overhead_s)
     if fitted == count and (overhead_s is None or "affine-from-log" in models):
         about["doubts"].append(f"all {count} requests are judged by what was fitted to them (expected fewer, --fitted)")
     for model in models:
-        each, judged = kernels, slice(0, None)
-        if model == "affine-from-log":
-            each, judged = [fits.from_log(logged, settings, fitted, parallel)], slice(fitted % count, None)
-        elif model == "affine":
-            each = [fits.nearest(one.law, logged, settings, parallel) for one in kernels]
-        first, *later = each
-        about["laws"][model] = first.values | ({"layers": layers} if model == "profile" else {})
+        first, *later = fitted_laws = _laws(model, kernels, logged, engine, fitted)
+        about["laws"][model] = first.values | ({"layers": engine.layers} if model == "profile" else {})
         about["limits"][model] = first.limits
         if later:
             about["later_laws"][model] = later[0].values
-        served = [serve_log(logged, one.law, settings, parallel) for one in each]
-        simulated, *crossed = (_simulated(logged, one, parallel) for one in served)
-        for other in crossed:  # the first requests with what was fitted to the later ones
-            simulated = {name: np.append(other[name][:fitted], simulated[name][fitted:]) for name in simulated}
-        rows += _errors(model, logged, simulated, judged)
+        served = [serve_log(logged, one.law, settings, parallel) for one in fitted_laws]
+        judged = slice(fitted % count, None) if model == "affine-from-log" else slice(0, None)
+        rows += _errors(model, logged, _crossed(logged, served, fitted, parallel), judged)
         if series is not None:
             apart[model] = _apart(series, served[0], settings)
     if series is not None and not series["kv_cache_pct"].any():
         about["doubts"].append("kv_cache_pct of the time series is 0 throughout, as if nothing was cached")
     return Replay({**about, "series": apart} if apart else about, pd.DataFrame(rows, columns=COLUMNS))
+
+
+def _engine_of(
+    engine: Continuous | LoggedEngine | None, log: Any, profile: Sequence[str | Path], kernels: bool,
+    layers: int | None, parallel: Parallel | None,
+) -> LoggedEngine:  # fmt: skip
+    """The engine that is given, alone or with how its model is cut; else that of the files beside log and profile."""
+    if isinstance(engine, Continuous):
+        return LoggedEngine(engine, ALONE if parallel is None else parallel, 32 if layers is None else layers)
+    for name, value in (("layers", layers), ("parallel", parallel)):
+        if value is not None:
+            raise InputError(f"{name}: given without limits (expected a Continuous beside, or in LoggedEngine.of)")
+    if engine is None:
+        return LoggedEngine.of([*([] if isinstance(log, Log) else [log]), *profile], kernels=kernels)
+    return engine
+
+
+def _kernels(
+    profile: Sequence[str | Path], prefix: str, log: EngineLog, engine: LoggedEngine, fitted: int,
+    overhead_s: float | None,
+) -> tuple[list[Fit], list[str]]:  # fmt: skip
+    """The profile's law with what is fitted beside it, as `_fitted`; and what it lacks."""
+    parallel, settings = engine.parallel, engine.settings
+    profile = left_behind.profile_of(profile, parallel.tensor)
+    left_behind.check_profile(profile, engine.found)
+    kernels = kernel_profile.read(profile, engine.layers, prefix, parallel)
+    found = _fitted(kernels, log, settings, fitted, overhead_s, parallel)
+    return found, [*_lacks(profile, prefix, parallel, overhead_s), *_large(found[0], log, settings, parallel)]
+
+
+def _laws(model: str, kernels: list[Fit], log: EngineLog, engine: LoggedEngine, fitted: int) -> list[Fit]:
+    """A step model's law, fitted to the first requests, and that fitted to the later ones, where these are to judge."""
+    if model == "affine-from-log":
+        return [fits.from_log(log, engine.settings, fitted, engine.parallel)]
+    if model == "affine":
+        return [fits.nearest(one.law, log, engine.settings, engine.parallel) for one in kernels]
+    return kernels
+
+
+def _crossed(log: EngineLog, served: Sequence[Any], fitted: int, parallel: Parallel) -> dict[str, np.ndarray]:
+    """Simulated times, of the first requests with what was fitted to the later ones."""
+    simulated, *crossed = (_simulated(log, one, parallel) for one in served)
+    for other in crossed:
+        simulated = {name: np.append(other[name][:fitted], simulated[name][fitted:]) for name in simulated}
+    return simulated
 
 
 def _fitted(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from simlib.checks import InputError, check_choice, check_integer
+from simlib.checks import InputError, check_choice
 from simlib.cli.benches import judge
 from simlib.cli.inspect import tell
 from simlib.cli.numbers import check_used, integer, number, place
@@ -13,34 +13,23 @@ from simlib.cli.outputs import add_json, aligned, answer, check_outputs, plain
 
 NEEDED = ("--profile", "--log")
 ALL = "all"
-# What options say, or else the files beside the log: what is taken where neither does, None: it is asked for.
-LIMITS = {
-    "max_num_seqs": None, "kv_blocks": None, "token_budget": None, "block_size": 16, "steps_in_flight": 2,
-    "watermark": 0.0, "reuse": True, "whole_prompt": True, "long_prefill_tokens": 0,
-}  # fmt: skip
-SIZES = {
-    "layers": None, "hidden_size": None, "tensor_parallel": 1, "data_parallel": 1, "expert_parallel": False,
-    "element_bytes": 2, "link_bandwidth_bytes_s": None, "link_latency_s": None,
-}  # fmt: skip
+# Options of the engine and its model, by what the library calls them (`LoggedEngine.of`).
+SAID = ("max_num_seqs", "kv_blocks", "token_budget", "block_size", "steps_in_flight", "watermark", "reuse")
+SAID += ("known_ends", "long_prefill_tokens", "layers", "hidden_size", "tensor_parallel", "data_parallel")
+SAID += ("expert_parallel",)
+LINKS = {"link_bandwidth_bytes_s": "--link-bandwidth", "link_latency_s": "--link-latency"}
+WORDS = {rf"(?<!-)(?<!json, ){name}(?=[,:])": f"--{name.replace('_', '-')}" for name in SAID} | LINKS
+WORDS |= {"model_config": "--model-config"}
 MEANING = {
     "layers": "", "overhead_s": " a step beside its kernels", "token_s": " a token beside them", "a_s": " a step",
     "b_s": " a decode", "c_s": " a prompt token", "d_s": " a token of context",
 }  # fmt: skip
-ASKED = {
-    "max_num_seqs": "sequences that run at once",
-    "kv_blocks": "usable blocks of each engine's KV cache, tokens of it by those of a block in its start-up messages",
-    "token_budget": "tokens of a step",
-    "layers": "of the model, num_hidden_layers of its config.json, or that file as --model-config",
-    "hidden_size": "of the model, as its config.json has it, for what its cards tell each other",
-    "link_bandwidth": "GB/s between two cards",
-    "link_latency": "of a message between two cards, such as 20us",
-}
 
 
 def add(verbs: Any) -> None:
     """Add the verb."""
     replay = verbs.add_parser("validate", help="replay a real engine's log, and say how far the simulated times are")
-    replay.set_defaults(verb=_validate)
+    replay.set_defaults(verb=_validate, words=WORDS)
     replay.add_argument(
         "--scheduler-steps",
         type=place,
@@ -119,99 +108,47 @@ def _validate(options: argparse.Namespace) -> None:
 
 def _replay(options: argparse.Namespace) -> None:
     from simlib.calibration import replay as validation
-    from simlib.calibration.logs import left_behind
-    from simlib.continuous.settings import Continuous
-    from simlib.latency.parallel import Link, Parallel
+    from simlib.calibration.logs.logged_engine import LoggedEngine
     from simlib.requests.formats import known
     from simlib.requests.formats.layout import Asked
 
     check_choice("--step-model", options.step_model, (ALL, *validation.MODELS))
     models = validation.MODELS if options.step_model == ALL else (options.step_model,)
     places = [options.meta] if options.meta is not None else [options.log, *options.profile]
-    found = left_behind.beside(places, options.model_config)
-    given = _given(options)
-    limits, sizes = _settled(given, found, models)
-    profile = left_behind.profile_of(options.profile, sizes["tensor_parallel"])
-    left_behind.check_profile(profile, found)
-    block = check_integer("--block-size", limits["block_size"], 1)
-    parallel = Parallel(
-        tensor=check_integer("--tensor-parallel", sizes["tensor_parallel"], 1),
-        engines=check_integer("--data-parallel", sizes["data_parallel"], 1),
-        expert=bool(sizes["expert_parallel"]),
-        hidden_size=sizes["hidden_size"],
-        element_bytes=sizes["element_bytes"],
-        link=Link(sizes["link_bandwidth_bytes_s"], sizes["link_latency_s"]) if sizes["linked"] else None,
-    )
-    settings = Continuous(
-        max_seqs=check_integer("--max-num-seqs", limits["max_num_seqs"], 1),
-        kv_tokens=check_integer("--kv-blocks", limits["kv_blocks"], 1) * block,
-        block_tokens=block,
-        token_budget=limits["token_budget"],
-        steps_in_flight=check_integer("--steps-in-flight", limits["steps_in_flight"], 1, 2),
-        watermark=limits["watermark"],
-        reuse=bool(limits["reuse"]),
-        whole_prompt=bool(limits["whole_prompt"]),
-        known_ends=options.known_ends,
-        long_prefill_tokens=limits["long_prefill_tokens"],
-        routing="least_requests" if parallel.engines > 1 else "shared",
-    )
+    kernels = options.step_model != "affine-from-log"
+    engine = LoggedEngine.of(places, _given(options), model_config=options.model_config, kernels=kernels)
     log = known.requests(options.log, asked=Asked(options.time_unit))
     replayed = validation.validate(
-        profile,
+        options.profile,
         log,
-        settings,
+        engine,
         models,
-        layers=sizes["layers"] or 1,
         prefix=options.prefix,
         overhead_s=options.step_overhead,
         fitted=options.fitted,
         timeseries=options.timeseries,
-        parallel=parallel,
     )
     tell(log)
-    usual = {name: value for name, value in (LIMITS | SIZES).items() if name not in found.values and name not in given}
-    about = replayed.settings | {"sources": found.sources, "usual": usual}
-    rows = replayed.rows
+    about, rows = replayed.settings, replayed.rows
     if len(models) > 1:  # what is to be compared stands together
         shown = rows.sort_values(["metric", "statistic"], key=lambda column: column.map(list(rows[column.name]).index))
     else:
         shown = rows
-    text = "\n".join([_sentence(about, found), *_laws(about, parallel), *(f"But {one}." for one in about["doubts"])])
+    said, parallel = _sentence(about, engine.found), engine.parallel
+    text = "\n".join([said, *_laws(about, parallel), *(f"But {one}." for one in about["doubts"])])
     answer(options.json, {"settings": about, "rows": rows.to_dict("records")}, f"{text}\n\n{aligned(shown)}")
 
 
 def _given(options: argparse.Namespace) -> dict[str, Any]:
-    """What options say of the engine and its model, by the names of `LIMITS` and `SIZES`."""
+    """What options say of the engine and its model."""
     from simlib.durations import wait_s
 
-    given = {name: getattr(options, name) for name in (*LIMITS, *SIZES) if getattr(options, name, None) is not None}
+    given = {name: getattr(options, name) for name in SAID if getattr(options, name) is not None}
     if options.link_bandwidth is not None:
         given["link_bandwidth_bytes_s"] = 1e9 * options.link_bandwidth
     if options.link_latency is not None:
         given["link_latency_s"] = wait_s("--link-latency", options.link_latency)
     return given
-
-
-def _settled(given: dict[str, Any], found: Any, models: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Limits and sizes by options, by files, and by what else is usual; a size that files have otherwise is refused."""
-    for name in ("layers", "hidden_size", "tensor_parallel", "data_parallel", "expert_parallel"):
-        if name in given and found.values.get(name, given[name]) != given[name]:
-            option, source = "--" + name.replace("_", "-"), found.sources[name]
-            raise InputError(f"{option}: {given[name]} (expected {found.values[name]}, as {source} has it)")
-    limits, sizes = (
-        {name: given.get(name, found.values.get(name, usual[name])) for name in usual} for usual in (LIMITS, SIZES)
-    )
-    talks = sizes["tensor_parallel"] > 1 or (sizes["data_parallel"] > 1 and sizes["expert_parallel"])
-    link = {name: sizes[f"{name}_{unit}"] for name, unit in (("link_bandwidth", "bytes_s"), ("link_latency", "s"))}
-    sizes["linked"] = talks and any(value is not None for value in link.values())
-    asked = [name for name in ("max_num_seqs", "kv_blocks", "token_budget") if limits[name] is None]
-    asked += ["layers"] if sizes["layers"] is None and set(models) - {"affine-from-log"} else []
-    if sizes["linked"]:
-        asked += [name for name, value in ({"hidden_size": sizes["hidden_size"]} | link).items() if value is None]
-    if asked:
-        what = "; ".join(f"--{name.replace('_', '-')}: {ASKED[name]}" for name in asked)
-        raise InputError(f"{', '.join('--' + name.replace('_', '-') for name in asked)}: missing (expected {what})")
-    return limits, sizes
 
 
 def _scheduler_steps(options: argparse.Namespace) -> None:

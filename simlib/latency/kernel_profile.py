@@ -181,7 +181,8 @@ def read(
     """
     check_integer("layers", layers, 1, 10_000)
     tables = find(places, prefix)
-    folder = places if isinstance(places, str | Path) else Path(places[0]).parent
+    first = Path(places if isinstance(places, str | Path) else places[0])
+    folder = first if first.is_dir() else first.parent
     dense, heads, grid = (tables[kind] for kind in NEEDED)
     factor = {name: 1 if name in ONCE else layers * (2 if name in TWICE else 1) for name in dense["layer"].unique()}
     tokens_s = _sums(folder, dense.assign(time_us=dense["time_us"] * dense["layer"].map(factor)), "tokens")

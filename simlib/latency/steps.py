@@ -81,8 +81,22 @@ class StepLaw:
         """Seconds of a step with equal contexts."""
         return float(self.a_s + self.b_s * decodes + self.c_s * prefill_tokens + self.d_s * context_tokens)
 
+    def draw(self, number: int, times: float = 1.0) -> StepLaw:
+        """The law as the engine's may be, without noise: one of the draws that its `trust` keeps, which come in turn.
+
+        Parameters
+        ----------
+        number : int
+            Of the draw; where none is kept, it is the law itself that is drawn.
+        times : float
+            How many times as long each step takes.
+        """
+        draws = () if self.trust is None else self.trust.draws
+        *steps, way_in_s = draws[number % len(draws)] if draws else (*self.params[:4].tolist(), self.way_in_s)
+        return StepLaw(*(times * each for each in steps), self.h_s, way_in_s)
+
     def drawn(self, count: int, span_s: float, seed: int = 0) -> list[NoisyLaw]:
-        """Laws as the engine's may be in a run: the draws that its `trust` keeps, in turn, each with a run's noise.
+        """Draws of the law in turn (`draw`), each with a run's noise.
 
         Parameters
         ----------
@@ -99,11 +113,10 @@ class StepLaw:
         if self.trust is None or not self.trust.draws:
             return []
         rng = np.random.default_rng(seed)
-        rows = np.resize(self.trust.draws, (count, len(self.trust.draws[0])))
-        rows[:, :4] *= np.exp(self.trust.noise / np.sqrt(span_s) * rng.standard_normal((count, 1)))
+        times = np.exp(self.trust.noise / np.sqrt(span_s) * rng.standard_normal(count))
         return [
-            NoisyLaw(StepLaw(*row[:4], self.h_s, row[4]), self.trust.step_noise, float(key))
-            for row, key in zip(rows.tolist(), rng.random(count), strict=True)
+            NoisyLaw(self.draw(number, slower), self.trust.step_noise, float(key))
+            for number, (slower, key) in enumerate(zip(times.tolist(), rng.random(count), strict=True))
         ]
 
 

@@ -15,6 +15,8 @@ import numpy as np
 
 from simlib.requests.table import RequestTable
 
+DRAWS = 200  # of itself that a law keeps, and that are served
+ENDS = 2.5, 97.5  # percentiles of an interval
 GOOD_MAPE = 0.1  # held-out error of a law that is planned with
 LEAST_R2 = 0.1  # below it a mean would do as well: steps differ, and the law does not say why
 JUDGED_BY = {"ttft": "ttft c", "tpot": "tpot b d", "latency": "ttft tpot c b d"}  # what speaks of an objective's metric

@@ -18,8 +18,9 @@ from simlib.calibration.loads.load import MeasuredLoad
 from simlib.checks import InputError
 from simlib.continuous.settings import Continuous
 from simlib.latency.steps import StepLaw
+from simlib.latency.trust import DRAWS
 from simlib.lazy import pd
-from simlib.predicted.draws import DRAWS, predicted
+from simlib.predicted.draws import predicted
 from simlib.requests.table import RequestTable
 from simlib.runs.engine_run import EngineRun
 from simlib.simulation import simulate

@@ -12,9 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from simlib.latency.steps import StepLaw
-
-DRAWS = 200
-ENDS = 2.5, 97.5  # percentiles of an interval
+from simlib.latency.trust import DRAWS, ENDS
 
 
 class Predicted(NamedTuple):

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from simlib.latency.steps import NoisyLaw
-from simlib.predicted.draws import DRAWS, Predicted, predicted
+from simlib.latency.trust import DRAWS
+from simlib.predicted.draws import Predicted, predicted
 from simlib.requests.table import RequestTable
 from simlib.requests.workload import BLOCK_ROWS, redrawn
 from simlib.runs.run import Run

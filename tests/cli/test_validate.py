@@ -5,6 +5,9 @@ import json
 import pytest
 from replayed import ENGINE, made_log, tiny_profile, written
 
+from simlib.calibration.logs.logged_engine import LoggedEngine
+from simlib.calibration.replay import validate
+from simlib.checks import InputError
 from simlib.cli import main
 from simlib.latency import kernel_profile
 
@@ -36,6 +39,20 @@ def test_nothing_need_be_said_that_files_say(run, capsys):
     assert "a cache of 2,587 blocks" in said and "meta.json: max_num_seqs 256" in said and "layers 32" in said
     assert "taken as usual: steps_in_flight 2" in said  # what nobody says is told
     assert "overhead_s 0.001" in said and "each part is judged by the other's" in said
+
+
+def test_python_gets_what_the_terminal_does(run, tmp_path):
+    assert run(META, MODEL, "--step-model", "all", "--json", str(tmp_path / "out.json")) == 0
+    document, log = json.loads((tmp_path / "out.json").read_text()), run.folder / "requests.jsonl"
+    found = validate(run.folder, log)
+    simulated = [row["simulated_s"] for row in document["rows"] if row["simulated_s"] is not None]
+    assert found.rows["simulated_s"].dropna().tolist() == simulated
+    for name in ("engine", "laws", "sources"):
+        assert found.settings[name] == document["settings"][name]
+    told = LoggedEngine.of([run.folder], {"steps_in_flight": 1})
+    assert validate(run.folder, log, told, ["profile"]).settings["engine"]["steps_in_flight"] == 1
+    with pytest.raises(InputError, match="layers: given without limits"):
+        validate(run.folder, log, layers=32)
 
 
 def test_what_neither_files_nor_options_say_is_asked_for_at_once(run, capsys):

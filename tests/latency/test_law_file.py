@@ -109,6 +109,15 @@ def test_laws_are_drawn_in_turn_and_scaled_by_a_runs_noise(path):
     assert StepLaw(0.01).drawn(3, 1.0) == []
 
 
+def test_a_draw_is_the_law_without_noise_and_after_the_last_the_first_comes_again():
+    law = StepLaw(*VALUES, h_s=1e-9, way_in_s=0.011, trust=DRAWN)
+    assert law.draw(1) == StepLaw(*DRAWN.draws[1][:4], h_s=1e-9, way_in_s=0.012) == law.draw(3) != law.draw(2)
+    slower = law.draw(1, times=2.0)
+    assert slower.params.tolist() == [2 * each for each in DRAWN.draws[1][:4]] + [1e-9] and slower.way_in_s == 0.012
+    typed = StepLaw(*VALUES, h_s=1e-9, way_in_s=0.011)
+    assert typed.draw(7) == typed and typed.draw(7).trust is None  # where no draws are known, it is itself
+
+
 @pytest.mark.parametrize(
     ("old", "new", "told"),
     [

@@ -6,15 +6,14 @@ which the logs are from publishes of itself.
 
 from __future__ import annotations
 
-import contextlib
-import io
-import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from simlib import cli, datasets
+from simlib import datasets
+from simlib.calibration import replay
+from simlib.calibration.logs.logged_engine import LoggedEngine
 from simlib.checks import InputError
 
 if TYPE_CHECKING:
@@ -28,29 +27,29 @@ STATISTICS = {"Mean": "mean", "Median": "p50", "P90": "p90", "P99": "p99"}
 
 @dataclass(frozen=True)
 class Run:
-    """A log: what it is of, its folder beside the others, and what its files do not say, as options of the verb."""
+    """A log: what it is of, its folder beside the others, and what its files do not say (`LoggedEngine.of`)."""
 
     model: str
     gpu: str
     parallel: str
     folder: str
     log: str
-    options: tuple[str, ...]
+    said: dict[str, int]
 
 
 RUNS = (
     Run(
         "Llama-3.1-8B, bf16", "RTX 4090", "TP 1", "RTX4090_Llama-3.1-8B",
         "../RTX4090_Llama-3.1-8B_vllm_requests.jsonl.gz",
-        ("--layers", "32"),
+        {"layers": 32},
     ),
     Run(
         "Qwen3-32B, bf16", "RTX PRO 6000", "TP 2", "RTXPRO6000_Qwen3-32B", "requests.jsonl",
-        ("--layers", "64", "--hidden-size", "5120", "--kv-blocks", "28614"),
+        {"layers": 64, "hidden_size": 5120, "kv_blocks": 28614},
     ),
     Run(
         "Qwen3-30B-A3B, bf16", "RTX PRO 6000", "DP 2, experts shared", "RTXPRO6000_Qwen3-30B-A3B-Instruct-2507",
-        "requests.jsonl", ("--layers", "48", "--hidden-size", "2048", "--kv-blocks", "38590"),
+        "requests.jsonl", {"layers": 48, "hidden_size": 2048, "kv_blocks": 38590},
     ),
 )  # fmt: skip
 
@@ -75,8 +74,8 @@ def study(runs: tuple[Run, ...] = RUNS) -> tuple[pd.DataFrame, str]:
     for run in runs:
         folder = place / run.folder
         theirs = published((folder / "summary.txt").read_text())
-        for fitted, more in ((UNFITTED, ("--step-overhead", "0")), (CROSSED, ())):
-            rows = pd.DataFrame(replayed(folder, run, more)).query("statistic != 'mape'").drop(columns="step_model")
+        for fitted, overhead_s in ((UNFITTED, 0.0), (CROSSED, None)):
+            rows = replayed(folder, run, overhead_s).query("statistic != 'mape'").drop(columns="step_model")
             rows.insert(0, "fitted", fitted)
             rows["other_error_percent"] = [
                 theirs.get(key) for key in zip(rows["metric"], rows["statistic"], strict=True)
@@ -87,15 +86,11 @@ def study(runs: tuple[Run, ...] = RUNS) -> tuple[pd.DataFrame, str]:
     return pd.concat(parts, ignore_index=True), f"replayed from {len(runs)} logs"
 
 
-def replayed(folder: Path, run: Run, more: tuple[str, ...] = ()) -> list[dict]:
-    """The rows of ``simlib validate`` for a log."""
+def replayed(folder: Path, run: Run, overhead_s: float | None = None) -> pd.DataFrame:
+    """The errors of a log's replay by its kernel profile; the constant a step, seconds, else fitted."""
     profile = folder if any(folder.glob("attention.csv*")) else folder.parent
-    words = ["validate", "--profile", str(profile), "--log", str(folder / run.log), "--meta", str(folder)]
-    said, told = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(told):
-        if cli.main([*words, *run.options, *more, "--json"]):
-            raise InputError(f"{folder}: {told.getvalue().strip()}")
-    return json.loads(said.getvalue())["rows"]
+    engine = LoggedEngine.of([folder], run.said)
+    return replay.validate(profile, folder / run.log, engine, ["profile"], overhead_s=overhead_s).rows
 
 
 def published(text: str) -> dict[tuple[str, str], float]:

@@ -24,13 +24,11 @@ from simlib.checks import InputError
 from simlib.continuous.settings import Continuous
 from simlib.latency.law_file import NAMES, TERMS, WAY_IN
 from simlib.latency.steps import StepLaw
-from simlib.latency.trust import Trust
+from simlib.latency.trust import DRAWS, ENDS, Trust
 from simlib.lazy import pd
 
-DRAWS = 200
 ALONG = 0.9  # of a term's variation that goes along with the others, from which on it is said
 MEANING = f"{WAY_IN}: from the client to the queue and back, tokenising and streaming; no step takes it"
-ENDS = 2.5, 97.5  # percentiles of an interval
 FREEDOM = 2  # degrees of it at least, of a drift: of one, nothing could be said
 MOST_DRIFT = 1.0  # of the logarithm of a step's time
 ASSUMPTIONS = (
@@ -65,12 +63,7 @@ def fit(loads: Sequence[MeasuredLoad], settings: Continuous, assumed: str = "", 
     InputError
         If there are too few steps, or more requests at once than the engine's limits allow.
     """
-    for load in loads:
-        if load.most_at_once > min(settings.max_seqs, settings.token_budget):
-            raise InputError(
-                f"max_seqs: {settings.max_seqs}, and token_budget: {settings.token_budget} (expected at least "
-                f"{load.most_at_once}: so many requests had tokens at once in {load.name})"
-            )
+    _check_limits(loads, settings)
     steps, data = limits.regression(loads, settings, limits.way_in_s(loads, settings))
     for load, count in zip(loads, np.bincount(steps["load"], minlength=len(loads)), strict=True):
         if count < 2 * BLOCKS:
@@ -78,24 +71,11 @@ def fit(loads: Sequence[MeasuredLoad], settings: Continuous, assumed: str = "", 
     steps, data, cached = _usual(steps, data)
     value = solve(data)
     blocks = Blocks(data, steps["load"].to_numpy(), value)
-    rng = np.random.default_rng(seed)
     drift, step_noise = blocks.drift(), _of_a_step(data, value)
     value = blocks.solve(blocks.once, drift)
-    draws, scale, freedom = np.empty((DRAWS, len(value))), np.empty(DRAWS), max(len(loads) - 1, FREEDOM)
-    for draw in range(DRAWS):
-        width = drift * np.sqrt(freedom / rng.chisquare(freedom))
-        own = np.clip(width * rng.standard_normal(len(loads) + 1), -MOST_DRIFT, MOST_DRIFT)
-        draws[draw], scale[draw] = blocks.solve(blocks.drawn(rng), drift, np.exp(own[:-1])), np.exp(own[-1])
-    paces = blocks.paces(draws)
-    served = [_ttft(load, settings, draws * pace[:, None], rng) for load, pace in zip(loads, paces.T, strict=True)]
-    draws[:, -1] = _way_in(served)
+    draws, scale = _drawn(loads, settings, blocks, drift, seed)
+    intervals = _intervals(draws, confounded(data._replace(design=data.design[:, : len(NAMES)])))
     way_in_s = float(np.median(draws[:, -1]))
-    unknown = confounded(data._replace(design=data.design[:, : len(NAMES)]))
-    low, high = np.percentile(draws, ENDS, axis=0)
-    intervals = {
-        name: (0.0, np.inf) if name in unknown else (float(least), float(most))
-        for name, least, most in zip((*NAMES, WAY_IN), low, high, strict=True)
-    }
     draws[:, : len(NAMES)] *= scale[:, None]
     mape, r2 = blocks.held_out(data, drift)
     trust = Trust(
@@ -120,6 +100,40 @@ def fit(loads: Sequence[MeasuredLoad], settings: Continuous, assumed: str = "", 
     return EngineLaw(
         law, intervals, len(steps), "recorded", (MEANING, *_along(data, steps), *_differ(blocks.noise, drift))
     )
+
+
+def _check_limits(loads: Sequence[MeasuredLoad], settings: Continuous) -> None:
+    for load in loads:
+        if load.most_at_once > min(settings.max_seqs, settings.token_budget):
+            raise InputError(
+                f"max_seqs: {settings.max_seqs}, and token_budget: {settings.token_budget} (expected at least "
+                f"{load.most_at_once}: so many requests had tokens at once in {load.name})"
+            )
+
+
+def _drawn(
+    loads: Sequence[MeasuredLoad], settings: Continuous, blocks: Blocks, drift: float, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """The law and the way in as they may be, shape (`DRAWS`, 5), and how slow the run that is to come, by each."""
+    rng = np.random.default_rng(seed)
+    draws, scale, freedom = np.empty((DRAWS, len(NAMES) + 1)), np.empty(DRAWS), max(len(loads) - 1, FREEDOM)
+    for draw in range(DRAWS):
+        width = drift * np.sqrt(freedom / rng.chisquare(freedom))
+        own = np.clip(width * rng.standard_normal(len(loads) + 1), -MOST_DRIFT, MOST_DRIFT)
+        draws[draw], scale[draw] = blocks.solve(blocks.drawn(rng), drift, np.exp(own[:-1])), np.exp(own[-1])
+    paces = blocks.paces(draws)
+    served = [_ttft(load, settings, draws * pace[:, None], rng) for load, pace in zip(loads, paces.T, strict=True)]
+    draws[:, -1] = _way_in(served)
+    return draws, scale
+
+
+def _intervals(draws: np.ndarray, unknown: Sequence[str]) -> dict[str, tuple[float, float]]:
+    """Of each coefficient and the way in; of what the loads cannot tell, all."""
+    low, high = np.percentile(draws, ENDS, axis=0)
+    return {
+        name: (0.0, np.inf) if name in unknown else (float(least), float(most))
+        for name, least, most in zip((*NAMES, WAY_IN), low, high, strict=True)
+    }
 
 
 def _usual(steps: pd.DataFrame, data: Steps) -> tuple[pd.DataFrame, Steps, str]:

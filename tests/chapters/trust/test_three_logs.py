@@ -1,4 +1,4 @@
-"""Three logs: the verb's own rows, and what another simulator publishes."""
+"""Three logs: the rows of a replay, and what another simulator publishes."""
 
 import pandas as pd
 
@@ -17,9 +17,9 @@ def test_means_and_tails_are_within_their_targets_twice_that_for_the_mixture():
         assert (found["error_percent"].abs() < found["metric"].map(most) * twice)[rows].all()
 
 
-def test_the_committed_rows_are_those_of_the_verb(data_dir):
+def test_the_committed_rows_are_those_of_a_replay(data_dir):
     run = three_logs.RUNS[1]
-    rows = pd.DataFrame(three_logs.replayed(data_dir / three_logs.FOLDER / run.folder, run, ("--step-overhead", "0")))
+    rows = three_logs.replayed(data_dir / three_logs.FOLDER / run.folder, run, overhead_s=0.0)
     committed = pd.read_csv(datasets.committed(three_logs.TABLE))
     same = committed[(committed["model"] == run.model) & (committed["fitted"] == three_logs.UNFITTED)]
     again = rows[rows["statistic"] != "mape"]["error_percent"].to_numpy()
