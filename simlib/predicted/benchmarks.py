@@ -59,8 +59,8 @@ def judged(load: MeasuredLoad, law: Any, engine: Continuous, draws: int = DRAWS,
     Warns
     -----
     UserWarning
-        If the law was fitted to these very times; if first tokens came earlier than their prompts allow; if the run
-        leaves what the law was measured at.
+        If the law was fitted to these very times; if prompts repeat what those before them began with, or first tokens
+        came earlier than their prompts allow; if the run leaves what the law was measured at.
     """
     replayed = Replayed.of(load, engine)
     for doubt in doubts(load, law, engine):
@@ -83,6 +83,7 @@ def doubts(load: MeasuredLoad, law: Any, engine: Continuous) -> list[str]:
     told = []
     if load.mark in getattr(getattr(law, "trust", None), "fitted", ()):
         told.append("the law was fitted to these very times: how near they are says nothing of other loads")
+    told += filter(None, [load.repeats])
     if isinstance(law, StepLaw):
         prompt = load.requests["prompt_tokens"].to_numpy(float)
         if "cached_prompt_tokens" in load.requests:

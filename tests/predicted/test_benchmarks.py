@@ -128,6 +128,20 @@ def test_a_prefix_cache_that_nobody_mentioned_is_noticed():
     assert not any("prefix cache" in one for one in told(load(6.0, 90, np.random.default_rng(6), true=dear), dear))
 
 
+def test_prompts_that_repeat_are_noticed_whatever_their_first_tokens_took():
+    own = load(6.0, 90, np.random.default_rng(5)).requests
+    named = [[0, 1, 10 + row] for row in range(90)]
+    again = MeasuredLoad("again", own.assign(pieces=named))
+    (said,) = told(again, TRUE)
+    assert "again: 66% of the prompts' tokens are what prompts before them began with" in said  # 2 of 3, but the first
+    rare = [[0] + [row * 100 + piece for piece in range(1, 40)] for row in range(90)]
+    for quiet in (
+        MeasuredLoad("rare", own.assign(pieces=rare)),
+        MeasuredLoad("said", own.assign(pieces=named, cached_prompt_tokens=0)),
+    ):
+        assert told(quiet, TRUE) == []
+
+
 def test_a_request_that_the_cache_cannot_hold_is_named():
     own = load(6.0, 20, np.random.default_rng(7))
     with pytest.raises(InputError, match=r"synthetic, request \d+: needs \d+ blocks .expected at most 4, the cache's"):

@@ -92,6 +92,9 @@ def fit(loads: Sequence[MeasuredLoad], settings: Continuous, assumed: str = "", 
     )
     law = StepLaw(*value[: len(NAMES)].tolist(), way_in_s=way_in_s, trust=trust)
     unlike = own_times.unlike(law, [load.requests for load in loads], settings)
+    for load in loads:
+        if load.repeats:
+            warnings.warn(f"{load.name}: {load.repeats}", stacklevel=3)
     for doubt in filter(None, [cached, trust.misfit and f"the law fits badly: {trust.misfit}"]):
         warnings.warn(f"{trust.source}: {doubt}", stacklevel=3)
     if unlike:

@@ -15,7 +15,10 @@ from simlib.continuous.settings import Continuous
 from simlib.engine.compiled import is_worthwhile
 from simlib.lazy import pd
 from simlib.requests.formats.layout import Log
+from simlib.requests.formats.results.contents import repeated
 from simlib.requests.table import TOKEN_COLUMNS, RequestTable
+
+REPEATED = 0.05  # share of the prompts' tokens from which on it is said
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +30,8 @@ class MeasuredLoad:
     name : str
         The file's, with the load's number where it has several.
     requests : DataFrame
-        ``start_s, prompt_tokens, output_tokens, ttft_s, itl_s`` and, where they are known, ``cached_prompt_tokens``.
+        ``start_s, prompt_tokens, output_tokens, ttft_s, itl_s`` and, where they are known, ``cached_prompt_tokens``
+        and the ``pieces`` of prompts.
     """
 
     name: str
@@ -70,6 +74,20 @@ class MeasuredLoad:
             np.sort(self.requests["start_s"] + times) for times in (self.ttft_s, self.ttft_s + self.rest_s)
         )
         return int(max(1, np.max(np.arange(1, len(first_s) + 1) - np.searchsorted(last_s, first_s, "left"))))
+
+    @property
+    def repeats(self) -> str:
+        """A sentence, where prompts share much with those before them, and nobody says what was cached."""
+        if "pieces" not in self.requests or "cached_prompt_tokens" in self.requests:
+            return ""
+        share = float(np.average(repeated(self.requests["pieces"]), weights=self.requests["prompt_tokens"] + 1))
+        if share <= REPEATED:
+            return ""
+        return (
+            f"{share:.0%} of the prompts' tokens are what prompts before them began with: had the engine its prefix "
+            "cache on, it did not compute them, which is not replayed (expected --no-enable-prefix-caching, or prompts "
+            "that share nothing)"
+        )
 
     def served(self, law: Any, settings: Continuous, table: RequestTable | None = None) -> Served:
         """The same requests, served by a law."""

@@ -89,20 +89,23 @@ def _impossible(source: str, row: int, counts: np.ndarray, prompts: np.ndarray, 
     )
 
 
-def names_of(token_ids: Iterable[Sequence[int]], block_tokens: int) -> list[list[int]]:
-    """Names of the full blocks of prompts whose tokens are known; equal ones are of equal tokens, prefix included.
+def names_of(token_ids: Iterable[Sequence[int] | str], block_tokens: int) -> list[list[int]]:
+    """Names of the full blocks of prompts whose tokens, or letters, are known; equal ones are of equal tokens, prefix
+    included.
 
     Examples
     --------
     >>> names_of([[1, 2, 3, 4, 5], [1, 2, 9, 9], [9, 9]], 2)
     [[0, 1], [0, 2], [3]]
     """
-    known: dict[tuple[int | None, tuple[int, ...]], int] = {}
+    known: dict[tuple[int | None, tuple[int, ...] | str], int] = {}
     named = []
     for tokens in token_ids:
         blocks, before = [], None
         for start in range(0, len(tokens) - block_tokens + 1, block_tokens):
-            before = known.setdefault((before, tuple(tokens[start : start + block_tokens])), len(known))
+            block = tokens[start : start + block_tokens]
+            block = block if isinstance(block, str) else tuple(block)
+            before = known.setdefault((before, block), len(known))
             blocks.append(before)
         named.append(blocks)
     return named

@@ -24,7 +24,7 @@ DATES = {"format": "ISO8601", "utc": True, "errors": "coerce"}
 NUMERAL = re.compile(r"[-+]?[.\d]|[-+]?(nan|inf)", re.IGNORECASE)  # a table's cell that is meant as a number
 LONGEST_TICKS = 1e18  # of a measured time: thirty years in nanoseconds
 TIMES = ("ttft_s", "itl_s", "tpot_s", "latency_s")  # what a result measured of a request
-OWN = ("clock", "hash_ids", "failed", "moved", "session", "delay_s", "run", *TIMES)  # a log's own columns
+OWN = ("clock", "hash_ids", "failed", "moved", "session", "delay_s", "run", "pieces", *TIMES)  # a log's own columns
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +58,9 @@ class Log:
         One row a request in the file's order. ``prompt_tokens``, ``output_tokens``; ``clock`` in ticks, where the file
         says when requests came; the other token columns and labels of a request table; ``hash_ids``; ``ttft_s``,
         ``itl_s`` (arrays of gaps between tokens), ``tpot_s`` (their mean, where single gaps are not known),
-        ``latency_s``; ``failed``; ``session`` and ``delay_s`` of a turn that waits for the one before it; ``run``,
-        the number of the load in `runs`, where there are several.
+        ``latency_s``; ``pieces``, names of what a prompt contains (`results.contents`); ``failed``; ``session`` and
+        ``delay_s`` of a turn that waits for the one before it; ``run``, the number of the load in `runs`, where there
+        are several.
     columns : mapping of str to str
         The file's columns that were read, and what each was taken for.
     clock : Clock, optional

@@ -101,3 +101,11 @@ def test_lengths_are_found_where_the_record_has_them_no_more_itself(write):
     for row in rows:
         del row["info"]["input_tokens"]
     assert known.parse(write(rows)).frame["prompt_tokens"].tolist() == [100] * 3
+
+
+def test_bodies_of_requests_say_what_prompts_share(write):
+    bodies = [json.dumps({"prompt": "a" * 64 + str(n) * 64}) for n in range(9)]
+    log = known.parse(write([old(n, request=bodies[n]) for n in reversed(range(9))]))
+    first, *others = log.frame["pieces"]
+    assert all(own[0] == first[0] and own[1] != first[1] for own in others)
+    assert "pieces" not in known.parse(write([old(n) for n in range(9)])).frame

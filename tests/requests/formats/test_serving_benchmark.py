@@ -152,3 +152,13 @@ def test_sglangs_result_at_a_finite_rate_gets_no_advice_of_vllms(write):
     with pytest.raises(simlib.InputError) as refused:
         traces.read(write(given))
     assert "vLLM" not in str(refused.value) and "--request-rate inf" in str(refused.value)
+
+
+@pytest.mark.parametrize("name", ["prompts", "prompt", "prompt_token_ids", "hash_ids"])
+def test_prompts_are_read_for_what_they_share_where_they_are_there(write, name):
+    given = {"prompt_token_ids": [[5] * 32] * ROWS, "hash_ids": [[5, 6]] * ROWS}.get(name, ["a" * 128] * ROWS)
+    log = known.parse(write(result(**{name: given})))
+    assert log.columns[name] == "what prompts contain" and len(set(map(tuple, log.frame["pieces"]))) == 1
+    assert all(len(own) == 2 for own in log.frame["pieces"])
+    assert "pieces" not in known.parse(write(result(**{name: given[1:]}))).frame  # not one a request
+    assert len(traces.read(write(result(**{name: given}))).requests) == 9

@@ -14,9 +14,11 @@ from typing import Any
 import numpy as np
 
 from simlib.checks import InputError, check_integer, check_number
+from simlib.lazy import pd
 from simlib.requests.formats.clocks import told
 from simlib.requests.formats.document import Document
 from simlib.requests.formats.layout import LONGEST_TICKS, Asked, Format, Log, shown
+from simlib.requests.formats.results import contents
 from simlib.requests.formats.results.measured import (
     OVERLOADED_TTFT_S,
     check_seconds,
@@ -45,6 +47,9 @@ def read(document: Document, asked: Asked) -> Log:
     }
     if "itl_s" not in frame:
         columns.pop(TIMES)
+    named = pd.Series(contents.pieces([record.get("request") for record in document.records or ()]), dtype=object)
+    if named.map(len).any():
+        frame, columns["request"] = frame.assign(pieces=named), "what prompts contain"
     return check_seconds(
         Log(source, "inference_perf", in_order(frame), columns, clock, "start_time"), TIMES, TIMES, OVERLOADED_TTFT_S
     )

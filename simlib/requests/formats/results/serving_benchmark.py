@@ -31,6 +31,7 @@ from simlib.requests.formats.layout import (
     shown,
     token_counts,
 )
+from simlib.requests.formats.results import contents
 from simlib.requests.formats.results.measured import LONGEST_TTFT_S, OVERLOADED_TTFT_S, check_seconds, gaps, together
 
 ARRAYS = {
@@ -94,6 +95,10 @@ def _log(source: str, result: Mapping[str, Any], asked: Asked) -> Log:
     if "ttfts" in columns and "itls" in columns:
         frame["latency_s"] = frame["ttft_s"] + [gap.sum() for gap in frame["itl_s"]]
     frame["failed"] = failed
+    given = (name for name in contents.COLUMNS if isinstance(result.get(name), list) and len(result[name]) == rows)
+    if (name := next(given, None)) is not None:
+        frame["pieces"] = pd.Series(contents.pieces(result[name], named=name == "hash_ids"), dtype=object)
+        columns[name] = "what prompts contain"
     ticks, clock, starts = _starts(source, result, frame, asked)
     if ticks is not None:
         frame["clock"] = ticks
