@@ -183,7 +183,7 @@ SWAPPED: dict[str, dict[str, Swap]] = {
             ttft_mean=table["tpot_mean"], tpot_mean=10 * table["ttft_mean"], inside=0
         ),
         "real_engine_switches": lambda table: table.assign(measured=1 / table["measured"]),
-        "real_engine_drift": columns("drift_percent", "half_width_percent"),
+        "real_engine_drift": lambda table: table.assign(inside=~table["inside"]),
     },
     "vllm_validation": {
         "vllm_validation": exchanged("statistic", "mean", "mape"),

@@ -33,12 +33,13 @@ def ledger(run: str, folder: Path = real_engine.FOLDER) -> pd.DataFrame:
     fitted = [real_engine.kept(own, name) for name in light]
     fitted += {load.name: load for name in light for load in real_engine.brackets(own, name)}.values()
     line = Sharing.fit(fitted)
-    found = {}
-    for load in table["load"].unique():
+    around = {load: real_engine.brackets(own, load) for load in table["load"].unique()}
+    found, slow = {}, {}
+    for load, brackets in around.items():
         places = about[load]["settings"]["max_seqs"]
-        slow = [line.slowness(bracket, places) for bracket in real_engine.brackets(own, load)]
-        paced = line.slower(float(np.exp(np.mean(np.log(slow))))) if slow else line
-        null = measured(paced.served(real_engine.kept(own, load), places))
+        slow |= {one.name: line.slowness(one, places) for one in brackets if one.name not in slow}
+        times = np.exp(np.mean(np.log([slow[one.name] for one in brackets]))) if brackets else 1.0
+        null = measured(line.slower(float(times)).served(real_engine.kept(own, load), places))
         found |= {(load, *name.split()): value for name, value in null.items()}
     keys = zip(table["load"], table["metric"], table["statistic"], strict=True)
     switched = table["load"].str[0].str.isalpha()

@@ -87,7 +87,7 @@ class Sharing:
             return _means(self.slower(math.exp(log_times)).served(load, places))[1] - wanted_s
 
         most = math.log(MOST)
-        return math.exp(optimize.brentq(late_s, -most, most, xtol=1e-4))
+        return math.exp(optimize.brentq(late_s, -most, most, xtol=1e-3))
 
 
 def _means(load: MeasuredLoad) -> tuple[float, float, float]:

@@ -178,10 +178,13 @@ def real_engine(found: pd.DataFrame) -> Figure:
 
 
 def _logarithmic(axis: Axes) -> None:
-    """Times over several orders, with ticks at 1, 2 and 5."""
+    """Times over several orders, with ticks at 1, 2 and 5, or at more where these are too few."""
     axis.set_yscale("log")
     low, high = axis.get_ylim()
-    ticks = [n * 10.0**power for power in range(-3, 4) for n in (1, 2, 5)]
-    axis.set_yticks([tick for tick in ticks if low <= tick <= high])
+    for steps in ((1, 2, 5), range(1, 10)):
+        ticks = [n * 10.0**power for power in range(-3, 4) for n in steps if low <= n * 10.0**power <= high]
+        if len(ticks) > 2:
+            break
+    axis.set_yticks(ticks)
     axis.yaxis.set_major_formatter("{x:g}")
     axis.minorticks_off()

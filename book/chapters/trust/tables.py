@@ -308,6 +308,7 @@ def show_laws(law: Any, clock: Mapping[str, float], asked: pd.DataFrame) -> Styl
 
 def show_drift(drift: pd.DataFrame) -> Styler:
     """Of each load of the processor what its brackets took, how far they are apart, and what was predicted."""
+    drift = drift.sort_values("rate_rps", kind="stable")
     shown = pd.DataFrame({"requests/s": drift["rate_rps"].map("{:g}".format)})
     for name in ("before", "after"):
         shown[f"a token {name}"] = [f"{1e3 * each:.2f} ms" for each in drift[f"{name}_s"]]

@@ -31,7 +31,7 @@ def slow_down(folder, run, names):
 
 
 def test_clock_and_processor_are_kept_apart_and_switches_from_plain_loads():
-    for run in real_engine.runs():
+    for run in ("clock-full", "cpu"):
         table = measured_here.ledger(run)
         (kind,) = set(table["kind"])
         assert kind == (rows.CLOCK if run.startswith("clock") else rows.CPU)

@@ -47,4 +47,4 @@ def test_light_loads_give_the_numbers_back():
 
 def test_how_slow_a_machine_was_is_found_from_what_it_served():
     line, own = Sharing(0.016, 0.0005, 2.0), poisson(7.0, [20, 100], 400)
-    assert line.slowness(line.slower(1.3).served(own, 32), 32) == pytest.approx(1.3, rel=1e-3)
+    assert line.slowness(line.slower(1.3).served(own, 32), 32) == pytest.approx(1.3, rel=2e-3)

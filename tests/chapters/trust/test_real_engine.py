@@ -70,7 +70,7 @@ def test_tables_say_errors_and_changes_with_their_signs():
     shown = tables.show_loads(real_engine.summary(found)).data.set_index(["device", "load"])
     assert shown.loc[("clock", "13-0"), "between tokens"] == "+0.7"
     changes = tables.show_switches(real_engine.switches(found)).data.set_index("switch")
-    assert changes.loc["two steps in flight", "between tokens"] == "−15 / −15"
+    assert changes.loc["two steps in flight", "between tokens"] == "−13 / −14"
     beyond = tables.show_overload(real_engine.overload()).data.set_index("requests/s")
     assert (beyond.loc["19.5", "fluid, off"].str.startswith("+")).all()
 
