@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from simlib.checks import InputError
+from simlib.checks import InputError, check_choice
 from simlib.cli.benches import check
 from simlib.cli.inspect import READING, add_reading, asked_of, parsed, tell
 from simlib.cli.numbers import check_used, integer, integers, number, numbers, place
@@ -21,11 +21,20 @@ NOTHING_MEETS = 3  # exit code
 WORDS = {"max_cost_per_hour": "--max-cost", "price_per_gpu_hour": "--price", "max_seqs": "--max-num-seqs"}
 WORDS |= {"rate_rps": "--rate", "rate_factor": "--rate-factor", "clients(?=:)": "--concurrency", "think_s": "--think"}
 WORDS |= {name: f"--{name.replace('_', '-')}" for name in ("max_gpus", "kv_tokens", "token_budgets", "k_bins")}
+WORDS |= {"prefix_cache: True": "--prefix-cache: on", "expected False(?=: nothing says)": "expected off"}
+WORDS |= {"orders": "--orders", "routing(?=:)": "--routing"}
 CHOICES = {
     "max-num-seqs": "caps to choose from (default: 16,32,64,128,256, up to what was measured)",
     "token-budgets": "tokens of a step to choose from (default: 512,2048,8192)",
     "k-bins": "numbers of bins to choose from; 1 is first come, first served (default: 1,4)",
 }
+NAMES = {
+    "orders": "fcfs (in bins or not), priority: who is next (default: both where the trace has priorities)",
+    "routing": "least_tokens, prefix: to which replica (default: both where a prefix cache is on)",
+}
+CACHE = "on or off (default: on where the trace says what prompts share: hash_ids, block_ids or prefix_group)"
+SLA = "all to be met, such as ttft_p99<=1,tpot_p99<=0.05, or by class 'priority=0: ttft_p99<=200ms; priority=1: "
+SLA += "ttft_p99<=2,latency_p95<=60'; by priority or another column"
 
 
 def add(verbs: Any) -> None:
@@ -50,13 +59,16 @@ def add(verbs: Any) -> None:
     own.add_argument("--bench", metavar="FILE.json", help="your engine's detailed benchmark, instead of presets")
     own.add_argument("--gpus-per-replica", type=integer, help="with --steps or --bench (default: 1)")
     own.add_argument("--kv-tokens", type=integer, help="tokens that a GPU's cache holds (default: by GPU and model)")
-    own.add_argument("--sla", help="all to be met, such as ttft_p99<=1,tpot_p99<=0.05")
+    own.add_argument("--sla", help=SLA)
     own.add_argument("--max-gpus", type=integer, default=8, help="in all")
     own.add_argument("--price", type=number, help="of a GPU and hour, in --currency")
     own.add_argument("--currency", default="USD", help="of --price and --max-cost, as it is to be called")
     own.add_argument("--max-cost", type=number, help="of all GPUs and an hour; needs --price")
     for option, what in CHOICES.items():
         own.add_argument(f"--{option}", type=integers, metavar="N,N,…", help=what)
+    for option, what in NAMES.items():
+        own.add_argument(f"--{option}", metavar="NAME,NAME", help=what)
+    own.add_argument("--prefix-cache", metavar="on|off", help=CACHE)
     own.add_argument("--noise", type=number, default=0.4, help="of predicted lengths, where there are none")
     own.add_argument(
         "--confidence", type=number, default=0.95, help="share of the windows to come in which all objectives are met"
@@ -86,16 +98,19 @@ def _plan(options: argparse.Namespace) -> int:
         except ImportError:
             needed = "needs matplotlib (expected `pip install 'llm-batching-book[report]'`)"
             raise InputError(f"--report: {needed}") from None
-    from simlib.planning import report
+    from simlib.planning import objectives, report
     from simlib.planning.planner import Planner
 
     choices = {"max_seqs": options.max_num_seqs, "token_budgets": options.token_budgets, "k_bins": options.k_bins}
-    asked, trace = _demand(options)
+    choices |= {name: [word.strip() for word in text.split(",")] for name, text in _named(options).items()}
+    wanted = objectives.parse(options.sla)
+    asked, trace = _demand(options, [one.group.by for one in wanted if one.group is not None][:1])
     bench = None if options.bench is None else parsed(options.bench, options)
     planner = Planner(
         asked,
         _engines(options, bench),
-        options.sla,
+        wanted,
+        prefix_cache=_cache(options),
         max_gpus=options.max_gpus,
         price_per_gpu_hour=options.price,
         max_cost_per_hour=options.max_cost,
@@ -129,19 +144,31 @@ def _teller() -> Callable[[str], None]:
     return tell
 
 
-def _demand(options: argparse.Namespace) -> tuple[Any, Any]:
-    """What has to be served, and the trace that it is like, if it is."""
+def _named(options: argparse.Namespace) -> dict[str, str]:
+    return {name: text for name in NAMES if (text := getattr(options, name)) is not None}
+
+
+def _cache(options: argparse.Namespace) -> bool | None:
+    if options.prefix_cache is None:
+        return None
+    return check_choice("--prefix-cache", options.prefix_cache, ("on", "off")) == "on"
+
+
+def _demand(options: argparse.Namespace, labels: list[str]) -> tuple[Any, Any]:
+    """What has to be served, and the trace that it is like, if it is; with the column of its classes."""
+    from simlib.continuous.settings import Continuous
     from simlib.planning import demand
     from simlib.requests import traces
 
     if options.concurrency is not None:
-        return _clients(options)
+        return _clients(options, labels)
     check_used(options, "without --concurrency", "--think")
     if options.trace is not None:
         check_used(options, "beside --trace (which says it itself)", "--prompt", "--output", "--gap-cv", "--requests")
         factor = options.rate_factor if options.rate is None or "--rate-factor" in options.given else None
         chosen = {"rate_factor": factor, "rate_rps": options.rate, "unsorted": options.unsorted}
-        trace = traces.read(options.trace, **asked_of(options), **chosen)
+        chosen |= {"engine_block_tokens": Continuous().block_tokens}
+        trace = traces.read(options.trace, **asked_of(options), **chosen, labels=labels)
         return demand.of_table(trace.requests, str(trace), *_windows(options)), trace
     if None in (options.rate, options.prompt, options.output):
         raise InputError("--trace: none (expected a file, or --rate or --concurrency with --prompt and --output)")
@@ -152,7 +179,6 @@ def _demand(options: argparse.Namespace) -> tuple[Any, Any]:
 
 def _windows(options: argparse.Namespace) -> tuple[float, bool]:
     """How a trace is cut."""
-    from simlib.checks import check_choice
     from simlib.durations import wait_s
     from simlib.planning.windows import WINDOW_S
 
@@ -165,7 +191,7 @@ def _shapes(options: argparse.Namespace) -> list[Any]:
     return [log_normal(name, getattr(options, name)) for name in ("prompt", "output")]
 
 
-def _clients(options: argparse.Namespace) -> tuple[Any, Any]:
+def _clients(options: argparse.Namespace, labels: list[str]) -> tuple[Any, Any]:
     """What clients ask who wait for their answers, and the trace that it is like, if it is."""
     from simlib.planning import demand
     from simlib.requests import traces
@@ -173,7 +199,8 @@ def _clients(options: argparse.Namespace) -> tuple[Any, Any]:
     check_used(options, ANSWERED, "--rate", "--rate-factor", "--gap-cv", "--window", "--gaps")
     if options.trace is not None:
         check_used(options, "beside --trace (which says it itself)", "--prompt", "--output")
-        trace = traces.read(options.trace, **asked_of(options), unsorted=options.unsorted, at_once=True)
+        chosen = {"unsorted": options.unsorted, "at_once": True, "labels": labels}
+        trace = traces.read(options.trace, **asked_of(options), **chosen)
         asked = demand.of_lengths(trace.requests, options.requests)
     elif None in (options.prompt, options.output):
         raise InputError("--trace: none (expected a file, or --prompt and --output)")

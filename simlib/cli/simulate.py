@@ -21,7 +21,7 @@ POLICIES = ("static_fifo", "dynamic_no_bins", "multi_bin_dynamic", "multi_bin_fi
 POLICIES += ("early_rejection", "fair_share", "priority")
 LATENCY = "a preset (`simlib presets`), alpha,beta,gamma in s, a CSV of measurements or of a law, or table:FILE.csv"
 SLA = "what is late, such as ttft<=500ms,tpot<=0.05, or by class 'priority=0: ttft<=200ms; priority=1: ttft<=2'; "
-SLA += "or to be met, such as ttft_p99<=1"
+SLA += "or to be met, such as ttft_p99<=1, by class too"
 ENGINE = {
     "max-num-seqs": "sequences that run at once (default 256)",
     "kv-tokens": "tokens that a GPU's cache holds (default: no limit)",
@@ -46,6 +46,7 @@ LOOP = ("--think", "--ramp", "--stages", "--duration", "--prompt", "--output")
 PER_CLIENT = 100  # requests, where nobody says how many
 NO_CONTENTS = "does not say what prompts contain, so that only who lost its memory finds something in the prefix cache"
 WORDS |= {"prefix_cache": "--prefix-cache"}
+OVERALL = r"_(p[\d.]+|mean)\s*<"  # of all requests together, rather than of each
 PREDICTORS = ("column", "original", "oracle")
 
 
@@ -113,6 +114,7 @@ def _simulate(options: argparse.Namespace) -> None:
     from simlib import named, simulation
     from simlib.checks import MAX_GPUS, check_integer
     from simlib.cli import run_table
+    from simlib.planning.objectives import check_classes
     from simlib.predicted import runs
     from simlib.requests.clients import classes_of
     from simlib.text import many
@@ -132,6 +134,7 @@ def _simulate(options: argparse.Namespace) -> None:
     check_integer("--seed", options.seed, 0, 2**32 - 1)
     law = (named.latency_of if named.execution_of(way) is None else named.step_law_of)(options.latency)
     judged = getattr(sla, "by", "")  # of nothing where only a deadline, or none, is given
+    judged = next((one.group.by for one in objectives if one.group is not None), judged)
     by = judged or None if options.by is None else options.by
     trace = _trace(options, way, [name for name in (judged, by) if name]) if options.requests else None
     if trace is not None:
@@ -145,6 +148,7 @@ def _simulate(options: argparse.Namespace) -> None:
         warnings.filterwarnings("ignore", said)
 
     def serve(table: Any, by: Any = law) -> Any:
+        check_classes(objectives, table)
         table = _predicted(table, options, policy.needs_predictions, assumed if by is law else [])
         if trace is not None and trace.format == "plain" and options.time_unit is None and _as_recorded(trace):
             table = table.frame()  # its clock is the user's word, and is looked at as a data frame's
@@ -292,9 +296,11 @@ def _limits(options: argparse.Namespace) -> tuple[Any, Any]:
     from simlib.runs.sla import SLA
 
     if re.search("[:;]", options.sla or ""):
+        if re.search(OVERALL, options.sla, re.IGNORECASE):
+            return objectives.parse(options.sla), options.d_sla
         return (), SLA.of(options.sla)
     terms = options.sla.split(",") if options.sla else []
-    overall = [term for term in terms if re.search(r"_(p[\d.]+|mean)\s*<", term, re.IGNORECASE)]
+    overall = [term for term in terms if re.search(OVERALL, term, re.IGNORECASE)]
     each = ",".join(term for term in terms if term not in overall)
     found = objectives.parse(",".join(overall)) if overall else ()
     if each or options.sla == "":

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from simlib.checks import InputError, check_integer, check_type
+from simlib.continuous.settings import Continuous
 from simlib.planning import windows
 from simlib.planning.windows import WINDOW_S, Windows
 from simlib.requests import lengths, traces, workload
@@ -173,10 +174,12 @@ def of_lengths(table: RequestTable, requests: int = 10_000) -> Demand:
 def of_trace(path: str | Path, rate_factor: float = 1.0, window_s: float = WINDOW_S, bridge: bool = False) -> Demand:
     """What a trace or a serving benchmark's log recorded (`traces.read`), at a multiple of its rate.
 
+    Where it names its prompts' blocks, the engine's cache finds them.
+
     Raises
     ------
     InputError
         As `traces.read` and `of_table`.
     """
-    trace = traces.read(path, rate_factor=rate_factor)
+    trace = traces.read(path, rate_factor=rate_factor, engine_block_tokens=Continuous().block_tokens)
     return of_table(trace.requests, str(trace), window_s, bridge)

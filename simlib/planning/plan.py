@@ -28,7 +28,13 @@ class Configuration:
     engine : Engine
     replicas, max_seqs, token_budget : int
     k_bins : int
-        Classes of predicted length that take turns at admission; 1: first come, first served.
+        Classes of predicted length that take turns at admission; 1: none.
+    order : {"fcfs", "priority"}
+        First come, first served, in each of the bins; or the most urgent first (`priority.PriorityFirst`), without bins.
+    prefix_cache : bool
+        Whether prompts find what others have in common with them (`settings.Continuous`).
+    routing : {"least_tokens", "prefix"}
+        Of several replicas, which is given a request (`settings.Continuous`).
     """
 
     engine: Engine
@@ -36,18 +42,28 @@ class Configuration:
     max_seqs: int
     token_budget: int
     k_bins: int = 1
+    order: str = "fcfs"
+    prefix_cache: bool = False
+    routing: str = "least_tokens"
 
     @property
     def gpus(self) -> int:
         """GPUs of all replicas."""
         return self.replicas * self.engine.gpus
 
+    @property
+    def admits(self) -> str:
+        """Who is next, in words."""
+        if self.order == "priority":
+            return "the most urgent first"
+        return "first come, first served" if self.k_bins == 1 else f"{self.k_bins} bins by predicted length"
+
     def __str__(self) -> str:
-        order = "first come, first served" if self.k_bins == 1 else f"{self.k_bins} bins by predicted length"
-        return (
-            f"{self.replicas} x {self.engine.name} ({many(self.gpus, 'GPU')}), at most {self.max_seqs} sequences and "
-            f"{self.token_budget} tokens a step, {order}"
-        )
+        told = [f"{self.replicas} x {self.engine.name} ({many(self.gpus, 'GPU')})"]
+        told += [f"at most {self.max_seqs} sequences and {self.token_budget} tokens a step", self.admits]
+        told += ["a prefix cache"] * self.prefix_cache
+        told += ["routed to where most of a prompt is cached"] * (self.routing == "prefix")
+        return ", ".join(told)
 
 
 class Case(NamedTuple):
@@ -143,8 +159,8 @@ class Plan:
     risks : list of Risk
     remeasure : str
         The one point to measure again on the own engine: what moves the load that can be borne most.
-    gpus_by_bins : dict of int to int or None
-        Fewest GPUs with so many bins, on screening; None above the limit.
+    gpus_by_order : dict of str to int or None
+        Fewest GPUs with each way to admit (`Configuration.admits`), on screening; None above the limit.
     cost_per_million_output_tokens : float or None
         At the demand's load; None without a price.
     short : Needed or None
@@ -166,7 +182,7 @@ class Plan:
     tie: bool
     risks: list[Risk]
     remeasure: str
-    gpus_by_bins: dict[int, int | None]
+    gpus_by_order: dict[str, int | None]
     cost_per_million_output_tokens: float | None
     short: Needed | None
     beyond: list[Beyond]

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from simlib.checks import InputError, check_each, check_integer, check_number, check_type
+from simlib.checks import InputError, check_choice, check_each, check_integer, check_number, check_type
 from simlib.planning import objectives
 from simlib.planning.allowed import Allowed, allowed
 from simlib.planning.demand import Demand
@@ -32,10 +32,12 @@ from simlib.stats.forecast import ahead
 from simlib.text import many
 
 SCREENED, DRAWS, RACED = 2, 8, 3  # draws that screen, and of an answer; configurations in a race
+SHAPES = 4  # pairs of limits with which orders and ways to route are tried
 PROMISING = 1.1  # strain up to which two draws do not speak against a configuration
 RULED_OUT = 1.5  # strain from which on one draw does
 FEW = 2000  # requests that tell how many a replica can serve at most
 SAME = math.log(1.02)  # loads that differ by less are taken for the same
+ORDERS, ROUTING = ("fcfs", "priority"), ("least_tokens", "prefix")  # the second needs something of the demand
 FRESH = 1_000_000  # seeds of draws that nothing was chosen by begin so far on
 RESERVE = 0.3  # more load than a description says
 
@@ -60,6 +62,11 @@ class Planner:
     max_seqs, token_budgets, k_bins : sequence of int
         Limits and numbers of bins to choose from. A cap beyond the batches that the engine was measured at is left
         out, unless all are.
+    orders, routing : sequence of str, optional
+        Of ``fcfs, priority`` and ``least_tokens, prefix``, to choose from (`plan.Configuration`); by default what the
+        demand makes possible: priorities where its requests have several, prefixes where it says what prompts share.
+    prefix_cache : bool, optional
+        By default where the demand says what prompts share.
     noise : float
         Standard deviation of the logarithm of predicted over true length, where the demand has no predictions.
     confidence : float
@@ -86,6 +93,9 @@ class Planner:
     max_seqs: Sequence[int] = (16, 32, 64, 128, 256)
     token_budgets: Sequence[int] = (512, 2048, 8192)
     k_bins: Sequence[int] = (1, 4)
+    orders: Sequence[str] | None = None
+    routing: Sequence[str] | None = None
+    prefix_cache: bool | None = None
     noise: float = 0.4
     confidence: float = 0.95
     reserve: float = RESERVE
@@ -112,8 +122,31 @@ class Planner:
         self._check_promise()
         check_integer("seed", self.seed, 0, FRESH - 1)
         put(self, "trials", Trials(self.demand, self.objectives, self.noise))
+        objectives.check_classes(self.objectives, self.trials.requests(self.seed))
+        self._check_space()
         self._check_cost()
         self._check_engines()
+
+    def _check_space(self) -> None:
+        """Take what the demand makes possible, where nobody chose; refuse what it does not."""
+        table, put = self.trials.requests(self.seed), object.__setattr__
+        urgent = table.priority is not None and len(np.unique(table.priority)) > 1
+        shared = table.block_ids is not None or table.prefix_group is not None
+        chosen = self.prefix_cache
+        cache = shared if chosen is None else check_type("prefix_cache", chosen, bool, "True or False")
+        if cache and not shared:
+            raise InputError("prefix_cache: True (expected False: nothing says what the demand's prompts share)")
+        put(self, "prefix_cache", cache)
+        for name, known, possible, why in (
+            ("orders", ORDERS, urgent, "the demand's requests do not have several priorities"),
+            ("routing", ROUTING, cache, "no prefix is cached"),
+        ):
+            given = getattr(self, name)
+            one_of = functools.partial(check_choice, name, choices=known)
+            values = known[: 1 + possible] if given is None else check_each(name, given, one_of)
+            if known[1] in values and not possible:
+                raise InputError(f"{name}: {known[1]!r} (expected {known[0]!r} alone: {why})")
+            put(self, name, tuple(one for one in known if one in values))
 
     def _check_promise(self) -> None:
         check_number("reserve", self.reserve, 0.0, 10.0)
@@ -166,17 +199,32 @@ class Planner:
         return min(self.max_gpus, int(self.max_cost_per_hour / self.price_per_gpu_hour))
 
     def configurations(self, gpus: int) -> list[Configuration]:
-        """All that have so many GPUs."""
+        """All that have so many GPUs; bins are of predicted lengths, and make no order of priorities."""
         found = []
         for one in self.engines:
             if gpus % one.gpus:
                 continue
             caps = [cap for cap in self.max_seqs if one.measured is None or cap <= one.measured.batch_size[1]]
             caps = caps or [int(one.measured.batch_size[1])]
-            for cap, budget, bins in itertools.product(caps, self.token_budgets, self.k_bins):
+            replicas = gpus // one.gpus
+            orders = [("fcfs", bins) for bins in self.k_bins if "fcfs" in self.orders]
+            orders += [("priority", 1)] * ("priority" in self.orders)
+            routing = self.routing if replicas > 1 else self.routing[:1]
+            for cap, budget, (order, bins), rule in itertools.product(caps, self.token_budgets, orders, routing):
                 if cap <= budget:
-                    found.append(Configuration(one, gpus // one.gpus, cap, budget, bins))
+                    found.append(Configuration(one, replicas, cap, budget, bins, order, self.prefix_cache, rule))
         return found
+
+    def screened(self, gpus: int) -> dict[Configuration, float]:
+        """How near to its limits each configuration is that may be the best with so many GPUs.
+
+        Priorities and routing by prefix hardly change which limits are good: they are tried with the best `SHAPES`.
+        """
+        space = self.configurations(gpus)
+        plain = [each for each in space if (each.order, each.routing) == (self.orders[0], self.routing[0])]
+        found = self.screen(plain)
+        best = [_limits(each) for each in sorted(found, key=found.get)[:SHAPES]]
+        return found | self.screen([each for each in space if each not in found and _limits(each) in best])
 
     def levels(self) -> list[int]:
         """Numbers of GPUs to look at, the fewest first: those whose replicas can keep up at all.
@@ -185,7 +233,7 @@ class Planner:
         """
         if self.demand.clients is not None:
             return sorted({n for one in self.engines for n in range(one.gpus, self.most_gpus + 1, one.gpus)})
-        every = max(len(self.trials.requests(self.seed)) // FEW, 1)
+        every = 1 if self.prefix_cache else max(len(self.trials.requests(self.seed)) // FEW, 1)  # all find what they share
         table = self.trials.requests(self.seed).rows(slice(None, None, every))
         span_s = float(table.arrival_s[-1] - table.arrival_s[0]) / every
         found: set[int] = set()
@@ -195,6 +243,9 @@ class Planner:
                 (each for each in self.configurations(one.gpus) if each.engine is one),
                 key=lambda each: (each.max_seqs, each.token_budget, -each.k_bins),
             )
+            if self.prefix_cache:  # several replicas keep more than one: nothing is forgotten
+                everything = int((table.prompt_tokens + table.output_tokens).sum())
+                fastest = replace(fastest, engine=replace(one, kv_tokens=max(everything, one.kv_tokens)))
             run = simulate(table.at_rate(1e6), "fcfs", fastest.engine.untold, 1, settings(fastest))
             busy_s = float(np.max(run.times.completion_s) - run.table.arrival_s[0])
             least = max(1, math.ceil(0.9 * busy_s / span_s))
@@ -247,7 +298,7 @@ class Planner:
         tried: dict[Configuration, float] = {}
         for gpus in self.levels():
             stage = f"with {many(gpus, 'GPU')}"
-            screened = self.screen(self.configurations(gpus))
+            screened = self.screened(gpus)
             tried |= screened
             ranked = self.race([each for each in screened if screened[each] <= PROMISING], screened)
             for place, chosen in enumerate(ranked):
@@ -296,7 +347,7 @@ class Planner:
             tie=second is not None and _tied(found.borne, second.borne),
             risks=list(risks.risks(self, nearest)),
             remeasure=risks.remeasure(self, nearest),
-            gpus_by_bins=self._gpus_by_bins(nearest, tried),
+            gpus_by_order=self._gpus_by_order(nearest, tried),
             cost_per_million_output_tokens=cost,
             short=None if met else short.needed(self, nearest, found),
             beyond=risks.beyond(self, nearest),
@@ -306,10 +357,11 @@ class Planner:
     def _range(self, chosen: Configuration, name: str, seeds: Sequence[int]) -> Range:
         """Between which ends the next window, or draw, has an objective's value, seconds."""
         values = [np.log(np.clip(self.trials.values_s(Case(chosen, seed))[name], 1e-9, 1e9)) for seed in seeds]
-        if self.demand.promises:
-            forecasts = [ahead(each[:-1], self.demand.windows.steps).values for each in values]
+        if self.demand.promises and sum(np.isfinite(values[0][:-1])) > 1:
+            forecasts = [ahead(*_there(each[:-1], self.demand.windows.steps)).values for each in values]
             return Range(*np.exp(np.quantile(np.concatenate(forecasts), (0.025, 0.5, 0.975))).tolist())
         each = np.exp(np.concatenate(values))
+        each = each[~np.isnan(each)] if np.isfinite(each).any() else np.zeros(1)
         low, high = intervals.next_interval(each) if len(each) > 1 else (float(each[0]), float(each[0]))
         return Range(low, float(np.median(each)), high)
 
@@ -329,21 +381,34 @@ class Planner:
         table = self.trials.requests(self.seed)
         return float(table.output_tokens.sum() / (table.arrival_s[-1] - table.arrival_s[0]))
 
-    def _gpus_by_bins(self, chosen: Configuration, tried: dict[Configuration, float]) -> dict[int, int | None]:
-        """Fewest GPUs with so many bins on screening; beyond those tried, at the limits of the chosen one."""
-        found: dict[int, int | None] = {}
-        for bins in self.k_bins:
-            met = [each.gpus for each, strain in tried.items() if each.k_bins == bins and strain <= 1]
-            found[bins] = min(met) if met else None
+    def _gpus_by_order(self, chosen: Configuration, tried: dict[Configuration, float]) -> dict[str, int | None]:
+        """Fewest GPUs with each way to admit on screening; beyond those tried, at the limits of the chosen one."""
+        ways = {each.admits: (each.order, each.k_bins) for each in tried}
+        found: dict[str, int | None] = {}
+        for way in ways:
+            met = [each.gpus for each, strain in tried.items() if each.admits == way and strain <= 1]
+            found[way] = min(met) if met else None
         if all(found.values()) or not any(found.values()):
             return found
-        for bins in (each for each in self.k_bins if found[each] is None):
+        for way in (each for each in ways if found[each] is None):
+            order, bins = ways[way]
             for replicas in range(chosen.replicas + 1, self.most_gpus // chosen.engine.gpus + 1):
-                more = replace(chosen, replicas=replicas, k_bins=bins)
+                more = replace(chosen, replicas=replicas, order=order, k_bins=bins)
                 if self.screen([more])[more] <= 1:
-                    found[bins] = more.gpus
+                    found[way] = more.gpus
                     break
         return found
+
+
+def _limits(chosen: Configuration) -> tuple[str, int, int]:
+    return chosen.engine.name, chosen.max_seqs, chosen.token_budget
+
+
+def _there(values: np.ndarray, steps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The values that are there, and how many steps behind each the next one is."""
+    places = np.append(np.flatnonzero(~np.isnan(values)), len(values))
+    ends = np.append(0, np.cumsum(steps))
+    return values[places[:-1]], np.diff(ends[places])
 
 
 def _tied(first: np.ndarray, second: np.ndarray) -> bool:

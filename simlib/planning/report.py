@@ -7,15 +7,22 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from simlib.latency.presets import SPLIT
+from simlib.planning import objectives
 from simlib.planning.allowed import Allowed
 from simlib.planning.deployed import kept
 from simlib.planning.deployed.flags import Replicas
+from simlib.planning.objectives import Objective
 from simlib.planning.plan import Configuration, Plan
 from simlib.planning.planner import Planner
 from simlib.planning.trials import LOADS
 from simlib.policies.bins import equal_mass
 from simlib.text import many, span
 
+CACHE = {False: "", True: "; what prompts have in common is kept in it and found"}
+ROUTED = {
+    "least_tokens": "each request to the replica with the fewest tokens of unfinished requests",
+    "prefix": "each request to the replica whose cache holds most of its prompt, of equals to that of fewest requests",
+}
 STYLE = """
 :root { color-scheme: light dark; }
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 46rem; margin: 2rem auto; padding: 0 1rem; }
@@ -28,7 +35,7 @@ svg { width: 100%; height: auto; background: #fff; } .answer { font-size: 1.2rem
 def answer(plan: Plan) -> str:
     """The plan in one sentence; where its law is not known to hold, that is the condition."""
     planner, trust = plan.planner, plan.nearest.engine.trust
-    wanted = ", ".join(map(str, planner.objectives))
+    wanted = objectives.spelled(planner.objectives)
     law = f"the law of {trust.source}, which may not hold here: {'; '.join(plan.doubts)}" if plan.doubts else ""
     if plan.best is None:
         return (
@@ -77,8 +84,8 @@ def rows(plan: Plan) -> list[tuple[str, str]]:
         ("Replicas", f"{chosen.replicas} of {chosen.engine.gpus} GPU(s) each: {chosen.gpus} in all"),
         *_spelled(plan),
         ("Step times", _law(chosen)),
-        ("KV cache", f"{chosen.engine.kv_tokens:,} tokens a replica"),
-        ("Routing", "each request to the replica with the fewest tokens of unfinished requests"),
+        ("KV cache", f"{chosen.engine.kv_tokens:,} tokens a replica{CACHE[chosen.prefix_cache]}"),
+        ("Routing", ROUTED[chosen.routing] if chosen.replicas > 1 else "none, as one replica takes all"),
         ("Order", _order(planner, chosen)),
     ]
     for one in planner.objectives:
@@ -99,7 +106,7 @@ def rows(plan: Plan) -> list[tuple[str, str]]:
         missed = "met" if risk.strain <= 1 else f"missed, at {risk.strain:.3g} times the limit"
         of = "windows" if planner.demand.promises else "draws"
         found.append((f"Risk: {risk.what}", f"{missed}; some objective is missed in {risk.missed_share:.0%} of {of}"))
-    found.append(("Bins", _bins(plan)))
+    found.append(("GPUs by order", _by_order(plan)))
     if plan.runner_up is not None:
         same = "; a tie, as far as can be told" if plan.tie else ""
         found.append(("Runner-up", f"{plan.runner_up}; may be given {plan.runner_up_allowed.load:.2f} times{same}"))
@@ -129,6 +136,9 @@ def document(plan: Plan) -> dict[str, Any]:
             "max_num_seqs": chosen.max_seqs,
             "max_num_batched_tokens": chosen.token_budget,
             "k_bins": chosen.k_bins,
+            "order": chosen.order,
+            "prefix_cache": chosen.prefix_cache,
+            "routing": chosen.routing if chosen.replicas > 1 else None,
             "kv_tokens": chosen.engine.kv_tokens,
         },
         "confidence": _confidence(plan),
@@ -136,7 +146,7 @@ def document(plan: Plan) -> dict[str, Any]:
         **kept.of_plan(plan),
         "trust": _trust(plan),
         "objectives": [
-            {"objective": str(one), "limit_s": one.limit_s, **plan.values_s[one.name]._asdict()}
+            {"objective": str(one), "class": _class(one), "limit_s": one.limit_s, **plan.values_s[one.name]._asdict()}
             for one in plan.planner.objectives
         ],
         "clients": plan.planner.demand.clients,
@@ -211,9 +221,15 @@ def _trust(plan: Plan) -> dict[str, Any] | None:
     return asdict(replace(trust, draws=())) | {"beyond": [one._asdict() for one in plan.beyond], "doubts": plan.doubts}
 
 
+def _class(one: Objective) -> str | None:
+    return None if one.group is None else str(one.group)
+
+
 def _order(planner: Planner, chosen: Configuration) -> str:
+    if chosen.order == "priority":
+        return "the most urgent first, the lowest `priority`; others lose their memory to them where it is full"
     if chosen.k_bins == 1:
-        return "first come, first served"
+        return chosen.admits
     edges = equal_mass(planner.trials.requests(planner.seed).predicted_output_tokens, chosen.k_bins)
     inner = ", ".join(f"{edge:g}" for edge in edges[1:-1])
     return f"{chosen.k_bins} classes of predicted output, cut at {inner} tokens, admitted in turn"
@@ -264,10 +280,9 @@ def _promised(planner: Planner) -> dict[str, Any]:
     }
 
 
-def _bins(plan: Plan) -> str:
+def _by_order(plan: Plan) -> str:
     told = []
-    for k_bins, gpus in plan.gpus_by_bins.items():
-        name = "first come, first served" if k_bins == 1 else f"{k_bins} bins"
+    for name, gpus in plan.gpus_by_order.items():
         needed = f"more than {many(plan.planner.most_gpus, 'GPU')}" if gpus is None else many(gpus, "GPU")
         told.append(f"{name}: {needed}")
     return "; ".join(told)

@@ -11,6 +11,7 @@ import math
 import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 
@@ -23,6 +24,7 @@ from simlib.planning.objectives import Objective
 from simlib.planning.plan import Case, Configuration
 from simlib.planning.windows import LABEL
 from simlib.policies.dynamic import MultiBinDynamic
+from simlib.policies.priority import PriorityFirst
 from simlib.requests.predictors import MultiplicativeNoise, predict
 from simlib.requests.table import RequestTable
 from simlib.runs.run import Run
@@ -72,8 +74,7 @@ class Trials:
         self.hear()
         chosen, seed, load, noise = case
         table = self.demand.at(seed, self.requests(seed, noise), load)
-        policy = "fcfs" if chosen.k_bins == 1 else MultiBinDynamic(chosen.k_bins)
-        return simulate(table, policy, chosen.engine.drawn(seed), chosen.replicas, settings(chosen))
+        return simulate(table, policy(chosen), chosen.engine.drawn(seed), chosen.replicas, settings(chosen))
 
     def values_s(self, case: Case) -> dict[str, np.ndarray]:
         """Each objective's value in one trial, seconds, shape (n_windows,); of a record with windows, last, in all."""
@@ -156,11 +157,19 @@ def _crossings(places: np.ndarray, strains: np.ndarray) -> tuple[np.ndarray, np.
     return roots, gaps
 
 
+def policy(chosen: Configuration) -> Any:
+    """The order in which a configuration's replicas admit."""
+    if chosen.order == "priority":
+        return PriorityFirst()
+    return "fcfs" if chosen.k_bins == 1 else MultiBinDynamic(chosen.k_bins)
+
+
 def settings(chosen: Configuration) -> Continuous:
     """The engine's settings of a configuration."""
     return Continuous(
         max_seqs=chosen.max_seqs,
         kv_tokens=chosen.engine.kv_tokens,
         token_budget=chosen.token_budget,
-        routing="least_tokens" if chosen.replicas > 1 else "shared",
+        prefix_cache=chosen.prefix_cache,
+        routing=chosen.routing if chosen.replicas > 1 else "shared",
     )

@@ -25,7 +25,7 @@ from simlib.requests.table import RequestTable
 __all__ = ["ORIGINAL_RATE_RPS", "closed", "conversations", "dealt", "generate", "original", "redrawn"]
 ORIGINAL_RATE_RPS = 50.0
 BLOCK_ROWS = 50  # rows that stay together, so that their bursts and runs of like requests do; longer ones are broken up
-REDRAWN = ("prompt_tokens", "output_tokens", "predicted_output_tokens", "cached_prompt_tokens")
+REDRAWN = ("prompt_tokens", "output_tokens", "predicted_output_tokens", "cached_prompt_tokens", "priority")
 
 
 def generate(
@@ -175,6 +175,7 @@ def blocks(rows: int, requests: int, seed: int, first: int = 1, block: int = BLO
 
 
 def of_rows(table: RequestTable, rows: np.ndarray, arrival_s: np.ndarray) -> RequestTable:
-    """The lengths of some rows, in any order, at other times."""
+    """The lengths and classes of some rows, in any order, at other times."""
     columns = {name: getattr(table, name) for name in REDRAWN}
-    return RequestTable(arrival_s, **{name: column[rows] for name, column in columns.items() if column is not None})
+    columns = {name: column[rows] for name, column in columns.items() if column is not None}
+    return RequestTable(arrival_s, labels={name: values[rows] for name, values in table.labels.items()}, **columns)

@@ -99,20 +99,10 @@ class SLA:
 
     @classmethod
     def _of_classes(cls, text: str) -> SLA:
-        columns: set[str] = set()
-        found: dict[str, SLA] = {}
-        for term in text.split(";"):
-            match = re.fullmatch(r"\s*(?:(\w+)\s*=\s*([^:=<]*[^:=<\s])\s*:)?([^:]+)", term)
-            name = match and (match[2] or "")
-            if not match or name in found:
-                raise InputError(f"sla: {shown(term.strip())} in {shown(text)} (expected {BY_CLASS}, each class once)")
-            found[name] = cls.of(match[3].strip())
-            columns |= {match[1]} - {None}
-        if len(columns) != 1:
-            of = " and ".join(sorted(columns)) or "none"
-            raise InputError(f"sla: classes by {of} in {shown(text)} (expected one column: {BY_CLASS})")
+        by, limits = by_class(text)
+        found = {name: cls.of(given) for name, given in limits.items()}
         others = found.pop("", None)
-        return cls(others.limits_s if others else {}, by=columns.pop(), classes=found)
+        return cls(others.limits_s if others else {}, by=by, classes=found)
 
     def limits_of(self, table: RequestTable) -> dict[str, Any]:
         """The limits of a table's requests in seconds, by metric: a number, or by class one a request, maybe infinite.
@@ -139,6 +129,46 @@ class SLA:
         """Its classes that no request of a table is of."""
         there = set(map(str, classes_of(table, self.by)[1])) if self.classes else set()
         return [name for name in self.classes if name not in there]
+
+
+def by_class(text: str, expected: str = BY_CLASS) -> tuple[str, dict[str, str]]:
+    """The column of text such as ``"priority=0: …; priority=1: …"``, and by its values what stands behind them.
+
+    Parameters
+    ----------
+    text : str
+    expected : str
+        How it is spelled, for who has spelled it otherwise.
+
+    Returns
+    -------
+    column : str
+    found : dict of str to str
+        By class; of ``""``, where there is one, what is said of all others.
+
+    Raises
+    ------
+    InputError
+        If a part is not of that form, a class comes twice, or classes are of two columns, or of none.
+
+    Examples
+    --------
+    >>> by_class("priority=0: ttft<=1; ttft<=5")
+    ('priority', {'0': 'ttft<=1', '': 'ttft<=5'})
+    """
+    columns: set[str] = set()
+    found: dict[str, str] = {}
+    for term in text.split(";"):
+        match = re.fullmatch(r"\s*(?:(\w+)\s*=\s*([^:=<]*[^:=<\s])\s*:)?([^:]+)", term)
+        name = match and (match[2] or "")
+        if not match or name in found:
+            raise InputError(f"sla: {shown(term.strip())} in {shown(text)} (expected {expected}, each class once)")
+        found[name] = match[3].strip()
+        columns |= {match[1]} - {None}
+    if len(columns) != 1:
+        of = " and ".join(sorted(columns)) or "none"
+        raise InputError(f"sla: classes by {of} in {shown(text)} (expected one column: {expected})")
+    return columns.pop(), found
 
 
 def _name(value: Any) -> str:

@@ -16,6 +16,7 @@ from dataclasses import replace
 import numpy as np
 
 from simlib.lazy import pd
+from simlib.planning import objectives
 from simlib.planning.plan import Asked, Case, Configuration
 
 MAX_SEQS = (8, 16, 32, 64, 128, 256)
@@ -75,5 +76,5 @@ def frontier(
 def _limit(planner: Asked, chosen: Configuration, load: float) -> str:
     """The objective that is nearest to its limit, or furthest beyond, a little above the load that may be given."""
     case = Case(chosen, planner.seeds(chosen, 1)[0], JUST * load * planner.margin)
-    shares = {one.name: planner.trials.values_s(case)[one.name] / one.limit_s for one in planner.objectives}
-    return max(shares, key=lambda name: shares[name][-1])
+    values = planner.trials.values_s(case)
+    return max(planner.objectives, key=lambda one: objectives.strain(values, [one])[-1]).name

@@ -24,6 +24,9 @@ def risks(planner: Asked, chosen: Configuration) -> Iterator[Risk]:
     worse = [(f"load {MORE_LOAD - 1:+.0%}", chosen, {"load": MORE_LOAD})]
     if chosen.k_bins > 1:
         worse.append((f"predictions {WORSE:g} times as noisy", chosen, {"noise": max(WORSE * planner.noise, 0.1)}))
+    if chosen.prefix_cache:
+        alone = replace(chosen, prefix_cache=False, routing="least_tokens")
+        worse.append(("nothing is found in the prefix cache", alone, {}))
     if chosen.engine.measured is not None and chosen.engine.measured.equal_lengths:
         for split in presets.SPLIT_RANGE:  # prefill was not told from decode: an assumption
             other = presets.load(chosen.engine.name, split=split).step_law()

@@ -48,16 +48,18 @@ def needed(planner: Asked, nearest: Configuration, found: Allowed) -> Needed:
 
 def _limit(planner: Asked, chosen: Configuration) -> str:
     """What limits a configuration, in words."""
-    table = planner.trials.requests(planner.seed)
-    rows = np.arange(min(len(table), ALONE))
-    run = simulate(of_rows(table, rows, APART_S * rows), "fcfs", chosen.engine.untold, 1, settings(chosen))
+    table = planner.trials.requests(planner.seed).head(ALONE)
+    rows = np.arange(len(table))
+    shared = {name: getattr(table, name) for name in ("block_ids", "prefix_group", "prefix_tokens")}
+    alone = replace(of_rows(table, rows, APART_S * rows), **shared)
+    run = simulate(alone, "fcfs", chosen.engine.untold, 1, settings(replace(chosen, replicas=1)))
     alone = objectives.values_s(run, planner.objectives)
     for one in planner.objectives:
         if alone[one.name] > one.limit_s:
             return f"the law: requests that never meet have {one.name} at {alone[one.name]:.3g} s"
     run = planner.trials.run(Case(chosen, planner.seed))
     values = planner.trials.values_s(Case(chosen, planner.seed))
-    worst = max(planner.objectives, key=lambda one: values[one.name][-1] / one.limit_s)
+    worst = max(planner.objectives, key=lambda one: objectives.strain(values, [one])[-1])
     if run.preemptions > 0.01 * len(run.table):
         return f"memory: {SHORT[worst.metric]} is late as the cache of {chosen.engine.kv_tokens:,} tokens is full"
     return f"{SHORT[worst.metric]} ({worst.name})"
