@@ -104,7 +104,7 @@ def _plan(options: argparse.Namespace) -> int:
     choices = {"max_seqs": options.max_num_seqs, "token_budgets": options.token_budgets, "k_bins": options.k_bins}
     choices |= {name: [word.strip() for word in text.split(",")] for name, text in _named(options).items()}
     wanted = objectives.parse(options.sla)
-    asked, trace = _demand(options, [one.group.by for one in wanted if one.group is not None][:1])
+    asked, trace = _demand(options, wanted)
     bench = None if options.bench is None else parsed(options.bench, options)
     planner = Planner(
         asked,
@@ -154,21 +154,23 @@ def _cache(options: argparse.Namespace) -> bool | None:
     return check_choice("--prefix-cache", options.prefix_cache, ("on", "off")) == "on"
 
 
-def _demand(options: argparse.Namespace, labels: list[str]) -> tuple[Any, Any]:
-    """What has to be served, and the trace that it is like, if it is; with the column of its classes."""
+def _demand(options: argparse.Namespace, wanted: Any) -> tuple[Any, Any]:
+    """What has to be served, and the trace that it is like, if it is; with the column of the objectives' classes."""
     from simlib.continuous.settings import Continuous
     from simlib.planning import demand
+    from simlib.planning.objectives import check_classes, columns_of
     from simlib.requests import traces
 
     if options.concurrency is not None:
-        return _clients(options, labels)
+        return _clients(options, wanted)
     check_used(options, "without --concurrency", "--think")
     if options.trace is not None:
         check_used(options, "beside --trace (which says it itself)", "--prompt", "--output", "--gap-cv", "--requests")
         factor = options.rate_factor if options.rate is None or "--rate-factor" in options.given else None
         chosen = {"rate_factor": factor, "rate_rps": options.rate, "unsorted": options.unsorted}
         chosen |= {"engine_block_tokens": Continuous().block_tokens}
-        trace = traces.read(options.trace, **asked_of(options), **chosen, labels=labels)
+        trace = traces.read(options.trace, **asked_of(options), **chosen, labels=columns_of(wanted))
+        check_classes(wanted, trace.requests)
         return demand.of_table(trace.requests, str(trace), *_windows(options)), trace
     if None in (options.rate, options.prompt, options.output):
         raise InputError("--trace: none (expected a file, or --rate or --concurrency with --prompt and --output)")
@@ -191,15 +193,16 @@ def _shapes(options: argparse.Namespace) -> list[Any]:
     return [log_normal(name, getattr(options, name)) for name in ("prompt", "output")]
 
 
-def _clients(options: argparse.Namespace, labels: list[str]) -> tuple[Any, Any]:
+def _clients(options: argparse.Namespace, wanted: Any) -> tuple[Any, Any]:
     """What clients ask who wait for their answers, and the trace that it is like, if it is."""
     from simlib.planning import demand
+    from simlib.planning.objectives import columns_of
     from simlib.requests import traces
 
     check_used(options, ANSWERED, "--rate", "--rate-factor", "--gap-cv", "--window", "--gaps")
     if options.trace is not None:
         check_used(options, "beside --trace (which says it itself)", "--prompt", "--output")
-        chosen = {"unsorted": options.unsorted, "at_once": True, "labels": labels}
+        chosen = {"unsorted": options.unsorted, "at_once": True, "labels": columns_of(wanted)}
         trace = traces.read(options.trace, **asked_of(options), **chosen)
         asked = demand.of_lengths(trace.requests, options.requests)
     elif None in (options.prompt, options.output):

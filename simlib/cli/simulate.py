@@ -114,7 +114,7 @@ def _simulate(options: argparse.Namespace) -> None:
     from simlib import named, simulation
     from simlib.checks import MAX_GPUS, check_integer
     from simlib.cli import run_table
-    from simlib.planning.objectives import check_classes
+    from simlib.planning.objectives import check_classes, columns_of
     from simlib.predicted import runs
     from simlib.requests.clients import classes_of
     from simlib.text import many
@@ -134,7 +134,7 @@ def _simulate(options: argparse.Namespace) -> None:
     check_integer("--seed", options.seed, 0, 2**32 - 1)
     law = (named.latency_of if named.execution_of(way) is None else named.step_law_of)(options.latency)
     judged = getattr(sla, "by", "")  # of nothing where only a deadline, or none, is given
-    judged = next((one.group.by for one in objectives if one.group is not None), judged)
+    judged = next(iter(columns_of(objectives)), judged)
     by = judged or None if options.by is None else options.by
     trace = _trace(options, way, [name for name in (judged, by) if name]) if options.requests else None
     if trace is not None:

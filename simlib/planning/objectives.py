@@ -157,6 +157,11 @@ def spelled(objectives: Sequence[Objective]) -> str:
     return "; ".join(told)
 
 
+def columns_of(objectives: Sequence[Objective]) -> list[str]:
+    """The columns that their classes are of, each once."""
+    return list(dict.fromkeys(one.group.by for one in objectives if one.group is not None))
+
+
 def check_classes(objectives: Sequence[Objective], table: RequestTable) -> None:
     """Refuse objectives of a class that a table does not have, and a table with a class that has none.
 
@@ -165,7 +170,7 @@ def check_classes(objectives: Sequence[Objective], table: RequestTable) -> None:
     InputError
         Naming the column and the class.
     """
-    for by in {one.group.by: None for one in objectives if one.group is not None}:
+    for by in columns_of(objectives):
         there = list(map(str, classes_of(table, by)[1]))
         groups = [one.group for one in objectives if one.group is not None and one.group.by == by]
         named = dict.fromkeys(group.of for group in groups if group.of)

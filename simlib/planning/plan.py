@@ -30,7 +30,7 @@ class Configuration:
     k_bins : int
         Classes of predicted length that take turns at admission; 1: none.
     order : {"fcfs", "priority"}
-        First come, first served, in each of the bins; or the most urgent first (`priority.PriorityFirst`), without bins.
+        First come, first served, in each bin; or the most urgent first (`priority.PriorityFirst`), without bins.
     prefix_cache : bool
         Whether prompts find what others have in common with them (`settings.Continuous`).
     routing : {"least_tokens", "prefix"}

@@ -122,7 +122,7 @@ class Planner:
         self._check_promise()
         check_integer("seed", self.seed, 0, FRESH - 1)
         put(self, "trials", Trials(self.demand, self.objectives, self.noise))
-        objectives.check_classes(self.objectives, self.trials.requests(self.seed))
+        objectives.check_classes(self.objectives, self.demand.at(self.seed, self.trials.requests(self.seed), 1.0))
         self._check_space()
         self._check_cost()
         self._check_engines()
