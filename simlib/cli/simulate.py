@@ -296,7 +296,7 @@ def _limits(options: argparse.Namespace) -> tuple[Any, Any]:
     from simlib.runs.sla import SLA
 
     if re.search("[:;]", options.sla or ""):
-        if re.search(OVERALL, options.sla, re.IGNORECASE):
+        if all(re.search(OVERALL, term, re.IGNORECASE) for term in re.split("[;,]", options.sla)):
             return objectives.parse(options.sla), options.d_sla
         return (), SLA.of(options.sla)
     terms = options.sla.split(",") if options.sla else []
