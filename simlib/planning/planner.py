@@ -122,7 +122,9 @@ class Planner:
         self._check_promise()
         check_integer("seed", self.seed, 0, FRESH - 1)
         put(self, "trials", Trials(self.demand, self.objectives, self.noise))
-        objectives.check_classes(self.objectives, self.demand.at(self.seed, self.trials.requests(self.seed), 1.0))
+        drawn = self.trials.requests(self.seed)
+        for table in (drawn, self.demand.at(self.seed, drawn, 1.0)):  # dealt to clients, these are its own
+            objectives.check_classes(self.objectives, table)
         self._check_space()
         self._check_cost()
         self._check_engines()
