@@ -359,8 +359,10 @@ class Planner:
     def _range(self, chosen: Configuration, name: str, seeds: Sequence[int]) -> Range:
         """Between which ends the next window, or draw, has an objective's value, seconds."""
         values = [np.log(np.clip(self.trials.values_s(Case(chosen, seed))[name], 1e-9, 1e9)) for seed in seeds]
-        if self.demand.promises and sum(np.isfinite(values[0][:-1])) > 1:
-            forecasts = [ahead(*_there(each[:-1], self.demand.windows.steps)).values for each in values]
+        if self.demand.promises and np.isfinite(values[0][:-1]).sum() > 1:
+            there = ~np.isnan(values[0][:-1])
+            steps = self.demand.windows.between(there)
+            forecasts = [ahead(each[:-1][there], steps).values for each in values]
             return Range(*np.exp(np.quantile(np.concatenate(forecasts), (0.025, 0.5, 0.975))).tolist())
         each = np.exp(np.concatenate(values))
         each = each[~np.isnan(each)] if np.isfinite(each).any() else np.zeros(1)
@@ -404,13 +406,6 @@ class Planner:
 
 def _limits(chosen: Configuration) -> tuple[str, int, int]:
     return chosen.engine.name, chosen.max_seqs, chosen.token_budget
-
-
-def _there(values: np.ndarray, steps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The values that are there, and how many steps behind each the next one is."""
-    places = np.append(np.flatnonzero(~np.isnan(values)), len(values))
-    ends = np.append(0, np.cumsum(steps))
-    return values[places[:-1]], np.diff(ends[places])
 
 
 def _tied(first: np.ndarray, second: np.ndarray) -> bool:

@@ -57,6 +57,11 @@ class Windows:
     def __len__(self) -> int:
         return len(self.steps)
 
+    def between(self, which: np.ndarray) -> np.ndarray:
+        """`steps` of some of them, which a mask of shape (n_windows,) selects."""
+        starts = np.append(0, np.cumsum(self.steps))
+        return np.diff(starts[np.append(np.flatnonzero(which), len(self))])
+
     def __str__(self) -> str:
         told = [f"{many(len(self), 'window')} of {span(self.window_s)}"]
         if self.gaps:

@@ -30,6 +30,15 @@ def test_windows_without_a_request_are_left_out_and_counted_in_steps():
     assert found.steps.tolist() == [2, 1, 1][-len(found) :]
 
 
+def test_of_some_windows_steps_are_summed():
+    found = cut(table([0, 1, 2, 3, 24, 25, 26, 39, 40]), window_s=10)
+    whole = np.ones(len(found), bool)
+    assert found.between(whole).tolist() == found.steps.tolist()
+    few = whole & (np.arange(len(found)) % 2 == 0)
+    assert found.between(few).sum() == found.steps.sum() and len(found.between(few)) == few.sum()
+    assert found.between(few)[0] == found.steps[:2].sum()
+
+
 def test_a_gap_is_named_and_left_out_with_the_windows_that_it_touches():
     arrivals = np.concatenate([np.arange(0, 100), np.arange(1000, 1101)])
     found = cut(table(arrivals), window_s=20)
