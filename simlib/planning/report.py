@@ -137,7 +137,7 @@ def document(plan: Plan) -> dict[str, Any]:
             "max_num_batched_tokens": chosen.token_budget,
             "k_bins": chosen.k_bins,
             "order": chosen.order,
-            "prefix_cache": chosen.prefix_cache,
+            "prefix_caching": chosen.prefix_cache,
             "routing": chosen.routing if chosen.replicas > 1 else None,
             "kv_tokens": chosen.engine.kv_tokens,
         },
@@ -192,7 +192,8 @@ prefill. Between the ends lie 95 % of the {of}. {drawn_law}</p>
 def _spelled(plan: Plan) -> list[tuple[str, str]]:
     """The configuration in engines' words, and what these do not say."""
     cached = plan.planner.trials.requests(plan.planner.seed).cached_prompt_tokens
-    words = Replicas.of(plan.nearest, plan.planner.objectives, prefix_cache=cached is not None and bool(cached.any()))
+    cache = plan.nearest.prefix_cache or (cached is not None and bool(cached.any()))
+    words = Replicas.of(plan.nearest, plan.planner.objectives, prefix_cache=cache)
     found = []
     for name, spelled, buckets in (("vLLM", words.vllm, words.buckets[0]), ("SGLang", words.sglang, words.buckets[1])):
         found += [(name, str(spelled)), *((f"{name} differs", one) for one in spelled.unlike)]

@@ -10,6 +10,9 @@ import pytest
 from simlib import InputError, RequestTable, StepLaw
 from simlib.cli import main
 from simlib.planning import demand, fleet, report
+from simlib.planning.deployed import promise
+from simlib.planning.deployed.flags import Replicas
+from simlib.planning.plan import Configuration
 from simlib.planning.planner import SHAPES, Planner
 from simlib.requests.lengths import Fixed
 
@@ -55,7 +58,7 @@ def test_the_report_and_the_document_say_whose_objective_it_is_and_who_is_next()
     told, document = dict(report.rows(plan)), report.document(plan)
     assert f"the most urgent first: it meets {CLASSES} in 95 of 100" in report.answer(plan)
     assert "limit 3.2 s" in told["priority=0: ttft_p99"] and "most urgent first" in told["Order"]
-    assert document["configuration"]["order"] == "priority" and not document["configuration"]["prefix_cache"]
+    assert document["configuration"]["order"] == "priority" and not document["configuration"]["prefix_caching"]
     assert [each["class"] for each in document["objectives"]] == ["priority=0", "priority=1"]
 
 
@@ -81,9 +84,27 @@ def test_the_router_that_knows_prefixes_is_chosen_where_a_cache_holds_one_of_two
     plan = planner(sharing(groups, 0.12), PROMPT, "ttft_p95<=0.5", kv_tokens=1500).plan()
     assert (plan.best.gpus, plan.best.routing) == (2, "prefix")
     assert "whose cache holds most of its prompt" in dict(report.rows(plan))["Routing"]
-    assert report.document(plan)["configuration"]["routing"] == "prefix"
+    document = report.document(plan)
+    assert document["configuration"]["routing"] == "prefix"
+    assert promise.of(document).setup.continuous().routing == "least_tokens"  # the tokens that it finds are known
     blind = planner(sharing(groups, 0.12), PROMPT, "ttft_p95<=0.5", kv_tokens=1500, routing=("least_tokens",)).plan()
     assert blind.best is None
+
+
+def test_what_the_cache_finds_is_held_against_a_deployment_and_classes_are_not():
+    document = report.document(planner(sharing(np.zeros(200, int), 0.75), PROMPT, "ttft_p95<=2").plan())
+    promised = promise.of(json.loads(json.dumps(document)))
+    assert promised.assumed["cached_share"].mean == pytest.approx(0.96, abs=0.03)
+    assert promised.setup.prefix_cache
+    with pytest.raises(InputError, match=r"objectives, 0: of priority=0 .expected one of all requests"):
+        promise.of(report.document(planner(bursts(), STEP, CLASSES).plan()))
+
+
+def test_an_engine_is_told_of_orders_caches_and_routers():
+    engine = fleet.engine(STEP, kv_tokens=1000)
+    one = Replicas.of(Configuration(engine, 2, 8, 64, order="priority", prefix_cache=True, routing="prefix"))
+    assert "--enable-prefix-caching --scheduling-policy priority" in str(one.vllm)
+    assert any("planned prefix" in each for each in one.vllm.unlike)
 
 
 def test_the_space_is_what_the_demand_makes_possible():

@@ -79,7 +79,8 @@ class Replicas:
         """Of a `planning.plan.Configuration`; `more` is what that does not say."""
         engine = chosen.engine
         limits = (chosen.replicas, engine.gpus, chosen.max_seqs, chosen.token_budget, engine.kv_tokens)
-        return cls(*limits, k_bins=chosen.k_bins, objectives=tuple(objectives), **more)
+        told = {"k_bins": chosen.k_bins, "prefix_cache": chosen.prefix_cache, "priority": chosen.order == "priority"}
+        return cls(*limits, **told | {"routing": chosen.routing, "objectives": tuple(objectives)} | more)
 
     @property
     def vllm(self) -> Spelled:

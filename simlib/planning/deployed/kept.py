@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,20 +21,25 @@ def of_plan(plan: Plan) -> dict[str, Any]:
 
     Of a record with windows each number is forecast from theirs, and the window of the middle strain is kept. Of a
     description nobody knows how it varies: only its rate has a range, up to the reserve that was kept. Of clients who
-    wait for answers no requests are kept, as when they come hangs on the engine.
+    wait for answers no requests are kept, as when they come hangs on the engine. What a prefix cache finds is kept as
+    tokens of each prompt.
     """
     planner, chosen = plan.planner, plan.nearest
     demand, trials, law = planner.demand, planner.trials, chosen.engine.untold
     case = Case(chosen, planner.seed)
     pace = promise.pace_range(chosen.engine.law, trials.run(case), WINDOW_S) if _drawn(chosen.engine) else Range(1.0)
+    table = trials.requests(planner.seed)
+    if chosen.prefix_cache:
+        run = trials.run(case)
+        table = replace(table, cached_prompt_tokens=np.minimum(run.prefix_hits[run.given_order], table.prompt_tokens))
     if demand.promises:
-        table, window_s = demand.windows.table, demand.windows.window_s
+        window_s = demand.windows.window_s
         each = [table.rows(table.labels[LABEL] == number) for number in range(len(demand.windows))]
         strains = trials.strains(case)[: len(each)]
         typical = each[int(np.argsort(strains, kind="stable")[len(each) // 2])]
         block = promise.assumed(each, _bare(typical), pace, law, steps=demand.windows.steps)
     else:
-        window_s, table = WINDOW_S, trials.requests(planner.seed)
+        window_s = WINDOW_S
         block = promise.assumed([table], _bare(table), pace, law)
         rate = promise.rate_rps(table)
         block[RATE] = Range(rate, 0.0, (1 + planner.reserve) * rate).document()

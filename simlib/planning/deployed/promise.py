@@ -102,13 +102,13 @@ class Setup:
     law: StepLaw | None = None
 
     def continuous(self, kv_tokens: int | None = None) -> Continuous:
-        """The engine's settings; cached tokens are taken as the requests name them."""
+        """The engine's settings; cached tokens are taken as the requests name them, wherever these are routed."""
         return Continuous(
             max_seqs=self.max_seqs,
             kv_tokens=self.kv_tokens if kv_tokens is None else kv_tokens,
             token_budget=self.token_budget,
             steps_in_flight=self.steps_in_flight,
-            routing=self.routing,
+            routing="least_tokens" if self.routing.startswith("prefix") else self.routing,
         )
 
 
@@ -282,6 +282,9 @@ def _promised(source: str, found: Any) -> tuple[Promised, ...]:
     for number, row in enumerate(rows):
         place = f"{source}, objectives, {number}"
         check_type(place, row, Mapping, f"an object; {EXPECTED}")
+        if row.get("class"):
+            told = "expected one of all requests: what a deployment reports does not tell classes"
+            raise InputError(f"{place}: of {shown(row['class'], str)} ({told})")
         text = check_type(place, row.get("objective"), str, "an objective such as ttft_p99<=1")
         try:
             (objective,) = objectives.parse(text if text.endswith("s") else f"{text}s")
