@@ -235,7 +235,7 @@ class Planner:
         """
         if self.demand.clients is not None:
             return sorted({n for one in self.engines for n in range(one.gpus, self.most_gpus + 1, one.gpus)})
-        every = 1 if self.prefix_cache else max(len(self.trials.requests(self.seed)) // FEW, 1)  # all find what they share
+        every = 1 if self.prefix_cache else max(self.demand.requests // FEW, 1)  # what is shared, all find
         table = self.trials.requests(self.seed).rows(slice(None, None, every))
         span_s = float(table.arrival_s[-1] - table.arrival_s[0]) / every
         found: set[int] = set()
