@@ -49,7 +49,13 @@ class Allowed:
 
 
 def allowed(
-    trials: Trials, chosen: Configuration, seeds: Sequence[int], confidence: float, reserve: float, fine: float = FINE
+    trials: Trials,
+    chosen: Configuration,
+    seeds: Sequence[int],
+    confidence: float,
+    reserve: float,
+    fine: float = FINE,
+    start: float = 1.0,
 ) -> Allowed:
     """The load that a promise allows.
 
@@ -65,8 +71,10 @@ def allowed(
         Of a description: so much more load is to be borne, as a share.
     fine : float
         How near to each other the loads are between which a root is interpolated, as a logarithm.
+    start : float
+        The load that is tried first.
     """
-    borne, start = [], 1.0
+    borne = []
     for seed in seeds:
         borne.append(trials.borne(Case(chosen, seed, start), fine))
         start = math.exp(float(np.median(borne[-1])))

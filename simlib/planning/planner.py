@@ -279,9 +279,9 @@ class Planner:
                 found[case.chosen].append(strains[-1])
         return {each: float(np.mean(strains)) for each, strains in found.items()}
 
-    def allowed(self, chosen: Configuration, seeds: Sequence[int], fine: float = FINE) -> Allowed:
+    def allowed(self, chosen: Configuration, seeds: Sequence[int], fine: float = FINE, start: float = 1.0) -> Allowed:
         """What it may be given (`planning.allowed`)."""
-        return allowed(self.trials, chosen, seeds, self.confidence, self.reserve, fine)
+        return allowed(self.trials, chosen, seeds, self.confidence, self.reserve, fine, start)
 
     def plan(self, progress: Callable[[str], None] = lambda _: None) -> Plan:
         """Find what to deploy.
@@ -321,7 +321,9 @@ class Planner:
         stressed = self.screen(promising, max(load, 1.0) * self.margin)
         racing = sorted(promising, key=stressed.get)[:RACED]
         with ThreadPoolExecutor(min(len(racing), os.cpu_count() or 1)) as pool:
-            loads = list(pool.map(lambda each: self.allowed(each, self.seeds(each, SCREENED)).load, racing))
+            found = list(pool.map(lambda each: self.allowed(each, self.seeds(each, SCREENED)), racing))
+        # Of a description by the mean: an interval of two draws is as wide as chance has it.
+        loads = [each.load if self.demand.promises else each.middle for each in found]
         return [racing[place] for place in np.argsort(loads)[::-1]]
 
     def _found(

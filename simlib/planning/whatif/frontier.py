@@ -1,80 +1,127 @@
 """How should a fleet form its batches under these limits? Token budget against sequences: where the promise holds.
 
-Each pair is a configuration, judged like any other (`planning.allowed`). Beside the load that it may be given stands
-what gives way first there: at few sequences requests wait for a place, at many their tokens are slow; a small budget
-keeps prompts waiting, a large one stops those that decode.
+Each pair is a configuration, judged like any other (`planning.allowed`) and on the same draws as a plan. Beside the
+load that it may be given stands what gives way first there: with few sequences requests wait for a place, with many
+their tokens are slow; a small budget keeps prompts waiting, a large one stops those that decode.
 """
 
 from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import Any
 
-import numpy as np
-
+from simlib.checks import InputError
 from simlib.lazy import pd
-from simlib.planning import objectives
-from simlib.planning.plan import Asked, Case, Configuration
+from simlib.planning.plan import Case, Configuration
+from simlib.planning.planner import DRAWS, FRESH, Planner
+from simlib.planning.trials import LOADS
 
-MAX_SEQS = (8, 16, 32, 64, 128, 256)
+MAX_SEQS = (16, 32, 48, 64, 96, 128, 192, 256)
 TOKEN_BUDGETS = (256, 512, 1024, 2048, 4096, 8192)
 FINE = 0.05  # as `planning.trials.FINE`
+CLEAR = 0.8  # a load below which one draw tells that the promise does not hold
 JUST = 1.02  # beyond what may be given, where something gives way
 
 
 def frontier(
-    planner: Asked,
+    planner: Planner,
     fleet: Configuration,
     max_seqs: Sequence[int] = MAX_SEQS,
     token_budgets: Sequence[int] = TOKEN_BUDGETS,
-    k_bins: Sequence[int] = (1,),
+    k_bins: Sequence[int] = (),
+    progress: Callable[[str], None] = lambda _: None,
 ) -> pd.DataFrame:
     """What a fleet may be given, by how it forms its batches.
 
     Parameters
     ----------
-    planner : Planner or another who is `Asked`
+    planner : Planner
         Whose demand, objectives and promise.
     fleet : Configuration
-        Its engine and replicas stay.
-    max_seqs, token_budgets, k_bins : sequence of int
+        Its engine and replicas stay; its own limits are among those tried.
+    max_seqs, token_budgets : sequence of int
         Of which all pairs are tried, but those with more sequences than tokens.
+    k_bins : sequence of int
+        By default the fleet's.
+    progress : callable
+        As `Planner.plan` takes it.
 
     Returns
     -------
     pandas.DataFrame
-        ``k_bins, token_budget, max_seqs, load, holds, limit, lost_share``: the load that it may be given, a multiple of
-        the demand's; whether that is 1 or more; the objective that gives way first; and how much less that load is than
-        the most in the table.
+        ``k_bins, token_budget, max_seqs, measured, load, sought, holds, limit, lost_share, more_seqs_share,
+        more_tokens_share``: whether so many sequences were measured; the load that it may be given, a multiple of the
+        demand's, and whether that is neither the least nor the most that is sought; whether it is 1 or more; the
+        objective that gives way first, missing at the most that is sought; how much less the load is than the most of
+        what was measured; how much more it is with the next more sequences, or tokens, missing behind the last.
+
+    Raises
+    ------
+    InputError
+        If there is no such pair.
     """
-    each = [
-        replace(fleet, max_seqs=seqs, token_budget=budget, k_bins=bins)
-        for bins, budget, seqs in itertools.product(k_bins, token_budgets, max_seqs) if seqs <= budget
-    ]  # fmt: skip
-    for chosen in each:
-        for seed in planner.seeds(chosen, 1):
-            planner.trials.requests(seed)
+    max_seqs = sorted({*max_seqs, fleet.max_seqs})
+    token_budgets, k_bins = sorted({*token_budgets, fleet.token_budget}), sorted({*k_bins} or {fleet.k_bins})
+    rows = [
+        [replace(fleet, max_seqs=seqs, token_budget=budget, k_bins=bins) for seqs in max_seqs if seqs <= budget]
+        for bins, budget in itertools.product(k_bins, token_budgets)
+    ]
+    if not any(rows):
+        raise InputError(
+            f"token_budgets: at most {token_budgets[-1]} (expected one of at least {max_seqs[0]} sequences)"
+        )
+    planner.trials.hear = lambda: progress(f"how batches are formed; {planner.trials.count:,} runs")
+    for seed in {seed for row in rows for one in row for seed in planner.seeds(one, DRAWS, FRESH)}:
+        planner.trials.requests(seed)  # drawn one by one, as draws are kept
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        loads = np.array(list(pool.map(lambda one: planner.allowed(one, planner.seeds(one, 1), FINE).load, each)))
-        limits = list(pool.map(lambda pair: _limit(planner, *pair), zip(each, loads, strict=True)))
-    return pd.DataFrame(
-        {
-            "k_bins": [one.k_bins for one in each],
-            "token_budget": [one.token_budget for one in each],
-            "max_seqs": [one.max_seqs for one in each],
-            "load": loads,
-            "holds": loads >= 1,
-            "limit": limits,
-            "lost_share": 1 - loads / loads.max(),
-        }
-    )
+        table = pd.DataFrame(itertools.chain.from_iterable(pool.map(lambda row: _along(planner, row), rows)))
+    best = table.loc[table["measured"], "load"].max()
+    for name, other in (("more_seqs_share", "token_budget"), ("more_tokens_share", "max_seqs")):
+        table[name] = table.groupby(["k_bins", other])["load"].shift(-1) / table["load"] - 1
+    table.insert(table.columns.get_loc("more_seqs_share"), "lost_share", 1 - table["load"] / best)
+    return table
 
 
-def _limit(planner: Asked, chosen: Configuration, load: float) -> str:
-    """The objective that is nearest to its limit, or furthest beyond, a little above the load that may be given."""
-    case = Case(chosen, planner.seeds(chosen, 1)[0], JUST * load * planner.margin)
-    values = planner.trials.values_s(case)
-    return max(planner.objectives, key=lambda one: objectives.strain(values, [one])[-1]).name
+def _along(planner: Planner, row: Sequence[Configuration]) -> list[dict[str, Any]]:
+    """The cells of one token budget, each sought from the load that the one before it bears."""
+    found, start = [], 1.0
+    measured = row[0].engine.measured if row else None
+    for one in row:
+        seeds = planner.seeds(one, DRAWS, FRESH)
+        given = planner.allowed(one, seeds[:1], FINE, start)
+        if given.load >= CLEAR:
+            given = planner.allowed(one, seeds, FINE, start)
+        start, tried = given.middle, given.load * planner.margin
+        cell = {"k_bins": one.k_bins, "token_budget": one.token_budget, "max_seqs": one.max_seqs}
+        cell |= {"measured": measured is None or one.max_seqs <= measured.batch_size[1], "load": given.load}
+        cell |= {"sought": 1.01 * LOADS[0] < tried < 0.97 * LOADS[1], "holds": given.load >= 1}
+        limit = None if tried >= 0.97 * LOADS[1] else _limit(planner, Case(one, seeds[0], JUST * tried))
+        found.append(cell | {"limit": limit})
+    return found
+
+
+def _limit(planner: Planner, case: Case) -> str:
+    """The objective that is nearest to its limit, or furthest beyond."""
+    values_s = planner.trials.values_s(case)
+    return max(planner.objectives, key=lambda one: values_s[one.name][-1] / one.limit_s).name
+
+
+def best(table: pd.DataFrame) -> pd.Series:
+    """The row of a frontier that may be given most, of what was measured; of equals the smallest limits."""
+    measured = table[table["measured"]]
+    return measured.loc[measured["load"].idxmax()]
+
+
+def document(table: pd.DataFrame, planner: Planner, fleet: Configuration) -> dict[str, Any]:
+    """A frontier for a machine."""
+    return {
+        "engine": fleet.engine.name,
+        "replicas": fleet.replicas,
+        "objectives": [str(one) for one in planner.objectives],
+        "best": best(table).to_dict(),
+        "cells": table.to_dict("records"),
+    }
