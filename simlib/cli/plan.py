@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import time
 from collections.abc import Callable
@@ -12,12 +13,13 @@ from simlib.checks import InputError, check_choice
 from simlib.cli.benches import check
 from simlib.cli.inspect import READING, add_reading, asked_of, parsed, tell
 from simlib.cli.numbers import check_used, integer, integers, number, numbers, place
-from simlib.cli.outputs import add_json, answer, check_outputs, wrote
+from simlib.cli.outputs import add_json, answer, check_outputs, plain, sheet, wrote
 from simlib.cli.simulate import ANSWERED, log_normal
 from simlib.writing import write
 
 EVERY_S = 3.0  # between two lines that say how far it is
 NOTHING_MEETS = 3  # exit code
+FRONTIERS = (".csv", ".json", ".svg")
 WORDS = {"max_cost_per_hour": "--max-cost", "price_per_gpu_hour": "--price", "max_seqs": "--max-num-seqs"}
 WORDS |= {"rate_rps": "--rate", "rate_factor": "--rate-factor", "clients(?=:)": "--concurrency", "think_s": "--think"}
 WORDS |= {name: f"--{name.replace('_', '-')}" for name in ("max_gpus", "kv_tokens", "token_budgets", "k_bins")}
@@ -82,6 +84,12 @@ def add(verbs: Any) -> None:
     own.add_argument("--seed", type=integer, default=42, help="of the first draw")
     add_json(own, "the plan")
     own.add_argument("--report", type=place, metavar="FILE.html", help="write the plan as one page")
+    own.add_argument(
+        "--frontier",
+        type=place,
+        metavar="FILE",
+        help="where the limits hold, by token budget and sequences: .csv, .json, .svg",
+    )
     check.add(own)
 
 
@@ -91,13 +99,8 @@ def _plan(options: argparse.Namespace) -> int:
     check_used(options, "without --check", "--every")
     if options.sla is None:
         raise InputError("--sla: missing (expected objectives such as ttft_p99<=1,tpot_p99<=0.05)")
-    check_outputs(options, options.report)
-    if options.report is not None:
-        try:  # before any work: nobody should wait for a page that cannot be drawn
-            from simlib.planning import figure
-        except ImportError:
-            needed = "needs matplotlib (expected `pip install 'llm-batching-book[report]'`)"
-            raise InputError(f"--report: {needed}") from None
+    check_outputs(options, options.report, options.frontier)
+    _check_drawn(options)
     from simlib.planning import objectives, report
     from simlib.planning.planner import Planner
 
@@ -124,11 +127,50 @@ def _plan(options: argparse.Namespace) -> int:
     for given in filter(None, (trace, bench)):
         tell(given)
     plan = planner.plan(_teller())
-    if options.report is not None:
-        write(options.report, report.page(plan, figure.svg(plan)))
+    if options.report is not None or options.frontier is not None:
+        _write(options, plan)
     answer(options.json, report.document(plan), report.text(plan))
-    wrote(options.report)
+    wrote(options.report, options.frontier)
     return 0 if plan.best is not None else NOTHING_MEETS
+
+
+def _check_drawn(options: argparse.Namespace) -> None:
+    """Before any work: nobody should wait for a page that cannot be drawn, or a table of no kind."""
+    file = options.frontier
+    if file is not None and file.suffix not in FRONTIERS:
+        raise InputError(f"--frontier: {file} (expected a file whose name ends with {', '.join(FRONTIERS)})")
+    drawn = {"--report": options.report is not None, "--frontier": file is not None and file.suffix == ".svg"}
+    for option in (name for name, asked in drawn.items() if asked):
+        try:
+            from simlib.planning import figure  # noqa: F401
+        except ImportError:
+            needed = "needs matplotlib (expected `pip install 'llm-batching-book[report]'`)"
+            raise InputError(f"{option}: {needed}") from None
+
+
+def _write(options: argparse.Namespace, plan: Any) -> None:
+    """The page, and the frontier: in a page of the chosen number of bins, in a file of all."""
+    from simlib.planning import report
+    from simlib.planning.frontier import document, frontier
+
+    planner, chosen, file = plan.planner, plan.nearest, options.frontier
+    bins = () if file is None or file.suffix == ".svg" else planner.k_bins
+    found = frontier(planner, chosen, k_bins=bins, progress=_teller())
+    if options.report is not None:
+        from simlib.planning import figure
+
+        batches = figure.as_svg(figure.by_batches(found, chosen))
+        write(options.report, report.page(plan, figure.svg(plan), batches))
+    if file is None:
+        return
+    if file.suffix == ".svg":
+        from simlib.planning import figure
+
+        write(file, figure.as_svg(figure.by_batches(found, chosen)))
+    elif file.suffix == ".csv":
+        write(file, sheet(found))
+    else:
+        write(file, json.dumps(plain(document(found, planner, chosen)), indent=2) + "\n")
 
 
 def _teller() -> Callable[[str], None]:

@@ -29,7 +29,11 @@ body { font: 16px/1.5 system-ui, sans-serif; max-width: 46rem; margin: 2rem auto
 table { border-collapse: collapse; width: 100%; } th, td { text-align: left; vertical-align: top; padding: .4rem .6rem;
 border-bottom: 1px solid #8886; } th { white-space: nowrap; } code { overflow-wrap: anywhere; }
 svg { width: 100%; height: auto; background: #fff; } .answer { font-size: 1.2rem; }
+figure { margin: 1rem 0; } .batches { max-width: 34rem; }
 """
+BATCHES = """<h2>How these engines may form their batches</h2>
+<figure role="img" aria-label="Whether the limits hold, how much load may be given and what gives way first, by token
+budget and sequences at once" class="batches">{batches}</figure>"""
 
 
 def answer(plan: Plan) -> str:
@@ -163,8 +167,11 @@ def document(plan: Plan) -> dict[str, Any]:
     }
 
 
-def page(plan: Plan, drawn: str) -> str:
-    """One page of HTML: the answer, a figure of the objectives against the load (`figure.svg`), and `rows`."""
+def page(plan: Plan, drawn: str, batches: str = "") -> str:
+    """One page of HTML: the answer, a figure of the objectives against the load (`figure.svg`), and `rows`.
+
+    `batches` is a figure of how the fleet may form its batches (`figure.by_batches`).
+    """
     lines = "\n".join(
         f"<tr><th scope='row'>{html.escape(name)}</th><td>{html.escape(value)}</td></tr>" for name, value in rows(plan)
     )
@@ -183,6 +190,7 @@ def page(plan: Plan, drawn: str) -> str:
 <p class="answer">{said}</p>
 <figure role="img" aria-label="Each objective as a share of its limit, against the load">{drawn}</figure>
 <table>{lines}</table>
+{BATCHES.format(batches=batches) if batches else ""}
 <p>Simulated: {plan.runs} runs of {plan.planner.demand.requests} requests under continuous batching with chunked
 prefill. Between the ends lie 95 % of the {of}. {drawn_law}</p>
 </body></html>

@@ -100,11 +100,11 @@ def test_sequences_beyond_what_was_measured_are_told_and_never_best():
     asked = demand.described(8.0, LogNormal(500, 0.8, high=6000), LogNormal(180, 0.7, high=4000), requests=500)
     ours = Planner(asked, fleet.engines(["h100-vllm-llama3-8b"]), "ttft_p99<=1")  # measured up to 64
     table = frontier(ours, ours.configurations(1)[0], (32, 64, 256), (2048,))
-    assert table.loc[~table["measured"], "max_seqs"].tolist() == [256]
+    assert set(table.loc[~table["measured"], "max_seqs"]) == {256}
     assert best(table)["max_seqs"] == 64 and table["lost_share"].min() < 0
 
 
 def test_more_sequences_than_tokens_are_no_pair():
     ours = planner("ttft_p99<=1")
-    with pytest.raises(InputError, match="at least 16 sequences"):
+    with pytest.raises(InputError, match="expected 16 or more"):
         cells(ours, (16,), (8,))

@@ -1,13 +1,15 @@
 """How should a fleet form its batches under these limits? Token budget against sequences: where the promise holds.
 
-Each pair is a configuration, judged like any other (`planning.allowed`) and on the same draws as a plan. Beside the
-load that it may be given stands what gives way first there: with few sequences requests wait for a place, with many
-their tokens are slow; a small budget keeps prompts waiting, a large one stops those that decode.
+Each pair is a configuration, judged like any other (`planning.allowed`); of a description by how much more or less it
+bears than the fleet as it is, on the same two draws. Beside the load that it may be given stands what gives way first
+there: with few sequences requests wait for a place, with many their tokens are slow; a small budget keeps prompts
+waiting, a large one stops those that decode.
 """
 
 from __future__ import annotations
 
 import itertools
+import math
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,13 +18,14 @@ from typing import Any
 
 from simlib.checks import InputError
 from simlib.lazy import pd
+from simlib.planning.allowed import Allowed
 from simlib.planning.plan import Case, Configuration
 from simlib.planning.planner import DRAWS, FRESH, Planner
 from simlib.planning.trials import LOADS
 
 MAX_SEQS = (16, 32, 48, 64, 96, 128, 192, 256)
 TOKEN_BUDGETS = (256, 512, 1024, 2048, 4096, 8192)
-FINE = 0.05  # as `planning.trials.FINE`
+PAIRED = 2  # draws on which a cell is set against the fleet as it is
 CLEAR = 0.8  # a load below which one draw tells that the promise does not hold
 JUST = 1.02  # beyond what may be given, where something gives way
 
@@ -71,14 +74,13 @@ def frontier(
         for bins, budget in itertools.product(k_bins, token_budgets)
     ]
     if not any(rows):
-        raise InputError(
-            f"token_budgets: at most {token_budgets[-1]} (expected one of at least {max_seqs[0]} sequences)"
-        )
+        raise InputError(f"token_budgets: at most {token_budgets[-1]} (expected {max_seqs[0]} or more)")
     planner.trials.hear = lambda: progress(f"how batches are formed; {planner.trials.count:,} runs")
-    for seed in {seed for row in rows for one in row for seed in planner.seeds(one, DRAWS, FRESH)}:
+    own = planner.allowed(fleet, planner.seeds(fleet, DRAWS, FRESH))
+    for seed in {seed for row in rows for one in row for seed in planner.seeds(one, PAIRED, FRESH)}:
         planner.trials.requests(seed)  # drawn one by one, as draws are kept
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        table = pd.DataFrame(itertools.chain.from_iterable(pool.map(lambda row: _along(planner, row), rows)))
+        table = pd.DataFrame(itertools.chain.from_iterable(pool.map(lambda row: _along(planner, own, row), rows)))
     best = table.loc[table["measured"], "load"].max()
     for name, other in (("more_seqs_share", "token_budget"), ("more_tokens_share", "max_seqs")):
         table[name] = table.groupby(["k_bins", other])["load"].shift(-1) / table["load"] - 1
@@ -86,20 +88,23 @@ def frontier(
     return table
 
 
-def _along(planner: Planner, row: Sequence[Configuration]) -> list[dict[str, Any]]:
+def _along(planner: Planner, own: Allowed, row: Sequence[Configuration]) -> list[dict[str, Any]]:
     """The cells of one token budget, each sought from the load that the one before it bears."""
     found, start = [], 1.0
     measured = row[0].engine.measured if row else None
     for one in row:
-        seeds = planner.seeds(one, DRAWS, FRESH)
-        given = planner.allowed(one, seeds[:1], FINE, start)
-        if given.load >= CLEAR:
-            given = planner.allowed(one, seeds, FINE, start)
-        start, tried = given.middle, given.load * planner.margin
+        seeds = planner.seeds(one, PAIRED, FRESH)
+        given = planner.allowed(one, seeds[:1], start=start)
+        if given.load >= CLEAR and len(seeds) > 1:
+            given = planner.allowed(one, seeds, start=start)
+        load, start, bears = given.load, given.middle, given.load
+        if not planner.demand.promises:
+            less = given.borne.mean() - own.borne[: len(given.borne)].mean()
+            load, bears = own.load * math.exp(less), given.middle
         cell = {"k_bins": one.k_bins, "token_budget": one.token_budget, "max_seqs": one.max_seqs}
-        cell |= {"measured": measured is None or one.max_seqs <= measured.batch_size[1], "load": given.load}
-        cell |= {"sought": 1.01 * LOADS[0] < tried < 0.97 * LOADS[1], "holds": given.load >= 1}
-        limit = None if tried >= 0.97 * LOADS[1] else _limit(planner, Case(one, seeds[0], JUST * tried))
+        cell |= {"measured": measured is None or one.max_seqs <= measured.batch_size[1], "load": load}
+        cell |= {"sought": 1.01 * LOADS[0] < bears < 0.99 * LOADS[1], "holds": load >= 1}
+        limit = None if bears >= 0.99 * LOADS[1] else _limit(planner, Case(one, seeds[0], JUST * bears))
         found.append(cell | {"limit": limit})
     return found
 
@@ -114,6 +119,17 @@ def best(table: pd.DataFrame) -> pd.Series:
     """The row of a frontier that may be given most, of what was measured; of equals the smallest limits."""
     measured = table[table["measured"]]
     return measured.loc[measured["load"].idxmax()]
+
+
+def told(table: pd.DataFrame) -> str:
+    """Where the limits hold, in a few words, of one number of bins."""
+    held = table[table["holds"]]
+    if held.empty:
+        return "The limits hold in no cell"
+    seqs, budget = held["max_seqs"].min(), held["token_budget"].min()
+    if len(held) == ((table["max_seqs"] >= seqs) & (table["token_budget"] >= budget)).sum():
+        return f"Limits hold from {seqs:,} sequences and {budget:,} tokens on"
+    return f"The limits hold in {len(held)} of {len(table)} cells"
 
 
 def document(table: pd.DataFrame, planner: Planner, fleet: Configuration) -> dict[str, Any]:
