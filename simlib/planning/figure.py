@@ -59,7 +59,7 @@ def by_batches(frontier: pd.DataFrame, chosen: Configuration | None = None) -> F
     bins = frontier["k_bins"].iloc[0] if chosen is None else chosen.k_bins
     rows = frontier[frontier["k_bins"] == bins]
     columns, lines = (sorted(rows[name].unique()) for name in ("max_seqs", "token_budget"))
-    figure, axis = plt.subplots(figsize=(5.2, 0.42 * len(lines) + 2.2), layout="constrained")
+    figure, axis = plt.subplots(figsize=(4.6, 0.42 * len(lines) + 2.2), layout="constrained")
     held = {(line, column): False for line in range(-1, len(lines) + 1) for column in range(-1, len(columns) + 1)}
     for row in rows.itertuples():
         place = lines.index(row.token_budget), columns.index(row.max_seqs)
@@ -78,7 +78,7 @@ def by_batches(frontier: pd.DataFrame, chosen: Configuration | None = None) -> F
     axis.tick_params(length=0)
     axis.grid(visible=False)
     axis.spines[:].set_visible(False)
-    axis.set_title(told(rows), fontsize=10.5, loc="left", fontweight="bold", color=INK, pad=18)
+    figure.suptitle(told(rows), fontsize=10, x=0.02, ha="left", fontweight="bold", color=INK)
     if (beyond := rows.loc[~rows["measured"], "max_seqs"]).size:
         ends, top = (columns.index(beyond.min()) - 0.42, len(columns) - 0.58), len(lines) - 0.4
         axis.plot(ends, [top, top], color=INK, linewidth=1.2, clip_on=False)
@@ -106,7 +106,7 @@ def _cell(axis: Axes, place: tuple[int, int], row: object, most: float) -> None:
     axis.text(column, line + 0.02, load, ha="center", va="bottom", fontsize=10, weight=weight, color=INK)
     if isinstance(row.limit, str):
         word = SHORT[row.limit.partition("_")[0]]
-        axis.text(column, line - 0.06, word, ha="center", va="top", fontsize=8, color="#444444")
+        axis.text(column, line - 0.06, word, ha="center", va="top", fontsize=8.5, color="#444444")
 
 
 def _around(axis: Axes, held: Mapping[tuple[int, int], bool]) -> None:

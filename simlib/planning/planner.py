@@ -316,15 +316,15 @@ class Planner:
         """The best of those that pass the screening, in order of the load that they may be given."""
         if len(promising) < 2:
             return list(promising)
-        first = min(promising, key=screened.get)
+        first = min(promising, key=_nearest(screened))
         load = self.allowed(first, self.seeds(first, 1), COARSE).load
         stressed = self.screen(promising, max(load, 1.0) * self.margin)
-        racing = sorted(promising, key=stressed.get)[:RACED]
+        racing = sorted(promising, key=_nearest(stressed))[:RACED]
         with ThreadPoolExecutor(min(len(racing), os.cpu_count() or 1)) as pool:
             found = list(pool.map(lambda each: self.allowed(each, self.seeds(each, SCREENED)), racing))
         # Of a description by the mean: an interval of two draws is as wide as chance has it.
         loads = [each.load if self.demand.promises else each.middle for each in found]
-        return [racing[place] for place in np.argsort(loads)[::-1]]
+        return [racing[place] for place in sorted(range(len(loads)), key=loads.__getitem__, reverse=True)]
 
     def _found(
         self,
@@ -408,6 +408,11 @@ class Planner:
 
 def _limits(chosen: Configuration) -> tuple[str, int, int]:
     return chosen.engine.name, chosen.max_seqs, chosen.token_budget
+
+
+def _nearest(strains: dict[Configuration, float]) -> Callable[[Configuration], tuple[float, int, int, int]]:
+    """An order by strain. Of equals, as where hardly anything waits, what is simplest and has most room to grow."""
+    return lambda each: (strains[each], each.k_bins, -each.max_seqs, -each.token_budget)
 
 
 def _tied(first: np.ndarray, second: np.ndarray) -> bool:

@@ -27,7 +27,7 @@ STYLE = """
 :root { color-scheme: light dark; }
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 46rem; margin: 2rem auto; padding: 0 1rem; }
 table { border-collapse: collapse; width: 100%; } th, td { text-align: left; vertical-align: top; padding: .4rem .6rem;
-border-bottom: 1px solid #8886; } th { white-space: nowrap; } code { overflow-wrap: anywhere; }
+border-bottom: 1px solid #8886; } th { width: 28%; } code { overflow-wrap: anywhere; }
 svg { width: 100%; height: auto; background: #fff; } .answer { font-size: 1.2rem; }
 figure { margin: 1rem 0; } .batches { max-width: 34rem; }
 """

@@ -204,7 +204,10 @@ SWAPPED: dict[str, dict[str, Swap]] = {
             ci_high=-table["ci_low"].where(table["unit"] == "points", -table["ci_high"]),
         )
     },
-    "plan_your_deployment": {"plan": lambda table: turned(inverse, "mean")(table).assign(k_bins=4)},
+    "plan_your_deployment": {
+        "plan": lambda table: turned(inverse, "middle", "low", "high")(table).assign(k_bins=4),
+        "plan_frontier": lambda table: reversed_in("max_seqs")(reversed_in("token_budget")(table)),
+    },
     "claims": {
         "claims": lambda table: table.assign(
             verdict=table["verdict"].replace(

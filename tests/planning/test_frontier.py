@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from simlib import InputError, RequestTable, StepLaw
+from simlib import InputError, RequestTable, StepLaw, datasets
 from simlib.planning import demand, fleet
 from simlib.planning.frontier import best, document, frontier
 from simlib.planning.planner import RESERVE, Planner
 from simlib.planning.trials import LOADS
+from simlib.requests import traces
 from simlib.requests.lengths import Fixed, LogNormal
 
 PLACES = StepLaw(0.01, 0.001)  # a step of n sequences takes 10 + n ms
@@ -73,6 +74,16 @@ def test_the_plan_is_the_best_of_the_frontier_and_is_promised_the_same(chat):
     assert own["load"] == pytest.approx(plan.allowed.load, rel=0.01)
     assert own["holds"] and own["load"] >= 0.97 * best(table)["load"]
     assert document(table, chat, plan.nearest)["best"]["load"] == table["load"].max()
+
+
+def test_where_hardly_anything_waits_the_plan_is_still_what_may_be_given_most():
+    quiet = traces.read(datasets.sample(), rate_factor=120.0).requests.rows(slice(0, 200))  # six requests a window
+    grid = {"max_seqs": (16, 32, 64), "token_budgets": (512, 2048), "k_bins": (1,)}
+    asked, engines = demand.of_table(quiet, window_s=5.0), fleet.engines(["h100-vllm-llama3-8b"])
+    ours = Planner(asked, engines, "ttft_p99<=1,tpot_p99<=0.05", **grid)
+    chosen = ours.plan().nearest
+    found = frontier(ours, chosen, *grid.values())
+    assert chosen.max_seqs == best(found)["max_seqs"] == 64
 
 
 def test_looser_limits_lose_no_cell(chat):

@@ -1,4 +1,4 @@
-"""Figure of a plan in the book: how near each objective is to its limit, against the load."""
+"""Figures of a plan in the book: how near each objective is to its limit, against the load; and by batches."""
 
 from __future__ import annotations
 
@@ -8,21 +8,24 @@ from matplotlib.figure import Figure
 
 from book.chapters.planning.tables import objective
 from book.kit.style import CYCLE, FAINT, INK, PERCENT
+from simlib.planning.figure import BAND, by_batches
+
+__all__ = ["by_batches", "by_load"]
 
 MARKERS = ("o", "^", "s", "D")
 MOST = 1.5  # of its limit: beyond, a curve has left the picture
 
 
 def by_load(curve: pd.DataFrame) -> Figure:
-    """Mean over draws of each objective's value over its limit, with the range of the draws (`plan.Plan.curve`)."""
+    """Median of each objective's value over its limit, with the band of 95 % of draws, or windows (`Plan.curve`)."""
     figure, axis = plt.subplots(figsize=(7.0, 3.6))
     lowest = curve.sort_values(["load", "share_of_limit"])["objective"].iloc[0]  # named below its line
     for place, (name, rows) in enumerate(curve.groupby("objective", sort=False)):
         color, at = CYCLE[place % len(CYCLE)], rows.groupby("load")["share_of_limit"]
-        mean = at.mean()
-        axis.plot(mean.index, mean, color=color, marker=MARKERS[place % len(MARKERS)], ms=5)
-        axis.fill_between(mean.index, at.min(), at.max(), color=color, alpha=0.2, lw=0)
-        start, shift = (mean.index[0], mean.iloc[0]), -16 if name == lowest else 22
+        middle = at.median()
+        axis.plot(middle.index, middle, color=color, marker=MARKERS[place % len(MARKERS)], ms=5)
+        axis.fill_between(middle.index, *(at.quantile(share) for share in BAND), color=color, alpha=0.2, lw=0)
+        start, shift = (middle.index[0], middle.iloc[0]), -16 if name == lowest else 22
         axis.annotate(objective(name), start, (0, shift), textcoords="offset points", color=color, fontsize=10)
     axis.axhline(1, color=INK, lw=1)
     axis.annotate("limit", (curve["load"].min(), 1), (0, 4), textcoords="offset points", color=INK, fontsize=10)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from simlib.planning import report
-from simlib.planning.plan import Plan
-from simlib.text import interval, percent
+from simlib.planning.plan import Configuration, Plan
+from simlib.text import interval, percent, signed
 
 if TYPE_CHECKING:
     from pandas.io.formats.style import Styler
@@ -54,6 +54,32 @@ def show(plan: Plan) -> Styler:
     """The plan, one row a matter, objectives by their names."""
     told = [(objective(name), said) for name, said in report.rows(plan)]
     return pd.DataFrame(told, columns=["", "plan"]).style.hide(axis="index")
+
+
+def show_steps(frontier: pd.DataFrame, chosen: Configuration) -> Styler:
+    """What each step from the plan costs: other sequences with its budget, other budgets with its sequences."""
+    own = frontier[frontier["measured"] & (frontier["k_bins"] == chosen.k_bins)]
+    parts = []
+    for name, what, kept in (
+        ("max_seqs", "sequences", own["token_budget"] == chosen.token_budget),
+        ("token_budget", "tokens a step", own["max_seqs"] == chosen.max_seqs),
+    ):
+        rows = own[kept].sort_values(name)
+        step = rows["load"].pct_change()
+        parts.append(
+            pd.DataFrame(
+                {
+                    "at most": [f"{value:,} {what}" for value in rows[name]],
+                    "may be given": [f"{load:.2f}" for load in rows["load"]],
+                    "over the step below": [
+                        "" if change != change else f"{signed(100 * change, 0)} %" for change in step
+                    ],
+                    "limits": ["hold" if holds else "do not hold" for holds in rows["holds"]],
+                    "gives way first": ["–" if limit != limit else objective(limit) for limit in rows["limit"]],
+                }
+            )
+        )
+    return pd.concat(parts).style.hide(axis="index")
 
 
 def show_regret(table: pd.DataFrame) -> Styler:

@@ -80,7 +80,9 @@ def frontier(
     for seed in {seed for row in rows for one in row for seed in planner.seeds(one, PAIRED, FRESH)}:
         planner.trials.requests(seed)  # drawn one by one, as draws are kept
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        table = pd.DataFrame(itertools.chain.from_iterable(pool.map(lambda row: _along(planner, own, row), rows)))
+        table = pd.DataFrame(
+            itertools.chain.from_iterable(pool.map(lambda row: _along(planner, fleet, own, row), rows))
+        )
     best = table.loc[table["measured"], "load"].max()
     for name, other in (("more_seqs_share", "token_budget"), ("more_tokens_share", "max_seqs")):
         table[name] = table.groupby(["k_bins", other])["load"].shift(-1) / table["load"] - 1
@@ -88,14 +90,14 @@ def frontier(
     return table
 
 
-def _along(planner: Planner, own: Allowed, row: Sequence[Configuration]) -> list[dict[str, Any]]:
+def _along(planner: Planner, fleet: Configuration, own: Allowed, row: Sequence[Configuration]) -> list[dict[str, Any]]:
     """The cells of one token budget, each sought from the load that the one before it bears."""
     found, start = [], 1.0
     measured = row[0].engine.measured if row else None
     for one in row:
         seeds = planner.seeds(one, PAIRED, FRESH)
-        given = planner.allowed(one, seeds[:1], start=start)
-        if given.load >= CLEAR and len(seeds) > 1:
+        given = own if one == fleet else planner.allowed(one, seeds[:1], start=start)
+        if given.load >= CLEAR and one != fleet:
             given = planner.allowed(one, seeds, start=start)
         load, start, bears = given.load, given.middle, given.load
         if not planner.demand.promises:
