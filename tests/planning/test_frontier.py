@@ -77,8 +77,8 @@ def test_the_plan_is_the_best_of_the_frontier_and_is_promised_the_same(chat):
 
 
 def test_where_hardly_anything_waits_the_plan_is_still_what_may_be_given_most():
-    quiet = traces.read(datasets.sample(), rate_factor=120.0).requests.rows(slice(0, 200))  # six requests a window
-    grid = {"max_seqs": (16, 32, 64), "token_budgets": (512, 2048), "k_bins": (1,)}
+    quiet = traces.read(datasets.sample(), rate_factor=120.0).requests.rows(slice(0, 191))  # six requests a window
+    grid = {"max_seqs": (16, 32, 64), "token_budgets": (512, 2048), "k_bins": (1, 4)}
     asked, engines = demand.of_table(quiet, window_s=5.0), fleet.engines(["h100-vllm-llama3-8b"])
     ours = Planner(asked, engines, "ttft_p99<=1,tpot_p99<=0.05", **grid)
     chosen = ours.plan().nearest
