@@ -151,7 +151,7 @@ def _check_drawn(options: argparse.Namespace) -> None:
 def _write(options: argparse.Namespace, plan: Any) -> None:
     """The page, and the frontier: in a page of the chosen number of bins, in a file of all."""
     from simlib.planning import report
-    from simlib.planning.frontier import document, frontier
+    from simlib.planning.whatif.frontier import document, frontier
 
     planner, chosen, file = plan.planner, plan.nearest, options.frontier
     bins = () if file is None or file.suffix == ".svg" else planner.k_bins

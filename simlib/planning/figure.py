@@ -12,8 +12,8 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from simlib.planning.frontier import told
 from simlib.planning.plan import Configuration, Plan
+from simlib.planning.whatif.frontier import told
 
 INK, FAINT = "#222222", "#B8B8B8"
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
@@ -44,7 +44,7 @@ def by_load(curve: pd.DataFrame) -> Figure:
 
 
 def by_batches(frontier: pd.DataFrame, chosen: Configuration | None = None) -> Figure:
-    """Where the limits hold, by token budget and sequences (`planning.frontier.frontier`).
+    """Where the limits hold, by token budget and sequences (`planning.whatif.frontier.frontier`).
 
     In each cell stand the load that it may be given and, in a word, what gives way first; cells in which the limits
     hold are coloured, in bold and within a line.

@@ -8,8 +8,8 @@ import simlib
 from book.chapters.planning import figures, study, tables
 from simlib import InputError, StepLaw
 from simlib.planning import demand, fleet
-from simlib.planning.frontier import frontier
 from simlib.planning.planner import Planner
+from simlib.planning.whatif.frontier import frontier
 from simlib.requests.lengths import LogNormal
 
 
@@ -56,4 +56,4 @@ def test_halves_share_no_request_and_are_served_as_they_were():
     for half, given in ((first, slice(0, 200)), (second, slice(200, None))):
         assert half.draw(1).prompt_tokens.tolist() == table.prompt_tokens[given].tolist()
     with pytest.raises(InputError, match="first half of mine: 19"):
-        study.halves(table.rows(np.arange(39)), "mine", 10.0)
+        study.halves(table.head(39), "mine", 10.0)

@@ -7,9 +7,9 @@ import pytest
 
 from simlib import InputError, RequestTable, StepLaw, datasets
 from simlib.planning import demand, fleet
-from simlib.planning.frontier import best, document, frontier
 from simlib.planning.planner import RESERVE, Planner
 from simlib.planning.trials import LOADS
+from simlib.planning.whatif.frontier import best, document, frontier
 from simlib.requests import traces
 from simlib.requests.lengths import Fixed, LogNormal
 
