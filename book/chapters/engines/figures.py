@@ -47,7 +47,7 @@ def errors(summary: pd.DataFrame) -> Figure:
     """The median absolute error of each line that the summary has, simulated and straight, and what is between."""
     own = summary[~summary["blind"].astype(bool)].set_index(["kind", "metric", "statistic", "circumstance"])
     lines = [line for line in LINES if tuple(line[1:]) in own.index]
-    figure, axis = plt.subplots(figsize=(5.8, 1.2 + 0.34 * len(lines)))
+    figure, axis = plt.subplots(figsize=(5.0, 1.2 + 0.3 * len(lines)))
     for place, line in enumerate(lines):
         found = own.loc[tuple(line[1:])]
         ends = found["error_percent"], found["null_percent"]
@@ -56,7 +56,7 @@ def errors(summary: pd.DataFrame) -> Figure:
         axis.plot(ends[0], place, "o", color=OURS, ms=7)
     axis.set_xscale("log")
     axis.set_xlim(0.09, 120)
-    axis.set_xticks([0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50])
+    axis.set_xticks([0.1, 0.3, 1, 3, 10, 30, 100])
     axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.minorticks_off()
     axis.axvline(10, color=FAINT, lw=1, zorder=0)

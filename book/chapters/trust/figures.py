@@ -23,7 +23,7 @@ def errors(table: pd.DataFrame, drawn: pd.DataFrame) -> Figure:
 
     The latter has its limits over the refits of `replayed_log` and, dotted, over those with shared blocks.
     """
-    figure, axes = plt.subplots(1, 2, figsize=(7.0, 4.2), sharex=True, sharey=True)
+    figure, axes = plt.subplots(1, 2, figsize=(6.0, 4.2), sharex=True, sharey=True)
     lines = [(metric, statistic) for metric in METRICS for statistic in MARKERS]
     places = {line: place + 0.8 * list(METRICS).index(line[0]) for place, line in enumerate(lines)}
     for axis, (model, title), color in zip(axes, PANELS.items(), CYCLE, strict=False):
@@ -31,7 +31,7 @@ def errors(table: pd.DataFrame, drawn: pd.DataFrame) -> Figure:
         axis.axvline(0, color=INK, lw=0.8)
         for line, place in places.items():
             axis.plot(rows[line], place, MARKERS[line[1]], color=color, ms=6)
-        axis.set_title(title, fontsize=11, loc="center")
+        axis.set_title(title, fontsize=9.5, loc="center")
         axis.set_xlabel("Error (%)")
     for row in drawn.itertuples():
         place = places[row.metric, row.statistic]
@@ -39,7 +39,7 @@ def errors(table: pd.DataFrame, drawn: pd.DataFrame) -> Figure:
         axes[1].hlines(place + 0.3, row.shared_low, row.shared_high, color=INK, lw=1, ls=":")
     told = drawn.set_index(["metric", "statistic"]).loc[("tpot", "p99")]
     at = (told["shared_high"], places["tpot", "p99"] + 0.3)
-    axes[1].annotate("dotted: if prompts\nbegin alike", at, (-6, -8), textcoords="offset points", ha="right", va="top",
+    axes[1].annotate("dotted:\nif prompts\nbegin alike", at, (-6, -8), textcoords="offset points", ha="right", va="top",
                      fontsize=9)  # fmt: skip
     axes[0].set_yticks(list(places.values()), [f"{METRICS[m]}, {STATISTICS[s]}" for m, s in lines], fontsize=9)
     axes[0].invert_yaxis()
@@ -154,7 +154,7 @@ def real_engine(found: pd.DataFrame) -> Figure:
     """
     plain = found[~found["load"].str[0].str.isalpha() & (found["statistic"] == "mean")]
     devices = [device for device in DEVICES if (plain["gpu"] == device).any()]
-    size = (3.6 * len(devices), 2.3 * len(SHOWN))
+    size = (3.0 * len(devices), 2.1 * len(SHOWN))
     figure, axes = plt.subplots(len(SHOWN), len(devices), figsize=size, sharex="col", squeeze=False)
     for column, device in zip(axes.T, devices, strict=True):
         column[0].set_title(DEVICES[device], fontsize=11, loc="center")
@@ -165,7 +165,7 @@ def real_engine(found: pd.DataFrame) -> Figure:
             several = rows.groupby("rate_rps")
             x = rows["rate_rps"] + HALF * (several.cumcount() - (several["load"].transform("size") - 1) / 2)
             ends = {name: unit * rows[name] for name in ("ahead_low", "ahead_high", "low", "high")}
-            axis.vlines(x, ends["ahead_low"], ends["ahead_high"], color=FAINT, lw=BAR, alpha=0.6)
+            axis.vlines(x, ends["ahead_low"], ends["ahead_high"], color=INK, lw=BAR, alpha=0.3)
             axis.vlines(x, ends["low"], ends["high"], color=CYCLE[0], lw=1.5)
             axis.plot(x, unit * rows["predicted"], "_", color=CYCLE[0], ms=9, label="predicted")
             axis.plot(x, unit * rows["measured"], "o", color=CYCLE[1], ms=4.5, label="measured")
