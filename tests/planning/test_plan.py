@@ -14,6 +14,7 @@ from simlib.planning.deployed import promise
 from simlib.planning.deployed.flags import Replicas
 from simlib.planning.plan import Configuration
 from simlib.planning.planner import SHAPES, Planner
+from simlib.planning.whatif.frontier import frontier
 from simlib.requests.lengths import Fixed
 
 CLASSES = "priority=0: ttft_p99<=3.2; priority=1: ttft_p99<=9"
@@ -98,6 +99,13 @@ def test_what_the_cache_finds_is_held_against_a_deployment_and_classes_are_not()
     assert promised.setup.prefix_cache
     with pytest.raises(InputError, match=r"objectives, 0: of priority=0 .expected one of all requests"):
         promise.of(report.document(planner(bursts(), STEP, CLASSES).plan()))
+
+
+def test_how_a_fleet_forms_its_batches_is_asked_in_its_own_order():
+    ours = planner(bursts(12), STEP, CLASSES)
+    found = frontier(ours, ours.plan().best, (1, 2), (2048,), (1, 4))
+    assert found["k_bins"].tolist() == [1, 1] and found["holds"].all()
+    assert set(found["limit"].dropna()) <= {"priority=0: ttft_p99", "priority=1: ttft_p99"}
 
 
 def test_an_engine_is_told_of_orders_caches_and_routers():

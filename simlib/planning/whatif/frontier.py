@@ -18,6 +18,7 @@ from typing import Any
 
 from simlib.checks import InputError
 from simlib.lazy import pd
+from simlib.planning import objectives
 from simlib.planning.allowed import Allowed
 from simlib.planning.plan import Case, Configuration
 from simlib.planning.planner import DRAWS, FRESH, Planner
@@ -49,7 +50,7 @@ def frontier(
     max_seqs, token_budgets : sequence of int
         Of which all pairs are tried, but those with more sequences than tokens.
     k_bins : sequence of int
-        By default the fleet's.
+        By default the fleet's; of one that admits by priority there are none.
     progress : callable
         As `Planner.plan` takes it.
 
@@ -68,7 +69,8 @@ def frontier(
         If there is no such pair.
     """
     max_seqs = sorted({*max_seqs, fleet.max_seqs})
-    token_budgets, k_bins = sorted({*token_budgets, fleet.token_budget}), sorted({*k_bins} or {fleet.k_bins})
+    token_budgets = sorted({*token_budgets, fleet.token_budget})
+    k_bins = sorted({*k_bins} or {fleet.k_bins}) if fleet.order == "fcfs" else [fleet.k_bins]
     rows = [
         [replace(fleet, max_seqs=seqs, token_budget=budget, k_bins=bins) for seqs in max_seqs if seqs <= budget]
         for bins, budget in itertools.product(k_bins, token_budgets)
@@ -114,7 +116,7 @@ def _along(planner: Planner, fleet: Configuration, own: Allowed, row: Sequence[C
 def _limit(planner: Planner, case: Case) -> str:
     """The objective that is nearest to its limit, or furthest beyond."""
     values_s = planner.trials.values_s(case)
-    return max(planner.objectives, key=lambda one: values_s[one.name][-1] / one.limit_s).name
+    return max(planner.objectives, key=lambda one: objectives.strain(values_s, [one])[-1]).name
 
 
 def best(table: pd.DataFrame) -> pd.Series:
