@@ -22,10 +22,11 @@ from simlib.planning import objectives
 from simlib.planning.allowed import Allowed
 from simlib.planning.plan import Case, Configuration
 from simlib.planning.planner import DRAWS, FRESH, Planner
-from simlib.planning.trials import LOADS
+from simlib.planning.trials import FINE, LOADS
 
 MAX_SEQS = (16, 32, 48, 64, 96, 128, 192, 256)
 TOKEN_BUDGETS = (256, 512, 1024, 2048, 4096, 8192)
+ROUGH = 0.06  # as `planning.trials.FINE`, of a record: its many windows make up for it
 PAIRED = 2  # draws on which a cell is set against the fleet as it is
 CLEAR = 0.8  # a load below which one draw tells that the promise does not hold
 JUST = 1.02  # beyond what may be given, where something gives way
@@ -94,13 +95,13 @@ def frontier(
 
 def _along(planner: Planner, fleet: Configuration, own: Allowed, row: Sequence[Configuration]) -> list[dict[str, Any]]:
     """The cells of one token budget, each sought from the load that the one before it bears."""
-    found, start = [], 1.0
+    found, start, fine = [], 1.0, ROUGH if planner.demand.promises else FINE
     measured = row[0].engine.measured if row else None
     for one in row:
         seeds = planner.seeds(one, PAIRED, FRESH)
-        given = own if one == fleet else planner.allowed(one, seeds[:1], start=start)
-        if given.load >= CLEAR and one != fleet:
-            given = planner.allowed(one, seeds, start=start)
+        given = own if one == fleet else planner.allowed(one, seeds[:1], fine, start)
+        if given.load >= CLEAR and len(seeds) > 1 and one != fleet:
+            given = planner.allowed(one, seeds, fine, start)
         load, start, bears = given.load, given.middle, given.load
         if not planner.demand.promises:
             less = given.borne.mean() - own.borne[: len(given.borne)].mean()
