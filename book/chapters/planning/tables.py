@@ -72,7 +72,8 @@ def show_steps(frontier: pd.DataFrame, chosen: Configuration) -> Styler:
                     "at most": [f"{value:,} {what}" for value in rows[name]],
                     "may be given": [f"{load:.2f}" for load in rows["load"]],
                     "over the step below": [
-                        "" if change != change else f"{signed(100 * change, 0)} %" for change in step
+                        "" if change != change else f"{signed(100 * change, 0)} %".replace("−0 ", "+0 ")
+                        for change in step
                     ],
                     "limits": ["hold" if holds else "do not hold" for holds in rows["holds"]],
                     "gives way first": ["–" if limit != limit else objective(limit) for limit in rows["limit"]],
