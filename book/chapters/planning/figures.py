@@ -36,3 +36,24 @@ def by_load(curve: pd.DataFrame) -> Figure:
     axis.set_xlabel("Load (multiples of the demand)")
     axis.set_ylabel("Value (share of its limit)")
     return figure
+
+
+def held(table: pd.DataFrame) -> Figure:
+    """How often plans held, one line a kind of traffic, and what they cost (`coverage.judged`)."""
+    figure, axis = plt.subplots(figsize=(7.0, 0.9 + 0.34 * len(table)))
+    axis.axvspan(0.93, 0.97, color=FAINT, alpha=0.5, lw=0)
+    axis.axvline(0.95, color=INK, lw=1)
+    for line, row in enumerate(table.itertuples()):
+        color = CYCLE[0] if row.kind == "generated" else CYCLE[1]
+        axis.hlines(line, row.ci_low, row.ci_high, color=color, lw=1.5)
+        axis.plot(row.held, line, "o" if row.kind == "generated" else "s", color=color, ms=6)
+        axis.annotate(
+            f"{row.gpu_hours - 1:+.0%}", (1.02, line), va="center", fontsize=10, color=INK, annotation_clip=False
+        )
+    axis.annotate("GPU-hours", (1.02, -0.8), va="center", fontsize=10, color=INK, annotation_clip=False)
+    axis.set_yticks(range(len(table)), table["traffic"], fontsize=10)
+    axis.set_ylim(len(table) - 0.5, -0.5)
+    axis.set_xlim(0.85, 1.005)
+    axis.xaxis.set_major_formatter(PERCENT)
+    axis.set_xlabel("Next windows that bear what was allowed (promised: 95 %)")
+    return figure

@@ -95,3 +95,19 @@ def show_regret(table: pd.DataFrame) -> Styler:
         }
     )
     return shown.style.hide(axis="index")
+
+
+def show_held(table: pd.DataFrame) -> Styler:
+    """How often plans held, how good their intervals were, what they cost: one row a kind of traffic."""
+    between = ["" if pd.isna(row.ci_low) else f" ({interval(row.ci_low, row.ci_high)})" for row in table.itertuples()]
+    shown = pd.DataFrame(
+        {
+            "traffic": [f"{row.traffic}, {row.kind}" for row in table.itertuples()],
+            "plans": [f"{pairs:,}" for pairs in table["pairs"]],
+            "records": table["records"],
+            "held": [percent(share) + more for share, more in zip(table["held"], between, strict=True)],
+            "interval score, of the plain rule's": [f"{ratio:.2f}" for ratio in table["score_ratio"]],
+            "GPU-hours, of hindsight's": [f"{ratio:.2f}" for ratio in table["gpu_hours"]],
+        }
+    )
+    return shown.style.hide(axis="index")
