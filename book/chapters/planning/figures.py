@@ -51,7 +51,8 @@ def held(table: pd.DataFrame) -> Figure:
             f"{row.gpu_hours - 1:+.0%}", (1.02, line), va="center", fontsize=10, color=INK, annotation_clip=False
         )
     axis.annotate("GPU-hours", (1.02, -0.8), va="center", fontsize=10, color=INK, annotation_clip=False)
-    axis.set_yticks(range(len(table)), table["traffic"], fontsize=10)
+    names = [f"all {row.kind}" if row.traffic == "all" else row.traffic for row in table.itertuples()]
+    axis.set_yticks(range(len(table)), names, fontsize=10)
     axis.set_ylim(len(table) - 0.5, -0.5)
     axis.set_xlim(0.85, 1.005)
     axis.xaxis.set_major_formatter(PERCENT)
