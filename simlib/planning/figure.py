@@ -89,10 +89,17 @@ def by_batches(frontier: pd.DataFrame, chosen: Configuration | None = None) -> F
 
 def _legend(rows: pd.DataFrame, chosen: Configuration | None) -> str:
     """What numbers, words and the frame mean."""
-    words = dict.fromkeys(name.partition("_")[0] for name in rows["limit"].dropna())
+    words = dict(map(_meant, rows["limit"].dropna()))
     told = ["Bold, in the line: limits hold. Number: load it may be given (demand: 1)."]
-    told += [f"{SHORT[word]}: {MEANT[word]} gives way first." for word in words]
+    told += [f"{word}: {meant} gives way first." for word, meant in words.items()]
     return "\n".join([*told, *(["Orange frame: the plan."] if chosen else [])])
+
+
+def _meant(name: str) -> tuple[str, str]:
+    """The word for an objective that gives way, and what it means; of a class with its value, as in ``wait 0``."""
+    group, _, plain = name.rpartition(": ")
+    metric, value = plain.partition("_")[0], group.rpartition("=")[2]
+    return f"{SHORT[metric]} {value}".rstrip(), f"{MEANT[metric]} of {group}" if group else MEANT[metric]
 
 
 def _cell(axis: Axes, place: tuple[int, int], row: object, most: float) -> None:
@@ -105,8 +112,7 @@ def _cell(axis: Axes, place: tuple[int, int], row: object, most: float) -> None:
     load = f"{sign}{row.load:.2f}"
     axis.text(column, line + 0.02, load, ha="center", va="bottom", fontsize=10, weight=weight, color=INK)
     if isinstance(row.limit, str):
-        word = SHORT[row.limit.partition("_")[0]]
-        axis.text(column, line - 0.06, word, ha="center", va="top", fontsize=8.5, color="#444444")
+        axis.text(column, line - 0.06, _meant(row.limit)[0], ha="center", va="top", fontsize=8.5, color="#444444")
 
 
 def _around(axis: Axes, held: Mapping[tuple[int, int], bool]) -> None:

@@ -45,6 +45,14 @@ def test_every_cell_says_its_load_what_gives_way_and_whether_more_was_sought():
     plt.close(drawn)
 
 
+def test_a_class_is_told_with_what_gives_way():
+    rows = frontier([False, False, False, True]).assign(limit="priority=0: ttft_p99")
+    drawn = figure.by_batches(rows)
+    assert [text.get_text() for text in drawn.axes[0].texts].count("wait 0") == 4
+    assert "wait 0: the wait for the first token of priority=0 gives way first." in drawn._supxlabel.get_text()
+    plt.close(drawn)
+
+
 def test_a_curve_is_the_median_within_its_band():
     rows = [(load, "ttft_p99", draw, load * (draw + 1) / 100) for load in (0.5, 1.0) for draw in range(100)]
     drawn = figure.by_load(pd.DataFrame(rows, columns=["load", "objective", "draw", "share_of_limit"]))
