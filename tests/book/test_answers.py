@@ -208,6 +208,12 @@ SWAPPED: dict[str, dict[str, Swap]] = {
         "plan": lambda table: turned(inverse, "middle", "low", "high")(table).assign(k_bins=4),
         "plan_frontier": lambda table: reversed_in("max_seqs")(reversed_in("token_budget")(table)),
     },
+    "plans_that_hold": {
+        "plan_coverage": lambda table: table.assign(
+            held=0.9 * table["held"], ci_low=0.8, ci_high=0.9,
+            gpu_hours=2 / table["gpu_hours"], score_ratio=1 / table["score_ratio"],
+        )  # fmt: skip
+    },
     "claims": {
         "claims": lambda table: table.assign(
             verdict=table["verdict"].replace(

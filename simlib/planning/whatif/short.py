@@ -22,8 +22,8 @@ SHORT = {"ttft": "the first token", "tpot": "the time between tokens", "latency"
 def needed(planner: Asked, nearest: Configuration, found: Allowed) -> Needed:
     """How many GPUs of the nearest configuration's kind would do.
 
-    A sum of replicas bears about as many times more load: from there on the number is sought, doubling and halving.
-    The interval is that of the load allowed, over the halves of what it rests on.
+    So many replicas bear about as many times the load: from there on the number is sought, growing and halving. The
+    interval has two standard errors, as a share, of the load that windows, or draws, bear on average.
     """
     limit = _limit(planner, nearest)
     if limit.startswith("the law"):
