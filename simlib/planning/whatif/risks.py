@@ -63,7 +63,8 @@ def remeasure(planner: Asked, chosen: Configuration) -> str:
         borne = planner.trials.borne(Case(replace(plain, engine=slower), planner.seed, start), FINE)
         losses[name] = -math.expm1(float(np.mean(borne - base)))
     most = max(losses, key=losses.get)
-    return f"{points[most]}: {NUDGE - 1:.0%} more than assumed costs {max(losses[most], 0):.1%} of the load that can be borne"
+    lost = max(losses[most], 0.0)
+    return f"{points[most]}: {NUDGE - 1:.0%} more than assumed costs {lost:.1%} of the load that can be borne"
 
 
 def beyond(planner: Asked, chosen: Configuration) -> list[Beyond]:
