@@ -210,7 +210,10 @@ SWAPPED: dict[str, dict[str, Swap]] = {
     },
     "plans_that_hold": {
         "plan_coverage": lambda table: table.assign(
-            held=0.9 * table["held"], ci_high=0.9, gpu_hours=2 / table["gpu_hours"], score_ratio=1 / table["score_ratio"]
+            held=0.9 * table["held"],
+            ci_high=0.9,
+            gpu_hours=2 / table["gpu_hours"],
+            score_ratio=1 / table["score_ratio"],
         )
     },
     "claims": {
