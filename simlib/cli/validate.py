@@ -98,6 +98,7 @@ def _validate(options: argparse.Namespace) -> None:
     if options.scheduler_steps is not None:
         if given:
             raise InputError(f"{given[0]}: given beside --scheduler-steps (expected one of them)")
+        options.words = {}  # what is wrong there is a key of the file's, no option
         return _scheduler_steps(options)
     if missing := [name for name in NEEDED if name not in given]:
         raise InputError(
