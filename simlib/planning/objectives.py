@@ -24,16 +24,7 @@ BY_CLASS = "COLUMN=CLASS: OBJECTIVES; …, such as priority=0: ttft_p99<=200ms; 
 
 
 class Group(NamedTuple):
-    """Requests by the value of a column: those of one class, or all but those of some.
-
-    Attributes
-    ----------
-    by : str
-        ``priority``, or a label such as ``client``.
-    of : str
-        The class; empty: all that are not of `but`.
-    but : tuple of str
-    """
+    """Requests by the value of a column, ``priority`` or a label: those of one class, or else all but those of some."""
 
     by: str
     of: str = ""

@@ -75,7 +75,7 @@ class Case(NamedTuple):
     noise: float | None = None
 
 
-class Range(NamedTuple):
+class Spread(NamedTuple):
     """Half of the windows to come have more than the middle, 95 % of them lie between the ends, seconds."""
 
     low: float
@@ -101,7 +101,7 @@ class Needed(NamedTuple):
     limit: str
 
 
-class Asked(Protocol):
+class Judge(Protocol):
     """What is asked of a planner: its question, and what configurations do for it."""
 
     demand: Demand
@@ -146,7 +146,7 @@ class Plan:
         `best`, where there is one.
     allowed : Allowed
         What `nearest` may be given (`planning.allowed`).
-    values_s : dict of str to Range
+    values_s : dict of str to Spread
         Of `nearest`, each objective's value: of the next window of a record, or of a draw.
     recorded : Recorded or None
         What becomes of the record itself; None of a description.
@@ -175,7 +175,7 @@ class Plan:
     best: Configuration | None
     nearest: Configuration
     allowed: Any
-    values_s: dict[str, Range]
+    values_s: dict[str, Spread]
     recorded: Recorded | None
     runner_up: Configuration | None
     runner_up_allowed: Any

@@ -23,7 +23,7 @@ from simlib.planning import objectives
 from simlib.planning.allowed import Allowed, allowed
 from simlib.planning.demand import Demand
 from simlib.planning.fleet import Engine
-from simlib.planning.plan import Case, Configuration, Plan, Range, Recorded
+from simlib.planning.plan import Case, Configuration, Plan, Recorded, Spread
 from simlib.planning.trials import COARSE, FINE, Trials, settings
 from simlib.planning.whatif import risks, short
 from simlib.simulation import simulate
@@ -358,18 +358,18 @@ class Planner:
             runs=self.trials.count,
         )
 
-    def _range(self, chosen: Configuration, name: str, seeds: Sequence[int]) -> Range:
+    def _range(self, chosen: Configuration, name: str, seeds: Sequence[int]) -> Spread:
         """Between which ends the next window, or draw, has an objective's value, seconds."""
         values = [np.log(np.clip(self.trials.values_s(Case(chosen, seed))[name], 1e-9, 1e9)) for seed in seeds]
         if self.demand.promises and np.isfinite(values[0][:-1]).sum() > 1:
             there = ~np.isnan(values[0][:-1])
             steps = self.demand.windows.between(there)
             forecasts = [ahead(each[:-1][there], steps).values for each in values]
-            return Range(*np.exp(np.quantile(np.concatenate(forecasts), (0.025, 0.5, 0.975))).tolist())
+            return Spread(*np.exp(np.quantile(np.concatenate(forecasts), (0.025, 0.5, 0.975))).tolist())
         each = np.exp(np.concatenate(values))
         each = each[~np.isnan(each)] if np.isfinite(each).any() else np.zeros(1)
         low, high = intervals.next_interval(each) if len(each) > 1 else (float(each[0]), float(each[0]))
-        return Range(low, float(np.median(each)), high)
+        return Spread(low, float(np.median(each)), high)
 
     def _recorded(self, chosen: Configuration) -> Recorded | None:
         """What becomes of the record itself."""

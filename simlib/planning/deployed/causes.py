@@ -23,11 +23,11 @@ from simlib.planning.deployed.promise import (
     PACE,
     PROMPTS,
     RATE,
+    Assumed,
     Promise,
-    Range,
     rate_rps,
 )
-from simlib.planning.deployed.window import ITL, KV, Window
+from simlib.planning.deployed.window import ITL, KV, Observed
 from simlib.planning.objectives import Objective
 from simlib.policies.dynamic import MultiBinDynamic
 from simlib.requests.table import RequestTable
@@ -50,7 +50,7 @@ class Cause:
         Of `promise.NAMES`, `window.KV` or `BURSTS`.
     measured : float or None
         None: the result does not say.
-    promised : Range
+    promised : Assumed
     inside : bool or None
         None where it was not measured, or nothing is promised of it.
     value_s : float or None
@@ -59,7 +59,7 @@ class Cause:
 
     name: str
     measured: float | None
-    promised: Range
+    promised: Assumed
     inside: bool | None
     value_s: float | None = None
 
@@ -80,7 +80,7 @@ class Causes:
     Attributes
     ----------
     objective : Objective
-    window : Window
+    window : Observed
     rows : tuple of Cause
     planned_s : float or None
         The objective in the plan's window as it was assumed; None: nothing could be simulated, and causes stand by how
@@ -90,7 +90,7 @@ class Causes:
     """
 
     objective: Objective
-    window: Window
+    window: Observed
     rows: tuple[Cause, ...]
     planned_s: float | None = None
     together_s: float | None = None
@@ -101,21 +101,21 @@ class Causes:
         return [one for one in self.rows if one.inside is False]
 
 
-def causes(promise: Promise, window: Window, objective: Objective) -> Causes:
+def causes(promise: Promise, window: Observed, objective: Objective) -> Causes:
     """What of a window is unlike what was assumed, and what each does to an objective.
 
     Parameters
     ----------
     promise : Promise
         Without a typical window or a law of steps nothing is simulated.
-    window : Window
+    window : Observed
     objective : Objective
     """
     known = {name: window.known.get(name) for name in NAMES}
     promised = dict(promise.assumed)
     if KV in window.known:
         planned = promise.setup.kv_tokens
-        known[KV], promised[KV] = window.known[KV], Range(planned, (1 - LESS) * planned, math.inf)
+        known[KV], promised[KV] = window.known[KV], Assumed(planned, (1 - LESS) * planned, math.inf)
     if promise.typical is None or promise.setup.law is None:
         rows = [_cause(name, known[name], promised[name]) for name in known]
         return Causes(objective, window, tuple(sorted(rows, key=lambda one: -one.beyond)))
@@ -124,7 +124,7 @@ def causes(promise: Promise, window: Window, objective: Objective) -> Causes:
     known[PACE] = replay.pace(whole, window.known.get(ITL), known.get(KV))
     swaps = _swaps(promise.typical, window)
     if window.table is not None and len(window.table) > 2:
-        known[BURSTS], promised[BURSTS] = _gap_cv(window.table), Range(_gap_cv(promise.typical))
+        known[BURSTS], promised[BURSTS] = _gap_cv(window.table), Assumed(_gap_cv(promise.typical))
     planned_s = replay.value_s(promise.typical)
     rows = []
     for name, measured in known.items():
@@ -142,7 +142,7 @@ def causes(promise: Promise, window: Window, objective: Objective) -> Causes:
     return Causes(objective, window, tuple(rows), planned_s, together_s)
 
 
-def _cause(name: str, measured: float | None, promised: Range, value_s: float | None = None) -> Cause:
+def _cause(name: str, measured: float | None, promised: Assumed, value_s: float | None = None) -> Cause:
     return Cause(name, measured, promised, None if measured is None else promised.holds(measured), value_s)
 
 
@@ -202,7 +202,7 @@ class Replay:
         return math.exp(brentq(excess, *ends, xtol=PRECISE))
 
 
-def _swaps(typical: RequestTable, window: Window) -> dict[str, Callable[[], RequestTable]]:
+def _swaps(typical: RequestTable, window: Observed) -> dict[str, Callable[[], RequestTable]]:
     """Given a name, the plan's window with that alone as measured."""
     known, rows = window.known, window.table
     swaps = {}
@@ -218,7 +218,7 @@ def _swaps(typical: RequestTable, window: Window) -> dict[str, Callable[[], Requ
     return swaps
 
 
-def _everything(typical: RequestTable, window: Window) -> RequestTable:
+def _everything(typical: RequestTable, window: Observed) -> RequestTable:
     """The measured requests themselves; where they are not known one by one, the plan's window with all as measured."""
     known, found = window.known, window.table
     if found is None:
@@ -230,7 +230,7 @@ def _everything(typical: RequestTable, window: Window) -> RequestTable:
     return found
 
 
-def _lengths(typical: RequestTable, window: Window, name: str) -> np.ndarray:
+def _lengths(typical: RequestTable, window: Observed, name: str) -> np.ndarray:
     """Lengths in the plan's order, distributed as measured; of a mean alone, all longer by the same factor."""
     planned = getattr(typical, name)
     if window.table is not None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from simlib.latency.steps import StepLaw
 from simlib.planning.deployed import promise
-from simlib.planning.deployed.promise import RATE, Range
+from simlib.planning.deployed.promise import RATE, Assumed
 from simlib.planning.plan import Plan
 from simlib.planning.trials import Case
 from simlib.planning.windows import LABEL, WINDOW_S
@@ -27,7 +27,7 @@ def of_plan(plan: Plan) -> dict[str, Any]:
     planner, chosen = plan.planner, plan.nearest
     demand, trials, law = planner.demand, planner.trials, chosen.engine.untold
     case = Case(chosen, planner.seed)
-    pace = promise.pace_range(chosen.engine.law, trials.run(case), WINDOW_S) if _drawn(chosen.engine) else Range(1.0)
+    pace = promise.pace_range(chosen.engine.law, trials.run(case), WINDOW_S) if _drawn(chosen.engine) else Assumed(1.0)
     table = trials.requests(planner.seed)
     if chosen.prefix_cache:
         run = trials.run(case)
@@ -42,9 +42,9 @@ def of_plan(plan: Plan) -> dict[str, Any]:
         window_s = WINDOW_S
         block = promise.assumed([table], _bare(table), pace, law)
         rate = promise.rate_rps(table)
-        block[RATE] = Range(rate, 0.0, (1 + planner.reserve) * rate).document()
+        block[RATE] = Assumed(rate, 0.0, (1 + planner.reserve) * rate).document()
     if demand.clients is not None:
-        block |= {"typical": None, RATE: Range(0.0).document()}
+        block |= {"typical": None, RATE: Assumed(0.0).document()}
     return {"window_s": window_s, "assumed": block}
 
 

@@ -12,7 +12,7 @@ from simlib.calibration.engine_benchmarks import RECORDED
 from simlib.checks import InputError
 from simlib.lazy import pd
 from simlib.planning.deployed.promise import CACHED, FAILED, OUTPUTS, PROMPTS, RATE
-from simlib.planning.deployed.window import ITL, SHORT, TTFT, Window
+from simlib.planning.deployed.window import ITL, SHORT, TTFT, Observed
 from simlib.planning.objectives import Objective
 from simlib.requests.formats.aggregates.summary import Summary
 from simlib.requests.formats.layout import Log
@@ -23,7 +23,7 @@ from simlib.text import span
 EXACT = 1e-9  # 0.95 of a window is no float
 
 
-def windows(log: Log | Summary, objectives: Sequence[Objective], window_s: float, model: str = "") -> list[Window]:
+def windows(log: Log | Summary, objectives: Sequence[Objective], window_s: float, model: str = "") -> list[Observed]:
     """The windows of a result, one after the other from its first request on; what is left at its end is not judged.
 
     Parameters
@@ -92,7 +92,7 @@ def _timed(frame: pd.DataFrame) -> pd.DataFrame:
 
 def _window(
     name: str, rows: pd.DataFrame, span_s: float, objectives: Sequence[Objective], engine: str, model: str
-) -> Window:
+) -> Observed:
     failed = rows["failed"].to_numpy(bool)
     served = rows[~failed]
     known = {
@@ -118,7 +118,7 @@ def _window(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the lengths, which the file's own account tells
         table = RequestTable(served["start_s"].to_numpy() - served["start_s"].iloc[0], **columns)
-    return Window(name, span_s, len(rows), values_s, known, table, engine, model)
+    return Observed(name, span_s, len(rows), values_s, known, table, engine, model)
 
 
 def _value_s(times_s: np.ndarray, failed: int, quantile: float | None) -> float:

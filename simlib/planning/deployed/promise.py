@@ -32,7 +32,7 @@ MICROSECONDS = 6  # digits of a kept arrival
 
 
 @dataclass(frozen=True, slots=True)
-class Range:
+class Assumed:
     """A number of a window: the one to be expected, and between which ends `COVERAGE` of the windows have it.
 
     Attributes
@@ -47,7 +47,7 @@ class Range:
     high: float | None = None
 
     @classmethod
-    def of(cls, values: Iterable[float], steps: Sequence[float] | None = None) -> Range:
+    def of(cls, values: Iterable[float], steps: Sequence[float] | None = None) -> Assumed:
         """That of one more, after these: draws of equal standing, or a series with so many steps behind each."""
         values = np.asarray(list(values), float)
         if len(values) < 2:
@@ -73,7 +73,7 @@ class Promised:
     """An objective, and in which range `COVERAGE` of the windows are predicted to have it, seconds."""
 
     objective: Objective
-    range_s: Range
+    range_s: Assumed
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +124,7 @@ class Promise:
     confidence : float or None
         Share of the windows that meet every objective; None: all should, and no share is promised.
     promised : tuple of Promised
-    assumed : mapping of str to Range
+    assumed : mapping of str to Assumed
         By `NAMES`.
     setup : Setup
     typical : RequestTable, optional
@@ -137,7 +137,7 @@ class Promise:
     window_s: float
     confidence: float | None
     promised: tuple[Promised, ...]
-    assumed: Mapping[str, Range]
+    assumed: Mapping[str, Assumed]
     setup: Setup
     typical: RequestTable | None = None
     engine: str = ""
@@ -153,7 +153,7 @@ class Promise:
 def assumed(
     windows: Sequence[RequestTable],
     typical: RequestTable,
-    pace: Range,
+    pace: Assumed,
     law: Any = None,
     *,
     steps: Sequence[float] | None = None,
@@ -169,7 +169,7 @@ def assumed(
         Those of a record, in order; or draws of what may come, each as likely as the others.
     typical : RequestTable
         The window that stands for them when something is simulated again.
-    pace : Range
+    pace : Assumed
         Of `pace_range`.
     law : StepLaw, optional
     steps : sequence of float, optional
@@ -183,8 +183,8 @@ def assumed(
         OUTPUTS: lambda one: float(one.output_tokens.mean()),
         CACHED: _cached_share,
     }
-    ranges = {name: Range.of(map(number, windows), steps) for name, number in numbers.items()}
-    ranges |= {FAILED: Range(0.0, 0.0, 0.0), PACE: pace}
+    ranges = {name: Assumed.of(map(number, windows), steps) for name, number in numbers.items()}
+    ranges |= {FAILED: Assumed(0.0, 0.0, 0.0), PACE: pace}
     typical = typical.head(min(MOST, len(typical)))
     columns = {name: getattr(typical, name) for name in TOKEN_COLUMNS if getattr(typical, name) is not None}
     rows = {name: " ".join(map(str, values.tolist())) for name, values in columns.items()}
@@ -206,7 +206,7 @@ def _cached_share(table: RequestTable) -> float:
     return float(table.cached_prompt_tokens.sum() / table.prompt_tokens.sum())
 
 
-def pace_range(law: Any, run: Any, window_s: float, draws: int = 200, seed: int = 0) -> Range:
+def pace_range(law: Any, run: Any, window_s: float, draws: int = 200, seed: int = 0) -> Assumed:
     """How much longer a window's steps may take than the law says, as its draws have it for the steps of a run.
 
     Parameters
@@ -221,17 +221,17 @@ def pace_range(law: Any, run: Any, window_s: float, draws: int = 200, seed: int 
 
     Returns
     -------
-    Range
+    Assumed
         Around 1.
     """
     drawn = law.drawn(draws, window_s, seed) if isinstance(law, StepLaw) else []
     if not drawn:
-        return Range(1.0)
+        return Assumed(1.0)
     sums = np.array([run.identity[name] for name in ("steps", "sum_decodes", "sum_prefill", "sum_context")])
     paces = [float(one.base.params[:4] @ sums / (law.params[:4] @ sums)) for one in drawn]
     tail = (1 - COVERAGE) / 2
     low, high = np.quantile(paces, (tail, 1 - tail))
-    return Range(1.0, min(float(low), 1.0), max(float(high), 1.0))
+    return Assumed(1.0, min(float(low), 1.0), max(float(high), 1.0))
 
 
 def read(path: Any) -> Promise:
@@ -296,12 +296,12 @@ def _promised(source: str, found: Any) -> tuple[Promised, ...]:
     return tuple(promised)
 
 
-def _range(place: str, found: Any) -> Range:
+def _range(place: str, found: Any) -> Assumed:
     check_type(place, found, Mapping, f"mean, low and high; {EXPECTED}")
     ends = {end: found.get(end) for end in ("low", "high")}
     ends = {end: None if value is None else check_number(f"{place}, {end}", value) for end, value in ends.items()}
     middle = "mean" if "mean" in found else "middle"  # of objectives half the windows have more
-    return Range(check_number(f"{place}, {middle}", found.get(middle)), **ends)
+    return Assumed(check_number(f"{place}, {middle}", found.get(middle)), **ends)
 
 
 def _setup(source: str, chosen: Mapping[str, Any], law: Any) -> Setup:

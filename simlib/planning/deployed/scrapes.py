@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from simlib.checks import InputError, number_in
 from simlib.planning.deployed.promise import CACHED, FAILED, OUTPUTS, PROMPTS, RATE
-from simlib.planning.deployed.window import ITL, KV, SHORT, TTFT, Window
+from simlib.planning.deployed.window import ITL, KV, SHORT, TTFT, Observed
 from simlib.planning.objectives import Objective
 from simlib.requests.formats.aggregates import metrics
 from simlib.requests.formats.document import Document
@@ -98,7 +98,7 @@ class Scrape:
 
 def windows(
     scrapes: Sequence[Scrape], objectives: Sequence[Objective], window_s: float, every_s: float | None, replicas: int
-) -> list[Window]:
+) -> list[Observed]:
     """The windows between scrapes, in the order in which they were made.
 
     Parameters
@@ -184,7 +184,7 @@ def _restarted(before: Scrape, after: Scrape) -> str:
     return ""
 
 
-def _window(before: Scrape, after: Scrape, span_s: float, objectives: Sequence[Objective], replicas: int) -> Window:
+def _window(before: Scrape, after: Scrape, span_s: float, objectives: Sequence[Objective], replicas: int) -> Observed:
     grown: dict[tuple[str, str], float] = defaultdict(float)
     for (name, labels), value in after.series.items():
         if name.endswith(metrics.SUMS):
@@ -210,7 +210,7 @@ def _window(before: Scrape, after: Scrape, span_s: float, objectives: Sequence[O
         "tokens a step": _of(grown, f"{STEPS}_sum") / steps if steps else None,
         "engines seen": len(after.engines),
     }
-    return Window(
+    return Observed(
         name,
         span_s,
         round(finished),

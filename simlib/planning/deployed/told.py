@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 from simlib.lazy import pd
 from simlib.planning.deployed.causes import BURSTS, SLOWEST, Cause, Causes
-from simlib.planning.deployed.promise import CACHED, FAILED, OUTPUTS, PACE, PROMPTS, RATE, Promised, Range
-from simlib.planning.deployed.verdict import Count, Verdict
+from simlib.planning.deployed.promise import CACHED, FAILED, OUTPUTS, PACE, PROMPTS, RATE, Assumed, Promised
+from simlib.planning.deployed.verdict import Checked, Count
 from simlib.planning.deployed.window import KV
 from simlib.text import many, span, three
 
@@ -25,7 +25,7 @@ class Called(NamedTuple):
         """A number with its unit."""
         return f"{self.number(value)}{self.unit}"
 
-    def between(self, one: Range) -> str:
+    def between(self, one: Assumed) -> str:
         """A range with its unit."""
         if one.low is None or one.high is None:
             return f"{self.said(one.mean)}, no range"
@@ -49,7 +49,7 @@ TIME = Called("", span, "")
 NEAR = 1.25  # ratio of what was simulated with all numbers to what was measured, up to which they explain it
 
 
-def answer(verdict: Verdict) -> str:
+def answer(verdict: Checked) -> str:
     """Inside or outside, by which objective, in one sentence."""
     promise, missed = verdict.promise, verdict.missed
     window, one = verdict.worst
@@ -80,12 +80,12 @@ def answer(verdict: Verdict) -> str:
     return f"Inside what {promise.source} promised: {said} every objective{untold}; nearest to its limit is {case}."
 
 
-def text(verdict: Verdict, causes: Causes, aligned: Callable[[Any], str]) -> str:
+def text(verdict: Checked, causes: Causes, aligned: Callable[[Any], str]) -> str:
     """For a terminal: the answer; what broke, if anything did; every objective and every assumption.
 
     Parameters
     ----------
-    verdict : Verdict
+    verdict : Checked
     causes : Causes
         Of the worst window.
     aligned : callable
@@ -131,7 +131,7 @@ def broken(causes: Causes) -> str:
     return f"What broke is first of all: {found[0]}; then {', '.join(found[1:])} ({how})."
 
 
-def document(verdict: Verdict, causes: Causes) -> dict[str, Any]:
+def document(verdict: Checked, causes: Causes) -> dict[str, Any]:
     """For a machine."""
     return {
         "inside": verdict.inside,

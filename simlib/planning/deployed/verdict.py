@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from simlib.planning.deployed.promise import COVERAGE, Promise, Promised
-from simlib.planning.deployed.window import Window
+from simlib.planning.deployed.window import Observed
 from simlib.planning.objectives import Objective
 
 LEVEL = 0.05  # where no share is promised
@@ -43,13 +43,13 @@ class Count:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Checked:
     """What windows say of a promise.
 
     Attributes
     ----------
     promise : Promise
-    windows : sequence of Window
+    windows : sequence of Observed
     missed : Count
         Windows that miss an objective.
     above : mapping of str to Count
@@ -57,7 +57,7 @@ class Verdict:
     """
 
     promise: Promise
-    windows: Sequence[Window]
+    windows: Sequence[Observed]
     missed: Count
     above: dict[str, Count]
 
@@ -76,7 +76,7 @@ class Verdict:
         ]
 
     @property
-    def worst(self) -> tuple[Window, Promised]:
+    def worst(self) -> tuple[Observed, Promised]:
         """The window and the objective that are furthest beyond what was promised, or nearest to it."""
         cases = [
             (window, one)
@@ -92,7 +92,7 @@ class Verdict:
         else:
             kept = cases
 
-        def beyond(case: tuple[Window, Promised]) -> float:
+        def beyond(case: tuple[Observed, Promised]) -> float:
             window, one = case
             edge = one.range_s.high if high and not self.missed.too_many else one.objective.limit_s
             low, top = window.values_s[one.objective.name]
@@ -101,7 +101,7 @@ class Verdict:
         return max(kept, key=beyond)
 
 
-def judge(promise: Promise, windows: Sequence[Window]) -> Verdict:
+def judge(promise: Promise, windows: Sequence[Observed]) -> Checked:
     """Hold windows, one or more, against a promise."""
     met = []
     for window in windows:
@@ -114,10 +114,10 @@ def judge(promise: Promise, windows: Sequence[Window]) -> Verdict:
         if one.range_s.high is not None:
             inside = [within(window.values_s.get(one.objective.name), one.range_s.high) for window in windows]
             above[one.objective.name] = Count.of(inside, (1 - COVERAGE) / 2, LEVEL)
-    return Verdict(promise, windows, missed, above)
+    return Checked(promise, windows, missed, above)
 
 
-def _met(window: Window, one: Objective) -> bool | None:
+def _met(window: Observed, one: Objective) -> bool | None:
     return within(window.values_s.get(one.name), one.limit_s)
 
 

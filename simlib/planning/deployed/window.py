@@ -11,7 +11,7 @@ SHORT = 0.05  # of a window that may be missing: a load of ten minutes ends with
 
 
 @dataclass(frozen=True)
-class Window:
+class Observed:
     """A stretch of time, and what is known of it.
 
     Attributes

@@ -11,7 +11,7 @@ import numpy as np
 from simlib.latency import presets
 from simlib.latency.steps import StepLaw
 from simlib.latency.trust import MINOR, Beyond, seen
-from simlib.planning.plan import Asked, Case, Configuration, Risk
+from simlib.planning.plan import Case, Configuration, Judge, Risk
 
 MORE_LOAD, WORSE = 1.2, 2.0  # the risks asked for: so much more load, predictions so much noisier
 NUDGE = 1.1  # a coefficient of the step law that is this much larger: which one matters most?
@@ -19,7 +19,7 @@ FINE = 0.05  # as `planning.trials.FINE`: how much a coefficient matters need no
 DRAWS = 4
 
 
-def risks(planner: Asked, chosen: Configuration) -> Iterator[Risk]:
+def risks(planner: Judge, chosen: Configuration) -> Iterator[Risk]:
     """What becomes of a configuration when something is worse than planned."""
     worse = [(f"load {MORE_LOAD - 1:+.0%}", chosen, {"load": MORE_LOAD})]
     if chosen.k_bins > 1:
@@ -39,7 +39,7 @@ def risks(planner: Asked, chosen: Configuration) -> Iterator[Risk]:
         yield Risk(what, float(np.mean([each[-1] for each in strains])), float(np.mean(windows > 1)))
 
 
-def remeasure(planner: Asked, chosen: Configuration) -> str:
+def remeasure(planner: Judge, chosen: Configuration) -> str:
     """Which step to time on the own engine: that of the coefficient whose error matters most."""
     law = chosen.engine.law
     if not isinstance(law, StepLaw):
@@ -67,7 +67,7 @@ def remeasure(planner: Asked, chosen: Configuration) -> str:
     return f"{points[most]}: {NUDGE - 1:.0%} more than assumed costs {lost:.1%} of the load that can be borne"
 
 
-def beyond(planner: Asked, chosen: Configuration) -> list[Beyond]:
+def beyond(planner: Judge, chosen: Configuration) -> list[Beyond]:
     """Where a draw uses the engine's law outside what it was measured at, in more than a few requests."""
     if chosen.engine.trust is None:
         return []

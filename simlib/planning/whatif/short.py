@@ -9,7 +9,7 @@ import numpy as np
 
 from simlib.planning import objectives
 from simlib.planning.allowed import Allowed
-from simlib.planning.plan import Asked, Case, Configuration, Needed
+from simlib.planning.plan import Case, Configuration, Judge, Needed
 from simlib.planning.trials import settings
 from simlib.requests.workload import of_rows
 from simlib.simulation import simulate
@@ -19,7 +19,7 @@ ALONE, APART_S = 1000, 500.0  # so many requests, so far from each other that no
 SHORT = {"ttft": "the first token", "tpot": "the time between tokens", "latency": "the latency"}
 
 
-def needed(planner: Asked, nearest: Configuration, found: Allowed) -> Needed:
+def needed(planner: Judge, nearest: Configuration, found: Allowed) -> Needed:
     """How many GPUs of the nearest configuration's kind would do.
 
     So many replicas bear about as many times the load: from there on the number is sought, growing and halving. The
@@ -46,7 +46,7 @@ def needed(planner: Asked, nearest: Configuration, found: Allowed) -> Needed:
     return Needed(enough * gpus, max(low, short_of if spread == 1 else 1) * gpus, high * gpus, limit)
 
 
-def _limit(planner: Asked, chosen: Configuration) -> str:
+def _limit(planner: Judge, chosen: Configuration) -> str:
     """What limits a configuration, in words."""
     table = planner.trials.requests(planner.seed).head(ALONE)
     rows = np.arange(len(table))

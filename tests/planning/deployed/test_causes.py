@@ -8,8 +8,8 @@ from promised import LAW, WINDOW_S, document, promised, served, window
 
 from simlib.planning.deployed import promise
 from simlib.planning.deployed.causes import Cause, causes
-from simlib.planning.deployed.promise import Range, rate_rps
-from simlib.planning.deployed.window import Window
+from simlib.planning.deployed.promise import Assumed, rate_rps
+from simlib.planning.deployed.window import Observed
 from simlib.planning.objectives import parse, values_s
 from simlib.requests.table import RequestTable
 from simlib.runs import metrics
@@ -31,7 +31,7 @@ def measured(table, pace=1.0, by_request=True, **known):
              "output_tokens": table.output_tokens.mean(), "failed_share": 0.0,
              "itl_s": float((times["tpot"] * gaps)[gaps > 0].sum() / gaps[gaps > 0].sum())}  # fmt: skip
     ends = {name: (value, value) for name, value in values.items()}
-    return Window("w", WINDOW_S, len(table), ends, found | known, table if by_request else None)
+    return Observed("w", WINDOW_S, len(table), ends, found | known, table if by_request else None)
 
 
 CASES = {
@@ -69,7 +69,7 @@ def test_of_two_that_broke_the_one_that_does_more_comes_first(plan):
 
 def test_a_cache_that_hits_less_makes_prompts_longer():
     tables = [replace(each, cached_prompt_tokens=each.prompt_tokens // 2) for each in map(window, range(5))]
-    block = promise.assumed(tables, tables[0], Range(1.0, 0.9, 1.1), LAW)
+    block = promise.assumed(tables, tables[0], Assumed(1.0, 0.9, 1.1), LAW)
     plan = promise.of(document(assumed=block))
     assert plan.assumed["cached_share"].mean == pytest.approx(0.5, abs=0.01)
     found = causes(plan, measured(window(5), by_request=False, cached_share=0.0), TTFT)
@@ -106,12 +106,12 @@ def test_without_a_law_causes_stand_by_how_far_outside_their_ranges_they_are(pla
     found = causes(blind, measured(window(5, rate_rps=9.0, output=150)), TTFT)
     assert found.planned_s is None and {one.name for one in found.broken} == {"rate_rps", "output_tokens"}
     assert [one.beyond for one in found.rows] == sorted((one.beyond for one in found.rows), reverse=True)
-    assert Cause("rate_rps", 12.0, Range(8.0, 6.0, 10.0), False).beyond == 1.0
-    assert Cause("rate_rps", 5.5, Range(8.0, 6.0, 10.0), False).beyond == 0.25
+    assert Cause("rate_rps", 12.0, Assumed(8.0, 6.0, 10.0), False).beyond == 1.0
+    assert Cause("rate_rps", 5.5, Assumed(8.0, 6.0, 10.0), False).beyond == 0.25
 
 
 def test_what_was_not_measured_is_no_cause(plan):
-    bare = Window("w", WINDOW_S, 100, {"ttft_p99": (2.0, 2.0)}, {"rate_rps": 9.0})
+    bare = Observed("w", WINDOW_S, 100, {"ttft_p99": (2.0, 2.0)}, {"rate_rps": 9.0})
     found = causes(plan, bare, TTFT)
     assert [one.name for one in found.broken] == ["rate_rps"]
     assert {one.name for one in found.rows if one.measured is None} >= {"pace", "prompt_tokens", "cached_share"}

@@ -44,7 +44,7 @@ def test_of_a_record_each_number_is_forecast_and_a_middle_window_kept():
                         ("output_tokens", table.output_tokens.mean())):  # fmt: skip
         one = found.assumed[name]
         assert one.low < value < one.high and 0.5 < one.low / one.mean < one.high / one.mean < 2.0
-    assert found.assumed["pace"] == promise.Range(1.0)  # a typed law says nothing of its errors
+    assert found.assumed["pace"] == promise.Assumed(1.0)  # a typed law says nothing of its errors
     assert 200 < len(found.typical) < 400 and rate_rps(found.typical) == pytest.approx(3.0, rel=0.1)
     assert [one.range_s.high for one in found.promised] == [plan.values_s[one.name].high for one in found.objectives]
 

@@ -10,7 +10,7 @@ from promised import LAW, WINDOW_S, document, promised, served, window
 from simlib import InputError, StepLaw
 from simlib.latency.trust import Trust
 from simlib.planning.deployed import promise
-from simlib.planning.deployed.promise import MOST, Range
+from simlib.planning.deployed.promise import MOST, Assumed
 
 
 def test_what_was_written_is_read_again():
@@ -22,7 +22,7 @@ def test_what_was_written_is_read_again():
     assert found.assumed["prompt_tokens"].mean == pytest.approx(
         np.mean([each.prompt_tokens.mean() for each in windows])
     )
-    assert found.assumed["failed_share"] == found.assumed["cached_share"] == Range(0.0, 0.0, 0.0)
+    assert found.assumed["failed_share"] == found.assumed["cached_share"] == Assumed(0.0, 0.0, 0.0)
     assert np.allclose(found.typical.arrival_s, windows[0].arrival_s - windows[0].arrival_s[0], atol=1e-6)
     assert (found.typical.output_tokens == windows[0].output_tokens).all()
     assert (found.engine, found.model, found.version) == ("vLLM", "org/model", "")
@@ -33,17 +33,17 @@ def test_a_range_holds_one_more():
     rng, held = np.random.default_rng(22), 0
     for _ in range(2000):
         *seen, more = rng.lognormal(2.0, 0.3, 21)
-        held += Range.of(seen).holds(more)
+        held += Assumed.of(seen).holds(more)
     assert held / 2000 == pytest.approx(0.95, abs=4 * np.sqrt(0.95 * 0.05 / 2000))
-    assert Range.of([3.0]).holds(3.0) is None  # of one window nobody knows
-    assert Range.of([0.0, 0.0]) == Range(0.0, 0.0, 0.0)
-    assert Range.of([0.0, 0.5]).high == 0.5
+    assert Assumed.of([3.0]).holds(3.0) is None  # of one window nobody knows
+    assert Assumed.of([0.0, 0.0]) == Assumed(0.0, 0.0, 0.0)
+    assert Assumed.of([0.0, 0.5]).high == 0.5
 
 
 def test_no_more_requests_are_kept_than_a_simulation_needs():
     table = window(1, rate_rps=60.0)
     assert len(table) > MOST
-    assert len(promise.of(document(assumed=promise.assumed([table, table], table, Range(1.0), LAW))).typical) == MOST
+    assert len(promise.of(document(assumed=promise.assumed([table, table], table, Assumed(1.0), LAW))).typical) == MOST
 
 
 def test_how_far_steps_may_be_off_is_what_the_laws_draws_say():
@@ -52,13 +52,13 @@ def test_how_far_steps_may_be_off_is_what_the_laws_draws_say():
         (scale * LAW.a_s, scale * LAW.b_s, scale * LAW.c_s, scale * LAW.d_s, 0.0) for scale in (0.9, 1.0, 1.2)
     )
     law = replace(LAW, trust=Trust("bench.json", {}, draws=draws))
-    assert promise.pace_range(law, served(table), WINDOW_S) == Range(1.0, pytest.approx(0.9), pytest.approx(1.2))
-    assert promise.pace_range(LAW, served(table), WINDOW_S) == Range(1.0)  # a typed law has none
+    assert promise.pace_range(law, served(table), WINDOW_S) == Assumed(1.0, pytest.approx(0.9), pytest.approx(1.2))
+    assert promise.pace_range(LAW, served(table), WINDOW_S) == Assumed(1.0)  # a typed law has none
 
 
 def test_a_law_that_is_no_sum_is_not_kept():
     table = window(1)
-    block = promise.assumed([table, table], table, Range(1.0), object())
+    block = promise.assumed([table, table], table, Assumed(1.0), object())
     assert promise.of(document(assumed=block)).setup.law is None
 
 
@@ -101,5 +101,7 @@ def test_a_limit_of_more_than_a_minute_is_read_as_it_was_meant():
 def test_the_promise_of_a_law_with_a_way_in_has_it():
     table = window(1)
     law = StepLaw(*LAW.params[:4], way_in_s=0.01)
-    assert promise.of(document(assumed=promise.assumed([table] * 2, table, Range(1.0), law))).setup.law.way_in_s == 0.01
+    assert (
+        promise.of(document(assumed=promise.assumed([table] * 2, table, Assumed(1.0), law))).setup.law.way_in_s == 0.01
+    )
     assert promised().setup.law.way_in_s == 0.0

@@ -9,7 +9,7 @@ import pytest
 from benchmarks.engine.loads import CLOCK_LAW, SHARED_TOKENS, Load, draw
 from simlib import RequestTable, StepLaw
 from simlib.planning.deployed import causes, promise, scrapes, verdict
-from simlib.planning.deployed.promise import Range
+from simlib.planning.deployed.promise import Assumed
 from simlib.planning.objectives import parse
 from simlib.requests.formats.document import document
 
@@ -70,8 +70,8 @@ def requests(rate_rps, seed):
 def plan():
     """What a plan for five requests a second would promise; the clock's law is without the host's own time."""
     drawn = [requests(5.0, seed) for seed in range(20)]
-    assumed = promise.assumed(drawn, drawn[0], Range(1.1, 1.0, 1.2), LAW, engine="vLLM", model="model")
-    assumed["rate_rps"] = Range(5.0, 4.4, 5.6).document()  # all of the draws have as many requests
+    assumed = promise.assumed(drawn, drawn[0], Assumed(1.1, 1.0, 1.2), LAW, engine="vLLM", model="model")
+    assumed["rate_rps"] = Assumed(5.0, 4.4, 5.6).document()  # all of the draws have as many requests
     configuration = {"replicas": 1, "max_num_seqs": 32, "max_num_batched_tokens": 512, "kv_tokens": 262_112,
                      "prefix_caching": True}  # fmt: skip
     rows = [{"objective": "tpot_p99<=0.025", "mean": 0.0235, "low": 0.02, "high": 0.025},

@@ -9,9 +9,9 @@ from promised import promised
 from simlib.cli.outputs import aligned, plain
 from simlib.planning.deployed import told
 from simlib.planning.deployed.causes import Cause, Causes
-from simlib.planning.deployed.promise import Promised, Range
+from simlib.planning.deployed.promise import Assumed, Promised
 from simlib.planning.deployed.verdict import judge
-from simlib.planning.deployed.window import Window
+from simlib.planning.deployed.window import Observed
 from simlib.planning.objectives import parse
 
 SLA = parse("ttft_p99<=1,tpot_p99<=0.05")
@@ -19,13 +19,13 @@ SLA = parse("ttft_p99<=1,tpot_p99<=0.05")
 
 @pytest.fixture(scope="module")
 def plan():
-    ranges = Range(0.5, 0.3, 0.8), Range(0.03)
+    ranges = Assumed(0.5, 0.3, 0.8), Assumed(0.03)
     return replace(promised(), promised=tuple(map(Promised, SLA, ranges)))
 
 
 def window(ttft=(0.5, 0.5), tpot=(0.03, 0.03), name="w"):
     values = {key: ends for key, ends in (("ttft_p99", ttft), ("tpot_p99", tpot)) if ends}
-    return Window(name, 100.0, 600, values, {"rate_rps": 6.0}, about={"preemptions": 3})
+    return Observed(name, 100.0, 600, values, {"rate_rps": 6.0}, about={"preemptions": 3})
 
 
 IN, OUT, NEITHER = "Inside what plan.json", "Outside what plan.json", "Not told apart from what plan.json"
@@ -53,10 +53,13 @@ def test_the_first_sentence(plan, windows, begins, ends):
 
 
 def causes_of(*names, simulated=True):
-    cases = (("rate_rps", 9.0, Range(6.0, 5.0, 7.0), 1.5), ("output_tokens", 130.0, Range(120.0, 110.0, 128.0), 0.6))
+    cases = (
+        ("rate_rps", 9.0, Assumed(6.0, 5.0, 7.0), 1.5),
+        ("output_tokens", 130.0, Assumed(120.0, 110.0, 128.0), 0.6),
+    )
     rows = [Cause(*one, one[0] not in names, alone_s if simulated else None) for *one, alone_s in cases]
     times = (0.4, 1.6) if simulated else ()
-    return Causes(SLA[0], window(ttft=(2.0, 2.0)), (*rows, Cause("pace", None, Range(1.0), None)), *times)
+    return Causes(SLA[0], window(ttft=(2.0, 2.0)), (*rows, Cause("pace", None, Assumed(1.0), None)), *times)
 
 
 def test_what_broke_is_named_in_order():

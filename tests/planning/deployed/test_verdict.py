@@ -3,22 +3,22 @@
 import pytest
 from scipy.stats import binom
 
-from simlib.planning.deployed.promise import Promise, Promised, Range, Setup
+from simlib.planning.deployed.promise import Assumed, Promise, Promised, Setup
 from simlib.planning.deployed.verdict import Count, judge
-from simlib.planning.deployed.window import Window
+from simlib.planning.deployed.window import Observed
 from simlib.planning.objectives import parse
 
 SLA = parse("ttft_p99<=1,tpot_p99<=0.05")
 
 
 def promise(confidence=0.95, high_s=0.8):
-    promised = (Promised(SLA[0], Range(0.5, 0.3, high_s)), Promised(SLA[1], Range(0.03)))
+    promised = (Promised(SLA[0], Assumed(0.5, 0.3, high_s)), Promised(SLA[1], Assumed(0.03)))
     return Promise("plan.json", 600.0, confidence, promised, {}, Setup(1, 8, 512, 1000))
 
 
 def window(ttft=(0.5, 0.5), tpot=(0.03, 0.03)):
     values = {name: ends for name, ends in (("ttft_p99", ttft), ("tpot_p99", tpot)) if ends}
-    return Window("w", 600.0, 100, values, {})
+    return Observed("w", 600.0, 100, values, {})
 
 
 @pytest.mark.parametrize(
