@@ -47,10 +47,8 @@ def held(table: pd.DataFrame) -> Figure:
         color = CYCLE[0] if row.kind == "generated" else CYCLE[1]
         axis.hlines(line, row.ci_low, row.ci_high, color=color, lw=1.5)
         axis.plot(row.held, line, "o" if row.kind == "generated" else "s", color=color, ms=6)
-        axis.annotate(
-            f"{row.gpu_hours - 1:+.0%}", (1.02, line), va="center", fontsize=10, color=INK, annotation_clip=False
-        )
-    axis.annotate("GPU-hours", (1.02, -0.8), va="center", fontsize=10, color=INK, annotation_clip=False)
+        axis.text(1.02, line, f"{100 * row.gpu_hours - 100:+.0f} %".replace("-0", "+0"), va="center", fontsize=10)
+    axis.text(1.02, -0.8, "GPU-hours", va="center", fontsize=10)
     names = [f"all {row.kind}" if row.traffic == "all" else row.traffic for row in table.itertuples()]
     axis.set_yticks(range(len(table)), names, fontsize=10)
     axis.set_ylim(len(table) - 0.5, -0.5)
