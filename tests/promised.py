@@ -8,7 +8,7 @@ import numpy as np
 
 from simlib import StepLaw, simulate, workload
 from simlib.planning.deployed import promise
-from simlib.planning.deployed.promise import Promise, Range
+from simlib.planning.deployed.promise import Assumed, Promise
 from simlib.planning.objectives import parse, values_s
 from simlib.requests.arrivals import Poisson
 from simlib.requests.lengths import LogNormal
@@ -41,15 +41,15 @@ def _planned():
         plan
         | {
             "objectives": [{"objective": "ttft_p99<=1", "mean": 1.0}],
-            "assumed": promise.assumed(windows, windows[0], Range(1.0, 0.95, 1.05), LAW),
+            "assumed": promise.assumed(windows, windows[0], Assumed(1.0, 0.95, 1.05), LAW),
         }
     ).setup
     runs = [simulate(each, "fcfs", LAW, 1, setup.continuous()) for each in windows]
     rows = []
     for one in parse(SLA):
-        found = Range.of(values_s(run, [one])[one.name] for run in runs)
+        found = Assumed.of(values_s(run, [one])[one.name] for run in runs)
         rows.append({"objective": str(one), **found.document()})
-    assumed = promise.assumed(windows, windows[0], Range(1.0, 0.95, 1.05), LAW, engine="vLLM", model="org/model")
+    assumed = promise.assumed(windows, windows[0], Assumed(1.0, 0.95, 1.05), LAW, engine="vLLM", model="org/model")
     return plan | {"objectives": rows, "assumed": assumed}
 
 
