@@ -89,7 +89,7 @@ def bound(function: FunctionType, **kernels: FunctionType | tuple) -> FunctionTy
     names = [kernel.__name__ for kernel in kernels.values() if callable(kernel)]
     twin = FunctionType(function.__code__, namespace, "_".join([function.__name__, *names]))
     twin.__module__ = function.__module__
-    twin.__qualname__ = f"{function.__qualname__}_{_source(twin)}"  # numba names machine code by it: none shares it
+    twin.__qualname__ = f"{function.__qualname__}_{source_digest(twin)}"  # numba names machine code by it
     return twin
 
 
@@ -291,7 +291,7 @@ def _names(code: Any) -> set[str]:
 
 
 @functools.cache
-def _source(function: FunctionType) -> str:
+def source_digest(function: FunctionType) -> str:
     """A digest of the text of all kernels that a kernel reaches, and of the constants that they read."""
     reached, left, held, read = {function}, [function], set(), {borrowed}  # its types are in signatures
     while left:
@@ -368,7 +368,7 @@ class _Disk:
 
         root = Path(os.environ.get("NUMBA_CACHE_DIR") or user_cache_path("simlib") / "compiled")
         machine = numba.__version__, sys.implementation.cache_tag, codegen.magic_tuple()
-        text = repr((_source(self.kernel), self.called, str(signature), machine))
+        text = repr((source_digest(self.kernel), self.called, str(signature), machine))
         made_for = hashlib.sha256(text.encode()).digest()
         return root / f"{self.kernel.__name__}-{made_for.hex()[:32]}.kernel", made_for
 

@@ -119,7 +119,7 @@ def _bootstrap(hits: np.ndarray, trials: np.ndarray, confidence: float, seed: in
         starts = np.linspace(0, len(hits), MOST_RESAMPLED, endpoint=False).astype(int)
         hits, trials = np.add.reduceat(hits, starts), np.add.reduceat(trials, starts)
     groups, share = len(hits), hits.sum() / trials.sum()
-    weights = _resamples(groups, seed)
+    weights = resamples(groups, seed)
     hit, tried = weights @ hits, weights @ trials
     again = hit / tried
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -133,8 +133,8 @@ def _bootstrap(hits: np.ndarray, trials: np.ndarray, confidence: float, seed: in
 
 
 @functools.lru_cache(maxsize=8)
-def _resamples(groups: int, seed: int) -> np.ndarray:
-    """How often each group is in each resample."""
+def resamples(groups: int, seed: int) -> np.ndarray:
+    """How often each group is in each resample of the bootstrap, shape (`RESAMPLES`, groups)."""
     return np.random.default_rng(seed).multinomial(groups, np.full(groups, 1 / groups), RESAMPLES).astype(float)
 
 

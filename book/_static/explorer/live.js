@@ -1,0 +1,66 @@
+/* The explorer on the book's page: a worker simulates each move, and a file of the reader's own. Nothing leaves the page. */
+(() => {
+  "use strict";
+  const root = document.getElementById("explorer"), { isState, read, write } = explorerAddress;
+  const { module: packed, exports, contents } = kernels, { controls, start } = contents;
+  const say = (kind, text) => { const one = document.createElement("p"); one.className = kind; one.textContent = text; return one; };
+
+  if (typeof WebAssembly === "undefined" || typeof Worker === "undefined" || typeof BigInt64Array === "undefined") {
+    root.append(say("wrong", "This browser runs no WebAssembly in the background, which simulates here: the figure below shows one position, and `make lab` all of them."));
+    return;
+  }
+  const source = document.getElementById("explorer-worker").textContent;
+  const worker = new Worker(URL.createObjectURL(new Blob([source], { type: "text/javascript" })));
+  const bytes = Uint8Array.from(atob(packed), (letter) => letter.charCodeAt(0));
+  const ready = WebAssembly.compile(bytes).then((module) => worker.postMessage({ kind: "open", module, exports, contents }));
+  const known = controls.map(({ name }) => name), ownless = (state) => (state.workload === "own" ? { ...state, workload: start.workload, predictor: start.predictor } : state);
+
+  const first = isState(location.hash) ? read(location.hash, controls, start) : { state: start, remarks: [] };
+  if (first.state.workload === "own") first.remarks.push("The link is of somebody's own requests, which stay with them: drop yours, and move on from there.");
+  first.state = ownless(first.state);
+  const shown = explorer.mount(root, {
+    controls,
+    state: first.state,
+    start,
+    ask: (state, number, kept) => ready.then(() => worker.postMessage({ number, state, kept })),
+    moved: ({ settings }) => history.replaceState(null, "", write(controls, Object.fromEntries(known.map((name) => [name, settings[name]])))),
+  });
+  worker.onmessage = ({ data }) => {
+    const answers = { view: () => shown.show(data.number, data.view), following: () => shown.follow(data.number, data.view), refused: () => shown.refuse(data.number, data.problem), taken: () => took(data), "not taken": () => { told.textContent = `${data.name}: ${data.problem}`; } };
+    answers[data.kind]();
+  };
+  worker.onerror = (event) => root.append(say("wrong", `The simulator did not start: ${event.message}`));
+  shown.adopt({}, first.remarks.join(" "));
+  addEventListener("hashchange", () => {
+    if (!isState(location.hash)) return;
+    const { state, remarks } = read(location.hash, controls, shown.state);
+    shown.adopt(state, remarks.join(" "));
+  });
+
+  /* A file of the reader's own, dropped or chosen. */
+  const box = document.createElement("div"), label = document.createElement("label"), input = document.createElement("input");
+  const told = say("note", "It is read here and goes nowhere: a table with arrival_s, prompt_tokens and output_tokens, BurstGPT's rows, or what vLLM's benchmark saved in detail; up to 50 MB.");
+  told.setAttribute("role", "status");
+  box.className = "explorer-own";
+  input.type = "file";
+  label.append("Your own requests, dropped here or chosen: ", input);
+  box.append(label, told);
+  root.querySelector(".explorer-controls").after(box);
+  function give(file) {
+    told.textContent = `Reading ${file.name} …`;
+    file.arrayBuffer().then((buffer) => ready.then(() => worker.postMessage({ kind: "file", name: file.name, buffer }, [buffer])));
+  }
+  function took({ name, rows, account, isPredicted }) {
+    const warnings = account.warnings && account.warnings.length ? ` ${account.warnings.join(" ")}` : "";
+    told.textContent = `${name}: ${rows} requests of ${account.format}, ${Number(account.rate_rps).toPrecision(3)} a second.${warnings}`;
+    shown.adopt({ workload: "own", requests: Math.max(100, Math.min(rows, controls.find((one) => one.name === "requests").high)), predictor: isPredicted ? "own" : "original", load: 1 });
+  }
+  input.addEventListener("change", () => input.files.length && give(input.files[0]));
+  root.addEventListener("dragover", (event) => { event.preventDefault(); box.classList.add("over"); });
+  root.addEventListener("dragleave", () => box.classList.remove("over"));
+  root.addEventListener("drop", (event) => {
+    event.preventDefault();
+    box.classList.remove("over");
+    if (event.dataTransfer.files.length) give(event.dataTransfer.files[0]);
+  });
+})();

@@ -1,0 +1,241 @@
+/* From a position of the controls to what its views draw, as `book.explorer.views` makes it in Jupyter, by the kernels. */
+const simulator = (() => {
+  "use strict";
+  const CURVE_S = [0.1, 0.2, 0.35, 0.5, 0.75, 1, 1.5, 2, 3, 5], PAIRS = [["dynamic_no_bins", "static_fifo"], ["multi_bin_dynamic", "static_fifo"], ["multi_bin_dynamic", "dynamic_no_bins"]];
+  const OCTAVE = 4, BUCKETS = 160, MOST_BLOCKS = 800, BATCHES_SHOWN = 10, SAMPLES_SHOWN = 40, SAMPLES = 1024, KEPT = 64;
+  const BLIND = ["static_fifo", "multi_bin_fixed", "shortest_predicted_first"]; // of which the deadline changes no batch
+  const NOTES = ["b_mem", "b_sla", "b_low", "b_high"];
+
+  class Refusal extends Error {}
+  const refuse = (text) => { throw new Refusal(text); };
+
+  /* What answers: `view` at once, and `following`, piece by piece. */
+  function started(call, about) {
+    const kept = new Map(), streams = new BigUint64Array(engine.bytesOf(about.streams).buffer), weights = engine.bytesOf(about.resamples);
+    const streamsOf = (seed) => ({ data: streams.slice(36 * seed, 36 * seed + 36), shape: [9, 4] });
+    let own = null;
+
+    function lawOf(state) {
+      const known = about.laws[state.latency], isContinuous = state.execution === "continuous";
+      if (known) return known;
+      const parts = String(state.latency).split(",").map((part) => (part.trim() === "" ? NaN : Number(part)));
+      const expected = isContinuous ? "a,b,c,d or alpha,beta,gamma in seconds" : "alpha,beta,gamma in seconds";
+      if (!(parts.length === 3 || (isContinuous && parts.length === 4)) || parts.some((part) => !Number.isFinite(part))) refuse(`latency: '${state.latency}' (expected a preset, or ${expected})`);
+      if (parts.some((part) => part < 0)) refuse(`latency: '${state.latency}' (expected ${expected}, none below 0)`);
+      if (parts.length === 4) return { step: [...parts, 0] };
+      const [alpha, beta, gamma] = parts, floor = about.laws["original-synthetic"].batch[3];
+      return { batch: [alpha, beta, gamma, floor, about.affine], step: [beta * (1 + gamma), 0, beta, 0, 0] };
+    }
+
+    function check(state) {
+      for (const control of about.controls) {
+        const value = state[control.name];
+        if (control.kind === "number") {
+          const inside = Number.isFinite(value) && value >= control.low && value <= control.high;
+          if (!inside) refuse(`${control.name}: ${value} (expected a number from ${control.low} to ${control.high})`);
+        } else if (control.kind === "choice" && control.choices[value] === undefined && control.name !== "latency") {
+          refuse(`${control.name}: '${value}' (expected one of ${Object.keys(control.choices).join(", ")})`);
+        }
+      }
+      if (!state.schedulers.length) refuse("schedulers: none (expected at least one)");
+      if (state.workload === "own" && !own) refuse("workload: own requests, of which there are none (drop a file on the page first)");
+    }
+
+    /* The requests of one replication at their own rate; those that were drawn last are kept. */
+    function drawn(state, replication) {
+      const key = JSON.stringify([state.workload, state.requests, state.seed + replication, state.predictor, own && own.name]);
+      if (kept.has(key)) return kept.get(key);
+      const seed = state.seed + replication, count = state.workload === "own" ? Math.min(state.requests, own.arrival_s.length) : state.requests;
+      let table;
+      if (state.workload === "own") {
+        table = { arrival_s: own.arrival_s.slice(0, count), prompt: own.prompt.slice(0, count), output: own.output.slice(0, count) };
+      } else {
+        const { number, about: given, rate } = about.workloads[state.workload];
+        table = { arrival_s: new Float64Array(count), prompt: new BigInt64Array(count), output: new BigInt64Array(count) };
+        call("draw", number, seed, streamsOf(seed), new Float64Array([rate, ...given]), table.arrival_s, table.prompt, table.output);
+      }
+      const [kind, sigma] = state.predictor.split("_");
+      if (kind === "own") {
+        if (!own || !own.predicted) refuse("predictor: the table's own (expected a table with predicted_output_tokens)");
+        table.predicted = own.predicted.slice(0, count);
+      } else {
+        table.predicted = new BigInt64Array(count);
+        call("predict", about.predictors[kind], Number(sigma || 0), seed, streamsOf(seed), table.prompt, table.output, table.predicted);
+      }
+      kept.set(key, table);
+      if (kept.size > KEPT) kept.delete(kept.keys().next().value);
+      return table;
+    }
+
+    const atRate = (table, load) => ({ ...table, arrival_s: table.arrival_s.map((time) => time / load) });
+
+    /* One run: each request's times, batches or samples, and the summary. */
+    function served(state, table, scheduler, dSla, isSummarised = true) {
+      const { number, numbers } = about.policies[scheduler], count = table.arrival_s.length, isContinuous = state.execution === "continuous";
+      const own = Float64Array.from(numbers), law = lawOf(state), isDynamic = own.length > about.deadline + 1;
+      if (isDynamic) own[about.deadline] = dSla;
+      const bins = scheduler === "shortest_predicted_first" ? about.lines_of_shortest : scheduler.startsWith("multi") ? state.k_bins : 1;
+      const rows = isContinuous ? SAMPLES * state.gpus : count;
+      const run = {
+        start: new Float64Array(count), first: new Float64Array(count), completion: new Float64Array(count),
+        batchStart: new Float64Array(rows), batchEnd: new Float64Array(rows),
+        size: new BigInt64Array(rows), gpu: new BigInt64Array(rows),
+        notes: { data: new Float64Array(isContinuous ? 0 : count * about.notes), shape: [isContinuous ? 0 : count, about.notes] },
+        counted: new BigInt64Array(3), totals: new Float64Array(5), numbers: new Float64Array(isSummarised ? about.summary.length : 0),
+      };
+      call("run", Number(isContinuous), number, about.selects[scheduler === "multi_bin_fixed" ? "oldest_head" : state.bin_select], bins, state.gpus,
+        isContinuous ? Float64Array.of(numbers[0], numbers[1] ?? 0) : own, Float64Array.from(about.controller), Float64Array.from(about.engine),
+        Float64Array.from(isContinuous ? law.step : law.batch), about.capacity_tokens, dSla,
+        table.arrival_s, table.prompt, table.output, table.predicted, run.start, run.first, run.completion,
+        run.batchStart, run.batchEnd, run.size, run.gpu, run.notes, run.counted, run.totals, run.numbers);
+      if (run.counted[0] !== 0n) refuse(`latency: '${state.latency}' (the run came to no end: ${["", "requests wait for ever", "a decision out of range", "a time below 0 or without end"][Number(run.counted[0])]})`);
+      run.batches = Number(run.counted[1]);
+      return run;
+    }
+
+    function summaryOf(run) {
+      return Object.fromEntries(about.summary.map((key, place) => {
+        const value = run.numbers[place];
+        return [key, key === "stability" ? about.labels[value] : Number.isFinite(value) ? value : null];
+      }));
+    }
+
+    /* How many requests have which latency, in bins of a quarter of a doubling from the deadline. */
+    function counts(table, run, dSla) {
+      const places = [];
+      for (let row = 0; row < table.arrival_s.length; row++) {
+        if (Number.isNaN(run.completion[row])) continue;
+        const late = run.completion[row] > table.arrival_s[row] + dSla, latency = Math.max(run.completion[row] - table.arrival_s[row], dSla * 1e-4);
+        const place = Math.ceil(OCTAVE * Math.log2(latency / dSla)) - 1;
+        places.push(late ? Math.max(place, 0) : Math.min(place, -1));
+      }
+      if (!places.length) return { first: 0, counts: [0] };
+      const first = places.reduce((a, b) => Math.min(a, b)), found = new Array(places.reduce((a, b) => Math.max(a, b)) - first + 1).fill(0);
+      for (const place of places) found[place - first] += 1;
+      return { first, counts: found };
+    }
+
+    const median = (values) => { const ordered = Float64Array.from(values).sort(), half = ordered.length / 2; return ordered.length % 2 ? ordered[Math.floor(half)] : (ordered[half - 1] + ordered[half]) / 2; };
+
+    function windowOf(state, table, runs) {
+      const middle = table.arrival_s[Math.floor(table.arrival_s.length / 2)];
+      let width = (SAMPLES_SHOWN * (table.arrival_s[table.arrival_s.length - 1] - table.arrival_s[0])) / SAMPLES;
+      if (state.execution !== "continuous") width = BATCHES_SHOWN * Math.max(...runs.map((run) => median(Array.from({ length: run.batches }, (_, i) => run.batchEnd[i] - run.batchStart[i]))));
+      return [middle, middle + Math.max(width, 1e-3)];
+    }
+
+    function overTime(state, run, [low, high]) {
+      const order = Array.from({ length: run.batches }, (_, i) => i), series = { time_s: [], size: [] }, blocks = { start_s: [], end_s: [], gpu: [], size: [] };
+      if (state.execution === "continuous") order.sort((a, b) => run.batchStart[a] - run.batchStart[b]);
+      if (!order.length) return { series: {}, blocks: {} };
+      const width = Math.max(run.batchStart[order[order.length - 1]], 1e-9) / BUCKETS, columns = run.notes.shape[1], noted = run.totals && state.execution !== "continuous" && run.isDynamic;
+      let bucket = -1, within = 0;
+      if (noted) Object.assign(series, { low: [], target: [], high: [] });
+      for (const place of order) {
+        const now = Math.min(Math.floor(run.batchStart[place] / width), BUCKETS - 1), size = Number(run.size[place]);
+        const [bMem, bSla, bLow, bHigh] = NOTES.map((_, column) => run.notes.data[place * columns + column]);
+        if (now !== bucket) {
+          [bucket, within] = [now, 0];
+          series.time_s.push(run.batchStart[place]);
+          series.size.push(0);
+          if (noted) { series.low.push(bLow); series.target.push(Math.min(bMem, bSla)); series.high.push(bHigh); }
+        }
+        const last = series.size.length - 1;
+        series.size[last] = (series.size[last] * within + size) / (within + 1);
+        within += 1;
+        if (noted) { series.low[last] = Math.min(series.low[last], bLow); series.high[last] = Math.max(series.high[last], bHigh); }
+        if (run.batchEnd[place] > low && run.batchStart[place] < high && size > 0 && blocks.gpu.length < MOST_BLOCKS) {
+          blocks.start_s.push(run.batchStart[place]); blocks.end_s.push(run.batchEnd[place]); blocks.gpu.push(Number(run.gpu[place])); blocks.size.push(size);
+        }
+      }
+      return { series, blocks };
+    }
+
+    const isRandom = (state) => state.workload !== "own" || !["oracle", "own"].includes(state.predictor);
+
+    function view(state) {
+      check(state);
+      const table = atRate(drawn(state, 0), state.load), notes = [];
+      const runs = state.schedulers.map((scheduler) => Object.assign(served(state, table, scheduler, state.d_sla), { isDynamic: ["dynamic_no_bins", "multi_bin_dynamic"].includes(scheduler) }));
+      const count = table.arrival_s.length, span = table.arrival_s[count - 1] - table.arrival_s[0], shown = windowOf(state, table, runs);
+      state.schedulers.forEach((scheduler, place) => {
+        const bins = Number(runs[place].counted[2]);
+        if (scheduler.startsWith("multi") && bins < state.k_bins) notes.push(`predicted_output_tokens: tied lengths leave ${bins} distinct bins of ${state.k_bins}`);
+      });
+      const rejected = Math.max(...runs.map((run) => run.completion.reduce((sum, time) => sum + Number.isNaN(time), 0)));
+      if (count < state.requests) notes.push(`${count} requests: as many as there are`);
+      if (rejected) notes.push(`${rejected} requests alone exceed a GPU's memory: rejected, and late`);
+      return {
+        d_sla: state.d_sla, requests: count, rate_rps: span > 0 ? (count - 1) / span : null,
+        runs: runs.map((run, place) => ({ scheduler: state.schedulers[place], name: about.policies[state.schedulers[place]].name, summary: summaryOf(run), ...counts(table, run, state.d_sla), ...overTime(state, run, shown) })),
+        window_s: shown, gpus: state.gpus, pending: isRandom(state), notes: [...new Set(notes)], code: codeOf(state), settings: state,
+      };
+    }
+
+    const late = (state, table, scheduler, dSla, run = served(state, table, scheduler, dSla, false)) => run.completion.reduce((sum, time, row) => sum + !(time <= table.arrival_s[row] + dSla), 0);
+
+    function interval(hits, trials) {
+      const found = new Float64Array(5), groups = hits.length;
+      if (groups < about.replications) return { mean: hits[0] / trials[0], low: null, high: null, reason: "" };
+      call("share_interval", Float64Array.from(hits), Float64Array.from(trials), weights, found);
+      const [mean, low, high, hit, spared] = found, limit = (value) => (Number.isNaN(value) ? null : value);
+      const [few, what] = hit <= spared ? [hit, "hits"] : [spared, "anything else"];
+      const reason = Number.isNaN(low) ? `${few} of ${groups} groups ${few === 1 ? "has" : "have"} ${what} (an interval needs 10 with hits and 10 not full of them)` : "";
+      return { mean, low: limit(low), high: limit(high), reason };
+    }
+
+    function* following(state) {
+      const replications = isRandom(state) ? about.replications : 1, tables = [], hits = Object.fromEntries(state.schedulers.map((name) => [name, []]));
+      for (let replication = 0; replication < replications; replication++) {
+        tables.push(atRate(drawn(state, replication), state.load));
+        for (const name of state.schedulers) hits[name].push(late(state, tables[replication], name, state.d_sla));
+        yield null;
+      }
+      const trials = tables.map((table) => table.arrival_s.length);
+      if (replications > 1) {
+        const share = (name) => Float64Array.from(hits[name], (count, place) => count / trials[place]);
+        const differences = PAIRS.filter(([a, b]) => hits[a] && hits[b]).map(([a, b]) => {
+          const found = new Float64Array(3);
+          call("difference", share(a), share(b), found);
+          return { a, b, mean: found[0], low: found[1], high: found[2] };
+        });
+        yield { replications, conditional: state.workload === "own", intervals: Object.fromEntries(state.schedulers.map((name) => [name, interval(hits[name], trials)])), differences };
+      }
+      const lines = Object.fromEntries(state.schedulers.map((name) => [name, CURVE_S.map(() => [])]));
+      for (const table of tables)
+        for (const name of state.schedulers) {
+          const blind = BLIND.includes(name) || state.execution === "continuous" ? served(state, table, name, state.d_sla, false) : undefined;
+          CURVE_S.forEach((dSla, place) => lines[name][place].push(late(state, table, name, dSla, blind)));
+          yield null;
+        }
+      yield {
+        curve: state.schedulers.map((name) => {
+          const points = lines[name].map((each) => interval(each, trials)), of = (part) => points.map((point) => point[part]);
+          return { scheduler: name, name: about.policies[name].name, x: CURVE_S, share: of("mean"), low: of("low"), high: of("high") };
+        }),
+      };
+    }
+
+    /* Python that repeats the shown runs. */
+    function codeOf(state) {
+      const { requests, seed } = state, population = `simlib.levels.requests_of(2, ${requests}, seed=${seed}, requests_from="population")[0]`;
+      const made = { synthetic: `simlib.workload.original(${requests}, seed=${seed})`, burstgpt_like: population, azure_like: `simlib.requests.azure.azure_like(${requests}, ${seed})`, own: `simlib.traces.read("${own ? own.name : ""}")` };
+      const lines = ["import simlib", "", `requests = ${made[state.workload]}${state.workload === "own" ? `.head(${requests})` : ""}`];
+      const [kind, sigma] = state.predictor.split("_"), isMade = state.workload === "synthetic" || state.workload === "burstgpt_like";
+      const noise = { original: "OriginalFormula()", oracle: "Oracle()", noise: `MultiplicativeNoise(${sigma})` }[kind];
+      if (kind === "original" && !isMade) lines.push(`requests = requests.with_predictions(simlib.predictors.original_predictions(requests.prompt_tokens, ${seed}))`);
+      else if (kind !== "original" && kind !== "own") lines.push(`requests = simlib.predictors.predict(requests, simlib.predictors.${noise}, family="${about.family}", replication=${seed})`);
+      if (state.load !== 1) lines.push(`requests = requests.at_rate(${state.load})`);
+      const policies = { static_fifo: "StaticFIFO()", dynamic_no_bins: `DynamicNoBins(${state.d_sla})`, multi_bin_dynamic: `MultiBinDynamic(${state.k_bins}, ${state.d_sla}, "${state.bin_select}")`, multi_bin_fixed: `MultiBinFixed(k_bins=${state.k_bins})`, shortest_predicted_first: "ShortestPredictedFirst()" };
+      lines.push(`policies = [${state.schedulers.map((name) => `simlib.${policies[name]}`).join(", ")}]`);
+      lines.push(`options = dict(execution="${state.execution}", sla=${state.d_sla}, oversize="reject")`);
+      lines.push(`runs = {policy.name: simlib.simulate(requests, policy, "${state.latency}", ${state.gpus}, **options) for policy in policies}`);
+      return [...lines, "summaries = {name: run.summary() for name, run in runs.items()}"].join("\n");
+    }
+
+    return { view, following, served, drawn, atRate, take: (table) => { own = table; kept.clear(); } };
+  }
+
+  return { started, Refusal };
+})();
+if (typeof module !== "undefined") module.exports = simulator;

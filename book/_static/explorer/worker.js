@@ -1,0 +1,42 @@
+/* Answers the page beside its own thread: a position's view at once, then what follows, unless the hand has moved on. */
+(() => {
+  "use strict";
+  const REST_MS = 150, PIECE_MS = 10;
+  let simulated = null, latest = 0;
+  const pause = (ms) => new Promise((go) => setTimeout(go, ms));
+
+  async function answer({ number, state }) {
+    latest = number;
+    try {
+      postMessage({ kind: "view", number, view: simulated.view(state) });
+    } catch (problem) {
+      return postMessage({ kind: "refused", number, problem: problem instanceof simulator.Refusal ? problem.message : `This browser could not simulate it: ${problem.message}` });
+    }
+    await pause(REST_MS);
+    let since = performance.now();
+    for (const part of simulated.following(state)) {
+      if (latest !== number) return;
+      if (part) postMessage({ kind: "following", number, view: part });
+      if (performance.now() - since > PIECE_MS) {
+        await pause(0); // a move that has come meanwhile is heard here
+        since = performance.now();
+      }
+    }
+  }
+
+  function take({ name, buffer }) {
+    try {
+      const { table, account } = reader.read(name, buffer);
+      simulated.take({ name, ...table });
+      postMessage({ kind: "taken", name, account, rows: table.arrival_s.length, isPredicted: Boolean(table.predicted_output_tokens) });
+    } catch (problem) {
+      postMessage({ kind: "not taken", name, problem: problem.message });
+    }
+  }
+
+  onmessage = ({ data }) => {
+    if (data.kind === "open") simulated = simulator.started(engine.opened(data.module, data.exports), data.contents);
+    else if (data.kind === "file") take(data);
+    else answer(data);
+  };
+})();
