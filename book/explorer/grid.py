@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from book.explorer import views
+from book.explorer import scripts, views
 from book.kit.names import SCHEDULER_NAMES
 from simlib import levels
 from simlib.checks import InputError, check_choice, check_each, check_frame, check_integer, check_number
@@ -160,14 +160,13 @@ def page(frame: pd.DataFrame, fallback: str = "") -> str:
         What a browser without scripts shows.
     """
     data = json.dumps(payload(frame), separators=(",", ":"), allow_nan=False).replace("</", "<\\/")
-    scripts = "".join(
-        f'<script src="../_static/explorer/{name}.js"></script>' for name in ("views", "controls", "page")
-    )
+    names = (*scripts.ON_A_PAGE, "page")
+    loaded = "".join(f'<script src="../_static/explorer/{name}.js"></script>' for name in names)
     return (
         '<link rel="stylesheet" href="../_static/explorer/explorer.css">'
         '<div class="explorer" id="explorer"></div>'
         f"<noscript><p>{html.escape(fallback)}</p></noscript>"
-        f'<script type="application/json" id="explorer-grid">{data}</script>{scripts}'
+        f'<script type="application/json" id="explorer-grid">{data}</script>{loaded}'
     )
 
 

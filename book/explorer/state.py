@@ -23,6 +23,7 @@ from simlib.requests.table import RequestTable
 from simlib.requests.workload import original
 from simlib.runs.run import Run
 from simlib.simulation import simulate
+from simlib.text import signed
 
 WORKLOADS = {
     "synthetic": "synthetic, Poisson",
@@ -46,6 +47,7 @@ PREDICTOR_NAMES = {
     "noise_1": "noise, log-sd 1",
     "own": "the table's own",
 }
+GPU_NAMES = {"a100-80gb": "Nvidia A100, 80 GB (Splitwise)", "h100-80gb": "Nvidia H100, 80 GB (Splitwise)"}
 FAMILY = "explorer"  # of the random streams that its predictors draw from
 
 
@@ -63,8 +65,12 @@ class Control:
         Range of a number, and its slider's step.
     unit : str
         Of a number.
+    hint : str
+        Of a text: what is expected.
     choices : mapping of str to str
         Values, and what a reader sees in their place.
+    groups : mapping of str to mapping of str to str
+        Choices by what they have in common; of a text, those beside which another may be typed.
     main : bool
         Whether it is always shown, or under *More*.
     """
@@ -76,13 +82,16 @@ class Control:
     high: float = 0.0
     step: float = 1.0
     unit: str = ""
+    hint: str = ""
     choices: Mapping[str, str] | None = None
+    groups: Mapping[str, Mapping[str, str]] | None = None
     main: bool = False
 
 
 _SCHEDULERS = {name: SCHEDULER_NAMES[name] for name in (*levels.SCHEDULERS, "multi_bin_fixed")}
 SELECTION_NAMES = {name: name.replace("_", " ") for name in SELECTIONS}
 CONTROLS = (
+    Control("execution", "Execution", "choice", choices=EXECUTION_NAMES, main=True),
     Control("schedulers", "Schedulers", "several", choices=_SCHEDULERS, main=True),
     Control("d_sla", "D_SLA", "number", 0.05, 5.0, 0.05, "s", main=True),
     Control("k_bins", "K_BINS", "number", 1, 32, 1, main=True),
@@ -91,8 +100,7 @@ CONTROLS = (
     Control("bin_select", "Bin selection", "choice", choices=SELECTION_NAMES),
     Control("workload", "Workload", "choice", choices=WORKLOADS),
     Control("table", "Own table (CSV file)", "text"),
-    Control("latency", "Latency preset, or alpha,beta,gamma", "text"),
-    Control("execution", "Execution", "choice", choices=EXECUTION_NAMES),
+    Control("latency", "Latency", "text", hint="alpha,beta,gamma in seconds, or a CSV of measurements"),
     Control("predictor", "Predicted lengths", "choice", choices=PREDICTOR_NAMES),
     Control("requests", "Requests", "number", 100, 20_000, 100),
     Control("seed", "Seed", "number", 0, 1000, 1),
@@ -282,8 +290,26 @@ def controls() -> list[dict[str, Any]]:
     given = [asdict(control) for control in CONTROLS]
     for control in given:
         if control["name"] == "latency":
-            control["choices"] = dict.fromkeys((*presets.PRESETS, *presets.names()), "")
+            control["groups"] = latencies()
     return given
+
+
+def latencies() -> dict[str, dict[str, str]]:
+    """Presets by where their times come from: assumed, or measured on a GPU.
+
+    Examples
+    --------
+    >>> list(latencies()["Assumed by the original"])
+    ['original-synthetic', 'original-calibrated']
+    """
+    offered, off = presets.table().drop_duplicates("name"), presets.off_percent()
+    offered = offered[offered["name"].isin(presets.names())]
+    groups: dict[str, dict[str, str]] = {"Assumed by the original": {name: name for name in presets.PRESETS}}
+    for row in offered[~offered["name"].isin(presets.PRESETS)].sort_values("gpu", kind="stable").itertuples():
+        remark = f" (time between tokens {signed(off[row.name], 0)} % against an engine)" if row.name in off else ""
+        gpu = GPU_NAMES.get(row.gpu, row.gpu.removesuffix(" GPU"))
+        groups.setdefault(f"Measured on {gpu}", {})[row.name] = row.name + remark
+    return groups
 
 
 @functools.lru_cache(maxsize=128)

@@ -12,12 +12,13 @@ from typing import Any
 
 import numpy as np
 
+from book.explorer import against
+from book.explorer.replications import late, replicated, served
 from book.explorer.state import Position
 from book.kit.names import SCHEDULER_NAMES
 from simlib import levels
 from simlib.checks import check_integer, check_type
 from simlib.continuous.serve import SAMPLES
-from simlib.requests.table import RequestTable
 from simlib.runs import metrics
 from simlib.runs.engine_run import EngineRun
 from simlib.runs.run import Run
@@ -97,36 +98,41 @@ def counts(run: Run, d_sla: float) -> tuple[int, np.ndarray]:
     return first, np.bincount(places - first)
 
 
-def following(position: Position, replications: int = REPLICATIONS) -> Iterator[dict[str, Any] | None]:
+def following(
+    position: Position, replications: int = REPLICATIONS, kept: against.Kept | None = None
+) -> Iterator[dict[str, Any] | None]:
     """What follows a view: intervals and paired differences over replications, then violations by deadline.
+
+    Parameters
+    ----------
+    position : Position
+    replications : int
+        Where there is chance.
+    kept : against.Kept, optional
+        A position to compare with.
 
     Yields
     ------
     dict or None
         None after each piece of work, some milliseconds long, so that it can be left off; ``{"intervals":
-        …, "differences": …}`` and ``{"curve": …}`` when they are there.
+        …, "differences": …}``, ``{"against": …}`` (as `against.compared` gives it) and ``{"curve": …}`` when they are
+        there.
     """
     check_type("position", position, Position, "a position of the controls")
-    replications = check_integer("replications", replications, 1, 10_000) if position.is_random else 1
-    late: dict[str, list[float]] = {name: [] for name in position.schedulers}
-    tables = []
-    for replication in range(replications):
-        tables.append(position.drawn(replication))
-        yield None
+    count = check_integer("replications", replications, 1, 10_000)
+    found = yield from replicated(position, count)
+    if len(found.tables) > 1:
+        yield _intervals(position, found.late, found.trials)
+    if kept is not None:
+        yield {"against": (yield from against.compared(kept, found, count))}
+    lines: dict[str, list[list[int]]] = {name: [[] for _ in CURVE_S] for name in position.schedulers}
+    for table in found.tables:
         for name in position.schedulers:
-            late[name].append(_late(position, tables[-1], name, position.d_sla))
-        yield None
-    if replications > 1:
-        yield _intervals(position, late, [len(table) for table in tables])
-    lines: dict[str, list[list[float]]] = {name: [[] for _ in CURVE_S] for name in position.schedulers}
-    for table in tables:
-        for name in position.schedulers:
-            blind = _served(position, table, name, position.d_sla) if name in DEADLINE_BLIND else None
+            blind = served(position, table, name, position.d_sla) if name in DEADLINE_BLIND else None
             for place, d_sla in enumerate(CURVE_S):
-                lines[name][place].append(_late(position, table, name, d_sla, blind))
+                lines[name][place].append(late(position, table, name, d_sla, blind))
             yield None
-    trials = [len(table) for table in tables]
-    yield {"curve": [_line(name, line, trials) for name, line in lines.items()]}
+    yield {"curve": [_line(name, line, found.trials) for name, line in lines.items()]}
 
 
 def compared(late: dict[str, Any]) -> list[dict[str, Any]]:
@@ -139,19 +145,7 @@ def compared(late: dict[str, Any]) -> list[dict[str, Any]]:
     return found
 
 
-def _served(position: Position, table: RequestTable, scheduler: str, d_sla: float) -> Run:
-    with warnings.catch_warnings():  # the view has noted them
-        warnings.simplefilter("ignore")
-        return position.served(table, scheduler, d_sla)
-
-
-def _late(position: Position, table: RequestTable, scheduler: str, d_sla: float, run: Run | None = None) -> float:
-    """How many requests are later than the deadline, in a run that there is or in one that steers to it."""
-    run = _served(position, table, scheduler, d_sla) if run is None else run
-    return float(np.sum(metrics.violations(run, d_sla)))
-
-
-def _intervals(position: Position, late: dict[str, list[float]], trials: list[int]) -> dict[str, Any]:
+def _intervals(position: Position, late: dict[str, list[int]], trials: list[int]) -> dict[str, Any]:
     share = {name: np.array(hits) / trials for name, hits in late.items()}
     return {
         "replications": len(trials),
@@ -161,12 +155,12 @@ def _intervals(position: Position, late: dict[str, list[float]], trials: list[in
     }
 
 
-def _interval(hits: list[float], trials: list[int]) -> dict[str, Any]:
+def _interval(hits: list[int], trials: list[int]) -> dict[str, Any]:
     found = shares.share_interval(hits, trials)
     return {"mean": found.value, "low": found.ci_low, "high": found.ci_high, "reason": found.reason or ""}
 
 
-def _line(name: str, hits: list[list[float]], trials: list[int]) -> dict[str, Any]:
+def _line(name: str, hits: list[list[int]], trials: list[int]) -> dict[str, Any]:
     points = [_interval(each, trials) for each in hits]
     parts = {part: [point[part] for point in points] for part in ("mean", "low", "high")}
     return {"scheduler": name, "name": SCHEDULER_NAMES[name], "x": list(CURVE_S), "share": parts["mean"]} | {

@@ -17,11 +17,12 @@ import numpy as np
 import traitlets
 
 from book.explorer import views
+from book.explorer.against import Kept
+from book.explorer.scripts import DRAWING, SCRIPTS
 from book.explorer.state import Position, controls, position_of
 from simlib.checks import InputError, check_type
 from simlib.requests.table import RequestTable
 
-SCRIPTS = Path(__file__).resolve().parents[1] / "_static" / "explorer"
 REST_S = 0.15  # a hand that drags moves on before that
 
 
@@ -40,13 +41,15 @@ class Explorer(anywidget.AnyWidget):
 
     controls = traitlets.List().tag(sync=True)
     state = traitlets.Dict().tag(sync=True)
+    start = traitlets.Dict().tag(sync=True)
 
     def __init__(self, position: Position) -> None:
         check_type("position", position, Position, "a position of the controls")
-        self._esm, self._css = _read("views.js", "controls.js", "widget.js"), _read("explorer.css")
+        self._esm, self._css = _read(*(f"{name}.js" for name in (*DRAWING, "widget"))), _read("explorer.css")
         self.position = position
         self._task: asyncio.Task | None = None
-        given = {"controls": controls(), "state": _plain(position)}
+        self._kept: Kept | None = None
+        given = {"controls": controls(), "state": _plain(position), "start": _plain(position)}
         super().__init__(**given)
         self.on_msg(self._heard)
 
@@ -75,18 +78,26 @@ class Explorer(anywidget.AnyWidget):
             self._task.cancel()  # of the position that is left
         try:
             position = self.position.moved(content.get("state"))
+            self._keep(content.get("against"))
             self._answer("view", views.view(position), to)
         except InputError as problem:
             self.send({"kind": "refused", "problem": str(problem), **to})
             return
         self.position = position
         with contextlib.suppress(RuntimeError):  # without a loop nobody waits for what follows
-            self._task = asyncio.get_running_loop().create_task(self._follow(position, to))
+            self._task = asyncio.get_running_loop().create_task(self._follow(position, self._kept, to))
 
-    async def _follow(self, position: Position, to: dict[str, Any]) -> None:
+    def _keep(self, state: Mapping[str, Any] | None) -> None:
+        """The position A that a view compares with; its replications are served once."""
+        if state is None:
+            self._kept = None
+        elif self._kept is None or _plain(self._kept.position) != dict(state):
+            self._kept = Kept(self.position.moved(state))
+
+    async def _follow(self, position: Position, kept: Kept | None, to: dict[str, Any]) -> None:
         await asyncio.sleep(REST_S)
         self.state = _plain(position)  # where another view of this explorer would start
-        for part in views.following(position):
+        for part in views.following(position, kept=kept):
             if part is not None:
                 self._answer("following", part, to)
             await asyncio.sleep(0)  # a move that has come meanwhile is heard here, and ends this

@@ -2,10 +2,12 @@
 
    Whoever mounts it says how a position is answered, with `ask(state, number)`, and hands the answer to `show` or
    `refuse`. At most one question is open; while it is, only the newest position waits, and an answer that is older than
-   what is shown is dropped. What follows an answer (`follow`) must bear its number. */
+   what is shown is dropped. What follows an answer (`follow`) must bear its number. A position that a reader keeps, A, is
+   drawn faint behind the others, B; `ask` is given its state as well, and an answer may say in `against` what B has late
+   beyond A. */
 const explorer = (() => {
   "use strict";
-  const { latencies, lines, series, blocks, percent, plain, text } = explorerViews;
+  const { latencies, lines, series, blocks, percent, plain, text } = explorerViews, words = explorerWords;
   const QUIET_MS = 500, PATIENCE_MS = 15000;
   const ROWS = {
     sla_violation_share: ["late requests", percent],
@@ -20,14 +22,34 @@ const explorer = (() => {
     batch_size_mean: ["batch size, mean", plain],
     stability: ["stability", (label) => label.replace("_", " ")],
   };
+  const COMPARED = ["sla_violation_share", "latency_mean_s", "latency_p99_s"], OTHER = "other"; // no preset is called so
+  const FIELDS = "select, textarea, input:not([type=range], [type=checkbox])"; // letters are theirs
   let mounted = 0;
 
   function made(tag, attributes = {}, ...children) {
     const element = document.createElement(tag);
     for (const [name, value] of Object.entries(attributes))
-      if (value !== false && value !== undefined) element.setAttribute(name, value === true ? "" : value);
+      if (value !== false && value !== undefined && value !== null) element.setAttribute(name, value === true ? "" : value);
     element.append(...children);
     return element;
+  }
+
+  const optionsOf = ({ choices, groups }) => {
+    const options = (of) => Object.entries(of || {}).map(([value, name]) => made("option", { value }, name));
+    return [...options(choices), ...Object.entries(groups || {}).map(([label, of]) => made("optgroup", { label }, ...options(of)))];
+  };
+
+  /* A text that is one of a list, or another that is typed. */
+  function listed(control, id, input, tell) {
+    const other = made("option", { value: OTHER }, "other …"), select = made("select", { id, name: control.name }, ...optionsOf(control), other);
+    const shows = (value) => { select.value = value; input.hidden = value !== OTHER; };
+    select.addEventListener("change", () => {
+      shows(select.value);
+      if (select.value === OTHER) input.focus();
+      else tell(select.value);
+    });
+    const isListed = (value) => [...select.options].some((option) => option !== other && option.value === value);
+    return { select, put: (value) => shows(isListed(value) ? value : OTHER) };
   }
 
   /* One control as its elements; `put` shows a value, and `moved` is told of a reader's. */
@@ -53,20 +75,21 @@ const explorer = (() => {
     }
     const label = made("label", { for: id }, control.label + (control.unit ? ` (${control.unit})` : ""));
     if (control.kind === "choice") {
-      const options = Object.entries(control.choices).map(([value, name]) => made("option", { value }, name));
-      const select = made("select", { id, name: control.name }, ...options);
+      const select = made("select", { id, name: control.name }, ...optionsOf(control));
       select.addEventListener("change", () => moved(select.value));
       return { element: made("div", { class: "explorer-control wide" }, label, select), put: (value) => { select.value = value; } };
     }
     if (control.kind === "text") {
-      const known = Object.keys(control.choices || {});
-      const input = made("input", { id, name: control.name, type: "text", autocomplete: "off", spellcheck: "false", list: known.length ? `${id}-known` : undefined });
+      const known = control.groups ? [] : Object.keys(control.choices || {});
+      const input = made("input", { id: control.groups ? `${id}-typed` : id, name: control.name, type: "text", autocomplete: "off", spellcheck: "false", placeholder: control.hint, "aria-describedby": `${id}-wrong`, "aria-label": control.groups && `${control.label}, typed`, list: known.length ? `${id}-known` : undefined });
       let last = "";
-      const tell = () => { if (input.value.trim() !== last) moved((last = input.value.trim())); };
-      input.addEventListener("change", tell);
-      input.addEventListener("keydown", (event) => event.key === "Enter" && tell()); // where suggestions are open, it is no change
+      const told = (value) => { if (value !== last) moved((last = input.value = value)); };
+      input.addEventListener("change", () => told(input.value.trim()));
+      input.addEventListener("keydown", (event) => event.key === "Enter" && told(input.value.trim())); // where suggestions are open, it is no change
       const list = known.length ? [made("datalist", { id: `${id}-known` }, ...known.map((value) => made("option", { value })))] : [];
-      return { element: made("div", { class: "explorer-control wide" }, label, input, ...list, wrong), put: (value) => { input.value = last = value; }, problem: (says) => problem(input, says) };
+      const of = control.groups ? listed(control, id, input, told) : { put: () => {} };
+      const put = (value) => { input.value = last = value; of.put(value); };
+      return { element: made("div", { class: "explorer-control wide" }, label, ...(of.select ? [of.select] : []), input, ...list, wrong), put, problem: (says) => problem(input, says) };
     }
     const { values } = control, low = values ? values[0] : control.low, high = values ? values[values.length - 1] : control.high;
     const range = values ? { min: 0, max: values.length - 1, step: 1 } : { min: low, max: high, step: control.step };
@@ -99,27 +122,6 @@ const explorer = (() => {
 
   const nearest = (values, value) => values.reduce((best, one) => (Math.abs(one - value) < Math.abs(best - value) ? one : best));
 
-  /* What an interval is of, where what is shown is one run and not the mean of all. */
-  const ofMean = (interval) => (interval.mean === undefined ? "" : `mean ${percent(interval.mean)}, `);
-
-  function sentence(view, state) {
-    const where = `D_SLA ${plain(view.d_sla)} s, K_BINS ${state.k_bins}, GPUs ${state.gpus}, load ${state.load}`;
-    const late = view.runs.map((run) => {
-      const interval = view.intervals && view.intervals[run.scheduler];
-      let range = view.pending && !view.intervals ? " (interval follows)" : "";
-      if (interval) range = interval.low === null ? " (too few late requests for an interval)" : ` (${ofMean(interval)}95 % interval ${(100 * interval.low).toFixed(2)} to ${percent(interval.high)})`;
-      return `${run.name} ${percent(run.summary.sla_violation_share)} late${range}`;
-    });
-    const points = (share) => `${share < 0 ? "−" : "+"}${Math.abs(100 * share).toFixed(2)}`;
-    const name = (scheduler) => view.runs.find((run) => run.scheduler === scheduler).name;
-    const compared = (view.differences || []).map((pair) => {
-      const isSure = pair.low > 0 || pair.high < 0;
-      return `${name(pair.a)} minus ${name(pair.b)} ${points(pair.low)} to ${points(pair.high)}${isSure ? "" : ", not established"}`;
-    });
-    const differences = compared.length ? ` Differences in points, 95 % intervals: ${compared.join("; ")}.` : "";
-    return `At ${where}: ${late.join("; ")}.${differences}`;
-  }
-
   function tableOf(view) {
     const head = made("tr", {}, made("td"), ...view.runs.map((run) => made("th", { scope: "col" }, made("span", { class: `swatch policy-${run.scheduler}`, "aria-hidden": "true" }), ` ${run.name}`)));
     const rows = Object.entries(ROWS).filter(([key]) => view.runs.some((run) => run.summary[key] !== undefined)).map(([key, [label, write]]) => {
@@ -128,12 +130,31 @@ const explorer = (() => {
         const cell = made("td", { "data-key": key, "data-scheduler": run.scheduler, "data-value": missing ? "" : value }, missing ? "–" : write(value));
         const interval = key === "sla_violation_share" && view.intervals && view.intervals[run.scheduler];
         if (key === "sla_violation_share" && view.pending && !view.intervals) cell.append(made("small", {}, "interval follows"));
-        if (interval) cell.append(made("small", { title: interval.reason || "" }, interval.low === null ? `${ofMean(interval)}no interval` : `${ofMean(interval)}${(100 * interval.low).toFixed(2)} to ${percent(interval.high)}`));
+        if (interval) cell.append(made("small", { title: interval.reason || "" }, interval.low === null ? `${words.ofMean(interval)}no interval` : `${words.ofMean(interval)}${(100 * interval.low).toFixed(2)} to ${percent(interval.high)}`));
         return cell;
       });
       return made("tr", {}, made("th", { scope: "row" }, label), ...cells);
     });
     return made("table", { class: "explorer-table" }, made("caption", {}, view.caption || "The run in numbers"), made("thead", {}, head), made("tbody", {}, ...rows));
+  }
+
+  /* A beside B, a group of rows a scheduler that both have. */
+  function besides(a, b) {
+    const groups = b.runs.filter((run) => words.runOf(a, run.scheduler)).map((run) => {
+      const was = words.runOf(a, run.scheduler), pair = b.against && b.against.differences.find(({ scheduler }) => scheduler === run.scheduler);
+      const rows = COMPARED.filter((key) => run.summary[key] !== undefined).map((key) => {
+        const [label, write] = ROWS[key], isShare = key === COMPARED[0], [from, to] = [was, run].map((one) => one.summary[key]);
+        const says = (value) => (value === null || value === undefined ? "–" : write(value)), known = says(from) !== "–" && says(to) !== "–";
+        const less = isShare ? `${words.points(to - from)} points` : words.signed(to - from, plain(Math.abs(to - from)));
+        const cell = made("td", { "data-difference": key, "data-scheduler": run.scheduler }, known ? less : "–");
+        if (isShare && pair) cell.append(made("small", {}, `mean ${words.difference(pair)}`));
+        return made("tr", {}, made("th", { scope: "row" }, label), made("td", {}, says(from)), made("td", {}, says(to)), cell);
+      });
+      const name = made("th", { scope: "rowgroup", colspan: 4 }, made("span", { class: `swatch policy-${run.scheduler}`, "aria-hidden": "true" }), ` ${run.name}`);
+      return made("tbody", {}, made("tr", {}, name), ...rows);
+    });
+    const head = ["A", "B", "B − A"].map((label) => made("th", { scope: "col" }, label));
+    return made("table", { class: "explorer-table" }, made("caption", {}, "A and B"), made("thead", {}, made("tr", {}, made("td"), ...head)), ...groups);
   }
 
   function csvOf(view, state) {
@@ -175,12 +196,16 @@ const explorer = (() => {
     setTimeout(() => URL.revokeObjectURL(link.href), 1000);
   }
 
-  function mount(root, { controls, state: given, ask, moved: told = () => {} }) {
-    const id = `explorer-${++mounted}`, state = { ...given };
+  function mount(root, { controls, state: given, start = given, ask, moved: told = () => {} }) {
+    const id = `explorer-${++mounted}`, state = { ...given }, began = { ...start }, questions = new Map();
     let asked = 0, open = 0, shown = 0, waiting = null, movedAt = 0, view = null, quiet = 0, patience = 0;
+    let at = null, kept = null, before = null, spoken = null; // the shown view's state; A; what was last read out, and what is
 
     const remark = made("p", { class: "note", role: "status" }), wrong = made("p", { class: "wrong", role: "alert" });
-    const said = made("p", { class: "explorer-summary" }), heard = made("div", { class: "explorer-heard", role: "status", "aria-live": "polite" });
+    const said = made("p", { class: "explorer-summary" }), heard = made("div", { class: "explorer-heard", "aria-live": "polite" }, ...Array.from({ length: 4 }, () => made("p")));
+    const over = made("p", { class: "explorer-overload" }), beside = made("p", { class: "explorer-summary" });
+    const pair = made("div", { class: "explorer-numbers", tabindex: "0", role: "region", "aria-label": "A and B" });
+    const both = made("div", { class: "explorer-against", hidden: true }, beside, pair);
     const inputs = Object.fromEntries(controls.map((control) => [control.name, inputOf(control, `${id}-${control.name}`, (value, kept) => move(control.name, value, kept), (says) => { remark.textContent = says; })]));
     const box = made("div", { class: "explorer-controls", role: "group", "aria-label": "Controls" }, ...controls.filter((one) => one.main).map((one) => inputs[one.name].element));
     const others = controls.filter((one) => !one.main);
@@ -194,15 +219,25 @@ const explorer = (() => {
     const views = made("div", { class: "explorer-views" }, ...Object.values(panels).map((panel) => panel.figure));
     const numbers = made("div", { class: "explorer-numbers", tabindex: "0", role: "region", "aria-label": "The run in numbers" });
     const notes = made("p", { class: "note" }), code = made("pre", { class: "explorer-code", tabindex: "0", hidden: true, "aria-label": "Python" });
-    const button = (label, action) => { const one = made("button", { type: "button" }, label); one.addEventListener("click", () => view && action()); return one; };
+    const button = (label, action, attributes = {}) => { const one = made("button", { type: "button", ...attributes }, label); one.addEventListener("click", () => view && action()); return one; };
+    const drop = button("Drop A", () => keep(null), { hidden: true });
+    const moves = made("div", { class: "explorer-buttons" },
+      button("Keep as A", () => keep({ view, state: at })), drop,
+      button("Reset", reset, { "aria-keyshortcuts": "R", title: "Back to where it began (key R)" }));
     const buttons = made("div", { class: "explorer-buttons" },
       button("Copy as Python", copy),
-      button("Save the table", () => save("explorer.csv", "text/csv", csvOf(view, state))),
+      button("Save the table", () => save("explorer.csv", "text/csv", csvOf(view, at))),
       button("Save the figure", () => save("explorer.svg", "image/svg+xml", svgOf(root))));
-    root.append(box, wrong, remark, heard, views, said, numbers, notes, buttons, code);
+    root.append(box, moves, wrong, remark, heard, views, said, over, both, numbers, notes, buttons, code);
     // In JupyterLab keys belong to what has the focus: arrows move the slider and not the cell, digits restart no kernel.
     root.querySelectorAll("input, select, button, summary, [tabindex]").forEach((one) => one.setAttribute("data-lm-suppress-shortcuts", "true"));
     for (const [name, value] of Object.entries(state)) inputs[name].put(value);
+    root.addEventListener("keydown", (event) => {
+      if (event.key.toLowerCase() !== "r" || event.ctrlKey || event.metaKey || event.altKey || event.target.closest(FIELDS)) return;
+      event.preventDefault();
+      event.stopPropagation();
+      reset();
+    });
     new ResizeObserver(() => view && draw()).observe(views);
 
     async function copy() {
@@ -215,6 +250,19 @@ const explorer = (() => {
         remark.textContent = "Python that repeats this view stands below, to be copied from there.";
         getSelection().selectAllChildren(code);
       }
+    }
+
+    function reset() {
+      adopt(began, "Back where it began.");
+    }
+
+    /* A is what is shown now, or nothing. */
+    function keep(what) {
+      kept = what;
+      drop.hidden = !kept;
+      remark.textContent = kept ? "Kept as A: move a control, and B is shown beside it." : "A is dropped.";
+      if (!kept) moves.firstChild.focus(); // the button that had it is gone
+      draw();
     }
 
     function move(name, value, keepRemark = false) {
@@ -239,7 +287,8 @@ const explorer = (() => {
       root.dataset.startedAt = movedAt;
       movedAt = 0;
       tellBusy();
-      ask(question, open);
+      questions.set(open, question);
+      ask(question, open, kept && kept.state);
     }
 
     /* Whether an answer counts; if it does, the next question may go. */
@@ -253,7 +302,9 @@ const explorer = (() => {
     function show(number, answer) {
       if (number <= shown) return; // stale
       const startedAt = Number(root.dataset.startedAt);
-      [shown, view] = [number, answer];
+      [shown, view, at] = [number, answer, questions.get(number)];
+      for (const old of questions.keys()) if (old <= number) questions.delete(old);
+      [before, spoken] = [spoken || before, null];
       wrong.textContent = "";
       Object.values(inputs).forEach((input) => input.problem && input.problem(""));
       draw();
@@ -292,21 +343,37 @@ const explorer = (() => {
     }
 
     function draw() {
-      panel("latencies", "Latency, late requests in full colour", (width) => latencies(view, width));
+      const a = kept && kept.state !== at ? kept.view : null, faint = a ? "; A faint" : "";
+      panel("latencies", `Latency, late requests in full colour${a ? "; A outlined" : ""}`, (width) => latencies(view, width, a));
       const curve = view.curve || (view.pending !== undefined && panels.d_curve.last);
       if (view.curve) panels.d_curve.last = view.curve;
       panels.d_curve.svg.style.opacity = view.curve ? 1 : 0.35;
-      panel("d_curve", "Late requests by deadline", curve && ((width) => lines(view, width, { curve, label: "D_SLA (s)", here: view.d_sla })), !view.curve);
-      panel("k_curve", "Late requests by number of bins", view.k_curve && ((width) => lines(view, width, { curve: view.k_curve, label: "K_BINS", here: state.k_bins })));
+      panel("d_curve", `Late requests by deadline${a && a.curve ? faint : ""}`, curve && ((width) => lines(view, width, { curve, kept: a && a.curve, label: "D_SLA (s)", here: view.d_sla })), !view.curve);
+      panel("k_curve", `Late requests by number of bins${faint}`, view.k_curve && ((width) => lines(view, width, { curve: view.k_curve, kept: a && a.k_curve, label: "K_BINS", here: at.k_bins })));
       const overTime = view.runs.some((run) => run.series && run.series.time_s);
-      panel("series", "Batch size; the controller's window as band, its target dashed", overTime && ((width) => series(view, width)));
+      panel("series", `Batch size; the controller's window as band, its target dashed${faint}`, overTime && ((width) => series(view, width, a)));
       panel("blocks", "What the GPUs serve; the fuller a batch, the darker", overTime && ((width) => blocks(view, width)));
       numbers.replaceChildren(tableOf(view));
       notes.textContent = [...(view.notes || []), view.replications && `Intervals: 95 %, ${view.replications} replications, common random numbers${view.conditional ? ", conditional on the trace" : ""}`].filter(Boolean).join(". ");
       if (!code.hidden) code.textContent = view.code;
-      said.textContent = sentence(view, state);
+      const verdict = words.verdict(view);
+      said.replaceChildren(...(verdict ? [made("strong", {}, verdict), " "] : []), words.sentence(view, at));
+      over.textContent = words.overload(view);
+      both.hidden = !kept;
+      if (kept) {
+        beside.textContent = words.against(controls, kept, { view, state: at });
+        pair.replaceChildren(besides(kept.view, view));
+      }
       clearTimeout(quiet); // read out once the controls rest
-      quiet = setTimeout(() => { heard.textContent = said.textContent; }, QUIET_MS);
+      quiet = setTimeout(speak, QUIET_MS);
+    }
+
+    /* What moved; whether bins help; B beside A; overload: of these a reader of screens hears what is new. */
+    function speak() {
+      const after = { view, state: at }, verdict = words.verdict(view);
+      const says = [before ? words.changed(controls, before, after) : words.sentence(view, at), verdict, kept ? beside.textContent : "", over.textContent];
+      says.forEach((part, place) => { if (heard.children[place].textContent !== part) heard.children[place].textContent = part; });
+      spoken = after;
     }
 
     /* Moves that are not a reader's hand: from a link, or from Python. */

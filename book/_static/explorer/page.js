@@ -2,7 +2,7 @@
 (() => {
   "use strict";
   const grid = JSON.parse(document.getElementById("explorer-grid").textContent);
-  const { axes, names, columns, rows, controls } = grid;
+  const { axes, names, columns, rows, controls } = grid, { isState, read, write } = explorerAddress;
   const PAIRS = [["dynamic_no_bins", "static_fifo", "vs_static"], ["multi_bin_dynamic", "static_fifo", "vs_static"], ["multi_bin_dynamic", "dynamic_no_bins", "vs_dynamic"]];
   const SHOWN = ["latency_mean_s", "latency_p99_s", "throughput_rps", "gpu_utilization", "batch_size_mean"];
   const FIRST = -16, usual = { level: "1", schedulers: Object.keys(rows), d_sla: 1, k_bins: 4, gpus: 2, load: 1 };
@@ -41,6 +41,7 @@
       runs,
       intervals: Object.fromEntries(state.schedulers.map((scheduler) => [scheduler, { low: found[scheduler].ci_low, high: found[scheduler].ci_high }])),
       differences,
+      against: { method: "none", reason: "this page has means, not runs; in Jupyter A and B are compared run by run", differences: [] },
       curve: state.schedulers.map((scheduler) => line(scheduler, state, "d_sla")),
       k_curve: state.schedulers.map((scheduler) => line(scheduler, state, "k_bins")),
       replications: grid.replications,
@@ -50,53 +51,21 @@
     };
   }
 
-  /* The state that an address asks for, and what is wrong with it; what is wrong is left as it was. */
-  function read(address, last) {
-    const state = { ...last }, remarks = [];
-    for (const part of address.replace(/^#/, "").split("&").filter(Boolean)) {
-      const [name, ...rest] = part.split("="), control = controls.find((one) => one.name === name);
-      let value;
-      try { value = decodeURIComponent(rest.join("=")); } catch { value = rest.join("="); }
-      if (!control) {
-        remarks.push(`The link has "${part}", which is no control (there are ${controls.map((one) => one.name).join(", ")}).`);
-      } else if (control.kind === "number") {
-        const { values } = control, number = Number(value), near = explorer.nearest(values, number);
-        if (value.trim() === "" || !(number >= values[0] && number <= values[values.length - 1])) {
-          remarks.push(`The link's ${control.label} is "${value}" (expected ${values[0]} to ${values[values.length - 1]}): ${state[name]} is shown.`);
-        } else {
-          if (near !== number) remarks.push(`${control.label} ${value} is not on the grid: ${near}, the nearest, is shown.`);
-          state[name] = near;
-        }
-      } else if (control.kind === "choice") {
-        if (control.choices[value] === undefined) remarks.push(`The link's ${control.label} is "${value}" (expected ${Object.keys(control.choices).join(", ")}): ${state[name]} is shown.`);
-        else state[name] = value;
-      } else {
-        const asked = value.split(","), known = Object.keys(control.choices).filter((one) => asked.includes(one));
-        const unknown = asked.filter((one) => !known.includes(one));
-        if (unknown.length) remarks.push(`The link's ${control.label} has "${unknown.join(", ")}" (expected some of ${Object.keys(control.choices).join(", ")}).`);
-        if (known.length) state[name] = known;
-      }
-    }
-    return { state, remarks };
-  }
-
-  const isState = (address) => /=/.test(address); // other anchors are the page's own
-  const write = (state) => "#" + controls.map(({ name }) => `${name}=${state[name]}`).join("&");
-  const first = isState(location.hash) ? read(location.hash, usual) : { state: usual, remarks: [] };
+  const first = isState(location.hash) ? read(location.hash, controls, usual) : { state: usual, remarks: [] };
   let settled = false;
   const shown = explorer.mount(document.getElementById("explorer"), {
     controls,
     state: first.state,
     ask: (state, number) => {
       shown.show(number, view(state));
-      if (settled) history.replaceState(null, "", write(state));
+      if (settled) history.replaceState(null, "", write(controls, state));
     },
   });
   shown.adopt({}, first.remarks.join(" "));
   settled = true;
   addEventListener("hashchange", () => {
     if (!isState(location.hash)) return;
-    const { state, remarks } = read(location.hash, shown.state);
+    const { state, remarks } = read(location.hash, controls, shown.state);
     shown.adopt(state, remarks.join(" "));
   });
 })();

@@ -45,17 +45,20 @@ const explorerViews = (() => {
       `<path class="grid" d="M${left} ${at(y(tick))}H${right}"/><text class="tick end" x="${left - 5}" y="${at(y(tick)) + 4}">${write(tick)}</text>`).join("");
   }
 
+  /* The run of a kept view that is of the same scheduler, if there is one. */
+  const keptOf = (kept, run) => kept && kept.runs.find((one) => one.scheduler === run.scheduler);
+
   /* The latency distribution, a row a scheduler; late requests in full colour beyond the deadline. */
-  function latencies(view, width) {
-    const left = 8, right = width - 8, row = 62, runs = view.runs;
-    const edge = (k) => view.d_sla * 2 ** (k / OCTAVE);
-    const low = edge(Math.min(-6, ...runs.map((run) => run.first)));
-    const high = edge(Math.max(6, ...runs.map((run) => run.first + run.counts.length)));
+  function latencies(view, width, kept = null) {
+    const left = 8, right = width - 8, row = 62, runs = view.runs, both = kept ? [view, kept] : [view];
+    const edge = (k, of = view) => of.d_sla * 2 ** (k / OCTAVE);
+    const low = Math.min(...both.map((of) => edge(Math.min(-6, ...of.runs.map((run) => run.first)), of)));
+    const high = Math.max(...both.map((of) => edge(Math.max(6, ...of.runs.map((run) => run.first + run.counts.length)), of)));
     const x = scale("log", low, high, left, right), bottom = 16 + row * runs.length;
     const total = (run) => run.counts.reduce((sum, count) => sum + count, 0) || 1;
-    const most = Math.max(...runs.map((run) => Math.max(...run.counts) / total(run))) || 1;
+    const most = Math.max(...both.flatMap((of) => of.runs.map((run) => Math.max(...run.counts) / total(run)))) || 1;
     const rows = runs.map((run, place) => {
-      const base = 16 + row * (place + 1), all = total(run);
+      const base = 16 + row * (place + 1), all = total(run), was = keptOf(kept, run);
       const bars = (late) => {
         let path = "";
         run.counts.forEach((count, index) => {
@@ -67,17 +70,21 @@ const explorerViews = (() => {
         });
         return path;
       };
-      return `<g class="policy-${run.scheduler}"><path class="bars" d="${bars(false)}"/><path class="bars late" d="${bars(true)}"/>` +
+      const outline = () => was.counts.map((count, index) =>
+        `V${at(base - (row - 24) * (count / total(was) / most))}H${at(x(edge(was.first + index + 1, kept)))}`).join("");
+      const faint = was ? `<path class="kept" d="M${at(x(edge(was.first, kept)))} ${base}${outline()}V${base}"/>` : "";
+      return `<g class="policy-${run.scheduler}"><path class="bars" d="${bars(false)}"/><path class="bars late" d="${bars(true)}"/>${faint}` +
         `<path class="axis" d="M${left} ${base}H${right}"/>` +
-        `<text class="name" x="${left}" y="${base - row + 20}">${text(run.name)}: ${percent(run.summary.sla_violation_share)} late</text></g>`;
+        `<text class="name" x="${left}" y="${base - row + 20}">${text(run.name)}: ${percent(run.summary.sla_violation_share)} late${was ? ` (A ${percent(was.summary.sla_violation_share)})` : ""}</text></g>`;
     });
     const deadline = at(x(view.d_sla));
+    const before = kept && kept.d_sla !== view.d_sla ? `<path class="deadline kept" d="M${at(x(kept.d_sla))} 12V${bottom}"/>` : "";
     return {
       height: bottom + 36,
       inside: xAxis(x, logTicks(low, high), bottom, left, right, "End-to-end latency (s)", 16) + rows.join("") +
-        `<path class="deadline" d="M${deadline} 12V${bottom}"/><text class="tick" x="${Math.min(Math.max(deadline, 50), width - 50)}" y="10">deadline ${plain(view.d_sla)} s</text>`,
+        `${before}<path class="deadline" d="M${deadline} 12V${bottom}"/><text class="tick" x="${Math.min(Math.max(deadline, 50), width - 50)}" y="10">deadline ${plain(view.d_sla)} s</text>`,
       says: `Latency distributions. Later than ${plain(view.d_sla)} s: ` +
-        runs.map((run) => `${run.name} ${percent(run.summary.sla_violation_share)}`).join(", "),
+        runs.map((run) => `${run.name} ${percent(run.summary.sla_violation_share)}`).join(", ") + (kept ? ". A, faint, lies behind" : ""),
     };
   }
 
@@ -116,7 +123,7 @@ const explorerViews = (() => {
   }
 
   /* Late requests by deadline or by bins: a line a scheduler, 95 % intervals as bands, the position marked. */
-  function lines(view, width, { curve, label, here }) {
+  function lines(view, width, { curve, kept, label, here }) {
     const left = 46, right = width - 136, top = 12, bottom = 220, xs = curve[0].x;
     const x = scale("log", xs[0], xs[xs.length - 1], left, right), y = scale("root", 0, 1, bottom, top);
     const drawn = curve.map((line) => {
@@ -126,6 +133,8 @@ const explorerViews = (() => {
       const marks = points.map((point) => mark(MARK[line.scheduler], ...point, 3)).join("");
       return `<g class="policy-${line.scheduler}">${band}<path class="line" d="M${path}"/><path class="mark" d="${marks}"/></g>`;
     });
+    const faint = (kept || []).map((line) =>
+      `<g class="policy-${line.scheduler}"><path class="line kept" d="M${line.x.map((value, place) => `${at(x(value))} ${at(y(line.share[place]))}`).join("L")}"/></g>`);
     const ends = apart(curve.map((line) => y(line.share[line.share.length - 1])), top + 4, bottom - 2);
     const names = curve.map((line, place) =>
       `<g class="policy-${line.scheduler}"><path class="mark" d="${mark(MARK[line.scheduler], right + 9, ends[place], 3)}"/>` +
@@ -136,7 +145,7 @@ const explorerViews = (() => {
       height: bottom + 36,
       inside: xAxis(x, ticks, bottom, left, right, label, top) +
         yTicks(y, SHARES, left, right, (share) => `${100 * share} %`) +
-        `<path class="deadline" d="M${place} ${top}V${bottom}"/>` + drawn.join("") + names.join(""),
+        `<path class="deadline" d="M${place} ${top}V${bottom}"/>` + faint.join("") + drawn.join("") + names.join(""),
       says: `Late requests by ${label}. At ${plain(here)}: ` + curve.map((line) => {
         const nearest = line.x.reduce((best, value, index) => (Math.abs(value - here) < Math.abs(line.x[best] - here) ? index : best), 0);
         return `${line.name} ${percent(line.share[nearest])}`;
@@ -145,18 +154,21 @@ const explorerViews = (() => {
   }
 
   /* Batch size over time (line), the controller's window (band) and its target (dashed), a row a scheduler. */
-  function series(view, width) {
-    const left = 34, right = width - 8, row = 84, runs = view.runs.filter((run) => run.series.time_s);
-    const bottom = 6 + row * runs.length, last = Math.max(1e-3, ...runs.map((run) => run.series.time_s[run.series.time_s.length - 1]));
+  function series(view, width, kept = null) {
+    const drawn = (of) => of.runs.filter((run) => run.series && run.series.time_s);
+    const left = 34, right = width - 8, row = 84, runs = drawn(view), both = kept ? [...runs, ...drawn(kept)] : runs;
+    const bottom = 6 + row * runs.length, last = Math.max(1e-3, ...both.map((run) => run.series.time_s[run.series.time_s.length - 1]));
     const x = scale("linear", 0, last, left, right);
     const rows = runs.map((run, place) => {
       const { time_s: time, size, low, high, target } = run.series, base = 6 + row * (place + 1);
-      const most = Math.max(1, ...size, ...(high || []));
+      const was = kept && drawn(kept).find((one) => one.scheduler === run.scheduler);
+      const most = Math.max(1, ...size, ...(high || []), ...(was ? was.series.size : []));
       const y = scale("linear", 0, most, base, base - row + 24);
-      const steps = (values) => time.map((t, index) => `${index ? "H" + at(x(t)) + "V" : "M" + at(x(t)) + " "}${at(y(values[index]))}`).join("");
+      const steps = (values, times = time) => times.map((t, index) => `${index ? "H" + at(x(t)) + "V" : "M" + at(x(t)) + " "}${at(y(values[index]))}`).join("");
       const band = high ? `<path class="band" d="M${time.map((t, i) => `${at(x(t))} ${at(y(high[i]))}`).join("L")}L${time.map((t, i) => `${at(x(t))} ${at(y(low[i]))}`).reverse().join("L")}Z"/>` : "";
+      const faint = was ? `<path class="thin kept" d="${steps(was.series.size, was.series.time_s)}"/>` : "";
       const aim = target ? `<path class="target" d="${steps(target)}"/>` : "";
-      return `${yTicks(y, linearTicks(most, 2), left, right, plain)}<g class="policy-${run.scheduler}">${band}${aim}<path class="thin" d="${steps(size)}"/>` +
+      return `${yTicks(y, linearTicks(most, 2), left, right, plain)}<g class="policy-${run.scheduler}">${band}${faint}${aim}<path class="thin" d="${steps(size)}"/>` +
         `<path class="axis" d="M${left} ${base}H${right}"/><text class="name" x="${left}" y="${base - row + 18}">${text(run.name)}: ${plain(run.summary.batch_size_mean)} on average</text></g>`;
     });
     return {

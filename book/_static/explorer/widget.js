@@ -16,7 +16,8 @@ function render({ model, el }) {
   const { show, follow, refuse, adopt } = explorer.mount(root, {
     controls: model.get("controls"),
     state: model.get("state"),
-    ask: (state, number) => model.send({ kind: "move", shown_by: id, number, state }),
+    start: model.get("start"),
+    ask: (state, number, against) => model.send({ kind: "move", shown_by: id, number, state, against }),
   });
   const heard = (content, buffers) => {
     if (content.kind === "moved") return adopt(content.state);
