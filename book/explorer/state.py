@@ -91,8 +91,8 @@ class Control:
 _SCHEDULERS = {name: SCHEDULER_NAMES[name] for name in (*levels.SCHEDULERS, "multi_bin_fixed")}
 SELECTION_NAMES = {name: name.replace("_", " ") for name in SELECTIONS}
 CONTROLS = (
-    Control("execution", "Execution", "choice", choices=EXECUTION_NAMES, main=True),
     Control("schedulers", "Schedulers", "several", choices=_SCHEDULERS, main=True),
+    Control("execution", "Execution", "choice", choices=EXECUTION_NAMES, main=True),
     Control("d_sla", "D_SLA", "number", 0.05, 5.0, 0.05, "s", main=True),
     Control("k_bins", "K_BINS", "number", 1, 32, 1, main=True),
     Control("gpus", "GPUs", "number", 1, 16, 1, main=True),

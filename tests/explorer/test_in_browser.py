@@ -14,6 +14,9 @@ from lab import jupyterlab, run_all
 
 import simlib
 from book.explorer import grid as explorer_grid
+from book.explorer import views
+from book.explorer.against import Kept
+from book.explorer.state import Position
 
 ROOT = Path(__file__).resolve().parents[2]
 SHELL = (
@@ -139,7 +142,7 @@ def test_the_page_shows_the_committed_table_wherever_its_controls_are_moved(page
         assert shown_share(tab, "multi_bin_dynamic") == expected["violation_share"]
         said = tab.locator(".explorer-summary").inner_text()
         assert "D_SLA 0.7 s, K_BINS 32, GPUs 1, load 2" in said and f"{100 * expected['ci_high']:.2f} %" in said
-        tab.wait_for_function("() => document.querySelector('.explorer-heard').textContent.includes('K_BINS 32')")
+        tab.wait_for_function("() => document.querySelector('.explorer-heard').textContent.includes('Bins hurt: ')")
         assert complaints == []
 
 
@@ -163,7 +166,10 @@ def test_a_link_restores_what_it_was_made_from(page, browser):
         ("#d_sla=99", 'The link\'s D_SLA is "99" (expected 0.3 to 3): 1 is shown', "1"),
         ("#d_sla=&level=9", 'Level is "9" (expected 1, 2, 3, 4): 1 is shown', "1"),
         ("#d_sla=0.5&schedulers=lifo,static_fifo", 'has "lifo"', "0.5"),
+        ("#schedulers=lifo", "multi_bin_dynamic): static_fifo, dynamic_no_bins, multi_bin_dynamic is shown", "1"),
         ("#nonsense=1&d_sla=%E0%A4", '"nonsense=1", which is no control', "1"),
+        ("#d_sla&gpus=4", 'The link\'s D_SLA is "" (expected 0.3 to 3): 1 is shown', "1"),
+        ("#d_sla=2&d_sla=3", "The link has D_SLA twice: the last that can be read, 3, is shown", "3"),
     ],
 )
 def test_a_mangled_link_is_said_and_the_rest_of_it_is_shown(page, browser, address, remark, deadline):
@@ -173,6 +179,21 @@ def test_a_mangled_link_is_said_and_the_rest_of_it_is_shown(page, browser, addre
         assert remark in tab.locator(".explorer .note").first.inner_text()
         assert typed(tab, "d_sla").input_value() == deadline
         assert shown_share(tab, "static_fifo") >= 0 and complaints == []
+
+
+def test_a_kept_position_is_beside_the_next_and_reset_leads_back_to_the_link(page, grid, browser):
+    with opened(browser, page) as (tab, complaints):
+        tab.goto("about:blank")
+        tab.goto(page.as_uri() + "#d_sla=0.7")
+        tab.get_by_role("button", name="Keep as A").click()
+        slider(tab, "gpus").press("Home")
+        said = tab.locator(".explorer-against").inner_text()
+        a, b = (row(grid, "multi_bin_dynamic", d_sla=0.7, gpus=gpus)["violation_share"] for gpus in (2, 1))
+        assert "B against A, GPUs 1 instead of 2" in said and f"{100 * (b - a):+.2f} points" in said
+        assert "No interval: this page has means, not runs" in said
+        assert tab.locator('.explorer [data-view="k_curve"] path.kept').count() == 3
+        slider(tab, "gpus").press("r")
+        assert shown_share(tab, "multi_bin_dynamic") == a and "d_sla=0.7" in tab.url and complaints == []
 
 
 def test_a_wrong_number_is_named_and_the_last_good_view_stays(page, grid, browser):
@@ -221,6 +242,8 @@ def test_the_page_fits_a_phone_and_is_accessible_in_light_and_dark(page, browser
         tab.evaluate("(scheme) => { document.documentElement.dataset.theme = scheme; }", scheme)
         if scheme == "dark":
             tab.add_style_tag(content=DARK)
+        tab.get_by_role("button", name="Keep as A").click()
+        slider(tab, "d_sla").press("ArrowLeft")
         assert tab.evaluate("document.documentElement.scrollWidth") <= width
         assert tab.evaluate(INSIDE)
         assert axe.violations(tab) == [] and complaints == []
@@ -286,14 +309,14 @@ def test_in_jupyter_a_dragged_slider_ends_where_it_was_left(lab):
 def test_in_jupyter_wrong_values_are_named_and_the_last_good_view_stays(lab):
     lab.locator(".explorer details summary").click()
     before = shown_share(lab, "static_fifo")
+    lab.locator('.explorer select[name="latency"]').select_option("other")
     preset = lab.locator('.explorer input[name="latency"]')
     preset.fill("no-such-preset")
     preset.press("Enter")
     wrong = lab.locator(".explorer > .wrong")
     lab.wait_for_function("() => document.querySelector('.explorer > .wrong').textContent.includes('no-such-preset')")
     assert "The last good view stays" in wrong.inner_text() and shown_share(lab, "static_fifo") == before
-    preset.fill("original-synthetic")
-    preset.press("Enter")
+    lab.locator('.explorer select[name="latency"]').select_option("original-synthetic")
     lab.locator('.explorer select[name="workload"]').select_option("own")
     lab.locator('.explorer input[name="table"]').fill("bad.csv")
     lab.locator('.explorer input[name="table"]').press("Enter")
@@ -302,6 +325,33 @@ def test_in_jupyter_wrong_values_are_named_and_the_last_good_view_stays(lab):
     lab.locator('.explorer select[name="workload"]').select_option("synthetic")
     settled(lab)
     assert wrong.inner_text() == "" and shown_share(lab, "static_fifo") == before
+
+
+def test_in_jupyter_two_positions_are_compared_in_pairs_and_a_key_leads_back(lab, record_property):
+    lab.get_by_role("button", name="Reset").click()
+    settled(lab)
+    lab.get_by_role("button", name="Keep as A").click()
+    slider(lab, "k_bins").press("ArrowRight")
+    settled(lab)
+    a = Position()
+    found = _against(a, a.moved({"k_bins": 5}))
+    (one,) = (one for one in found["differences"] if one["scheduler"] == "multi_bin_dynamic")
+    said = lab.locator(".explorer-against").inner_text()
+    sure = one["reason"] or f"{100 * one['low']:+.2f} to {100 * one['high']:+.2f}".replace("-", "−")
+    assert found["method"] == "paired" and "paired over 20 replications" in said and sure in said
+    assert axe.violations(lab, ".explorer") == []
+    assert in_time(lab, "jupyter_with_a", 100, record_property)
+    slider(lab, "d_sla").press("r")
+    lab.get_by_role("button", name="Drop A").click()
+    settled(lab)
+    assert typed(lab, "k_bins").input_value() == "4" and lab.locator(".explorer path.kept").count() == 0
+
+
+def _against(a: Position, b: Position) -> dict:
+    for part in views.following(b, kept=Kept(a)):
+        if part is not None and "against" in part:
+            return part["against"]
+    raise AssertionError("nothing was compared")
 
 
 def test_in_jupyter_the_explorer_is_accessible(lab):

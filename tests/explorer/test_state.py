@@ -8,6 +8,7 @@ import simlib
 from book.explorer.state import CONTROLS, PREDICTORS, Position, controls, position_of
 from simlib import levels
 from simlib.checks import InputError
+from simlib.latency import presets
 from simlib.requests import workload
 
 SMALL = {"requests": 400}
@@ -81,9 +82,20 @@ def test_a_level_sets_workload_and_latency():
 def test_every_control_is_a_setting_and_the_browser_knows_the_presets():
     assert [control.name for control in CONTROLS] == list(dict(sorted(Position().settings().items(), key=_place)))
     (latency,) = (control for control in controls() if control["name"] == "latency")
-    assert "original-calibrated" in latency["choices"]
+    assert next(iter(latency["groups"])) == "Assumed by the original" and "Measured on Nvidia H100" in latency["groups"]
+    listed = [name for group in latency["groups"].values() for name in group]
+    assert sorted(listed) == sorted({*presets.PRESETS, *presets.names()})
     (choices,) = (control["choices"] for control in controls() if control["name"] == "predictor")
     assert choices.keys() == PREDICTORS.keys()
+
+
+def test_execution_is_in_sight():
+    assert {control["name"] for control in controls() if control["main"]} >= {
+        "execution",
+        "schedulers",
+        "d_sla",
+        "k_bins",
+    }
 
 
 def _place(item) -> int:

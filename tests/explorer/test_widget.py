@@ -1,15 +1,13 @@
 """The widget, as the browser speaks to it: positions in, numbers or a refusal out, the last good one kept."""
 
 import asyncio
-import subprocess
-import sys
 
 import numpy as np
 import pandas as pd
 import pytest
 
 import simlib
-from book.explorer.widget import SCRIPTS, explore, packed
+from book.explorer.widget import explore, packed
 from simlib.checks import InputError
 
 
@@ -20,9 +18,9 @@ class Browser:
         self.explorer, self.heard = explorer, []
         explorer.send = lambda content, buffers=None: self.heard.append((content, buffers))
 
-    def move(self, number: int, **moves) -> None:
-        state = self.explorer.state | moves
-        self.explorer._heard(self.explorer, {"kind": "move", "shown_by": "one", "number": number, "state": state}, [])
+    def move(self, number: int, against=None, **moves) -> None:
+        told = {"kind": "move", "shown_by": "one", "number": number, "state": self.explorer.state | moves}
+        self.explorer._heard(self.explorer, told | {"against": against}, [])
 
 
 def test_a_move_is_answered_with_what_a_direct_call_gives():
@@ -64,6 +62,24 @@ def test_what_follows_is_of_the_newest_position_alone():
     assert browser.explorer.state["d_sla"] == 0.4
 
 
+def test_a_position_that_is_kept_is_compared_with_each_move_and_served_once():
+    async def moves() -> tuple[Browser, list]:
+        browser, kept = Browser(explore(requests=50, schedulers=["static_fifo"])), []
+        for number, d_sla in ((1, 0.5), (2, 0.4)):
+            browser.move(number, against=dict(browser.explorer.start), d_sla=d_sla)
+            kept.append(browser.explorer._kept)
+            await browser.explorer._task
+        browser.move(3, d_sla=0.3)
+        await browser.explorer._task
+        return browser, kept
+
+    browser, (first, second) = asyncio.run(moves())
+    followed = [content for content, _ in browser.heard if content["kind"] == "following"]
+    found = {content["number"]: content["view"]["against"] for content in followed if "against" in content["view"]}
+    assert found.keys() == {1, 2} and found[1]["method"] == "paired" and first is second
+    assert browser.explorer.start["d_sla"] == 1.0 and browser.explorer.state["d_sla"] == 0.3
+
+
 def test_python_moves_the_browser_and_keeps_the_last_good_position_too():
     browser = Browser(explore(requests=50))
     browser.explorer.move(k_bins=2)
@@ -98,10 +114,3 @@ def test_arrays_travel_as_buffers_and_the_rest_as_it_is():
     content, buffers = packed({"runs": [{"counts": np.array([3, 4]), "name": "one"}], "share": np.float64(0.1)})
     assert content == {"runs": [{"counts": {"buffer": 0}, "name": "one"}], "share": 0.1}
     assert np.frombuffer(buffers[0], np.float32).tolist() == [3.0, 4.0]
-
-
-def test_the_scripts_are_there_and_the_package_stays_light_without_the_explorer():
-    expected = {"views.js", "controls.js", "page.js", "widget.js", "explorer.css"}
-    assert expected <= {path.name for path in SCRIPTS.iterdir()}
-    code = "import sys, simlib; simlib.simulate; assert 'anywidget' not in sys.modules and 'IPython' not in sys.modules"
-    subprocess.run([sys.executable, "-c", code], check=True)

@@ -203,7 +203,7 @@ const explorer = (() => {
 
     const remark = made("p", { class: "note", role: "status" }), wrong = made("p", { class: "wrong", role: "alert" });
     const said = made("p", { class: "explorer-summary" }), heard = made("div", { class: "explorer-heard", "aria-live": "polite" }, ...Array.from({ length: 4 }, () => made("p")));
-    const over = made("p", { class: "explorer-overload" }), beside = made("p", { class: "explorer-summary" });
+    const over = made("p", { class: "explorer-overload" }), beside = made("p", { class: "explorer-beside" });
     const pair = made("div", { class: "explorer-numbers", tabindex: "0", role: "region", "aria-label": "A and B" });
     const both = made("div", { class: "explorer-against", hidden: true }, beside, pair);
     const inputs = Object.fromEntries(controls.map((control) => [control.name, inputOf(control, `${id}-${control.name}`, (value, kept) => move(control.name, value, kept), (says) => { remark.textContent = says; })]));

@@ -68,13 +68,19 @@ const explorerWords = (() => {
     return moved && `${moved}: ${shares.join(", ")}.`;
   }
 
-  /* Why one long run and the mean of many are not the same, where more arrives than is served. */
+  const listed = (names) => names.join(", ").replace(/, ([^,]*)$/, " and $1");
+
+  /* Why one long run and the mean of many are not the same, where more arrives than is served, or almost. */
   function overload(view) {
-    const names = view.runs.filter((run) => run.summary.stability === "unstable").map((run) => run.name);
-    if (!names.length) return "";
-    return `Overload under ${names.join(" and ")}: more arrives than is served, and the queue grows as long as the run lasts. ` +
-      `These numbers are of ${view.requests} requests, not of a steady state: in one long run requests wait longer than in many short ones, ` +
-      "and what chance adds to the queue stays in it, so that one run and the mean of many differ.";
+    const of = (label) => listed(view.runs.filter((run) => run.summary.stability === label).map((run) => run.name));
+    const over = of("unstable"), near = of("near_critical"), requests = (view.requests || 0).toLocaleString("en");
+    return [
+      over && `Overload under ${over}: more arrives than is served, and the queue grows as long as the run lasts. ` +
+        `These numbers are of ${requests} requests, not of a steady state: in one long run requests wait longer than in many short ones, ` +
+        "and what chance adds to the queue stays in it, so that one run and the mean of many differ.",
+      near && `Under ${near} ${requests} requests are too few to tell whether the queue stays short: ` +
+        "near its limit it forgets slowly, and one run and the mean of many can differ much.",
+    ].filter(Boolean).join(" ");
   }
 
   /* How the interval of B minus A was made, or why there is none. */
@@ -102,7 +108,7 @@ const explorerWords = (() => {
     const found = b.view.against, follows = b.view.pending !== undefined && !b.view.curve;
     const shares = common.map((run) => {
       const pair = found && found.differences.find(({ scheduler }) => scheduler === run.scheduler);
-      const range = pair ? ` (${difference(pair)})` : !found && follows ? " (interval follows)" : "";
+      const range = pair ? ` (${found.method === "exact" ? "" : "on average "}${difference(pair)})` : !found && follows ? " (interval follows)" : "";
       return `${run.name} ${spoken(late(run))} late instead of ${spoken(late(runOf(a.view, run.scheduler)))}${range}`;
     });
     return `B against A, ${moved}: ${shares.join("; ")}. ${found ? grounds(found) : ""}`.trim();
