@@ -142,7 +142,10 @@ def test_the_page_shows_the_committed_table_wherever_its_controls_are_moved(page
         assert shown_share(tab, "multi_bin_dynamic") == expected["violation_share"]
         said = tab.locator(".explorer-summary").inner_text()
         assert "D_SLA 0.7 s, K_BINS 32, GPUs 1, load 2" in said and f"{100 * expected['ci_high']:.2f} %" in said
-        tab.wait_for_function("() => document.querySelector('.explorer-heard').textContent.includes('Bins hurt: ')")
+        heard = f"Bins help: {100 * expected['violation_share']:.3g} % late"
+        tab.wait_for_function(
+            "(part) => document.querySelector('.explorer-heard').textContent.includes(part)", arg=heard
+        )
         assert complaints == []
 
 
