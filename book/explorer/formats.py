@@ -21,6 +21,7 @@ from simlib.requests.formats.results.serving_benchmark import ARRAYS
 from simlib.requests.formats.traces import burstgpt, plain
 
 SCRIPT = Path(__file__).resolve().parents[1] / "_static" / "explorer" / "formats.js"
+SCRIPTS = ("formats", "texts", "documents", "clocks", "reader")  # in the order in which a page or a worker loads them
 # What the page does not simulate.
 BEYOND = {
     "previous": "requests that wait for the answers of others",

@@ -50,7 +50,7 @@ const readerTexts = (() => {
   /* A value in a message: short, on one line. */
   function shown(value) {
     if (isNothing(value)) return "nothing";
-    const isCell = typeof value === "string" && /^([-+]?[.\d]|[-+]?(nan|inf))/i.test(value);
+    const isCell = typeof value === "string" && /^([-+]?[.\p{Nd}]|[-+]?(nan|inf))/iu.test(value);
     const text = (isCell ? value : repr(value)).replace(BLANKS, " ");
     return text.length <= 60 ? text : `${text.slice(0, 57)}...`;
   }
