@@ -92,13 +92,20 @@ def test_the_router_that_knows_prefixes_is_chosen_where_a_cache_holds_one_of_two
     assert blind.best is None
 
 
-def test_what_the_cache_finds_is_held_against_a_deployment_and_classes_are_not():
+def test_what_the_cache_finds_is_held_against_a_deployment_and_so_are_classes():
     document = report.document(planner(sharing(np.zeros(200, int), 0.75), PROMPT, "ttft_p95<=2").plan())
     promised = promise.of(json.loads(json.dumps(document)))
     assert promised.assumed["cached_share"].mean == pytest.approx(0.96, abs=0.03)
     assert promised.setup.prefix_cache
-    with pytest.raises(InputError, match=r"objectives, 0: of priority=0 .expected one of all requests"):
-        promise.of(report.document(planner(bursts(), STEP, CLASSES).plan()))
+    table = bursts()
+    plan = promise.of(json.loads(json.dumps(report.document(planner(table, STEP, CLASSES).plan()))))
+    assert [one.name for one in plan.objectives] == ["priority=0: ttft_p99", "priority=1: ttft_p99"]
+    assert plan.assumed["priority=0"].mean == pytest.approx((table.priority == 0).mean(), rel=0.01)
+    assert plan.setup.order == "priority" and set(plan.typical.priority) == {0, 1}
+    others = planner(table, STEP, "client=chat: ttft_p99<=3.2; ttft_p99<=9").plan()
+    plan = promise.of(json.loads(json.dumps(report.document(others))))
+    assert [one.name for one in plan.objectives] == ["client=chat: ttft_p99", "client not chat: ttft_p99"]
+    assert ((plan.typical.labels["client"] == "chat") == (plan.typical.priority == 0)).all()
 
 
 def test_how_a_fleet_forms_its_batches_is_asked_in_its_own_order():

@@ -21,8 +21,9 @@ def add(own: argparse.ArgumentParser) -> None:
         nargs="+",
         metavar="FILE",
         help="RESULT … PLAN.json, after deployment and alone: what was measured, and last the plan that --json wrote; "
-        "a result is a benchmark with each request's times, or scrapes of /metrics, two or more in order; ends "
-        "with 3 where what was measured is outside what was promised",
+        "a result is a benchmark or a request table with each request's times, or scrapes of /metrics, two or more in "
+        "order; of a plan by class its rows say the class (a column priority; vLLM's --metadata priority=0, a result a "
+        "class); ends with 3 where what was measured is outside what was promised",
     )
     own.add_argument("--every", metavar="T", help="with --check: from one scrape to the next, such as 10min")
 
@@ -30,7 +31,7 @@ def add(own: argparse.ArgumentParser) -> None:
 def check(options: argparse.Namespace) -> int:
     """Hold results against a plan; the exit code."""
     from simlib.durations import wait_s
-    from simlib.planning.deployed import causes, promise, told, verdict
+    from simlib.planning.deployed import causes, told, verdict
 
     check_outputs(options)
     check_used(options, "beside --check", *sorted(options.given & set(options.known) - set(OWN)))
@@ -40,9 +41,8 @@ def check(options: argparse.Namespace) -> int:
     twice = [path for path in results if results.count(path) > 1]
     if twice:
         raise InputError(f"--check: {twice[0]} twice (expected each result once: its windows would count double)")
-    promised = promise.read(plan)
     every_s = None if options.every is None else wait_s("--every", options.every)
-    windows = _windows(results, promised, every_s, options)
+    promised, windows = _windows(results, plan, every_s, options)
     found = verdict.judge(promised, windows)
     if len(found.unmeasured) == len(promised.promised):
         names = ", ".join(found.unmeasured)
@@ -53,13 +53,14 @@ def check(options: argparse.Namespace) -> int:
     return OUTSIDE if found.inside is False else 0
 
 
-def _windows(results: list[str], promised: Any, every_s: float | None, options: argparse.Namespace) -> list[Any]:
-    """The windows of all results, which are scrapes or benchmarks."""
-    from simlib.planning.deployed import logs, scrapes
+def _windows(results: list[str], plan: str, every_s: float | None, options: argparse.Namespace) -> tuple[Any, Any]:
+    """What is promised of the windows of all results, which are scrapes or benchmarks; and these."""
+    from simlib.planning.deployed import classes, logs, promise, scrapes
     from simlib.requests.formats.document import document
     from simlib.requests.formats.known import understood
     from simlib.requests.formats.layout import Asked
 
+    promised = promise.read(plan)
     documents = [document(path) for path in results]
     scraped = [one for one in documents if one.text is not None]
     if scraped and len(scraped) < len(documents):
@@ -69,21 +70,28 @@ def _windows(results: list[str], promised: Any, every_s: float | None, options: 
         check_used(options, "beside scrapes of /metrics", *READING)
         if every_s == 0:
             raise InputError(f"--every: {options.every} (expected a time > 0)")
-        seen = [scrapes.Scrape.of(one) for one in documents]
+        seen, said = [scrapes.Scrape.of(one) for one in documents], ""
+        if promised.by:
+            promised = classes.whole(promised)
+            said = classes.said_of_whole(promised, seen[0].source)
         found = scrapes.windows(seen, promised.objectives, promised.window_s, every_s, promised.setup.replicas)
-        doubts = [scrapes.said_of(seen, promised.setup.replicas)]
+        doubts = [scrapes.said_of(seen, promised.setup.replicas), said]
     else:
         check_used(options, "beside a benchmark's result, which has its times", "--every")
         asked, found, doubts = asked_of(options), [], []
-        form = asked.pop("format")
-        for one in documents:
-            log = understood(one, form, Asked(**asked))
+        form, models = asked.pop("format"), list(map(_model, documents))
+        labels = [promised.by] if promised.by else []
+        labels += ["priority"] * (promised.setup.order == "priority" and promised.by != "priority")
+        read = [understood(one, form, Asked(**asked, labels=labels)) for one in documents]
+        for log in read:
             tell(log)
-            found += logs.windows(log, promised.objectives, promised.window_s, _model(one))
+        for log, model in zip(classes.complete(read, promised.objectives), models, strict=False):
+            found += logs.windows(log, promised.objectives, promised.window_s, model)
+            doubts.append(classes.said_of_others(log, promised.objectives))
     if not found:
         raise InputError(f"{documents[0].source}: no window has a request that was answered (expected at least one)")
     _say(doubts, promised, found)
-    return found
+    return promised, found
 
 
 def _model(found: Any) -> str:

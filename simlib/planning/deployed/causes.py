@@ -15,10 +15,11 @@ import numpy as np
 
 from simlib.latency.steps import StepLaw
 from simlib.planning import objectives
+from simlib.planning.deployed.classes import mixed
 from simlib.planning.deployed.promise import (
     CACHED,
     FAILED,
-    NAMES,
+    KEPT,
     OUTPUTS,
     PACE,
     PROMPTS,
@@ -30,6 +31,7 @@ from simlib.planning.deployed.promise import (
 from simlib.planning.deployed.window import ITL, KV, Observed
 from simlib.planning.objectives import Objective
 from simlib.policies.dynamic import MultiBinDynamic
+from simlib.policies.priority import PriorityFirst
 from simlib.requests.table import RequestTable
 from simlib.runs import metrics
 from simlib.simulation import simulate
@@ -47,7 +49,7 @@ class Cause:
     Attributes
     ----------
     name : str
-        Of `promise.NAMES`, `window.KV` or `BURSTS`.
+        Of those that a promise assumes (`promise.Promise`), `window.KV` or `BURSTS`.
     measured : float or None
         None: the result does not say.
     promised : Assumed
@@ -111,7 +113,7 @@ def causes(promise: Promise, window: Observed, objective: Objective) -> Causes:
     window : Observed
     objective : Objective
     """
-    known = {name: window.known.get(name) for name in NAMES}
+    known = {name: window.known.get(name) for name in promise.assumed}
     promised = dict(promise.assumed)
     if KV in window.known:
         planned = promise.setup.kv_tokens
@@ -122,7 +124,7 @@ def causes(promise: Promise, window: Observed, objective: Objective) -> Causes:
     replay = Replay(promise, objective)
     whole = _everything(promise.typical, window)
     known[PACE] = replay.pace(whole, window.known.get(ITL), known.get(KV))
-    swaps = _swaps(promise.typical, window)
+    swaps = _swaps(promise.typical, window, promise.by)
     if window.table is not None and len(window.table) > 2:
         known[BURSTS], promised[BURSTS] = _gap_cv(window.table), Assumed(_gap_cv(promise.typical))
     planned_s = replay.value_s(promise.typical)
@@ -156,7 +158,7 @@ class Replay:
     def run(self, table: RequestTable, pace: float = 1.0, kv_tokens: float | None = None) -> Any:
         """A table served by what the plan deploys, its steps so much slower than the law's."""
         setup = self.promise.setup
-        policy = "fcfs"
+        policy = PriorityFirst() if setup.order == "priority" and table.priority is not None else "fcfs"
         if setup.k_bins > 1:
             policy = MultiBinDynamic(setup.k_bins)
             if table.predicted_output_tokens is None:
@@ -173,9 +175,10 @@ class Replay:
         run, one = self.run(table, pace, kv_tokens), self.objective
         if not failed_share or one.quantile is None:
             return objectives.values_s(run, [one])[one.name]
-        if failed_share >= 1 - one.quantile:
+        of_served = one.quantile / max(1 - failed_share, one.quantile)
+        if of_served >= 1:
             return math.inf
-        later = replace(one, quantile=one.quantile / (1 - failed_share))
+        later = replace(one, quantile=of_served)
         return objectives.values_s(run, [later])[later.name]
 
     def itl_s(self, table: RequestTable, pace: float, kv_tokens: float | None) -> float:
@@ -202,7 +205,7 @@ class Replay:
         return math.exp(brentq(excess, *ends, xtol=PRECISE))
 
 
-def _swaps(typical: RequestTable, window: Observed) -> dict[str, Callable[[], RequestTable]]:
+def _swaps(typical: RequestTable, window: Observed, by: str) -> dict[str, Callable[[], RequestTable]]:
     """Given a name, the plan's window with that alone as measured."""
     known, rows = window.known, window.table
     swaps = {}
@@ -215,6 +218,8 @@ def _swaps(typical: RequestTable, window: Observed) -> dict[str, Callable[[], Re
         swaps[CACHED] = lambda: _cached(typical, known[CACHED])
     if rows is not None and len(rows) > 2:
         swaps[BURSTS] = lambda: _replaced(typical, arrival_s=_pattern(typical, rows))
+    if rows is not None and by:
+        swaps |= {name: lambda: mixed(typical, rows, by) for name in known if name.startswith(f"{by}=")}
     return swaps
 
 
@@ -258,11 +263,10 @@ def _pattern(typical: RequestTable, rows: RequestTable) -> np.ndarray:
 
 def _replaced(table: RequestTable, **columns: np.ndarray) -> RequestTable:
     """The requests with other columns; a prompt has no more cached tokens than before, and no more than it has."""
-    names = ("arrival_s", "prompt_tokens", "output_tokens", "predicted_output_tokens", "cached_prompt_tokens")
-    found = {name: getattr(table, name) for name in names if getattr(table, name) is not None} | columns
+    found = {name: getattr(table, name) for name in ("arrival_s", *KEPT) if getattr(table, name) is not None} | columns
     if "cached_prompt_tokens" in found:
         found["cached_prompt_tokens"] = np.minimum(found["cached_prompt_tokens"], found["prompt_tokens"])
-    return RequestTable(**found)
+    return RequestTable(labels=table.labels, **found)
 
 
 def _gap_cv(table: RequestTable) -> float:

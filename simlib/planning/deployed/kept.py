@@ -9,11 +9,12 @@ import numpy as np
 
 from simlib.latency.steps import StepLaw
 from simlib.planning.deployed import promise
-from simlib.planning.deployed.promise import RATE, Assumed
+from simlib.planning.deployed.promise import KEPT, RATE, Assumed
+from simlib.planning.objectives import columns_of
 from simlib.planning.plan import Plan
 from simlib.planning.trials import Case
 from simlib.planning.windows import LABEL, WINDOW_S
-from simlib.requests.table import TOKEN_COLUMNS, RequestTable
+from simlib.requests.table import RequestTable
 
 
 def of_plan(plan: Plan) -> dict[str, Any]:
@@ -32,15 +33,16 @@ def of_plan(plan: Plan) -> dict[str, Any]:
     if chosen.prefix_cache:
         run = trials.run(case)
         table = replace(table, cached_prompt_tokens=np.minimum(run.prefix_hits[run.given_order], table.prompt_tokens))
+    by = next(iter(columns_of(planner.objectives)), "")
     if demand.promises:
         window_s = demand.windows.window_s
         each = [table.rows(table.labels[LABEL] == number) for number in range(len(demand.windows))]
         strains = trials.strains(case)[: len(each)]
         typical = each[int(np.argsort(strains, kind="stable")[len(each) // 2])]
-        block = promise.assumed(each, _bare(typical), pace, law, steps=demand.windows.steps)
+        block = promise.assumed(each, _bare(typical), pace, law, steps=demand.windows.steps, by=by)
     else:
         window_s = WINDOW_S
-        block = promise.assumed([table], _bare(table), pace, law)
+        block = promise.assumed([table], _bare(table), pace, law, by=by)
         rate = promise.rate_rps(table)
         block[RATE] = Assumed(rate, 0.0, (1 + planner.reserve) * rate).document()
     if demand.clients is not None:
@@ -54,5 +56,6 @@ def _drawn(engine: Any) -> bool:
 
 def _bare(table: RequestTable) -> RequestTable:
     """From 0 on, with nothing that waits for an answer."""
-    columns = {name: getattr(table, name) for name in TOKEN_COLUMNS if getattr(table, name) is not None}
-    return RequestTable(np.maximum.accumulate(table.arrival_s - table.arrival_s[0]), **columns)
+    columns = {name: getattr(table, name) for name in KEPT if getattr(table, name) is not None}
+    arrival_s = np.maximum.accumulate(table.arrival_s - table.arrival_s[0])
+    return RequestTable(arrival_s, labels=table.labels, **columns)

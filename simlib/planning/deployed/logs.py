@@ -11,9 +11,10 @@ import numpy as np
 from simlib.calibration.engine_benchmarks import RECORDED
 from simlib.checks import InputError
 from simlib.lazy import pd
+from simlib.planning.deployed import classes
 from simlib.planning.deployed.promise import CACHED, FAILED, OUTPUTS, PROMPTS, RATE
 from simlib.planning.deployed.window import ITL, SHORT, TTFT, Observed
-from simlib.planning.objectives import Objective
+from simlib.planning.objectives import Group, Objective, columns_of
 from simlib.requests.formats.aggregates.summary import Summary
 from simlib.requests.formats.layout import Log
 from simlib.requests.table import RequestTable
@@ -100,6 +101,7 @@ def _window(
         PROMPTS: float(rows["prompt_tokens"].mean()),
         OUTPUTS: float(served["output_tokens"].mean()),
         FAILED: float(failed.mean()),
+        **classes.shares(rows, objectives),
     }
     if "cached_prompt_tokens" in served:
         known[CACHED] = float(served["cached_prompt_tokens"].sum() / max(served["prompt_tokens"].sum(), 1))
@@ -111,14 +113,23 @@ def _window(
     values_s = {}
     for one in objectives:
         if f"{one.metric}_s" in served:
-            value = _value_s(served[f"{one.metric}_s"].to_numpy(float), int(failed.sum()), one.quantile)
+            own = np.full(len(rows), True) if one.group is None else _members(rows, one.group)
+            times_s = rows[f"{one.metric}_s"].to_numpy(float)[own & ~failed]
+            value = _value_s(times_s, int((own & failed).sum()), one.quantile)
             values_s[one.name] = value, value
-    columns = {name: served[name].to_numpy() for name in ("prompt_tokens", "output_tokens", "cached_prompt_tokens")
-               if name in served}  # fmt: skip
+    names = ("prompt_tokens", "output_tokens", "cached_prompt_tokens", "priority")
+    columns = {name: served[name].to_numpy() for name in names if name in served}
+    labels = {by: served[by].to_numpy() for by in columns_of(objectives) if by != "priority"}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the lengths, which the file's own account tells
-        table = RequestTable(served["start_s"].to_numpy() - served["start_s"].iloc[0], **columns)
+        table = RequestTable(served["start_s"].to_numpy() - served["start_s"].iloc[0], labels=labels, **columns)
     return Observed(name, span_s, len(rows), values_s, known, table, engine, model)
+
+
+def _members(rows: pd.DataFrame, group: Group) -> np.ndarray:
+    """Which rows are of a class."""
+    found = classes.in_rows(rows, group.by)
+    return found == group.of if group.of else ~np.isin(found, group.but)
 
 
 def _value_s(times_s: np.ndarray, failed: int, quantile: float | None) -> float:

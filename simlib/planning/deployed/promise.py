@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from simlib import reading
-from simlib.checks import InputError, check_integer, check_number, check_type, shown
+from simlib.checks import InputError, check_choice, check_integer, check_number, check_type, number_in, shown
 from simlib.continuous.settings import ROUTING, Continuous
 from simlib.latency.steps import StepLaw
 from simlib.planning import objectives
-from simlib.planning.objectives import Objective
+from simlib.planning.objectives import Group, Objective, columns_of
+from simlib.requests.clients import classes_of
 from simlib.requests.table import TOKEN_COLUMNS, RequestTable
 from simlib.stats.forecast import ahead
 from simlib.stats.intervals import next_interval
@@ -24,6 +25,7 @@ RATE, PROMPTS, OUTPUTS, CACHED, FAILED, PACE = NAMES = (
     "rate_rps", "prompt_tokens", "output_tokens", "cached_share", "failed_share", "pace",
 )  # fmt: skip
 COVERAGE = 0.95  # of windows whose number lies in its range
+KEPT = (*TOKEN_COLUMNS, "priority")
 MOST = 4000  # requests of a typical window that are kept
 SHORTEST_S = 1.0  # of a window
 LAW = ("a_s", "b_s", "c_s", "d_s", "h_s", "way_in_s")
@@ -89,6 +91,8 @@ class Setup:
         One of `continuous.settings.ROUTING`.
     law : StepLaw, optional
         None: it is no sum of parts, and nothing can be simulated again from JSON.
+    order : {"fcfs", "priority"}
+        As `plan.Configuration` has it.
     """
 
     replicas: int
@@ -100,6 +104,7 @@ class Setup:
     prefix_cache: bool = False
     routing: str = "shared"
     law: StepLaw | None = None
+    order: str = "fcfs"
 
     def continuous(self, kv_tokens: int | None = None) -> Continuous:
         """The engine's settings; cached tokens are taken as the requests name them, wherever these are routed."""
@@ -125,12 +130,16 @@ class Promise:
         Share of the windows that meet every objective; None: all should, and no share is promised.
     promised : tuple of Promised
     assumed : mapping of str to Assumed
-        By `NAMES`.
+        By `NAMES`; and by `share_of` the shares of classes with objectives of their own, but that of the last, which
+        is the rest.
     setup : Setup
     typical : RequestTable, optional
         A window's requests, such as the plan was made for, or its first `MOST`.
     engine, version, model : str
         Whose law it is; empty where nobody knows.
+    necessary : bool
+        Whether the objectives only have to hold where those do that were promised (`classes.whole`): they can be
+        missed, and do not tell that all is well.
     """
 
     source: str
@@ -143,6 +152,12 @@ class Promise:
     engine: str = ""
     version: str = ""
     model: str = ""
+    necessary: bool = False
+
+    @property
+    def by(self) -> str:
+        """The column of the classes that the objectives are of; empty where they are of all requests."""
+        return next(iter(columns_of(self.objectives)), "")
 
     @property
     def objectives(self) -> tuple[Objective, ...]:
@@ -157,6 +172,7 @@ def assumed(
     law: Any = None,
     *,
     steps: Sequence[float] | None = None,
+    by: str = "",
     engine: str = "",
     version: str = "",
     model: str = "",
@@ -174,6 +190,8 @@ def assumed(
     law : StepLaw, optional
     steps : sequence of float, optional
         Of a record: how many windows later the next one comes, behind each (`windows.Windows`).
+    by : str
+        The column whose values are classes with objectives of their own.
     engine, version, model : str
         Whose law it is, as the engine itself says it, such as ``"vLLM"`` and a served model's name.
     """
@@ -186,12 +204,36 @@ def assumed(
     ranges = {name: Assumed.of(map(number, windows), steps) for name, number in numbers.items()}
     ranges |= {FAILED: Assumed(0.0, 0.0, 0.0), PACE: pace}
     typical = typical.head(min(MOST, len(typical)))
-    columns = {name: getattr(typical, name) for name in TOKEN_COLUMNS if getattr(typical, name) is not None}
+    mix = _mix(windows, typical, by, steps) if by else None
+    columns = {name: getattr(typical, name) for name in KEPT if getattr(typical, name) is not None}
     rows = {name: " ".join(map(str, values.tolist())) for name, values in columns.items()}
     rows["arrival_s"] = " ".join(f"{one:.{MICROSECONDS}f}" for one in typical.arrival_s - typical.arrival_s[0])
     kept = {name: getattr(law, name) for name in LAW} if isinstance(law, StepLaw) else None
     about = {"engine": engine, "version": version, "model": model}
-    return {name: one.document() for name, one in ranges.items()} | {"law": kept, "typical": rows, **about}
+    return {name: one.document() for name, one in ranges.items()} | {"law": kept, "mix": mix, "typical": rows, **about}
+
+
+def classes_in(table: RequestTable, by: str) -> np.ndarray:
+    """The class of each request, as text."""
+    codes, values = classes_of(table, by)
+    return np.array(list(map(str, values)))[codes]
+
+
+def share_of(by: str, name: str) -> str:
+    """What the share of a class among the requests is called."""
+    return f"{by}={name}"
+
+
+def _mix(
+    windows: Sequence[RequestTable], typical: RequestTable, by: str, steps: Sequence[float] | None
+) -> dict[str, Any]:
+    """The shares of classes, and of which each request of the typical window is."""
+    each = [classes_in(one, by) for one in windows]
+    names = sorted(set(np.concatenate(each).tolist()))
+    ranges = {name: Assumed.of([float(np.mean(one == name)) for one in each], steps) for name in names[:-1]}
+    shares = {name: one.document() for name, one in ranges.items()}
+    place = {name: str(number) for number, name in enumerate(names)}
+    return {"by": by, "names": names, "shares": shares, "typical": " ".join(map(place.get, classes_in(typical, by)))}
 
 
 def rate_rps(table: RequestTable) -> float:
@@ -265,9 +307,10 @@ def of(plan: Any, source: str = "plan") -> Promise:
         window_s=check_number(place, plan["window_s"], SHORTEST_S),
         confidence=confidence,
         promised=_promised(source, plan["objectives"]),
-        assumed={name: _range(f"{source}, assumed, {name}", block.get(name)) for name in NAMES},
+        assumed={name: _range(f"{source}, assumed, {name}", block.get(name)) for name in NAMES}
+        | _shares(source, block),
         setup=_setup(source, chosen, block.get("law")),
-        typical=_typical(source, block.get("typical")),
+        typical=_typical(source, block.get("typical"), block.get("mix")),
         **about,
     )
 
@@ -278,22 +321,47 @@ def _object(source: str, plan: Mapping[str, Any], name: str) -> Mapping[str, Any
 
 def _promised(source: str, found: Any) -> tuple[Promised, ...]:
     rows = check_type(f"{source}, objectives", found, list, f"an array; {EXPECTED}")
-    promised = []
-    for number, row in enumerate(rows):
-        place = f"{source}, objectives, {number}"
+    places = [f"{source}, objectives, {number}" for number in range(len(rows))]
+    for place, row in zip(places, rows, strict=True):
         check_type(place, row, Mapping, f"an object; {EXPECTED}")
-        if row.get("class"):
-            told = "expected one of all requests: what a deployment reports does not tell classes"
-            raise InputError(f"{place}: of {shown(row['class'], str)} ({told})")
+        if row.get("class") is not None:
+            check_type(f"{place}, class", row["class"], str, "a class such as priority=0")
+    named = dict.fromkeys(row["class"].partition("=")[2] for row in rows if "=" in (row.get("class") or ""))
+    promised = []
+    for place, row in zip(places, rows, strict=True):
         text = check_type(place, row.get("objective"), str, "an objective such as ttft_p99<=1")
+        text = text.removeprefix(f"{row.get('class')}: ")
         try:
             (objective,) = objectives.parse(text if text.endswith("s") else f"{text}s")
         except InputError as problem:
             raise InputError(f"{place}, {problem}") from None
+        if row.get("class"):
+            objective = replace(objective, group=_group(place, row["class"], tuple(named)))
         promised.append(Promised(objective, _range(place, row)))
     if not promised:
         raise InputError(f"{source}, objectives: none (expected at least one)")
     return tuple(promised)
+
+
+def _group(place: str, text: str, named: tuple[str, ...]) -> Group:
+    """The class ``priority=0``, or ``priority not 0``: all others."""
+    by, equals, of = text.partition("=")
+    if not equals:
+        by, others, _ = text.partition(" not ")
+        if not others or not named:
+            raise InputError(f"{place}, class: {shown(text)} (expected a class such as priority=0)")
+    return Group(by, of, () if of else named)
+
+
+def _shares(source: str, block: Mapping[str, Any]) -> dict[str, Assumed]:
+    """What is assumed of how many requests are of which class; of a plan without classes nothing."""
+    place, mix = f"{source}, assumed, mix", block.get("mix")
+    if mix is None:
+        return {}
+    check_type(place, mix, Mapping, f"an object; {EXPECTED}")
+    by = check_type(f"{place}, by", mix.get("by"), str, "a column's name")
+    found = check_type(f"{place}, shares", mix.get("shares"), Mapping, f"ranges; {EXPECTED}")
+    return {share_of(by, name): _range(f"{place}, shares, {name}", one) for name, one in found.items()}
 
 
 def _range(place: str, found: Any) -> Assumed:
@@ -326,10 +394,11 @@ def _setup(source: str, chosen: Mapping[str, Any], law: Any) -> Setup:
         bool(chosen.get("prefix_caching")),
         routing,
         law,
+        check_choice(f"{source}, configuration, order", chosen.get("order", "fcfs"), ("fcfs", "priority")),
     )
 
 
-def _typical(source: str, found: Any) -> RequestTable | None:
+def _typical(source: str, found: Any, mix: Any = None) -> RequestTable | None:
     if found is None:
         return None
     place = f"{source}, assumed, typical"
@@ -337,9 +406,20 @@ def _typical(source: str, found: Any) -> RequestTable | None:
     columns = {
         name: check_type(f"{place}, {name}", text, str, "numbers with blanks between").split()
         for name, text in texts.items()
-        if name in ("arrival_s", *TOKEN_COLUMNS)
+        if name in ("arrival_s", *KEPT)
     }
+    by = mix["by"] if mix else "priority"
+    if by != "priority":
+        columns[by] = _labels(f"{source}, assumed, mix", mix)
     try:
-        return RequestTable.of(columns)
+        return RequestTable.of(columns, [] if by == "priority" else [by])
     except InputError as problem:
         raise InputError(f"{place}, {problem}") from None
+
+
+def _labels(place: str, mix: Mapping[str, Any]) -> np.ndarray:
+    """The class of each request of the typical window."""
+    names = check_type(f"{place}, names", mix.get("names"), list, "names of classes")
+    codes = check_type(f"{place}, typical", mix.get("typical"), str, "numbers with blanks between").split()
+    numbers = [check_integer(f"{place}, typical", number_in(code), 0, len(names) - 1) for code in codes]
+    return np.array(list(map(str, names)), object)[numbers]

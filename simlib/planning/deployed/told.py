@@ -27,6 +27,8 @@ class Called(NamedTuple):
 
     def between(self, one: Assumed) -> str:
         """A range with its unit."""
+        if math.isnan(one.mean):
+            return "–"
         if one.low is None or one.high is None:
             return f"{self.said(one.mean)}, no range"
         if one.low == one.high:
@@ -46,7 +48,13 @@ CALLED = {
     BURSTS: Called("bursts", "{:.2f}".format, " of a mean gap"),
 }
 TIME = Called("", span, "")
+SHARE = Called("", "{:.1%}".format, "")
 NEAR = 1.25  # ratio of what was simulated with all numbers to what was measured, up to which they explain it
+
+
+def called(name: str) -> Called:
+    """What an assumption is called; that of a class is its share."""
+    return CALLED.get(name) or SHARE._replace(name=f"share of {name}")
 
 
 def answer(verdict: Checked) -> str:
@@ -71,8 +79,9 @@ def answer(verdict: Checked) -> str:
             else f"only {missed.beyond} of {length} {'misses' if missed.beyond == 1 else 'miss'} a limit"
         )
         return f"Outside what {promise.source} predicted, though {held}: it was {case}."
-    if not missed.told:
+    if not missed.told or promise.necessary:
         why = f"not measured: {', '.join(verdict.unmeasured)}" if verdict.unmeasured else "a limit lies within a bucket"
+        why = "nothing tells classes apart" if missed.told else why
         return f"Not told apart from what {promise.source} promised ({why}): {case}."
     met, every = missed.told - missed.beyond, len(verdict.windows)
     said = f"the one window of {span(promise.window_s)} meets" if met == every == 1 else f"{met} of {length} meet"
@@ -111,7 +120,7 @@ def text(verdict: Checked, causes: Causes, aligned: Callable[[Any], str]) -> str
 
 def broken(causes: Causes) -> str:
     """Which assumption broke, the one that explains most first."""
-    found = [CALLED[one.name].name for one in causes.broken]
+    found = [called(one.name).name for one in causes.broken]
     simulated = causes.planned_s is not None
     if not found:
         rest = (
@@ -119,7 +128,7 @@ def broken(causes: Causes) -> str:
             if simulated
             else []
         )
-        most = f"; what does most is {CALLED[rest[0].name].name}" if rest else ""
+        most = f"; what does most is {called(rest[0].name).name}" if rest else ""
         return f"No assumption was measured outside its range{most}."
     how = (
         f"by what each alone makes of {causes.objective.name}"
@@ -156,10 +165,10 @@ def document(verdict: Checked, causes: Causes) -> dict[str, Any]:
 
 
 def _row(one: Cause, causes: Causes) -> dict[str, str]:
-    called = CALLED[one.name]
+    its = called(one.name)
     inside = {True: "inside", False: "outside", None: "–"}[one.inside]
-    row = {"assumption": called.name, "measured": "–" if one.measured is None else called.said(one.measured),
-           "promised": called.between(one.promised), "is": inside}  # fmt: skip
+    row = {"assumption": its.name, "measured": "–" if one.measured is None else its.said(one.measured),
+           "promised": its.between(one.promised), "is": inside}  # fmt: skip
     if one.name == PACE and one.measured is not None and one.measured in (SLOWEST, 1 / SLOWEST):
         row["measured"] += " or beyond"
     if causes.planned_s is not None:

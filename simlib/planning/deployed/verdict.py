@@ -63,10 +63,10 @@ class Checked:
 
     @property
     def inside(self) -> bool | None:
-        """Whether what was promised holds; None where no window tells."""
+        """Whether what was promised holds; None where no window tells, or classes could not be told apart."""
         if self.missed.too_many or any(one.too_many for one in self.above.values()):
             return False
-        return True if self.missed.told else None
+        return True if self.missed.told and not self.promise.necessary else None
 
     @property
     def unmeasured(self) -> list[str]:

@@ -312,6 +312,13 @@ def token_counts(source: str, column: str, given: Any) -> np.ndarray:
     return found.astype(np.int64)
 
 
+def whole_numbers(source: str, column: str, given: pd.Series) -> np.ndarray:
+    """A column of integers."""
+    found = numbers(given)
+    refuse_first(source, column, given, ~(np.isfinite(found) & (found == np.floor(found))), "expected an integer")
+    return found
+
+
 def seconds(source: str, column: str, given: Any, ticks_per_s: float = 1.0) -> np.ndarray:
     """A column of measured times, >= 0, in seconds; NaN where nothing was measured."""
     given = pd.Series(given)

@@ -2,7 +2,8 @@
 
 Arrays with one entry a request, failed ones among them (https://github.com/vllm-project/vllm,
 ``vllm/benchmarks/serve.py``; https://github.com/sgl-project/sglang, ``python/sglang/bench_serving.py``); seconds.
-Without them there are means, which `aggregates.serving_means` reads.
+Without them there are means, which `aggregates.serving_means` reads. A label that is asked for is an array, too, or one
+value for all requests, such as vLLM's ``--metadata priority=0`` writes.
 """
 
 from __future__ import annotations
@@ -21,15 +22,18 @@ from simlib.requests.formats.aggregates.summary import Summary, is_number
 from simlib.requests.formats.clocks import Clock, told
 from simlib.requests.formats.document import Document
 from simlib.requests.formats.layout import (
+    OWN,
     Asked,
     Format,
     Log,
     chosen_runs,
+    label,
     numbers,
     refuse_first,
     seconds,
     shown,
     token_counts,
+    whole_numbers,
 )
 from simlib.requests.formats.results import contents
 from simlib.requests.formats.results.measured import LONGEST_TTFT_S, OVERLOADED_TTFT_S, check_seconds, gaps, together
@@ -99,6 +103,14 @@ def _log(source: str, result: Mapping[str, Any], asked: Asked) -> Log:
     if (name := next(given, None)) is not None:
         frame["pieces"] = pd.Series(contents.pieces(result[name], named=name == "hash_ids"), dtype=object)
         columns[name] = "what prompts contain"
+    for name in (each for each in asked.labels if result.get(each) is not None and each not in (*frame, *OWN)):
+        given = result[name] if isinstance(result[name], list) else [result[name]] * rows
+        if len(given) != rows:
+            raise InputError(f"{source}, {name}: {len(given)} entries (expected {rows}, as in input_lens)")
+        given = pd.Series(given, dtype=object)
+        whole = name == "priority"
+        frame[name] = whole_numbers(source, name, given) if whole else label(source, name, name, given)
+        columns[name] = name if isinstance(result[name], list) else f"{name}, of all requests"
     ticks, clock, starts = _starts(source, result, frame, asked)
     if ticks is not None:
         frame["clock"] = ticks

@@ -16,6 +16,7 @@ from simlib.requests.formats.document import Document
 from simlib.requests.formats.layout import (
     PLAIN_LABELS,
     PLAIN_TOKENS,
+    TIMES,
     Asked,
     Format,
     Log,
@@ -24,6 +25,7 @@ from simlib.requests.formats.layout import (
     numbers,
     refuse_first,
     seconds,
+    whole_numbers,
 )
 from simlib.requests.formats.sessions import read_turns
 from simlib.requests.sequences import Sequences
@@ -31,7 +33,8 @@ from simlib.requests.sequences import Sequences
 # Its clock is kept, as it may have been measured from an origin of its own.
 LAYOUT = Rows(
     "plain", "arrival_s", "prompt_tokens", "output_tokens",
-    labels=PLAIN_LABELS, tokens=PLAIN_TOKENS, starts_at_0=False,
+    labels=PLAIN_LABELS, tokens=PLAIN_TOKENS, times_s={name: name for name in TIMES if name != "itl_s"},
+    starts_at_0=False,
 )  # fmt: skip
 TAKEN = {
     "priority": "priority, lower first",
@@ -54,10 +57,7 @@ def read(document: Document, asked: Asked) -> Log:
     for name in TAKEN:
         if name in present:
             check_column(document, BOTH.get(name, name), "plain")
-            given = document.column(name)
-            found[name] = numbers(given)
-            whole = np.isfinite(found[name]) & (found[name] == np.floor(found[name]))
-            refuse_first(source, name, given, ~whole, "expected an integer")
+            found[name] = whole_numbers(source, name, document.column(name))
     if "prefix_tokens" in found:
         good = (found["prefix_tokens"] >= 0) & (found["prefix_tokens"] <= log.frame["prompt_tokens"])
         given = document.column("prefix_tokens")
