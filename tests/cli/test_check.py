@@ -61,6 +61,20 @@ def test_scrapes_are_held_against_it_too(folder, capsys):
     assert "before.prom to after.prom: 10 min, taken as one window though 100 s were promised" in told.err
 
 
+def test_scrapes_of_several_replicas_stand_with_commas(folder, capsys, tmp_path):
+    for name in ("b0.prom", "b1.prom"):
+        (tmp_path / name).write_text((folder / ("before.prom" if "0" in name else "slow.prom")).read_text())
+    moments = [f"{folder / 'before.prom'},{tmp_path / 'b0.prom'}", f"{folder / 'slow.prom'},{tmp_path / 'b1.prom'}"]
+    told = said(folder, capsys, *moments, "plan.json", "--every", "100s", code=3)
+    assert "engines seen: 2" in told.out
+    assert "before.prom,b0.prom: 2 engines, where the plan has 1 replica" in told.err
+    told = said(folder, capsys, moments[0], moments[0], "plan.json", "--every", "100s", code=2)
+    assert "before.prom twice" in told.err
+    both = f"{folder / 'fast.json'},{folder / 'again.json'}"
+    told = said(folder, capsys, both, "plan.json", code=2)
+    assert "again.json (expected scrapes of replicas with commas, and benchmarks with blanks)" in told.err
+
+
 def test_several_results_are_windows_of_one_promise(folder, capsys):
     told = said(folder, capsys, "fast.json", "again.json", "plan.json", "--json", code=0)
     found = json.loads(told.out)

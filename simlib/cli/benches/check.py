@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import itertools
+import os
 from typing import Any
 
 from simlib.checks import InputError
@@ -22,8 +24,9 @@ def add(own: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="RESULT … PLAN.json, after deployment and alone: what was measured, and last the plan that --json wrote; "
         "a result is a benchmark or a request table with each request's times, or scrapes of /metrics, two or more in "
-        "order; of a plan by class its rows say the class (a column priority; vLLM's --metadata priority=0, a result a "
-        "class); ends with 3 where what was measured is outside what was promised",
+        "order, of several replicas those of one moment with commas (a0.prom,b0.prom a1.prom,b1.prom …); of a plan by "
+        "class rows say the class (a column priority; vLLM's --metadata priority=0, a result a class); ends with 3 "
+        "where what was measured is outside what was promised",
     )
     own.add_argument("--every", metavar="T", help="with --check: from one scrape to the next, such as 10min")
 
@@ -38,11 +41,13 @@ def check(options: argparse.Namespace) -> int:
     if len(options.check) < 2:
         raise InputError(f"--check: {options.check[0]} (expected results, and behind them the plan that --json wrote)")
     *results, plan = options.check
-    twice = [path for path in results if results.count(path) > 1]
+    moments = [[path] if os.path.isfile(path) else path.split(",") for path in results]
+    every = list(itertools.chain.from_iterable(moments))
+    twice = [path for path in every if every.count(path) > 1]
     if twice:
         raise InputError(f"--check: {twice[0]} twice (expected each result once: its windows would count double)")
     every_s = None if options.every is None else wait_s("--every", options.every)
-    promised, windows = _windows(results, plan, every_s, options)
+    promised, windows = _windows(moments, plan, every_s, options)
     found = verdict.judge(promised, windows)
     if len(found.unmeasured) == len(promised.promised):
         names = ", ".join(found.unmeasured)
@@ -53,15 +58,18 @@ def check(options: argparse.Namespace) -> int:
     return OUTSIDE if found.inside is False else 0
 
 
-def _windows(results: list[str], plan: str, every_s: float | None, options: argparse.Namespace) -> tuple[Any, Any]:
+def _windows(
+    moments: list[list[str]], plan: str, every_s: float | None, options: argparse.Namespace
+) -> tuple[Any, list[Any]]:
     """What is promised of the windows of all results, which are scrapes or benchmarks; and these."""
     from simlib.planning.deployed import classes, logs, promise, scrapes
+    from simlib.planning.deployed.window import SHORT
     from simlib.requests.formats.document import document
     from simlib.requests.formats.known import understood
     from simlib.requests.formats.layout import Asked
 
     promised = promise.read(plan)
-    documents = [document(path) for path in results]
+    documents = [document(path) for paths in moments for path in paths]
     scraped = [one for one in documents if one.text is not None]
     if scraped and len(scraped) < len(documents):
         other = next(one.source for one in documents if one.text is None)
@@ -70,7 +78,9 @@ def _windows(results: list[str], plan: str, every_s: float | None, options: argp
         check_used(options, "beside scrapes of /metrics", *READING)
         if every_s == 0:
             raise InputError(f"--every: {options.every} (expected a time > 0)")
-        seen, said = [scrapes.Scrape.of(one) for one in documents], ""
+        each, said = iter([scrapes.Scrape.of(one) for one in documents]), ""
+        apart_s = SHORT * promised.window_s
+        seen = [scrapes.Scrape.together(list(itertools.islice(each, len(paths))), apart_s) for paths in moments]
         if promised.by:
             promised = classes.whole(promised)
             said = classes.said_of_whole(promised, seen[0].source)
@@ -78,6 +88,11 @@ def _windows(results: list[str], plan: str, every_s: float | None, options: argp
         doubts = [scrapes.said_of(seen, promised.setup.replicas), said]
     else:
         check_used(options, "beside a benchmark's result, which has its times", "--every")
+        if several := next((paths for paths in moments if len(paths) > 1), None):
+            joined = ",".join(several)
+            raise InputError(
+                f"--check: {joined} (expected scrapes of replicas with commas, and benchmarks with blanks)"
+            )
         asked, found, doubts = asked_of(options), [], []
         form, models = asked.pop("format"), list(map(_model, documents))
         labels = [promised.by] if promised.by else []

@@ -1,7 +1,8 @@
 """Windows between scrapes of ``/metrics``: what counters and histograms have grown by, vLLM's or SGLang's.
 
-Means are exact, a sum over a count. A quantile is known by the bucket that it lies in, and given as its two ends. A
-scrape does not say when it was made, unless Prometheus wrote the time behind each value (``/federate`` does).
+Means are exact, a sum over a count; of several replicas, told apart by labels or by files, counts are added up. A
+quantile is known by the bucket that it lies in, and given as its two ends. A scrape does not say when it was made,
+unless Prometheus wrote the time behind each value (``/federate`` does).
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from simlib.text import many, span
 
 Key = tuple[str, tuple[tuple[str, str], ...]]
 Grown = Mapping[tuple[str, str], float]  # by name and bucket or reason; others have ""
-ENGINE = ("instance", "engine", "dp_rank")  # labels that tell engines apart
+REPLICA = "replica"  # a label of ours, of scrapes that were put together
+ENGINE = (REPLICA, "instance", "engine", "dp_rank")  # labels that tell engines apart
 PARTS = ("le", "finished_reason")
 STARTED = "process_start_time_seconds"
 CACHE_CONFIG, CACHE_TOKENS = "cache_config_info", "max_total_num_tokens"
@@ -35,12 +37,16 @@ INSIDE = tuple(name for state, names in metrics.STATE.items() if state.startswit
 
 @dataclass(frozen=True)
 class Scrape:
-    """One scrape: the engine's name, its series by name and labels, and when it was made, if it says so, seconds."""
+    """One scrape: the engine's name, its series by name and labels, and when it was made, if it says so, seconds.
+
+    Of several replicas' scrapes, `together`, `files` has each one's.
+    """
 
     source: str
     engine: str
     series: Mapping[Key, float]
     time_s: float | None
+    files: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, document: Document) -> Scrape:
@@ -64,6 +70,35 @@ class Scrape:
                 f"{source}: no times to first tokens (expected vLLM's or SGLang's /metrics, after requests)"
             )
         return cls(source, engine, series, time_s)
+
+    @classmethod
+    def together(cls, scrapes: Sequence[Scrape], apart_s: float) -> Scrape:
+        """Scrapes of replicas as one; `InputError` if of several models, or further apart than so many seconds."""
+        if len(scrapes) == 1:
+            return scrapes[0]
+        first = scrapes[0]
+        for one in scrapes:
+            if (one.engine, one.models) != (first.engine, first.models):
+                about = [f"{each.engine}, {', '.join(sorted(each.models)) or 'no model'}" for each in (one, first)]
+                raise InputError(f"{one.source}: of {about[0]} (expected {about[1]}, as in {first.source})")
+        times = sorted((one.time_s, one.source) for one in scrapes if one.time_s is not None)
+        if times and times[-1][0] - times[0][0] > apart_s:
+            late_s = times[-1][0] - times[0][0]
+            expected = f"expected replicas' scrapes of one moment, within {span(apart_s)}"
+            raise InputError(f"{times[-1][1]}: {span(late_s)} after {times[0][1]} ({expected})")
+        series = {
+            (name, tuple(sorted((*labels, (REPLICA, str(number)))))): value
+            for number, one in enumerate(scrapes)
+            for (name, labels), value in one.series.items()
+        }
+        source = ",".join(one.source for one in scrapes)
+        time_s = times[-1][0] if len(times) == len(scrapes) else None
+        return cls(source, first.engine, series, time_s, tuple(one.source for one in scrapes))
+
+    def file_of(self, key: Key) -> str:
+        """The file that a series is in."""
+        number = dict(key[1]).get(REPLICA, "")
+        return self.files[int(number)] if self.files else self.source
 
     @property
     def models(self) -> set[str]:
@@ -159,6 +194,9 @@ def _check_alike(scrapes: Sequence[Scrape]) -> None:
     for one in scrapes:
         if len(one.models) > 1:
             raise InputError(f"{one.source}: models {', '.join(sorted(one.models))} (expected one)")
+        if len(one.files) != len(first.files):
+            mine, other = (max(len(each.files), 1) for each in (one, first))
+            raise InputError(f"{one.source}: {many(mine, 'replica')} (expected {other}, as in {first.source})")
         for what, mine, other in (
             ("of", {one.engine}, {first.engine}),
             ("of model", one.models, first.models),
@@ -180,7 +218,8 @@ def _restarted(before: Scrape, after: Scrape) -> str:
             reset = name.endswith(metrics.SUMS) and (new is None or new < old)
         if reset:
             said = "gone" if new is None else f"{new:g}"
-            return f"{after.source}, {name}: {said} after {old:g} in {before.source}: the engine was started in between"
+            theirs, ours = (one.file_of(key) for one in (before, after))
+            return f"{ours}, {name}: {said} after {old:g} in {theirs}: the engine was started in between"
     return ""
 
 

@@ -145,3 +145,40 @@ def test_what_is_wrong_is_named(pair, every_s, says):
     with pytest.raises(InputError) as told:
         scrapes.windows([scrape(each) for each in pair], SLA, 600.0, every_s, 1)
     assert says in str(told.value)
+
+
+def moment(number, *texts):
+    """One moment's scrapes of replicas: their files are a0.prom, b0.prom and so on."""
+    each = [scrape(written, f"{name}{number}.prom") for name, written in zip("abc", texts, strict=False)]
+    return scrapes.Scrape.together(each, 30.0)
+
+
+def test_replicas_of_files_of_their_own_are_added_up():
+    idle = text(BEFORE | {"time_to_first_token_seconds": ({"0.5": 130, "1.0": 138, "2.5": 140, "+Inf": 140}, 50.0)},
+                COUNTS | {"request_success_total": {"stop": 130, "length": 10, "abort": 0}})  # fmt: skip
+    both = [moment(0, before(), before()), moment(1, after(), idle)]
+    (found,) = scrapes.windows(both, SLA, 600.0, 600.0, 2)
+    assert (found.name, found.requests) == ("a0.prom,b0.prom to a1.prom,b1.prom", 240)
+    assert found.about["engines seen"] == 2 and scrapes.said_of(both, 2) == ""
+    assert found.known["rate_rps"] == pytest.approx((215 + 40) / 600)
+    assert found.values_s["ttft_mean"][0] == pytest.approx((80 + 20) / 240)
+
+
+def test_one_of_several_replicas_that_was_started_again_is_named_by_its_file():
+    both = [moment(0, before(), before()), moment(1, after(), text(BEFORE, COUNTS | {"num_preemptions_total": 1}))]
+    with pytest.raises(InputError, match=r"b1\.prom, num_preemptions_total: 1 after 2 in b0\.prom: the engine was"):
+        scrapes.windows(both, SLA, 600.0, 600.0, 2)
+
+
+def test_replicas_at_other_times_or_of_other_numbers_are_not_one_moment():
+    early, late = before(at_ms="1790000000000"), before(at_ms="1790000600000")
+    with pytest.raises(InputError, match=r"b0\.prom: 10 min after a0\.prom \(expected replicas' scrapes of one moment"):
+        moment(0, early, late)
+    with pytest.raises(InputError, match=r"a1\.prom,b1\.prom: 2 replicas \(expected 1, as in a0\.prom\)"):
+        scrapes.windows([moment(0, before()), moment(1, after(), after())], SLA, 600.0, 600.0, 2)
+    with pytest.raises(InputError, match=r"b0\.prom: of vLLM, org/other \(expected vLLM, org/model, as in a0\.prom\)"):
+        moment(0, before(), before(labels='engine="0",model_name="org/other"'))
+    near = [moment(n, each(at_ms=at), each(at_ms=at[:-4] + "9000")) for n, each, at in
+            ((0, before, "1790000000000"), (1, after, "1790000600000"))]  # fmt: skip
+    (found,) = scrapes.windows(near, SLA, 600.0, None, 2)
+    assert found.span_s == 600.0
