@@ -11,7 +11,7 @@ import pandas as pd
 
 from simlib import levels
 from simlib.planning.carried.capacity import Search
-from simlib.stats.ranking import until_precise
+from simlib.stats.stopping import until_precise
 
 PAIR = ("multi_bin_dynamic", "dynamic_no_bins")
 HALF_WIDTH, LIMIT_CPU_S = 0.02, 5.0

@@ -35,7 +35,7 @@ from simlib.planning.carried.capacity import Search
 from simlib.requests.arrivals import Poisson
 from simlib.requests.lengths import LogNormal
 from simlib.requests.workload import generate
-from simlib.stats.ranking import until_precise
+from simlib.stats.stopping import until_precise
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))  # where the twin is the reference
 

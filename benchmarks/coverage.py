@@ -22,7 +22,7 @@ from scipy.optimize import brentq
 
 from simlib.checks import InputError
 from simlib.engine.compiled import compiled
-from simlib.stats import ranking, shares, steady
+from simlib.stats import shares, steady, stopping
 from simlib.stats.intervals import mean_interval
 from simlib.theory import queues
 
@@ -207,7 +207,7 @@ def terminating(queue: Queue, rng: np.random.Generator) -> Iterator[Made]:
         def draw(seed: int) -> dict[str, float]:
             return {"mean": latencies(queue.run(rng, RUN_REQUESTS, steady_start=True)).mean()}
 
-        found = ranking.until_precise(draw, "mean", half_width=queue.half_width_s, seed=0)
+        found = stopping.until_precise(draw, "mean", half_width=queue.half_width_s, seed=0)
         yield "mean", "sequential", mean, limits(found.interval)
     hits = (runs > queue.quantile_s(1 - SMALL)).sum(axis=1)
     for method in ("bootstrap_t", "logit", "t"):

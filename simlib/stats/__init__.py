@@ -1,1 +1,1 @@
-"""Intervals, shares, steady states, rankings, replications."""
+"""Intervals, shares, steady states, replications, when to stop."""
