@@ -361,7 +361,7 @@ def all_compiled(
 def _floats(numbers: np.ndarray, dimensions: int) -> np.ndarray:
     """What a policy or a law brings along, as the compiled loop takes it: its caller has to see to that."""
     if not isinstance(numbers, np.ndarray) or numbers.dtype != np.float64 or numbers.ndim != dimensions:
-        raise TypeError(f"{numbers!r:.80} (expected an array of floats in {dimensions} dimension(s))")
+        raise TypeError(f"{numbers!r:.80} (expected an array of floats, ndim {dimensions})")
     if not numbers.flags.c_contiguous:
         raise TypeError(f"{numbers!r:.80} (expected rows that lie one after the other in memory)")
     return numbers

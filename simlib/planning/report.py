@@ -85,7 +85,7 @@ def rows(plan: Plan) -> list[tuple[str, str]]:
     planner, chosen = plan.planner, plan.nearest
     found = [("May not hold", one) for one in plan.doubts] + [
         ("Demand", planner.demand.name),
-        ("Replicas", f"{chosen.replicas} of {chosen.engine.gpus} GPU(s) each: {chosen.gpus} in all"),
+        ("Replicas", _replicas(chosen)),
         *_spelled(plan),
         ("Step times", _law(chosen)),
         ("KV cache", f"{chosen.engine.kv_tokens:,} tokens a replica{CACHE[chosen.prefix_cache]}"),
@@ -207,6 +207,11 @@ def _spelled(plan: Plan) -> list[tuple[str, str]]:
         found += [(name, str(spelled)), *((f"{name} differs", one) for one in spelled.unlike)]
         found.append((f"{name}, for --check", buckets))
     return found
+
+
+def _replicas(chosen: Configuration) -> str:
+    each = many(chosen.engine.gpus, "GPU")
+    return f"1, on {each}" if chosen.replicas == 1 else f"{chosen.replicas}, each on {each}: {chosen.gpus} GPUs in all"
 
 
 def _law(chosen: Configuration) -> str:

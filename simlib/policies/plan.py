@@ -12,6 +12,7 @@ from simlib.checks import InputError, check_choice
 from simlib.policies import bins
 from simlib.policies.orders import BY_NAME
 from simlib.requests.table import RequestTable
+from simlib.text import many
 
 SELECTIONS = tuple(BY_NAME)
 
@@ -130,7 +131,7 @@ def check_numbers(name: str, values: Any, dimensions: int) -> None:
     except (TypeError, ValueError, OverflowError):
         numbers = np.zeros(())
     if numbers.ndim != dimensions or numbers.size == 0:
-        raise InputError(f"{name}: {values!r} (expected numbers in {dimensions} dimension(s), at least one)")
+        raise InputError(f"{name}: {values!r} (expected numbers in {many(dimensions, 'dimension')}, at least one)")
 
 
 def one_queue(table: RequestTable) -> bins.Queues:

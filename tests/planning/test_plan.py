@@ -58,6 +58,7 @@ def test_the_report_and_the_document_say_whose_objective_it_is_and_who_is_next()
     plan = planner(bursts(), STEP, CLASSES).plan()
     told, document = dict(report.rows(plan)), report.document(plan)
     assert f"the most urgent first: it meets {CLASSES} in 95 of 100" in report.answer(plan)
+    assert told["Replicas"] == "1, on 1 GPU"
     assert "limit 3.2 s" in told["priority=0: ttft_p99"] and "most urgent first" in told["Order"]
     assert document["configuration"]["order"] == "priority" and not document["configuration"]["prefix_caching"]
     assert [each["class"] for each in document["objectives"]] == ["priority=0", "priority=1"]
@@ -84,7 +85,9 @@ def test_the_router_that_knows_prefixes_is_chosen_where_a_cache_holds_one_of_two
     groups = np.append([0, 1], np.random.default_rng(3).integers(0, 2, 1000))
     plan = planner(sharing(groups, 0.12), PROMPT, "ttft_p95<=0.5", kv_tokens=1500).plan()
     assert (plan.best.gpus, plan.best.routing) == (2, "prefix")
-    assert "whose cache holds most of its prompt" in dict(report.rows(plan))["Routing"]
+    told = dict(report.rows(plan))
+    assert "whose cache holds most of its prompt" in told["Routing"]
+    assert told["Replicas"] == "2, each on 1 GPU: 2 GPUs in all"
     document = report.document(plan)
     assert document["configuration"]["routing"] == "prefix"
     assert promise.of(document).setup.continuous().routing == "least_tokens"  # the tokens that it finds are known
