@@ -88,7 +88,8 @@ def add(verbs: Any) -> None:
         "--frontier",
         type=place,
         metavar="FILE",
-        help="where the limits hold, by token budget and sequences: .csv, .json, .svg",
+        help="where the limits hold, by token budget and sequences: .svg as a picture; .csv and .json with the other "
+        "orders, bins, routers, and without the prefix cache, too",
     )
     check.add(own)
 
@@ -149,13 +150,13 @@ def _check_drawn(options: argparse.Namespace) -> None:
 
 
 def _write(options: argparse.Namespace, plan: Any) -> None:
-    """The page, and the frontier: in a page of the chosen number of bins, in a file of all."""
+    """The page, and the frontier: in a picture of the way that was chosen, in a table of all."""
     from simlib.planning import report
-    from simlib.planning.whatif.frontier import document, frontier
+    from simlib.planning.whatif.frontier import document, frontier, ways_of
 
     planner, chosen, file = plan.planner, plan.nearest, options.frontier
-    bins = () if file is None or file.suffix == ".svg" else planner.k_bins
-    found = frontier(planner, chosen, k_bins=bins, progress=_teller())
+    others = () if file is None or file.suffix == ".svg" else ways_of(planner, chosen)
+    found = frontier(planner, chosen, ways=others, progress=_teller())
     if options.report is not None:
         from simlib.planning import figure
 

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from simlib.planning.plan import Configuration, Plan
-from simlib.planning.whatif.frontier import told
+from simlib.planning.whatif.frontier import of_way, told
 
 INK, FAINT = "#222222", "#B8B8B8"
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
@@ -52,12 +52,11 @@ def by_batches(frontier: pd.DataFrame, chosen: Configuration | None = None) -> F
     Parameters
     ----------
     frontier : pandas.DataFrame
-        Of several numbers of bins, the chosen one's is drawn, or the first.
+        Of several ways, the chosen one's is drawn, or the first.
     chosen : Configuration, optional
         What is deployed: its cell has a frame.
     """
-    bins = frontier["k_bins"].iloc[0] if chosen is None else chosen.k_bins
-    rows = frontier[frontier["k_bins"] == bins]
+    rows = of_way(frontier, chosen)
     columns, lines = (sorted(rows[name].unique()) for name in ("max_seqs", "token_budget"))
     figure, axis = plt.subplots(figsize=(4.6, 0.42 * len(lines) + 2.2), layout="constrained")
     held = {(line, column): False for line in range(-1, len(lines) + 1) for column in range(-1, len(columns) + 1)}

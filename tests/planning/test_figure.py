@@ -15,6 +15,7 @@ def frontier(holds) -> pd.DataFrame:
     rows = [(1, budget, seqs) for budget in (256, 512) for seqs in (16, 32)]
     table = pd.DataFrame(rows, columns=["k_bins", "token_budget", "max_seqs"])
     load = [1.25 if one else 0.5 for one in holds]
+    table = table.assign(order="fcfs", prefix_cache=False, routing="least_tokens")
     return table.assign(
         load=load, holds=holds, sought=[True, True, True, False], measured=table["max_seqs"] < 32,
         limit=["ttft_p99", "tpot_p99", "ttft_p99", None],

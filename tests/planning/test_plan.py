@@ -14,7 +14,7 @@ from simlib.planning.deployed import promise
 from simlib.planning.deployed.flags import Replicas
 from simlib.planning.plan import Configuration
 from simlib.planning.planner import SHAPES, Planner
-from simlib.planning.whatif.frontier import frontier
+from simlib.planning.whatif.frontier import WAY, frontier, of_way, ways_of
 from simlib.requests.lengths import Fixed
 
 CLASSES = "priority=0: ttft_p99<=3.2; priority=1: ttft_p99<=9"
@@ -113,9 +113,33 @@ def test_what_the_cache_finds_is_held_against_a_deployment_and_so_are_classes():
 
 def test_how_a_fleet_forms_its_batches_is_asked_in_its_own_order():
     ours = planner(bursts(12), STEP, CLASSES)
-    found = frontier(ours, ours.plan().best, (1, 2), (2048,), (1, 4))
-    assert found["k_bins"].tolist() == [1, 1] and found["holds"].all()
+    best = ours.plan().best
+    found = frontier(ours, best, (1, 2), (2048,), ways_of(ours, best))
+    assert found["order"].tolist() == ["priority"] * 2 + ["fcfs"] * 2
+    assert found["holds"].tolist() == [True, True, False, True]  # it waits for the burst: 5 s, or 2.5 s two by two
+    assert (found["other_way_share"].iloc[:2] == 0).all() and (found["other_way_share"].iloc[2:] < 0).all()
+    assert set(of_way(found)["order"]) == set(of_way(found, best)["order"]) == {"priority"}
     assert set(found["limit"].dropna()) <= {"priority=0: ttft_p99", "priority=1: ttft_p99"}
+
+
+def test_ways_are_those_that_change_one_thing():
+    def kinds(ours, gpus):
+        fleet = ours.configurations(gpus)[-1]
+        return {tuple(getattr(way, name) for name in WAY) for way in ways_of(ours, fleet)}
+
+    shared = planner(sharing(np.zeros(60, int), 2.0), PROMPT, "ttft_p95<=2")
+    assert kinds(shared, 1) == {("fcfs", 1, True, "least_tokens"), ("fcfs", 1, False, "least_tokens")}
+    assert kinds(shared, 2) == {("fcfs", 1, on, rule) for on, rule in
+                                ((True, "prefix"), (True, "least_tokens"), (False, "least_tokens"))}  # fmt: skip
+    urgent = planner(bursts(), STEP, CLASSES, k_bins=(1, 4))
+    assert kinds(urgent, 1) == {(*way, False, "least_tokens") for way in (("priority", 1), ("fcfs", 1), ("fcfs", 4))}
+
+
+def test_what_a_prefix_cache_bears_more_is_what_it_saves():
+    ours = planner(sharing(np.zeros(200, int), 0.75), PROMPT, "ttft_p95<=2")  # 1 s of prompts, or 0.04 s
+    best = ours.plan().best
+    off = frontier(ours, best, (1,), (2048,), ways_of(ours, best)).set_index("prefix_cache").loc[False]
+    assert not off["holds"] and off["other_way_share"] < -0.5
 
 
 def test_an_engine_is_told_of_orders_caches_and_routers():

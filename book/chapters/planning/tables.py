@@ -8,6 +8,7 @@ import pandas as pd
 
 from simlib.planning import report
 from simlib.planning.plan import Configuration, Plan
+from simlib.planning.whatif.frontier import of_way
 from simlib.text import interval, percent, signed
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def show(plan: Plan) -> Styler:
 
 def show_steps(frontier: pd.DataFrame, chosen: Configuration) -> Styler:
     """What each step from the plan costs: other sequences with its budget, other budgets with its sequences."""
-    own = frontier[frontier["measured"] & (frontier["k_bins"] == chosen.k_bins)]
+    own = of_way(frontier, chosen).query("measured")
     parts = []
     for name, what, kept in (
         ("max_seqs", "sequences", own["token_budget"] == chosen.token_budget),

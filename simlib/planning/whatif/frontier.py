@@ -3,7 +3,8 @@
 Each pair is a configuration, judged like any other (`planning.allowed`); of a description by how much more or less it
 bears than the fleet as it is, on the same two draws. Beside the load that it may be given stands what gives way first
 there: with few sequences requests wait for a place, with many their tokens are slow; a small budget keeps prompts
-waiting, a large one stops those that decode.
+waiting, a large one stops those that decode. Who is next, to which replica a request goes and whether prompts are
+cached are other *ways*, each with pairs of its own.
 """
 
 from __future__ import annotations
@@ -29,7 +30,25 @@ TOKEN_BUDGETS = (256, 512, 1024, 2048, 4096, 8192)
 ROUGH = 0.06  # as `planning.trials.FINE`, of a record: its many windows make up for it
 PAIRED = 2  # draws on which a cell is set against the fleet as it is
 CLEAR = 0.8  # a load below which one draw tells that the promise does not hold
+WAY = ["order", "k_bins", "prefix_cache", "routing"]
 JUST = 1.02  # beyond what may be given, where something gives way
+
+
+def ways_of(planner: Planner, fleet: Configuration) -> list[Configuration]:
+    """How a fleet may admit, route and cache by what its planner chose from: itself, and all that change one of these.
+
+    A prefix cache that is on may be off.
+    """
+    found = [fleet]
+    if "fcfs" in planner.orders:
+        found += [replace(fleet, order="fcfs", k_bins=bins) for bins in planner.k_bins]
+    if "priority" in planner.orders:
+        found += [replace(fleet, order="priority", k_bins=1)]
+    if fleet.replicas > 1:
+        found += [replace(fleet, routing=rule) for rule in planner.routing]
+    if fleet.prefix_cache:
+        found += [replace(fleet, prefix_cache=False, routing="least_tokens")]
+    return list(dict.fromkeys(found))
 
 
 def frontier(
@@ -37,7 +56,7 @@ def frontier(
     fleet: Configuration,
     max_seqs: Sequence[int] = MAX_SEQS,
     token_budgets: Sequence[int] = TOKEN_BUDGETS,
-    k_bins: Sequence[int] = (),
+    ways: Sequence[Configuration] = (),
     progress: Callable[[str], None] = lambda _: None,
 ) -> pd.DataFrame:
     """What a fleet may be given, by how it forms its batches.
@@ -50,19 +69,20 @@ def frontier(
         Its engine and replicas stay; its own limits are among those tried.
     max_seqs, token_budgets : sequence of int
         Of which all pairs are tried, but those with more sequences than tokens.
-    k_bins : sequence of int
-        By default the fleet's; of one that admits by priority there are none.
+    ways : sequence of Configuration
+        Of which each has pairs of its own, as `ways_of` gives them; by default the fleet's alone.
     progress : callable
         As `Planner.plan` takes it.
 
     Returns
     -------
     pandas.DataFrame
-        ``k_bins, token_budget, max_seqs, measured, load, sought, holds, limit, lost_share, more_seqs_share,
-        more_tokens_share``: whether so many sequences were measured; the load that it may be given, a multiple of the
-        demand's, and whether that is neither the least nor the most that is sought; whether it is 1 or more; the
-        objective that gives way first, missing at the most that is sought; how much less the load is than the most of
-        what was measured; how much more it is with the next more sequences, or tokens, missing behind the last.
+        ``order, k_bins, prefix_cache, routing, token_budget, max_seqs, measured, load, sought, holds, limit,
+        lost_share, more_seqs_share, more_tokens_share, other_way_share``: the way (`Configuration`); whether so many
+        sequences were measured; the load that it may be given, a multiple of the demand's, and whether that is neither
+        the least nor the most that is sought; whether it is 1 or more; the objective that gives way first, missing at
+        the most that is sought; how much less the load is than the most of what was measured; how much more it is with
+        the next more sequences, or tokens, missing behind the last; how much more than with the fleet's own way.
 
     Raises
     ------
@@ -71,10 +91,9 @@ def frontier(
     """
     max_seqs = sorted({*max_seqs, fleet.max_seqs})
     token_budgets = sorted({*token_budgets, fleet.token_budget})
-    k_bins = sorted({*k_bins} or {fleet.k_bins}) if fleet.order == "fcfs" else [fleet.k_bins]
     rows = [
-        [replace(fleet, max_seqs=seqs, token_budget=budget, k_bins=bins) for seqs in max_seqs if seqs <= budget]
-        for bins, budget in itertools.product(k_bins, token_budgets)
+        [replace(way, max_seqs=seqs, token_budget=budget) for seqs in max_seqs if seqs <= budget]
+        for way, budget in itertools.product(dict.fromkeys([fleet, *ways]), token_budgets)
     ]
     if not any(rows):
         raise InputError(f"token_budgets: at most {token_budgets[-1]} (expected {max_seqs[0]} or more)")
@@ -88,8 +107,10 @@ def frontier(
         )
     best = table.loc[table["measured"], "load"].max()
     for name, other in (("more_seqs_share", "token_budget"), ("more_tokens_share", "max_seqs")):
-        table[name] = table.groupby(["k_bins", other])["load"].shift(-1) / table["load"] - 1
+        table[name] = table.groupby([*WAY, other])["load"].shift(-1) / table["load"] - 1
     table.insert(table.columns.get_loc("more_seqs_share"), "lost_share", 1 - table["load"] / best)
+    fleets = table.groupby(["token_budget", "max_seqs"])["load"].transform("first")
+    table["other_way_share"] = table["load"] / fleets - 1
     return table
 
 
@@ -106,7 +127,7 @@ def _along(planner: Planner, fleet: Configuration, own: Allowed, row: Sequence[C
         if not planner.demand.promises:
             less = given.borne.mean() - own.borne[: len(given.borne)].mean()
             load, bears = own.load * math.exp(less), given.middle
-        cell = {"k_bins": one.k_bins, "token_budget": one.token_budget, "max_seqs": one.max_seqs}
+        cell = {name: getattr(one, name) for name in (*WAY, "token_budget", "max_seqs")}
         cell |= {"measured": measured is None or one.max_seqs <= measured.batch_size[1], "load": load}
         cell |= {"sought": 1.01 * LOADS[0] < bears < 0.99 * LOADS[1], "holds": load >= 1}
         limit = None if bears >= 0.99 * LOADS[1] else _limit(planner, Case(one, seeds[0], JUST * bears))
@@ -120,6 +141,12 @@ def _limit(planner: Planner, case: Case) -> str:
     return max(planner.objectives, key=lambda one: objectives.strain(values_s, [one])[-1]).name
 
 
+def of_way(table: pd.DataFrame, way: Configuration | None = None) -> pd.DataFrame:
+    """The rows of one way, or of the first."""
+    wanted = table.iloc[0][WAY] if way is None else pd.Series({name: getattr(way, name) for name in WAY})
+    return table[(table[WAY] == wanted).all(axis=1)]
+
+
 def best(table: pd.DataFrame) -> pd.Series:
     """The row of a frontier that may be given most, of what was measured; of equals the smallest limits."""
     measured = table[table["measured"]]
@@ -127,7 +154,7 @@ def best(table: pd.DataFrame) -> pd.Series:
 
 
 def told(table: pd.DataFrame) -> str:
-    """Where the limits hold, in a few words, of one number of bins."""
+    """Where the limits hold, in a few words, of one way."""
     held = table[table["holds"]]
     if held.empty:
         return "The limits hold in no cell"

@@ -9,7 +9,7 @@ from simlib import InputError, RequestTable, StepLaw, datasets
 from simlib.planning import demand, fleet
 from simlib.planning.planner import RESERVE, Planner
 from simlib.planning.trials import LOADS
-from simlib.planning.whatif.frontier import best, document, frontier
+from simlib.planning.whatif.frontier import best, document, frontier, ways_of
 from simlib.requests import traces
 from simlib.requests.lengths import Fixed, LogNormal
 
@@ -67,7 +67,7 @@ def chat() -> Planner:
 
 def test_the_plan_is_the_best_of_the_frontier_and_is_promised_the_same(chat):
     plan = chat.plan()
-    table = frontier(chat, plan.nearest, chat.max_seqs, chat.token_budgets, chat.k_bins)
+    table = frontier(chat, plan.nearest, chat.max_seqs, chat.token_budgets, ways_of(chat, plan.nearest))
     assert len(table) == len(chat.configurations(plan.nearest.gpus))
     names = ["k_bins", "token_budget", "max_seqs"]
     own = table.set_index(names).loc[tuple(getattr(plan.nearest, name) for name in names)]
@@ -82,7 +82,7 @@ def test_where_hardly_anything_waits_the_plan_is_still_what_may_be_given_most():
     asked, engines = demand.of_table(quiet, window_s=5.0), fleet.engines(["h100-vllm-llama3-8b"])
     ours = Planner(asked, engines, "ttft_p99<=1,tpot_p99<=0.05", **grid)
     chosen = ours.plan().nearest
-    found = frontier(ours, chosen, *grid.values())
+    found = frontier(ours, chosen, grid["max_seqs"], grid["token_budgets"], ways_of(ours, chosen))
     assert chosen.max_seqs == best(found)["max_seqs"] == 64
 
 
