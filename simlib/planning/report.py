@@ -109,6 +109,7 @@ def rows(plan: Plan) -> list[tuple[str, str]]:
     for risk in plan.risks:
         missed = "met" if risk.strain <= 1 else f"missed, at {risk.strain:.3g} times the limit"
         of = "windows" if planner.demand.promises else "draws"
+        of += f", each with the reserve of {planner.reserve:.0%}" if planner.margin > 1 else ""
         found.append((f"Risk: {risk.what}", f"{missed}; some objective is missed in {risk.missed_share:.0%} of {of}"))
     found.append(("GPUs by order", _by_order(plan)))
     if plan.runner_up is not None:

@@ -20,7 +20,10 @@ DRAWS = 4
 
 
 def risks(planner: Judge, chosen: Configuration) -> Iterator[Risk]:
-    """What becomes of a configuration when something is worse than planned."""
+    """What becomes of a configuration when something is worse than planned, at the load that is promised.
+
+    That is a record's; of a description one with the reserve, which a risk is not to eat.
+    """
     worse = [(f"load {MORE_LOAD - 1:+.0%}", chosen, {"load": MORE_LOAD})]
     if chosen.k_bins > 1:
         worse.append((f"predictions {WORSE:g} times as noisy", chosen, {"noise": max(WORSE * planner.noise, 0.1)}))
@@ -33,6 +36,7 @@ def risks(planner: Judge, chosen: Configuration) -> Iterator[Risk]:
             what = f"prefill's share {split:g} rather than {presets.SPLIT:g}"
             worse.append((what, replace(chosen, engine=replace(chosen.engine, law=other)), {}))
     for what, other, change in worse:
+        change = change | {"load": planner.margin * change.get("load", 1.0)}
         cases = [Case(other, seed, **change) for seed in planner.seeds(other, DRAWS)]
         strains = planner.trials.together(cases)
         windows = np.concatenate([each[:-1] if planner.demand.promises else each for each in strains])
