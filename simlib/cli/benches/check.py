@@ -62,7 +62,7 @@ def _windows(
     moments: list[list[str]], plan: str, every_s: float | None, options: argparse.Namespace
 ) -> tuple[Any, list[Any]]:
     """What is promised of the windows of all results, which are scrapes or benchmarks; and these."""
-    from simlib.planning.deployed import classes, logs, promise, scrapes
+    from simlib.planning.deployed import classes, logs, promise, scrapes, told
     from simlib.planning.deployed.window import SHORT
     from simlib.requests.formats.document import document
     from simlib.requests.formats.known import understood
@@ -105,7 +105,7 @@ def _windows(
             doubts.append(classes.said_of_others(log, promised.objectives))
     if not found:
         raise InputError(f"{documents[0].source}: no window has a request that was answered (expected at least one)")
-    _say(doubts, promised, found)
+    _say([told.unsimulated(promised), *doubts], promised, found)
     return promised, found
 
 

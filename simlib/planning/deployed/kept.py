@@ -21,9 +21,9 @@ def of_plan(plan: Plan) -> dict[str, Any]:
     """Keys of a plan's JSON: ``window_s`` and ``assumed``, which `promise.read` takes.
 
     Of a record with windows each number is forecast from theirs, and the window of the middle strain is kept. Of a
-    description nobody knows how it varies: only its rate has a range, up to the reserve that was kept. Of clients who
-    wait for answers no requests are kept, as when they come hangs on the engine. What a prefix cache finds is kept as
-    tokens of each prompt.
+    description nobody knows how it varies: only its rate has a range, up to the reserve that was kept; of clients who
+    wait for answers it is that at which they ask. Of these no requests are kept: when they come hangs on the engine.
+    What a prefix cache finds is kept as tokens of each prompt.
     """
     planner, chosen = plan.planner, plan.nearest
     demand, trials, law = planner.demand, planner.trials, chosen.engine.untold
@@ -46,8 +46,14 @@ def of_plan(plan: Plan) -> dict[str, Any]:
         rate = promise.rate_rps(table)
         block[RATE] = Assumed(rate, 0.0, (1 + planner.reserve) * rate).document()
     if demand.clients is not None:
-        block |= {"typical": None, RATE: Assumed(0.0).document()}
+        least, most = (_asked_rps(trials.run(case._replace(load=load))) for load in (1.0, planner.margin))
+        block |= {"typical": None, RATE: Assumed(least, 0.0, max(least, most)).document()}
     return {"window_s": window_s, "assumed": block}
+
+
+def _asked_rps(run: Any) -> float:
+    """Requests a second that clients make who wait for answers."""
+    return float(run.summary(within=run.at_work)["throughput_rps"])
 
 
 def _drawn(engine: Any) -> bool:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from simlib.lazy import pd
 from simlib.planning.deployed.causes import BURSTS, SLOWEST, Cause, Causes
-from simlib.planning.deployed.promise import CACHED, FAILED, OUTPUTS, PACE, PROMPTS, RATE, Assumed, Promised
+from simlib.planning.deployed.promise import CACHED, FAILED, OUTPUTS, PACE, PROMPTS, RATE, Assumed, Promise, Promised
 from simlib.planning.deployed.verdict import Checked, Count
 from simlib.planning.deployed.window import KV
 from simlib.text import many, span, three
@@ -118,6 +118,13 @@ def text(verdict: Checked, causes: Causes, aligned: Callable[[Any], str]) -> str
     return "\n".join(lines)
 
 
+def unsimulated(promise: Promise) -> str:
+    """Why causes are not told by what each makes of the objectives, in a sentence; empty where they are."""
+    why = "its law is no sum of parts" if promise.setup.law is None else ""
+    why = "when clients come who wait for answers hangs on the engine" if promise.typical is None else why
+    return f"{promise.source}: nothing is simulated again, as {why}; causes stand by their ranges" if why else ""
+
+
 def broken(causes: Causes) -> str:
     """Which assumption broke, the one that explains most first."""
     found = [called(one.name).name for one in causes.broken]
@@ -129,7 +136,9 @@ def broken(causes: Causes) -> str:
             else []
         )
         most = f"; what does most is {called(rest[0].name).name}" if rest else ""
-        return f"No assumption was measured outside its range{most}."
+        open_ = [one.name for one in causes.rows if one.measured is not None and one.inside is None]
+        unknown = ", ".join(called(name).name for name in open_ if name != BURSTS)
+        return f"No assumption was measured outside its range{f' (none is known of {unknown})' * bool(unknown)}{most}."
     how = (
         f"by what each alone makes of {causes.objective.name}"
         if simulated

@@ -9,7 +9,7 @@ from promised import LAW, window
 from simlib import RequestTable
 from simlib.cli.outputs import plain
 from simlib.planning import demand, fleet, report
-from simlib.planning.deployed import promise
+from simlib.planning.deployed import promise, told
 from simlib.planning.deployed.promise import rate_rps
 from simlib.planning.planner import Planner
 from simlib.requests.lengths import LogNormal
@@ -62,4 +62,7 @@ def test_of_a_description_only_the_rate_has_a_range_up_to_the_reserve():
 def test_of_clients_no_requests_are_kept():
     asked = demand.described(1.0, LogNormal(400, 0.5, 1, 2000), LogNormal(120, 0.5, 1, 1000), requests=400)
     _, found = written(demand.of_clients(asked, 8, think=1.0))
-    assert found.typical is None and found.assumed["rate_rps"].low is None
+    assert found.typical is None and told.unsimulated(found).endswith("on the engine; causes stand by their ranges")
+    rate = found.assumed["rate_rps"]  # eight clients: 1 s to think, 136 steps of 10 to 12.4 ms, prompts beside them
+    assert rate.low == 0.0 and 8 / (1.2 + 136 * 0.0124) < rate.mean < 8 / (1.0 + 136 * 0.0103)
+    assert 1.15 * rate.mean < rate.high < 1.3 * rate.mean

@@ -70,6 +70,8 @@ def test_what_broke_is_named_in_order():
         causes_of("rate_rps", "output_tokens", simulated=False)
     )
     assert told.broken(causes_of()) == "No assumption was measured outside its range; what does most is rate."
+    unknown = Causes(SLA[0], window(ttft=(2.0, 2.0)), (Cause("pace", 1.2, Assumed(1.0), None),))
+    assert told.broken(unknown) == "No assumption was measured outside its range (none is known of step times)."
 
 
 def test_the_whole_has_each_assumption_with_what_it_makes(plan):
