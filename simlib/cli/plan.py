@@ -18,6 +18,7 @@ from simlib.cli.simulate import ANSWERED, log_normal
 from simlib.writing import write
 
 EVERY_S = 3.0  # between two lines that say how far it is
+MOST_GAPS = 3  # that are named
 NOTHING_MEETS = 3  # exit code
 FRONTIERS = (".csv", ".json", ".svg")
 WORDS = {"max_cost_per_hour": "--max-cost", "price_per_gpu_hour": "--price", "max_seqs": "--max-num-seqs"}
@@ -127,6 +128,8 @@ def _plan(options: argparse.Namespace) -> int:
     )
     for given in filter(None, (trace, bench)):
         tell(given)
+    if trace is not None and asked.recorded:
+        _tell_gaps(trace, asked.windows)
     plan = planner.plan(_teller())
     if options.report is not None or options.frontier is not None:
         _write(options, plan)
@@ -185,6 +188,28 @@ def _teller() -> Callable[[str], None]:
             print(f"simlib: planning {what}", file=sys.stderr, flush=True)
 
     return tell
+
+
+def _tell_gaps(trace: Any, windows: Any) -> None:
+    """Says in which times nothing was recorded, by the trace's dates where it has some, and what becomes of them."""
+    from simlib.lazy import pd
+    from simlib.requests.traces import failures_of
+    from simlib.text import many, span
+
+    if not windows.gaps:
+        return
+    log, told = trace.log, [str(gap) for gap in windows.gaps[:MOST_GAPS]]
+    if log.clock is not None and log.clock.unit == "date":
+        first = pd.Timestamp(int(log.frame["clock"][~failures_of(log.frame)].min()))
+        starts = [first + pd.Timedelta(gap.start_s * trace.rate_factor, "s") for gap in windows.gaps[:MOST_GAPS]]
+        told = [
+            f"{span(gap.length_s)} from {at:%Y-%m-%d %H:%M:%S} on"
+            for gap, at in zip(windows.gaps, starts, strict=False)
+        ]
+    more = "; …" if len(windows.gaps) > MOST_GAPS else ""
+    left = "left out with the windows that they touch (--gaps bridge: taken out of time)"
+    what = "taken out of time" if windows.bridged else left
+    print(f"simlib: {trace.source}: {many(len(windows.gaps), 'gap')}, {'; '.join(told)}{more}: {what}", file=sys.stderr)
 
 
 def _named(options: argparse.Namespace) -> dict[str, str]:

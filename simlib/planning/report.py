@@ -9,6 +9,7 @@ from typing import Any
 from simlib.latency.presets import SPLIT
 from simlib.planning import objectives
 from simlib.planning.allowed import Allowed
+from simlib.planning.demand import Demand
 from simlib.planning.deployed import kept
 from simlib.planning.deployed.flags import Replicas
 from simlib.planning.objectives import Objective
@@ -63,13 +64,21 @@ def _rests_on(planner: Planner) -> str:
     """Why more, or nothing, can be promised than windows alone support."""
     demand = planner.demand
     if not demand.promises:
-        why = "how demand varies was not recorded" if not demand.recorded else "one window does not tell how it varies"
-        return f"; no share of windows is promised, as {why}"
+        return f"; no share of windows is promised, as {_untold(demand)}"
     windows = len(demand.windows)
     if windows / (windows + 1) >= planner.confidence - 1e-9:
         return ""
     alone = 100 * windows // (windows + 1)
     return f"; these alone support {alone} of 100, the rest is a model: what windows bear drifts and scatters"
+
+
+def _untold(demand: Demand) -> str:
+    """Why nobody knows how it varies."""
+    if not demand.recorded:
+        return "how demand varies was not recorded"
+    if len(demand.windows):
+        return "one window does not tell how it varies"
+    return "no whole window is without a gap" if demand.windows.gaps else "the record is shorter than a window"
 
 
 def _needed(plan: Plan) -> str:
@@ -270,7 +279,7 @@ def _recorded(plan: Plan) -> str:
     found, windows = plan.recorded, len(plan.planner.demand.windows)
     whole = f"{found.strain:.2f} of its nearest limit in all"
     if not plan.planner.demand.promises:
-        return f"{whole}; too short for two windows of {span(plan.planner.demand.windows.window_s)}"
+        return f"{whole}; a promise takes two windows ({plan.planner.demand.windows})"
     missed = f"{found.missed} of {many(windows, 'window')} missed, the worst at {found.worst:.2f}"
     return f"{whole}; {missed} ({plan.planner.demand.windows})"
 

@@ -67,7 +67,7 @@ def remeasure(planner: Judge, chosen: Configuration) -> str:
         borne = planner.trials.borne(Case(replace(plain, engine=slower), planner.seed, start), FINE)
         losses[name] = -math.expm1(float(np.mean(borne - base)))
     most = max(losses, key=losses.get)
-    lost = max(losses[most], 0.0)
+    lost = max(0.0, losses[most])  # in this order: no minus before nothing
     return f"{points[most]}: {NUDGE - 1:.0%} more than assumed costs {lost:.1%} of the load that can be borne"
 
 
