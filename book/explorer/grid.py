@@ -1,24 +1,20 @@
-"""The explorer without a kernel: levels simulated on a grid of positions, and the page that shows them.
+"""The explorer's positions as a table: levels simulated on a grid of them.
 
-`table` simulates the grid, every scheduler on the same requests in each replication; `page` puts a table into a piece
-of HTML for the book, which the same scripts draw as in Jupyter. `cell` repeats a single position.
+`table` simulates the grid, every scheduler on the same requests in each replication; `cell` repeats a single position.
 """
 
 from __future__ import annotations
 
-import html
 import itertools
-import json
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from book.explorer import scripts, views
-from book.kit.names import SCHEDULER_NAMES
+from book.explorer import views
 from simlib import levels
-from simlib.checks import InputError, check_choice, check_each, check_frame, check_integer, check_number
+from simlib.checks import InputError, check_choice, check_each, check_integer, check_number
 from simlib.policies.dynamic import DynamicNoBins, MultiBinDynamic
 from simlib.policies.static import StaticFIFO
 from simlib.simulation import simulate
@@ -38,12 +34,6 @@ AXES: dict[str, tuple[float, ...]] = {
 METRICS = ("latency_mean_s", "latency_p99_s", "throughput_rps", "gpu_utilization", "batch_size_mean")
 FIRST, LAST = -16, 12  # bins of the latency distribution: from 1/16 to 8 deadlines, what lies beyond in the outermost
 DIGITS = 6  # of the table: more than its replications bear
-LEVEL_NAMES = {
-    1: "1: synthetic requests and times",
-    2: "2: like BurstGPT, synthetic times",
-    3: "3: synthetic, slower times",
-    4: "4: like BurstGPT, slower times",
-}
 
 
 def table(
@@ -123,53 +113,6 @@ def cell(
     return frame[frame["scheduler"] == scheduler].iloc[0].to_dict()
 
 
-def payload(frame: pd.DataFrame) -> dict[str, Any]:
-    """What the page's script reads: the controls, the grid's axes, and the rows of each scheduler in their order."""
-    columns = ["violation_share", "ci_low", "ci_high", *METRICS, "vs_dynamic_low", "vs_dynamic_high"]
-    columns += ["vs_static_low", "vs_static_high", "latency_counts"]
-    check_frame("frame", frame, [*AXES, "scheduler", *columns])
-    axes = {name: sorted(frame[name].dropna().unique().tolist()) for name in AXES}
-    rows: dict[str, list[list[Any]]] = {}
-    for scheduler, group in frame.groupby("scheduler", sort=False):
-        # K varies fastest, where there is one; the script computes a row's place from that order.
-        ordered = group.sort_values(list(AXES))
-        wanted = int(np.prod([len(axes[name]) for name in AXES if name != "k_bins" or "multi" in scheduler]))
-        if len(ordered) != wanted:
-            raise InputError(f"frame: {len(ordered)} rows of {scheduler} (expected {wanted}, each position once)")
-        values = ordered[columns].astype(object).where(ordered[columns].notna(), None)
-        rows[scheduler] = values.to_numpy().tolist()
-    first = frame.iloc[0]
-    about = {name: int(first[name]) for name in ("requests", "replications", "seed")}
-    return {
-        "controls": _controls(axes),
-        "names": SCHEDULER_NAMES,
-        "axes": axes,
-        "columns": columns,
-        "rows": rows,
-    } | about
-
-
-def page(frame: pd.DataFrame, fallback: str = "") -> str:
-    """The explorer as HTML for a page of the book: the grid inside, the scripts beside the page.
-
-    Parameters
-    ----------
-    frame : pandas.DataFrame
-        As `table` gives it.
-    fallback : str
-        What a browser without scripts shows.
-    """
-    data = json.dumps(payload(frame), separators=(",", ":"), allow_nan=False).replace("</", "<\\/")
-    names = (*scripts.ON_A_PAGE, "page")
-    loaded = "".join(f'<script src="../_static/explorer/{name}.js"></script>' for name in names)
-    return (
-        '<link rel="stylesheet" href="../_static/explorer/explorer.css">'
-        '<div class="explorer" id="explorer"></div>'
-        f"<noscript><p>{html.escape(fallback)}</p></noscript>"
-        f'<script type="application/json" id="explorer-grid">{data}</script>{loaded}'
-    )
-
-
 def _checked(axes: Mapping[str, Sequence[float]]) -> dict[str, list[Any]]:
     checks = {
         "level": lambda value: levels.of(value).number,
@@ -236,17 +179,3 @@ def _row(one: dict[str, Any], dynamic: dict[str, Any] | None, static: dict[str, 
         row |= {f"vs_{name}_low": pair and pair.ci_low, f"vs_{name}_high": pair and pair.ci_high}
     rounded = {name: None if value is None else float(f"{value:.{DIGITS}g}") for name, value in row.items()}
     return rounded | {"latency_counts": " ".join(map(str, one["counts"]))}
-
-
-def _controls(axes: dict[str, list[Any]]) -> list[dict[str, Any]]:
-    names = {str(level): LEVEL_NAMES[level] for level in axes["level"]}
-    choices = {name: SCHEDULER_NAMES[name] for name in levels.SCHEDULERS}
-    number = {"kind": "number", "main": True}
-    return [
-        {"name": "level", "label": "Level", "kind": "choice", "choices": names, "main": True},
-        {"name": "schedulers", "label": "Schedulers", "kind": "several", "choices": choices, "main": True},
-        {"name": "d_sla", "label": "D_SLA", "unit": "s", "values": axes["d_sla"], "step": 0, **number},
-        {"name": "k_bins", "label": "K_BINS", "unit": "", "values": axes["k_bins"], "step": 1, **number},
-        {"name": "gpus", "label": "GPUs", "unit": "", "values": axes["gpus"], "step": 1, **number},
-        {"name": "load", "label": "Load", "unit": "× rate", "values": axes["load"], "step": 0, **number},
-    ]

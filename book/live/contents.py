@@ -31,6 +31,7 @@ from simlib.policies.static import StaticFIFO
 from simlib.requests import azure, burstgpt
 from simlib.requests.streams import stream
 from simlib.requests.workload import ORIGINAL_RATE_RPS
+from simlib.runs import collapse
 from simlib.runs.metrics import SUMMARY_KEYS
 from simlib.stats.shares import RESAMPLES, resamples
 
@@ -67,6 +68,8 @@ def document() -> dict[str, Any]:
         },
         "deadline": DEADLINE,
         "controller": rules.controller().tolist(),
+        "least": rules.least,
+        "most_collapsed": collapse.MOST,
         "capacity_tokens": rules.memory.capacity_tokens,
         "lines_of_shortest": shortest.k_bins,
         "selects": {"round_robin": batches.IN_TURN, "longest_queue": batches.LONGEST, "oldest_head": batches.OLDEST},
@@ -137,10 +140,11 @@ def streams(seed: int) -> np.ndarray:
     parts, normals = tokens.spawn(2)
     own = stream("azure-like", seed, "arrivals"), stream("azure-like", seed, "lengths")
     in_order = (days, windows, gaps, parts, normals, failures, *own, stream(FAMILY, seed, "prediction"))
-    return np.array([_words(each) for each in in_order], np.uint64)
+    return np.array([words_of(each) for each in in_order], np.uint64)
 
 
-def _words(generator: np.random.Generator) -> list[int]:
+def words_of(generator: np.random.Generator) -> list[int]:
+    """Where a stream begins: its state and its increment, each high and low."""
     state = generator.bit_generator.state["state"]
     return [half for key in ("state", "inc") for half in divmod(state[key], 1 << 64)]
 

@@ -9,6 +9,7 @@ from book.make.execute import StudyError
 from book.make.studies import Project
 
 PICTURE = Path("book") / "_static" / "explorer" / "picture.png"
+RESTS = "() => document.querySelector('.explorer-views')?.getAttribute('aria-busy') === 'false'"
 ALONE = """() => {
     document.head.append(document.querySelector('link[href$="explorer.css"]'));
     document.body.replaceChildren(document.getElementById('explorer'));
@@ -33,6 +34,6 @@ def take(project: Project, address: str = "#d_sla=0.5&k_bins=4", width: int = 10
         # The explorer alone on the page: nothing of the theme lies over it.
         tab.evaluate(ALONE)
         tab.add_style_tag(content="body { padding: 1rem; } .explorer-numbers, .explorer .note { display: none; }")
-        tab.wait_for_timeout(300)  # the views are drawn again at their new width
+        tab.wait_for_function(RESTS, timeout=60_000)  # all is simulated, and drawn at its new width
         tab.locator("#explorer").screenshot(path=path)
     return path

@@ -365,7 +365,8 @@ def here(tmp_path, monkeypatch) -> Project:
     made = Made(tmp_path)
     made.write("CITATION.cff", (ROOT / "CITATION.cff").read_text())
     made.write("_build/html/book/index.html", "")
-    explorer = '<link rel="stylesheet" href="explorer.css"><p>Above.</p><div id="explorer">The controls</div>'
+    explorer = '<link rel="stylesheet" href="explorer.css"><p>Above.</p><div id="explorer">The controls'
+    explorer += '<div class="explorer-views" aria-busy="false"></div></div>'
     made.write("_build/html/notebooks/explorer_grid.html", explorer)
     monkeypatch.chdir(tmp_path)
     return Project(Path(), Path("_build"))

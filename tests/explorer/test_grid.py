@@ -1,8 +1,6 @@
-"""The grid's rows are those of single positions and of direct calls; the page's payload keeps their order."""
+"""The grid's rows are those of single positions and of direct calls; positions that cannot be are named."""
 
 import itertools
-import json
-import re
 from pathlib import Path
 
 import numpy as np
@@ -50,28 +48,9 @@ def test_processes_change_nothing(grid):
     pd.testing.assert_frame_equal(explorer_grid.table(AXES, workers=2, **TINY), grid)
 
 
-def test_the_payload_has_the_rows_in_the_order_of_its_axes(grid):
-    payload = explorer_grid.payload(grid)
-    axes = payload["axes"]
-    for scheduler, names in (("static_fifo", list(AXES)[:-1]), ("multi_bin_dynamic", list(AXES))):
-        places = itertools.product(*(axes[name] for name in names))
-        rows = grid[grid["scheduler"] == scheduler].set_index(names)["violation_share"]
-        assert [row[0] for row in payload["rows"][scheduler]] == [rows[place] for place in places]
-    assert payload["requests"] == 60 and payload["columns"][-1] == "latency_counts"
-
-
-def test_the_page_bears_its_data_and_asks_nobody(grid):
-    page = explorer_grid.page(grid, "Look <below>.")
-    assert "Look &lt;below&gt;." in page and "http" not in page
-    data = re.search(r'<script type="application/json" id="explorer-grid">(.*?)</script>', page)[1]
-    assert json.loads(data) == json.loads(json.dumps(explorer_grid.payload(grid)))
-    for name in re.findall(r"\.\./(_static/explorer/[\w.]+)", page):
-        assert (ROOT / "book" / name).is_file()
-
-
 def test_the_committed_grid_is_complete_and_one_of_its_rows_is_simulated_again():
     committed = pd.read_csv(ROOT / "data" / "results" / "explorer_grid.csv")
-    explorer_grid.payload(committed)  # each position once
+    assert not committed.duplicated([*explorer_grid.AXES, "scheduler"]).any()
     for name, values in explorer_grid.AXES.items():
         assert sorted(committed[name].dropna().unique()) == list(values)
     place = {"level": 3, "gpus": 2, "load": 1.0, "d_sla": 0.7, "k_bins": 8}
@@ -98,8 +77,6 @@ def test_axes_that_cannot_be_are_named(axes, message):
         explorer_grid.table(axes)
 
 
-def test_a_grid_with_a_hole_is_no_page(grid):
-    with pytest.raises(InputError, match=r"7 rows of static_fifo .expected 8"):
-        explorer_grid.page(grid.drop(index=0))
+def test_a_scheduler_that_is_none_is_named():
     with pytest.raises(InputError, match="scheduler: 'lifo'"):
         cell(1, "lifo")

@@ -210,7 +210,7 @@ const explorer = (() => {
     const box = made("div", { class: "explorer-controls", role: "group", "aria-label": "Controls" }, ...controls.filter((one) => one.main).map((one) => inputs[one.name].element));
     const others = controls.filter((one) => !one.main);
     if (others.length) box.append(made("details", {}, made("summary", {}, "More: workload, latency, predictions, seed"), made("div", { class: "explorer-controls" }, ...others.map((one) => inputs[one.name].element))));
-    const panels = Object.fromEntries(["latencies", "d_curve", "k_curve", "series", "blocks"].map((name) => {
+    const panels = Object.fromEntries(["latencies", "d_curve", "k_curve", "load_curve", "series", "blocks"].map((name) => {
       const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
       svg.setAttribute("role", "img");
       const caption = made("figcaption"), figure = made("figure", { "data-view": name, hidden: true }, caption, svg);
@@ -350,6 +350,7 @@ const explorer = (() => {
       panels.d_curve.svg.style.opacity = view.curve ? 1 : 0.35;
       panel("d_curve", `Late requests by deadline${a && a.curve ? faint : ""}`, curve && ((width) => lines(view, width, { curve, kept: a && a.curve, label: "D_SLA (s)", here: view.d_sla })), !view.curve);
       panel("k_curve", `Late requests by number of bins${faint}`, view.k_curve && ((width) => lines(view, width, { curve: view.k_curve, kept: a && a.k_curve, label: "K_BINS", here: at.k_bins })));
+      panel("load_curve", `Late requests by load${faint}`, view.load_curve && ((width) => lines(view, width, { curve: view.load_curve, kept: a && a.load_curve, label: "Load (× rate)", here: at.load })));
       const overTime = view.runs.some((run) => run.series && run.series.time_s);
       panel("series", `Batch size; the controller's window as band, its target dashed${faint}`, overTime && ((width) => series(view, width, a)));
       panel("blocks", "What the GPUs serve; the fuller a batch, the darker", overTime && ((width) => blocks(view, width)));

@@ -26,7 +26,7 @@
     moved: ({ settings }) => history.replaceState(null, "", write(controls, Object.fromEntries(known.map((name) => [name, settings[name]])))),
   });
   worker.onmessage = ({ data }) => {
-    const answers = { view: () => shown.show(data.number, data.view), following: () => shown.follow(data.number, data.view), refused: () => shown.refuse(data.number, data.problem), taken: () => took(data), "not taken": () => { told.textContent = `${data.name}: ${data.problem}`; } };
+    const answers = { view: () => shown.show(data.number, data.view), following: () => shown.follow(data.number, data.view), refused: () => shown.refuse(data.number, data.problem), taken: () => took(data), "not taken": () => { told.textContent = `Not read: ${data.problem}`; } };
     answers[data.kind]();
   };
   worker.onerror = (event) => root.append(say("wrong", `The simulator did not start: ${event.message}`));
@@ -38,21 +38,23 @@
   });
 
   /* A file of the reader's own, dropped or chosen. */
-  const box = document.createElement("div"), label = document.createElement("label"), input = document.createElement("input");
+  const box = document.createElement("details"), summary = document.createElement("summary"), label = document.createElement("label"), input = document.createElement("input");
   const told = say("note", "It is read here and goes nowhere: a table with arrival_s, prompt_tokens and output_tokens, BurstGPT's rows, or what vLLM's benchmark saved in detail; up to 50 MB.");
   told.setAttribute("role", "status");
   box.className = "explorer-own";
   input.type = "file";
-  label.append("Your own requests, dropped here or chosen: ", input);
-  box.append(label, told);
+  summary.textContent = "Your own requests: drop a file, or choose one";
+  label.append("A file: ", input);
+  box.append(summary, label, told);
   root.querySelector(".explorer-controls").after(box);
   function give(file) {
+    box.open = true;
     told.textContent = `Reading ${file.name} …`;
     file.arrayBuffer().then((buffer) => ready.then(() => worker.postMessage({ kind: "file", name: file.name, buffer }, [buffer])));
   }
   function took({ name, rows, account, isPredicted }) {
     const warnings = account.warnings && account.warnings.length ? ` ${account.warnings.join(" ")}` : "";
-    told.textContent = `${name}: ${rows} requests of ${account.format}, ${Number(account.rate_rps).toPrecision(3)} a second.${warnings}`;
+    told.textContent = `${name}: ${rows} requests of ${account.format}, ${Number(account.rate_rps).toPrecision(3)} a second. Where each scheduler breaks is in "Late requests by load".${warnings}`;
     shown.adopt({ workload: "own", requests: Math.max(100, Math.min(rows, controls.find((one) => one.name === "requests").high)), predictor: isPredicted ? "own" : "original", load: 1 });
   }
   input.addEventListener("change", () => input.files.length && give(input.files[0]));

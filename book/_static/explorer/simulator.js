@@ -1,7 +1,7 @@
 /* From a position of the controls to what its views draw, as `book.explorer.views` makes it in Jupyter, by the kernels. */
 const simulator = (() => {
   "use strict";
-  const CURVE_S = [0.1, 0.2, 0.35, 0.5, 0.75, 1, 1.5, 2, 3, 5], PAIRS = [["dynamic_no_bins", "static_fifo"], ["multi_bin_dynamic", "static_fifo"], ["multi_bin_dynamic", "dynamic_no_bins"]];
+  const CURVE_S = [0.1, 0.2, 0.35, 0.5, 0.75, 1, 1.5, 2, 3, 5], LOADS = [0.25, 0.5, 0.75, 1, 1.25, 1.5, 2, 3, 4], K_BINS = [1, 2, 3, 4, 6, 8, 12, 16, 32], PAIRS = [["dynamic_no_bins", "static_fifo"], ["multi_bin_dynamic", "static_fifo"], ["multi_bin_dynamic", "dynamic_no_bins"]];
   const OCTAVE = 4, BUCKETS = 160, MOST_BLOCKS = 800, BATCHES_SHOWN = 10, SAMPLES_SHOWN = 40, SAMPLES = 1024, KEPT = 64;
   const BLIND = ["static_fifo", "multi_bin_fixed", "shortest_predicted_first"]; // of which the deadline changes no batch
   const NOTES = ["b_mem", "b_sla", "b_low", "b_high"];
@@ -161,6 +161,8 @@ const simulator = (() => {
       state.schedulers.forEach((scheduler, place) => {
         const bins = Number(runs[place].counted[2]);
         if (scheduler.startsWith("multi") && bins < state.k_bins) notes.push(`predicted_output_tokens: tied lengths leave ${bins} distinct bins of ${state.k_bins}`);
+        if (runs[place].numbers[about.summary.indexOf("collapsed_share")] > about.most_collapsed)
+          notes.push(`policy ${scheduler}: its controller has collapsed, batches are at their least size, ${about.least}, and slower than d_sla all the same, while requests wait (d_sla = ${state.d_sla} s cannot be met)`);
       });
       const rejected = Math.max(...runs.map((run) => run.completion.reduce((sum, time) => sum + Number.isNaN(time), 0)));
       if (count < state.requests) notes.push(`${count} requests: as many as there are`);
@@ -172,7 +174,8 @@ const simulator = (() => {
       };
     }
 
-    const late = (state, table, scheduler, dSla, run = served(state, table, scheduler, dSla, false)) => run.completion.reduce((sum, time, row) => sum + !(time <= table.arrival_s[row] + dSla), 0);
+    const lateOf = (run, table, dSla) => run.completion.reduce((sum, time, row) => sum + !(time <= table.arrival_s[row] + dSla), 0);
+    const late = (state, table, scheduler, dSla) => lateOf(served(state, table, scheduler, dSla, false), table, dSla);
 
     function interval(hits, trials) {
       const found = new Float64Array(5), groups = hits.length;
@@ -184,7 +187,26 @@ const simulator = (() => {
       return { mean, low: limit(low), high: limit(high), reason };
     }
 
-    function* following(state) {
+    const SAME = ["workload", "requests", "seed", "load"];
+
+    /* How many more requests are late at B than at A, on the same requests of the same replications. */
+    function* against(a, b, hits, trials) {
+      const common = b.schedulers.filter((name) => a.schedulers.includes(name)), moved = SAME.filter((name) => a[name] !== b[name]);
+      if (moved.length) return { method: "none", reason: `A and B face other requests (${moved.join(", ")}), which Jupyter compares`, differences: [] };
+      const differences = [];
+      for (const scheduler of common) {
+        const before = [], found = new Float64Array(3);
+        for (let replication = 0; replication < trials.length; replication++) {
+          before.push(late(a, atRate(drawn(a, replication), a.load), scheduler, a.d_sla) / trials[replication]);
+          yield null;
+        }
+        call("difference", Float64Array.from(hits[scheduler], (count, place) => count / trials[place]), Float64Array.from(before), found);
+        differences.push({ scheduler, mean: found[0], low: found[1], high: found[2], reason: "" });
+      }
+      return { method: "paired", replications: trials.length, conditional: b.workload === "own", differences };
+    }
+
+    function* following(state, a = null) {
       const replications = isRandom(state) ? about.replications : 1, tables = [], hits = Object.fromEntries(state.schedulers.map((name) => [name, []]));
       for (let replication = 0; replication < replications; replication++) {
         tables.push(atRate(drawn(state, replication), state.load));
@@ -200,20 +222,35 @@ const simulator = (() => {
           return { a, b, mean: found[0], low: found[1], high: found[2] };
         });
         yield { replications, conditional: state.workload === "own", intervals: Object.fromEntries(state.schedulers.map((name) => [name, interval(hits[name], trials)])), differences };
+        if (a) yield { against: yield* against(a, state, hits, trials) };
       }
-      const lines = Object.fromEntries(state.schedulers.map((name) => [name, CURVE_S.map(() => [])]));
-      for (const table of tables)
-        for (const name of state.schedulers) {
-          const blind = BLIND.includes(name) || state.execution === "continuous" ? served(state, table, name, state.d_sla, false) : undefined;
-          CURVE_S.forEach((dSla, place) => lines[name][place].push(late(state, table, name, dSla, blind)));
-          yield null;
+      const last = { ...state };
+      yield* curve("curve", "d_sla", CURVE_S, last, tables, hits, (name) => BLIND.includes(name) || state.execution === "continuous");
+      yield* curve("load_curve", "load", LOADS, last, tables, hits);
+      if (state.schedulers.some((name) => name.startsWith("multi"))) yield* curve("k_curve", "k_bins", K_BINS, last, tables, hits, (name) => !name.startsWith("multi"));
+    }
+
+    /* The share of late requests along one control, the others where they are; who is blind to it is served once. */
+    function* curve(key, axis, places, state, tables, hits, isBlind = () => false) {
+      const trials = tables.map((table) => table.arrival_s.length), found = [];
+      for (const name of state.schedulers) {
+        const points = [];
+        let same = null;
+        for (const place of places) {
+          const at = { ...state, [axis]: place }, counted = [];
+          for (let replication = 0; replication < tables.length; replication++) {
+            const table = axis === "load" ? atRate(drawn(state, replication), place) : tables[replication];
+            if (same) counted.push(axis === "d_sla" ? lateOf(same[replication], table, place) : hits[name][replication]);
+            else counted.push(late(at, table, name, at.d_sla));
+            yield null;
+          }
+          points.push(interval(counted, trials));
+          if (!same && isBlind(name)) same = axis === "d_sla" ? tables.map((table) => served(state, table, name, state.d_sla, false)) : [];
         }
-      yield {
-        curve: state.schedulers.map((name) => {
-          const points = lines[name].map((each) => interval(each, trials)), of = (part) => points.map((point) => point[part]);
-          return { scheduler: name, name: about.policies[name].name, x: CURVE_S, share: of("mean"), low: of("low"), high: of("high") };
-        }),
-      };
+        const of = (part) => points.map((point) => point[part]);
+        found.push({ scheduler: name, name: about.policies[name].name, x: places, share: of("mean"), low: of("low"), high: of("high") });
+      }
+      yield { [key]: found };
     }
 
     /* Python that repeats the shown runs. */

@@ -5,7 +5,7 @@
 const explorerViews = (() => {
   "use strict";
   const OCTAVE = 4; // bins of the latency distribution in a factor of two
-  const MARK = { static_fifo: "square", dynamic_no_bins: "circle", multi_bin_dynamic: "triangle", multi_bin_fixed: "diamond" };
+  const MARK = { static_fifo: "square", dynamic_no_bins: "circle", multi_bin_dynamic: "triangle", multi_bin_fixed: "diamond", shortest_predicted_first: "cross" };
   const SHARES = [0, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 1];
 
   const text = (value) => String(value).replace(/[&<>"]/g, (sign) => `&#${sign.charCodeAt(0)};`);

@@ -5,7 +5,7 @@
   let simulated = null, latest = 0;
   const pause = (ms) => new Promise((go) => setTimeout(go, ms));
 
-  async function answer({ number, state }) {
+  async function answer({ number, state, kept }) {
     latest = number;
     try {
       postMessage({ kind: "view", number, view: simulated.view(state) });
@@ -14,7 +14,7 @@
     }
     await pause(REST_MS);
     let since = performance.now();
-    for (const part of simulated.following(state)) {
+    for (const part of simulated.following(state, kept)) {
       if (latest !== number) return;
       if (part) postMessage({ kind: "following", number, view: part });
       if (performance.now() - since > PIECE_MS) {
@@ -24,10 +24,13 @@
     }
   }
 
-  function take({ name, buffer }) {
+  const whole = (column) => column && BigInt64Array.from(column, BigInt);
+
+  async function take({ name, buffer }) {
     try {
-      const { table, account } = reader.read(name, buffer);
-      simulated.take({ name, ...table });
+      const { table, account } = await reader.open(name, buffer);
+      if (!table) throw new Error(`${name}: ${account.format} without a row a request (expected arrivals and lengths of each)`);
+      simulated.take({ name, arrival_s: Float64Array.from(table.arrival_s), prompt: whole(table.prompt_tokens), output: whole(table.output_tokens), predicted: whole(table.predicted_output_tokens) });
       postMessage({ kind: "taken", name, account, rows: table.arrival_s.length, isPredicted: Boolean(table.predicted_output_tokens) });
     } catch (problem) {
       postMessage({ kind: "not taken", name, problem: problem.message });
