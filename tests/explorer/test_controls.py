@@ -114,7 +114,10 @@ def test_presets_are_a_list_beside_which_another_law_is_typed(tab):
     before = asked(tab)["number"]
     preset.select_option("other")
     assert law.is_visible() and law.evaluate("(input) => input === document.activeElement")
-    assert asked(tab)["number"] == before  # nothing is typed as yet
+    slider(tab, "seed").focus()
+    assert asked(tab)["number"] == before and preset.input_value() == "h100-vllm-llama3-8b"  # nothing was typed
+    preset.select_option("other")
+    assert law.input_value() == "" and "alpha,beta,gamma in seconds" in law.get_attribute("placeholder")
     law.fill("0.01,0.0003,0.2")
     law.press("Enter")
     assert asked(tab)["state"]["latency"] == "0.01,0.0003,0.2"

@@ -45,8 +45,9 @@ const explorer = (() => {
     const shows = (value) => { select.value = value; input.hidden = value !== OTHER; };
     select.addEventListener("change", () => {
       shows(select.value);
-      if (select.value === OTHER) input.focus();
-      else tell(select.value);
+      if (select.value !== OTHER) return tell(select.value);
+      input.value = ""; // its hint is to be read
+      input.focus();
     });
     const isListed = (value) => [...select.options].some((option) => option !== other && option.value === value);
     return { select, put: (value) => shows(isListed(value) ? value : OTHER) };
@@ -83,12 +84,13 @@ const explorer = (() => {
       const known = control.groups ? [] : Object.keys(control.choices || {});
       const input = made("input", { id: control.groups ? `${id}-typed` : id, name: control.name, type: "text", autocomplete: "off", spellcheck: "false", placeholder: control.hint, "aria-describedby": `${id}-wrong`, "aria-label": control.groups && `${control.label}, typed`, list: known.length ? `${id}-known` : undefined });
       let last = "";
-      const told = (value) => { if (value !== last) moved((last = input.value = value)); };
+      const told = (value) => { if (value !== last && (value || !control.groups)) moved((last = input.value = value)); };
       input.addEventListener("change", () => told(input.value.trim()));
       input.addEventListener("keydown", (event) => event.key === "Enter" && told(input.value.trim())); // where suggestions are open, it is no change
       const list = known.length ? [made("datalist", { id: `${id}-known` }, ...known.map((value) => made("option", { value })))] : [];
       const of = control.groups ? listed(control, id, input, told) : { put: () => {} };
       const put = (value) => { input.value = last = value; of.put(value); };
+      if (control.groups) input.addEventListener("blur", () => input.value.trim() || put(last)); // nothing was typed
       return { element: made("div", { class: "explorer-control wide" }, label, ...(of.select ? [of.select] : []), input, ...list, wrong), put, problem: (says) => problem(input, says) };
     }
     const { values } = control, low = values ? values[0] : control.low, high = values ? values[values.length - 1] : control.high;
