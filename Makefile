@@ -11,7 +11,7 @@ INSTALL := $(BIN)/uv pip install -q --python $(BIN)/python --compile-bytecode
 BUILD := $(if $(UV_FIND_LINKS)$(wildcard /dev/nvidia0),,--torch-backend cpu)
 CUDA := cuda-bindings cuda-toolkit nvidia-cudnn-cu13 nvidia-cusparselt-cu13 nvidia-nccl-cu13 nvidia-nvshmem-cu13 triton
 
-.PHONY: book env test fuzz lab serve pdf picture results bench conformance engine lock clean
+.PHONY: book env test fuzz lab serve pdf picture kernels results bench conformance engine lock clean
 
 book: .venv/.ok  # execute what changed, build the pages
 	@$(BIN)/python -m book.make
@@ -37,6 +37,9 @@ pdf: book  # the whole book as _build/book.pdf (needs a Chromium)
 
 picture: book  # the explorer as README and front page show it (needs a Chromium)
 	@$(BIN)/python -m book.make picture
+
+kernels: .venv/.ok  # the loops anew for the explorer's page, after a change to them (two minutes)
+	@$(BIN)/python -m book.live
 
 results: book  # take the executed tables and figures over into data/results and figures
 	@$(BIN)/python -m book.make results

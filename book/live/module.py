@@ -12,6 +12,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from simlib.engine.compiled import compiled
+
 TRIPLE = "wasm32-unknown-unknown"
 FEATURES = "+bulk-memory,+sign-ext,+nontrapping-fptoint,+mutable-globals"
 # Numba's own output before any machine's: what it would optimise for this one is left to what is made for the page.
@@ -98,7 +100,6 @@ def build() -> tuple[bytes, dict[str, dict[str, Any]]]:
     """
     os.environ |= {f"NUMBA_{name}": value for name, value in SETTINGS.items()}
     from book.live.entries import ENTRIES
-    from simlib.engine.compiled import compiled
 
     texts, exports = [], {}
     for entry, (signature, reads) in ENTRIES.items():

@@ -77,7 +77,9 @@ def test_wherever_its_controls_are_moved_it_shows_what_a_direct_call_gives(page,
         assert shown_share(tab, "multi_bin_dynamic") == late(simlib.MultiBinDynamic(7, 0.8), gpus=1, sla=0.8)
         said = tab.locator(".explorer-summary").inner_text()
         assert "D_SLA 0.8 s, K_BINS 7, GPUs 1" in said and "95 % interval" in said and "bins minus dynamic" in said
-        assert tab.locator('.explorer [data-view="load_curve"] path.line').count() == 3 and complaints == []
+        lines = tab.locator('.explorer [data-view="load_curve"] path.line')
+        lines.first.wait_for()
+        assert lines.count() == 3 and complaints == []
 
 
 def test_a_link_restores_what_it_was_made_from(page, browser):
@@ -153,9 +155,8 @@ def test_a_file_of_ones_own_is_read_and_simulated_and_goes_nowhere(page, browser
         goto(tab, page)
         tab.locator(".explorer-own summary").click()
         tab.set_input_files(".explorer-own input", tmp_path / "other.csv")
-        tab.wait_for_function(
-            "() => document.querySelector('.explorer-own').textContent.includes('Not read: other.csv')"
-        )
+        own = "(part) => document.querySelector('.explorer-own').textContent.includes(part)"
+        tab.wait_for_function(own, arg="Not read: other.csv")
         tab.set_input_files(".explorer-own input", tmp_path / "mine.csv")
         tab.wait_for_function(own, arg="3000 requests")
         settled(tab)
