@@ -56,6 +56,12 @@ FULL = """arrival_ms,client,prompt_tokens,output_tokens,predicted_output_tokens,
 lines"
 625.25,,300,7,9,100,m,0,"a ""quote"" "
 """
+TABLED = """arrival_s,prompt_tokens,output_tokens,priority,ttft_s,tpot_s,latency_s
+0.0,100,9,0,0.05,0.011,0.138
+0.4,101,1,1,0.35,,0.35
+0.9,102,0,1,,,
+1.3,80,12,0,0.041,0.0125,0.1785
+"""
 BURST = "Timestamp,Model,Request tokens,Response tokens,Total tokens,Log Type\n"
 ROWS = [{"arrival_s": 0.25 * row, "prompt_tokens": 100 + row, "output_tokens": 5} for row in range(30)]
 BENCH = {
@@ -87,6 +93,9 @@ FILES: dict[str, bytes | str] = {
     "full_bad_priority.csv": FULL.replace("-1", "0.5"),
     "full_cached_more.csv": FULL.replace(",64,", ",640,"),
     "full_no_model.csv": FULL.replace(",m,1", ",,1"),
+    "timed.csv": TABLED,
+    "timed_bad.csv": TABLED.replace("0.35", "-0.35"),
+    "timed_endless.csv": TABLED.replace("0.35", "inf"),
     "latin.csv": TABLE + "é,1,2\n".encode("latin-1"),
     "cut.csv": TABLE + "é".encode()[:1],
     "empty.csv": b" \n\t\n",

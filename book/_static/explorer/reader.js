@@ -43,6 +43,12 @@ const reader = (() => {
     return found;
   }
 
+  function seconds(source, name, given) {
+    const found = given.numbers();
+    refuseFirst(source, name, given, (row) => !isNothing(given.cell(row)) && !(found[row] >= 0 && found[row] < LONGEST_TICKS), "a time >= 0 or nothing");
+    return found;
+  }
+
   /* The ticks, or where they are whole and too large for floats to hold each, those since the first: told apart as in the file. */
   function apart(given, ticks) {
     if (ticks.some((tick) => tick > 2 ** 53))
@@ -85,6 +91,10 @@ const reader = (() => {
       columns[theirs] = absent ? `${ours}, ${none}` : ours;
       if (absent && found.records && absent < cells.size) warnings.push(`${theirs}: ${none}`);
       if (ours === "client") frame.client = cells;
+    }
+    for (const [ours, theirs] of ofPresent(layout.times_s)) {
+      frame[ours] = seconds(source, theirs, found.column(theirs));
+      columns[theirs] = `${ours.replace(/_s$/, "")}, seconds`;
     }
     const unused = present.filter((name) => !has(columns, name));
     return { source, format: layout.format, frame, size: found.rows, columns, unused, clock: by, arrival, warnings, starts_at_0: layout.starts_at_0 || by.isEpoch };
@@ -152,10 +162,7 @@ const reader = (() => {
     }
     frame.prompt_tokens = tokenCounts(source, "input_lens", series(result.input_lens));
     frame.output_tokens = tokenCounts(source, "output_lens", series(result.output_lens));
-    if (columns.ttfts) {
-      const given = series(result.ttfts), ttft_s = (frame.ttft_s = given.numbers());
-      refuseFirst(source, "ttfts", given, (row) => !isNothing(given.cell(row)) && !(ttft_s[row] >= 0 && ttft_s[row] < LONGEST_TICKS), "a time >= 0 or nothing");
-    }
+    if (columns.ttfts) frame.ttft_s = seconds(source, "ttfts", series(result.ttfts));
     if (columns.itls) frame.itl_s = gaps(source, result.itls);
     if (columns.ttfts && columns.itls) frame.latency_s = frame.ttft_s.map((ttft_s, row) => ttft_s + sum(frame.itl_s[row]));
     frame.failed = frame.output_tokens.map((tokens, row) => tokens === 0 || Boolean(columns.errors && isTrue(result.errors[row])) || Boolean(columns.ttfts && !(frame.ttft_s[row] > 0)));
@@ -311,7 +318,7 @@ const reader = (() => {
     if (failures) warnings.push(served ? `${count(failures)} of ${count(size)} requests failed: dropped` : `all ${count(size)} requests failed: none was served`);
     if (empty) warnings.push(`prompts of 0 tokens: ${count(empty)} of ${count(prompts.length)}, which an engine refuses; served as they stand`);
     if (moved) warnings.push(`${count(moved)} of ${count(size)} rows stand behind a later one: refused by simulate and plan, but for --unsorted sort`);
-    for (const name of ["ttft_s", "itl_s", "latency_s"]) {
+    for (const name of ["ttft_s", "itl_s", "tpot_s", "latency_s"]) {
       const values = frame[name]?.filter((_, row) => !failed[row]), found = values && spread(name === "itl_s" ? joined(values) : values);
       if (found) measured[name] = found;
     }
