@@ -238,7 +238,10 @@ def _demand(options: argparse.Namespace, wanted: Any) -> tuple[Any, Any]:
         chosen = {"rate_factor": factor, "rate_rps": options.rate, "unsorted": options.unsorted}
         chosen |= {"engine_block_tokens": Continuous().block_tokens}
         trace = traces.read(options.trace, **asked_of(options), **chosen, labels=columns_of(wanted))
-        check_classes(wanted, trace.requests)
+        try:
+            check_classes(wanted, trace.requests)
+        except InputError as problem:
+            raise InputError(f"{trace.source}, {problem}") from None
         return demand.of_table(trace.requests, str(trace), *_windows(options)), trace
     if None in (options.rate, options.prompt, options.output):
         raise InputError("--trace: none (expected a file, or --rate or --concurrency with --prompt and --output)")

@@ -69,6 +69,7 @@ def test_a_window_without_a_request_counts_for_nothing(tmp_path, capsys):
         (("--confidence", "100%"), "--confidence: '100%' (expected a number such as"),
         (("--price", "0"), "--price: 0.0 (expected a finite number > 0)"),
         (("--max-cost", "5"), "--max-cost: given without --price (expected both, or none)"),
+        (("--sla", "priority=0: ttft_p99<=1; ttft_p99<=2"), "log.csv, priority: missing column (expected a value a"),
         (("--gaps", "fill"), "--gaps: 'fill' (expected one of leave-out, bridge)"),
         (("--window", "0s"), "--window: 0.0 (expected a finite number > 0)"),
     ],
