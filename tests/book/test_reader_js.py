@@ -47,7 +47,7 @@ async ([script, files]) => {
 }
 """
 
-CELLS = ["", "-1", "1.5", "2147483649", "1e3", "1_0", "nan", "inf", "many", "٣", '"it\'s ""so"""', " 7", "+7", "0x10"]
+CELLS = ["", "-1", "1.5", "2147483649", "1e3", "1_0", "nan", "inf", "many", "٣", '"it\'s ""so"""', " 7", "+7", "x" * 70]
 PIECES = ['"', '""', ",", ";", "\t", "\n", "\r\n", " ", "-", "1e400", "null", "1.5", "é", "'", "9007199254740993", "#"]
 TABLE = b"arrival_s,prompt_tokens,output_tokens\n0.0,100,9\n0.4,101,10\n0.85,102,0\n1.2,0,12\n0.9,104,13\n"
 FULL = """arrival_ms,client,prompt_tokens,output_tokens,predicted_output_tokens,cached_prompt_tokens,model,priority,note
@@ -77,6 +77,19 @@ def table(name: str, ticks) -> str:
     return f"{name},prompt_tokens,output_tokens\n" + "".join(f"{tick},100,20\n" for tick in ticks)
 
 
+def burst(ticks) -> str:
+    return BURST + "".join(f"{tick},M,10,20,30,L\n" for tick in ticks)
+
+
+def many(size: int) -> str:
+    """A benchmark of `size` requests, five in flight."""
+    rng = np.random.default_rng(1)
+    lens, ttfts = rng.integers(2, 200, size).tolist(), rng.exponential(0.03, size).tolist()
+    itls = [rng.exponential(0.02, length - 1).tolist() for length in lens]
+    known = {"input_lens": lens, "output_lens": lens, "ttfts": ttfts, "itls": itls, "start_times": ..., "errors": ...}
+    return bench(**known, request_rate="inf", max_concurrency=5)
+
+
 def bench(**changed) -> str:
     return json.dumps({name: value for name, value in (BENCH | changed).items() if value is not ...})
 
@@ -92,6 +105,7 @@ FILES: dict[str, bytes | str] = {
     "full.csv": FULL,
     "full_bad_priority.csv": FULL.replace("-1", "0.5"),
     "full_cached_more.csv": FULL.replace(",64,", ",640,"),
+    "full_failed.csv": FULL.replace(",9,8,64", ",0,8,64"),
     "full_no_model.csv": FULL.replace(",m,1", ",,1"),
     "timed.csv": TABLED,
     "timed_bad.csv": TABLED.replace("0.35", "-0.35"),
@@ -118,13 +132,16 @@ FILES: dict[str, bytes | str] = {
     "burst.csv": BURST + "5,ChatGPT,10,20,30,Conversation log\n45,GPT-4,7,0,7,API log\n118,GPT-4,9,3,12,API log\n",
     "burst_dates.csv": BURST + "2023-01-01,ChatGPT,10,20,30,Conversation log\n",
     "burst_no_log.csv": BURST + "5,ChatGPT,10,20,30,\n",
-    "burst_epoch.csv": BURST + "".join(f"{1_788 * 10**15 + n * 77_000_001},M,10,20,30,L\n" for n in range(9)),
+    "burst_epoch.csv": burst([1_788 * 10**15 + n * 77_000_001 for n in range(9)]),
+    "burst_epoch_slow.csv": burst([1_788_000_000 + 300 * n for n in range(9)]),
+    "burst_since_ever.csv": burst([5e8 + 1.5 * n for n in range(9)]),
     "epoch.csv": table("arrival_s", [1_788_000_000, 1_788_000_001]),
     "uptime.csv": table("arrival_ns", [90_071_992_547_409_931 + 70_000_003 * n * n for n in range(30)]),
     "once.csv": table("arrival_us", [7] * 5),
     "one.csv": table("arrival_s", [3]),
     "fast.csv": table("arrival_s", [n * 1e-4 for n in range(40)]),
     "rare.csv": table("arrival_s", [n * 700.5 for n in range(40)]),
+    "rare_and_few.csv": table("arrival_s", [n * 700.5 for n in range(5)]),
     "thin.csv": table("arrival_s", [n * 1e5 for n in range(40)]),
     "odd_unit.csv": table("arrival_ms", [n * 0.001 for n in range(40)]),
     "bursts.csv": table("arrival_s", np.cumsum(np.random.default_rng(1).pareto(1.5, 700)).tolist()),
@@ -161,7 +178,9 @@ FILES: dict[str, bytes | str] = {
     "bench_scalar.json": bench(input_lens=5),
     "bench_nothing.json": bench(input_lens=[]),
     "bench_bad_gap.json": bench(itls=[[0.01, -1], [0.011], []]),
-    "bench_bad_length.json": bench(input_lens=[100, None, -3]),
+    "bench_bad_length.json": bench(input_lens=[100, -3, None]),
+    "bench_small_length.json": bench(input_lens=[100, 1e-5, 3]),
+    "bench_many.json": many(31),
     "bench_bad_start.json": bench(start_times=[1000.0, "soon", 0.0]),
     "means.json": json.dumps(MEANS),
     "means_of_nothing.json": json.dumps(MEANS | {"completed": 0, "backend": "vllm", "burstiness": 1}),
@@ -170,6 +189,7 @@ FILES: dict[str, bytes | str] = {
 FORMS = {
     "azure.csv": "TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 18:15:46.68,10,3\n",
     "mooncake.jsonl": '{"timestamp": 0, "input_length": 10, "output_length": 3}\n',
+    "chunk-0-trace.csv": "0,1.5,8.5,Weibull,0.375,0.396\n600,1.25,7.5,Gamma,0.4,0.4\n",
     "scrape.txt": '# HELP vllm:x y\nvllm:request_success_total{engine="0"} 5\nvllm:prompt_tokens_total 7\n',
 }
 
@@ -242,7 +262,7 @@ def test_broken_tables_are_refused_alike(answers, tmp_path):
 
 def test_its_table_is_the_one_that_is_simulated(answers, tmp_path):
     names = ["plain.csv", "semicolons.csv", "full.csv", "burst.csv", "burst_epoch.csv", "uptime.csv", "bursts.csv"]
-    names += ["rows.jsonl", "bench.json", "bench_at_once.json", "bench_in_flight.json"]
+    names += ["rows.jsonl", "bench.json", "bench_at_once.json", "bench_in_flight.json", "bench_many.json"]
     files = {name: FILES[name] if isinstance(FILES[name], bytes) else FILES[name].encode() for name in names}
     for (name, data), found in zip(files.items(), answers(files), strict=True):
         (tmp_path / name).write_bytes(data)
