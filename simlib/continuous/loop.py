@@ -37,7 +37,6 @@ from simlib.continuous.state import (
     IN_TURN,
     LEAST_TOKENS,
     NEEDED,
-    OFF,
     PREFIX,
     PREFIX_COST,
     REQUEST_MASK,
@@ -64,8 +63,9 @@ from simlib.engine import batches, chains
 from simlib.engine.batches import BAD_DECISION, BAD_TIME, DONE, ENDLESS
 from simlib.engine.borrowed import borrowed
 from simlib.engine.chains import SERVED, answered, come, coming
-from simlib.engine.compiled import MORE, bound, one_at_a_time
+from simlib.engine.compiled import MORE, one_at_a_time
 from simlib.engine.shapes import CHUNKS, CONTEXT, CONTEXT_SLOPE, LONGEST, N_DECODES, PREFILL
+from simlib.engine.specialised import specialised
 from simlib.latency.steps import linear_law
 
 WORK, COMPOSED = 2**22, 16  # after which the loop comes back, some milliseconds: places looked at, 16 to compose a step
@@ -332,7 +332,7 @@ def loop(
     Returns `DONE`, `MORE` to go on, `BAD_TIME` if a step's time is negative or not finite, `BAD_DECISION` if the rule
     asks for what is not there, `STUCK` if it lets somebody wait for ever, `ENDLESS` if sequences only lose memory.
     """
-    ask, lines, state, rules = borrowed(ask), borrowed(lines), borrowed(state), obeyed(rules)
+    ask, lines, state = borrowed(ask), borrowed(lines), borrowed(state)
     arrival_s, gpus, arrived = ask.arrival_s, len(state.numbers), int(state.progress[ARRIVED])
     each, left = gpus + rules.lines + (1 << rules.bits) + COMPOSED, WORK
     while left > 0:
@@ -352,7 +352,7 @@ def loop(
         coming_row = coming(ask) if rules.closed else arrived if arrived < len(arrival_s) else -1
         until_s = arrival_s[coming_row] if coming_row >= 0 else math.inf
         leaves_s = next_s(ask, state) if rules.cancel else math.inf
-        if leaves_s < until_s and leaves_s <= now_s:
+        if rules.cancel and leaves_s < until_s and leaves_s <= now_s:
             cancel(ask, lines, state, rules)
             continue
         if until_s <= now_s and until_s < math.inf:
@@ -407,23 +407,17 @@ def loop(
     return ENDLESS if endless(state) else MORE
 
 
-def obeyed(rules: StepRules) -> StepRules:
-    """The rules that the loop follows: all of them."""
-    return rules
-
-
-def plain(rules: StepRules) -> StepRules:
-    """Those of an engine that has of all with a default exactly what `OFF` says: what it lacks costs nothing then."""
-    return StepRules(*rules[:NEEDED] + OFF)
-
-
 def kernel(rules: StepRules) -> Callable[..., int]:
     """The loop to compile for these rules: what is used often has one of its own, all else the one with all rules."""
-    on = {name for name in rules._fields[NEEDED:] if getattr(rules, name)}
-    return bound(loop, obeyed=bound(plain, OFF=rules[NEEDED:])) if on in OFTEN else loop
+    options = {name: getattr(rules, name) for name in rules._fields[NEEDED:]}
+    if {name for name, value in options.items() if value} not in OFTEN:
+        return loop
+    plain = all(getattr(rules, name) == off for name, off in PLAIN.items())
+    return specialised(loop, "rules", **options, **(PLAIN if plain else {}))
 
 
 OFTEN = (set(), {"closed"}, {"cache"}, {"cache", "closed"}, {"priority", "several"})
+PLAIN = {"keyed": 0, "spread": 0, "control": 0, "reuse": 0, "share": 0, "timeout_s": math.inf}
 
 
 for _rare in (longest,):

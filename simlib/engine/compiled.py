@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 
 from simlib.engine.borrowed import borrowed, twins
+from simlib.engine.parts import compilers, in_haste
 
 WORTHWHILE = 20_000  # requests
 MORE = -1  # a loop's answer that it has come back before its end
@@ -176,7 +177,8 @@ def _is_compilable(function: FunctionType, signature: _Held, surroundings: tuple
 def _compiled(function: FunctionType, signature: _Held, surroundings: tuple) -> Callable[..., Any]:
     twin, wanted = _twin(function, {}), signature.value
     if wanted is not None:
-        twin.compile(wanted if is_own(function) else wanted.args)
+        with in_haste():
+            twin.compile(wanted if is_own(function) else wanted.args)
         if _answers(twin, wanted) != wanted.return_type:  # a user's function: see what it answers with
             twin = _twin(function, {})
             twin.compile(wanted)
@@ -221,6 +223,7 @@ def _twin(value: Any, made: dict[FunctionType, Any], within_ours: bool = False) 
     options = {"nogil": True, "boundscheck": not ours, "forceinline": inlined}
     if ours:  # they make no array, and whoever calls one holds those that it is handed: none is counted
         options["_nrt"] = False
+        options["pipeline_class"] = compilers().part if within_ours else compilers().whole
     if made:
         options |= {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
     within = bool(made)
