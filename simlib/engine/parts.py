@@ -22,7 +22,10 @@ def compilers() -> SimpleNamespace:
     from numba.core.codegen import JITCodeLibrary
     from numba.core.compiler import CompilerBase, DefaultPassBuilder
     from numba.core.compiler_machinery import register_pass
-    from numba.core.typed_passes import NativeLowering
+    from numba.core.typed_passes import InlineOverloads, NativeLowering, NopythonRewrites
+    from numba.core.untyped_passes import InlineClosureLikes, InlineInlinables, LiteralUnroll, WithLifting
+
+    needless = InlineClosureLikes, InlineInlinables, InlineOverloads, LiteralUnroll, NopythonRewrites, WithLifting
 
     class Whole(JITCodeLibrary):
         """The code of a kernel with all that it calls, which is linked once and optimised once."""
@@ -36,6 +39,9 @@ def compilers() -> SimpleNamespace:
             self._linking_libraries.sort(key=lambda library: not isinstance(library, Part))  # who calls comes first
             super().finalize()
 
+        def _optimize_functions(self, module: Any) -> None:
+            module.data_layout = self._codegen._data_layout  # the rest is done to all of them at once
+
         def _optimize_final_module(self) -> None:
             for function in self._final_module.functions:
                 if not function.is_declaration and function.name not in self.exported:
@@ -47,14 +53,14 @@ def compilers() -> SimpleNamespace:
         """Code that others take in, and that nobody calls by address."""
 
         def finalize(self) -> None:
+            for function in self._final_module.functions:  # what says `inlined = False`
+                if not function.is_declaration and b"alwaysinline" not in b" ".join(map(bytes, function.attributes)):
+                    function.add_function_attribute("noinline")
             self._finalize_dynamic_globals()
             self._finalized = True
 
         def _get_module_for_linking(self) -> Any:
             return self._final_module
-
-        def _optimize_functions(self, module: Any) -> None:
-            module.data_layout = self._codegen._data_layout
 
     @register_pass(mutates_CFG=True, analysis_only=False)
     class WholeLowering(NativeLowering):
@@ -65,7 +71,11 @@ def compilers() -> SimpleNamespace:
         def run_pass(self, state: Any) -> bool:
             state.library = self.library(state.targetctx.codegen(), state.func_id.func_qualname)
             state.library.enable_object_caching()
-            return super().run_pass(state)
+            state.targetctx.refresh = lambda: None  # for each constant index numba looks for new extensions of its own
+            try:
+                return super().run_pass(state)
+            finally:
+                del state.targetctx.refresh
 
     @register_pass(mutates_CFG=True, analysis_only=False)
     class PartLowering(WholeLowering):
@@ -84,12 +94,13 @@ def compilers() -> SimpleNamespace:
 
     def compiler(lowering: Any) -> type:
         class Compiler(CompilerBase):
-            """Numba's passes, but for the last."""
+            """Numba's passes but for those that find nothing in a kernel, and the last."""
 
             def define_pipelines(self) -> list:
                 manager = DefaultPassBuilder.define_nopython_pipeline(self.state)
-                passes = [(lowering if one is NativeLowering else one, why) for one, why in manager.passes]
-                manager.passes, manager._finalized = passes, False
+                kept = [(one, why) for one, why in manager.passes if one not in needless]
+                manager.passes = [(lowering if one is NativeLowering else one, why) for one, why in kept]
+                manager._finalized = False
                 manager.finalize()
                 return [manager]
 

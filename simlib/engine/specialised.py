@@ -47,7 +47,7 @@ def _specialised(
     tree = ast.fix_missing_locations(_Known(kernel, record, dict(constants)).visit(tree))
     ast.increment_lineno(tree, kernel.__code__.co_firstlineno - 1)
     namespace = dict(kernel.__globals__)
-    exec(compile(tree, inspect.getfile(kernel), "exec"), namespace)  # noqa: S102 (the package's own text)
+    exec(compile(tree, inspect.getfile(kernel), "exec"), namespace)
     made[kernel] = twin = namespace[kernel.__name__]
     for name in twin.__code__.co_names:
         held = namespace.get(name)
@@ -68,17 +68,17 @@ class _Known(ast.NodeTransformer):
         numbers = {k: v for k, v in kernel.__globals__.items() if isinstance(v, int | float | ModuleType)}
         self.globals = {name: numbers[name] for name in numbers if name not in kernel.__code__.co_varnames}
 
-    def visit_Attribute(self, node: ast.Attribute) -> ast.expr:  # noqa: N802
+    def visit_Attribute(self, node: ast.Attribute) -> ast.expr:
         of_record = isinstance(node.value, ast.Name) and node.value.id == self.record
         known = of_record and isinstance(node.ctx, ast.Load) and node.attr in self.constants
         return ast.copy_location(ast.Constant(self.constants[node.attr]), node) if known else node
 
-    def visit_Compare(self, node: ast.Compare) -> ast.expr:  # noqa: N802
+    def visit_Compare(self, node: ast.Compare) -> ast.expr:
         return self._value(self.generic_visit(node))
 
-    visit_UnaryOp = visit_Compare  # noqa: N815
+    visit_UnaryOp = visit_Compare
 
-    def visit_BoolOp(self, node: ast.BoolOp) -> ast.expr:  # noqa: N802
+    def visit_BoolOp(self, node: ast.BoolOp) -> ast.expr:
         decisive, left = isinstance(node.op, ast.Or), []
         for place, operand in enumerate(map(self.visit, node.values)):
             known = isinstance(operand, ast.Constant)
@@ -88,13 +88,13 @@ class _Known(ast.NodeTransformer):
                 break
         return left[0] if len(left) == 1 else ast.copy_location(ast.BoolOp(node.op, left), node)
 
-    def visit_IfExp(self, node: ast.IfExp) -> ast.expr:  # noqa: N802
+    def visit_IfExp(self, node: ast.IfExp) -> ast.expr:
         test = self.visit(node.test)
         if isinstance(test, ast.Constant):
             return self.visit(node.body if test.value else node.orelse)
         return self.generic_visit(node)
 
-    def visit_If(self, node: ast.If) -> Any:  # noqa: N802
+    def visit_If(self, node: ast.If) -> Any:
         test = self.visit(node.test)
         if not isinstance(test, ast.Constant):
             return self.generic_visit(node)
@@ -106,5 +106,5 @@ class _Known(ast.NodeTransformer):
         names = {part.id for part in ast.walk(node) if isinstance(part, ast.Name)}
         if names <= self.globals.keys() and all(isinstance(part, PARTS) for part in ast.walk(node)):
             code = compile(ast.fix_missing_locations(ast.Expression(node)), "<known>", "eval")
-            return ast.copy_location(ast.Constant(eval(code, self.globals)), node)  # noqa: S307 (numbers alone)
+            return ast.copy_location(ast.Constant(eval(code, self.globals)), node)
         return node
