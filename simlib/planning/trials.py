@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from simlib.continuous.settings import Continuous
+from simlib.engine.compiled import is_worthwhile
 from simlib.planning import objectives
 from simlib.planning.carried import loops
 from simlib.planning.carried.capacity import SCORED
@@ -33,6 +34,7 @@ from simlib.simulation import simulate
 LOADS = (0.25, 4.0)  # among which the load that can be borne is sought, multiples of the demand's
 COARSE, FINE = math.log(1.25), 0.02  # steps in which it is sought, as logarithms of loads
 ENDLESS = 1e6  # a strain that stands for all above
+LIKELY = 50  # runs at least that a plan takes, which tells whether compiled kernels pay from its first on
 
 
 class Trials:
@@ -65,6 +67,8 @@ class Trials:
             if table.predicted_output_tokens is None or noise is not None:
                 predictor = MultiplicativeNoise(self.noise if noise is None else noise)
                 table = predict(table, predictor, family="plan", replication=seed)
+            if not self._drawn:
+                is_worthwhile(LIKELY * len(table))
             self._drawn[seed, noise] = table
         return self._drawn[seed, noise]
 
