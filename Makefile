@@ -38,7 +38,7 @@ pdf: book  # the whole book as _build/book.pdf (needs a Chromium)
 picture: book  # the explorer as README and front page show it (needs a Chromium)
 	@$(BIN)/python -m book.make picture
 
-kernels: .venv/.ok  # loops and formats' names anew for the explorer's page, after a change to them (two minutes)
+kernels: .venv/.ok  # loops and formats' names anew for the explorer's page, after a change to them (a minute)
 	@$(BIN)/python -m book.explorer.formats
 	@$(BIN)/python -m book.live
 

@@ -1,4 +1,4 @@
-"""``make kernels``: compile the kernels for the page (two minutes), and write what it loads.
+"""``make kernels``: compile the kernels for the page (a minute), and write what it loads.
 
 `book/_static/explorer/kernels.js` is committed; a test says when it is stale.
 """

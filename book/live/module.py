@@ -134,7 +134,7 @@ def _object(texts: list[tuple[str, str, str]]) -> bytes:
         for function in module.functions:
             if function.name == symbol:
                 function.name = name
-            elif not function.is_declaration:
+            elif not function.is_declaration and function.linkage != llvm.Linkage.internal:
                 function.linkage = "linkonce_odr"
         kept.add(name)
         whole.link_in(module)
@@ -153,6 +153,7 @@ def _without_machine(text: str) -> str:
     text = re.sub(r"^target .*$", "", text, flags=re.M)
     bodies = r'^define [^\n]*@(?:"?cfunc\.|_ZN7cpython|NRT_incref|NRT_decref)[^\n]*\{\n.*?^\}$'
     text = re.sub(bodies, "", text, flags=re.M | re.S)
+    text = re.sub(r"@(NRT_\w+)\.\d+", r"@\1", text)  # each kernel that was linked into one brought its own
     declared = "".join(f"declare void @{name}(ptr)\n" for name in ("NRT_incref", "NRT_decref") if f"@{name}(" in text)
     return text + "\n" + declared
 

@@ -201,14 +201,14 @@ def _answers(twin: Any, wanted: Any) -> Any:
     return found
 
 
-def _twin(value: Any, made: dict[FunctionType, Any], within_ours: bool = False) -> Any:
+def _twin(value: Any, made: dict[tuple[FunctionType, bool], Any], within_ours: bool = False) -> Any:
     """The dispatcher of a plain function, linked to those of what it calls (itself included); else the value."""
     if not isinstance(value, FunctionType):
         return value
     if value is borrowed:
         return twins().borrowed
-    if value in made:
-        return made[value]
+    if (value, within_ours) in made:  # of ours, a part of another, and what a user's function calls, are two
+        return made[value, within_ours]
     import numba
 
     namespace: dict[str, Any] = {"__name__": value.__module__}
@@ -227,7 +227,7 @@ def _twin(value: Any, made: dict[FunctionType, Any], within_ours: bool = False) 
     if made:
         options |= {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
     within = bool(made)
-    made[value] = twin = numba.njit(**options)(twin)
+    made[value, within_ours] = twin = numba.njit(**options)(twin)
     twin.compile = one_at_a_time(twin.compile)  # without a signature it compiles when it is called
     if kept:
         twin._cache = _Disk(value, within)  # numba's own learns where from a setting of the whole process

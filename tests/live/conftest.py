@@ -15,12 +15,18 @@ const plain = (column) => Array.from(column, Number);
 const times = (column) => Array.from(column, (time) => (Number.isNaN(time) ? null : time));"""
 
 
-@pytest.fixture(scope="session")
-def tab(tmp_path_factory):
+@pytest.fixture(scope="module")
+def browser():
+    with chromium() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def tab(browser, tmp_path_factory):
     page = tmp_path_factory.mktemp("live") / "simulator.html"
     scripts = [(SCRIPTS / f"{name}.js").read_text() for name in ("kernels", "engine", "simulator")]
     body = "".join(f"<script>{script}</script>" for script in [*scripts, START])
     page.write_text(f'<!doctype html><html lang="en"><meta charset="utf-8"><title>Simulator</title>{body}')
-    with chromium() as browser, opened(browser, page) as (tab, complaints):
+    with opened(browser, page) as (tab, complaints):
         yield tab
         assert complaints == []

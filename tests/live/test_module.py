@@ -10,7 +10,7 @@ ASK = "() => WebAssembly.Module.imports(new WebAssembly.Module(engine.bytesOf(ke
 
 
 def test_what_is_committed_is_made_from_what_is_here():
-    held, again = written(), "`make kernels` makes it again, in two minutes"
+    held, again = written(), "`make kernels` makes it again, in a minute"
     assert held["made_from"] == contents.made_from(), again
     assert held["contents"] == json.loads(json.dumps(contents.document())), again
 

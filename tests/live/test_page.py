@@ -6,7 +6,7 @@ from pathlib import Path
 
 import axe
 import pytest
-from browser import chromium, opened
+from browser import opened
 from moved import RESTS, in_time, shown_share, slider, typed
 
 import simlib
@@ -30,12 +30,6 @@ def page(tmp_path_factory) -> Path:
     path = root / "notebooks" / "explorer_grid.html"
     path.write_text(SHELL.format(live.page("Look <below>.")))
     return path
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as running:
-        yield running
 
 
 def settled(tab) -> None:

@@ -9,6 +9,7 @@ import pytest
 from book.explorer import views
 from book.explorer.state import Position
 from book.live import contents
+from book.live import summary as summary_of
 from simlib.levels import requests_of
 from simlib.policies.dynamic import DynamicNoBins, MultiBinDynamic
 from simlib.policies.full_batches import MultiBinFixed
@@ -18,9 +19,11 @@ from simlib.requests import predictors
 from simlib.requests.azure import azure_like
 from simlib.requests.table import RequestTable
 from simlib.requests.workload import original
+from simlib.runs.metrics import SUMMARY_KEYS
 from simlib.simulation import simulate
 
 CASES, SEED = 300, 20_261_130
+LAWS = list(contents.laws())
 SERVED = """(cases) => cases.map(({ state, table, scheduler }) => {
     const { start, first, completion, numbers } = simulated.served(state, tableOf(table), scheduler, state.d_sla);
     const columns = Object.entries({ start_s: start, first_token_s: first, completion_s: completion, numbers });
@@ -54,13 +57,12 @@ def policy_of(name: str, state: dict):
 def some_case(rng: np.random.Generator):
     """A state of the controls, a scheduler and a table, all at random."""
     pick = lambda *values: values[rng.integers(len(values))]  # noqa: E731
-    laws = ["original-synthetic", *contents.laws()]
     state = {
         "workload": pick("synthetic", "burstgpt_like", "azure_like"), "requests": pick(1, 2, 7, 40, 120),
         "seed": int(rng.integers(contents.SEEDS)), "load": pick(0.3, 1.0, 1.7, 4.0), "d_sla": pick(0.05, 0.3, 1.0, 5.0),
         "k_bins": pick(1, 2, 4, 9, 32), "gpus": pick(1, 2, 5, 16), "predictor": "original",
         "bin_select": pick("round_robin", "longest_queue", "oldest_head"),
-        "execution": pick("run_to_completion", "continuous"), "latency": pick(*laws) if rng.random() < 0.6 else laws[0],
+        "execution": pick("run_to_completion", "continuous"), "latency": pick(*LAWS) if rng.random() < 0.6 else LAWS[0],
     }  # fmt: skip
     return state, pick(*contents.POLICIES), drawn(state["workload"], state["requests"], state["seed"])
 
@@ -88,15 +90,14 @@ def test_300_runs_of_one_table_are_the_librarys_to_the_last_bit(tab):
         given = {name: column.tolist() for name, column in columns.items()}
         cases.append({"state": state, "scheduler": scheduler, "table": given})
         expected.append(run)
-    summaries = contents.document()["summary"]
     for case, run, found in zip(cases, expected, tab.evaluate(SERVED, cases), strict=True):
         what = f"{case['scheduler']}, {case['state']}"
         for column in ("start_s", "first_token_s", "completion_s"):
             assert found[column] == times(getattr(run.times, column)), (column, what)
         summary = run.summary()
-        for key, number in zip(summaries, found["numbers"], strict=True):
+        for key, number in zip(SUMMARY_KEYS, found["numbers"], strict=True):
             if key == "stability":
-                assert contents.document()["labels"][int(number)] == summary[key], what
+                assert summary_of.LABELS[int(number)] == summary[key], what
             else:
                 close = pytest.approx(summary[key], rel=1e-12, abs=1e-300, nan_ok=True)
                 assert (math.nan if number is None else number) == close, (key, what)
