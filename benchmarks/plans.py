@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from types import ModuleType
 
 import numpy as np
 import pandas as pd
 
-from book.chapters.planning import coverage, traffic
+from book.chapters.planning import coverage, rolled, traffic
 from book.chapters.planning.traffic import Record
 from simlib.planning import fleet
 from simlib.planning.plan import Configuration
@@ -16,13 +17,24 @@ LIMITS, LONG_PROMPTS = "ttft_p99<=1,tpot_p99<=0.05", "ttft_p99<=10,tpot_p99<=0.0
 ENGINE, BUDGET = "h100-vllm-llama3-8b", 2048
 RECORDS, WINDOWS, WINDOW_S, RATE_RPS = 20, 40, 120.0, 8.0  # of each world
 GROUPS, CLIENTS, SEED = 6, 40, 5000  # of ServeGen's; seeds that nothing was chosen by
+FIRST, EVERY = 3, 5  # windows of the past of the first whole plan of a record, and how many later the next is made
 
 
 def run() -> dict[str, pd.DataFrame]:
-    """The table ``plan_coverage``."""
-    each = pd.concat([of_record(*case) for case in records()], ignore_index=True)
-    tables = [coverage.judged(part, ["kind", "traffic"]) for part in (each, each.assign(traffic="all"))]
-    return {"plan_coverage": pd.concat(tables, ignore_index=True)}
+    """The tables ``plan_coverage`` and ``plan_rolled``."""
+    loads, fleets = [], []
+    for kind, number, record in records():
+        loads.append(of_record(record).assign(kind=kind, traffic=record.name, series=number))
+        if kind == "recorded":
+            fleets.append(fleets_of(record).assign(kind=kind, traffic=record.name, series=number))
+    each = {"plan_coverage": (coverage, loads), "plan_rolled": (rolled, fleets)}
+    return {name: _judged(module, pd.concat(parts, ignore_index=True)) for name, (module, parts) in each.items()}
+
+
+def _judged(module: ModuleType, each: pd.DataFrame) -> pd.DataFrame:
+    """By traffic, and all of a kind."""
+    tables = [module.judged(part, ["kind", "traffic"]) for part in (each, each.assign(traffic="all"))]
+    return pd.concat(tables, ignore_index=True)
 
 
 def records() -> Iterator[tuple[str, int, Record]]:
@@ -38,10 +50,22 @@ def records() -> Iterator[tuple[str, int, Record]]:
         number += 1
 
 
-def of_record(kind: str, number: int, record: Record) -> pd.DataFrame:
-    """The plans of one record at each origin."""
+def of_record(record: Record) -> pd.DataFrame:
+    """What one fleet may be given at each origin of a record."""
     chosen = Configuration(fleet.engine(ENGINE), record.replicas, record.places, BUDGET)
-    long = np.median(record.table.prompt_tokens) > 4000
-    found = coverage.served(record, chosen, LONG_PROMPTS if long else LIMITS)
+    found = coverage.served(record, chosen, limits(record))
     print(f"{record.name}: {len(found.borne)} windows", flush=True)
-    return coverage.origins(found).assign(kind=kind, traffic=record.name, series=number)
+    return coverage.origins(found)
+
+
+def fleets_of(record: Record) -> pd.DataFrame:
+    """Whole plans of a record. Of few sequences a replica, so that a fleet is of several and its rounding not all."""
+    sizes = record.places // 8, record.places // 4
+    found = rolled.rolled(record, fleet.engine(ENGINE), sizes, BUDGET, limits(record), FIRST, EVERY)
+    print(f"{record.name}: {len(found)} whole plans", flush=True)
+    return found
+
+
+def limits(record: Record) -> str:
+    """Objectives: prompts that are long take longer."""
+    return LONG_PROMPTS if np.median(record.table.prompt_tokens) > 4000 else LIMITS

@@ -25,13 +25,14 @@ from simlib.planning.windows import LABEL
 from simlib.stats.forecast import ahead
 from simlib.stats.intervals import t_quantile
 
-LOADS = np.exp(np.arange(np.log(0.3), np.log(4.0), 0.06))
+LOADS = np.exp(np.arange(np.log(0.25), np.log(4.0), 0.06))  # among which a plan looks (`planning.trials`)
 ENDS = 0.025, 0.975
+LONG = 19  # windows: from there on they support 95 % without a model
 
 
 @dataclass(frozen=True)
 class Served:
-    """What the windows of a record bear, as logarithms of multiples of it.
+    """What the windows of a record bear, as logarithms of multiples of it; the ends of `LOADS` stand for all beyond.
 
     Attributes
     ----------
@@ -47,7 +48,7 @@ class Served:
 
 
 def served(record: Record, chosen: Configuration, wanted: str, workers: int = 2) -> Served:
-    """Serve a record at all `LOADS`."""
+    """Serve a record at `LOADS`, the least first, until each window has missed its objectives at one of them."""
     demand = of_table(record.table, record.name, record.window_s)
     trials = Trials(demand, objectives.parse(wanted), 0.4)
     count = len(demand.windows)
@@ -60,10 +61,14 @@ def served(record: Record, chosen: Configuration, wanted: str, workers: int = 2)
         return each, _so_far(run, trials.objectives, number, count)
 
     trials.requests(0)
+    found: list[tuple[np.ndarray, np.ndarray]] = []
     with ThreadPoolExecutor(workers) as pool:
-        found = list(pool.map(at, LOADS))
-    each, whole = (_first_crossing(np.log(np.maximum(part, 1e-9))) for part in map(np.array, zip(*found, strict=True)))
-    return Served(each, whole, demand.windows.steps)
+        while len(found) < len(LOADS):
+            found += pool.map(at, LOADS[len(found) :][:workers])
+            parts = [np.array(part) for part in zip(*found, strict=True)]
+            if all((part > 1).any(axis=0).all() for part in parts):
+                break
+    return Served(*(_first_crossing(np.log(np.maximum(part, 1e-9))) for part in parts), demand.windows.steps)
 
 
 def _so_far(run: object, wanted: Sequence[Objective], number: np.ndarray, count: int) -> np.ndarray:
@@ -74,8 +79,8 @@ def _so_far(run: object, wanted: Sequence[Objective], number: np.ndarray, count:
 
 def _first_crossing(strains: np.ndarray) -> np.ndarray:
     """The logarithm of the first load at which a strain exceeds 1, interpolated; of shape (n_loads, n) each column."""
-    logs, above = np.log(LOADS), strains > 0
-    first = np.where(above.any(axis=0), above.argmax(axis=0), len(LOADS) - 1)
+    logs, above = np.log(LOADS[: len(strains)]), strains > 0
+    first = np.where(above.any(axis=0), above.argmax(axis=0), len(strains) - 1)
     before, columns = np.maximum(first - 1, 0), np.arange(strains.shape[1])
     low, high = strains[before, columns], strains[first, columns]
     part = np.where((first > before) & (high > low), np.clip(-low / np.where(high > low, high - low, 1), 0, 1), 0)
@@ -115,7 +120,11 @@ def origins(found: Served, confidence: float = 0.95, least: int = 2) -> pd.DataF
 
 
 def judged(each: pd.DataFrame, by: Sequence[str], confidence: float = 0.95) -> pd.DataFrame:
-    """How often plans held, how good their intervals were, and what they cost.
+    """How often plans held, how good their intervals were, and what they cost over hindsight.
+
+    No plan is made where not even the least of `LOADS` is allowed. Hindsight is told twice: as the *one load* of a record
+    that keeps the same promise, which as many of the windows bear as was promised; and *window by window* the load
+    that each bears, which no promise for all of them can reach.
 
     Parameters
     ----------
@@ -129,30 +138,54 @@ def judged(each: pd.DataFrame, by: Sequence[str], confidence: float = 0.95) -> p
     Returns
     -------
     pandas.DataFrame
-        ``pairs, records, held, ci_low, ci_high``: share of next windows that bear what was allowed, with its interval,
-        clustered by record (missing for one); ``forecast_held``: by what the forecast alone allows; ``score_ratio``:
-        mean interval score (Gneiting and Raftery, 2007) over the plain rule's, on logarithms; ``gpu_hours``: what was
-        allowed against the one load that, in hindsight, as many windows of the record bear as was promised.
+        ``pairs, records, no_plan, held, ci_low, ci_high``: plans and origins without one; the share of next windows
+        that bear what was allowed, with its interval, clustered by record (missing for one); ``forecast_held``: by what
+        the forecast alone allows; ``score_ratio``: mean interval score (Gneiting and Raftery, 2007) over the plain
+        rule's, on logarithms, of all origins. GPU-hours are in proportion to one over the load: ``over_one``, those
+        of plans over the one load's; ``over_one_all``, with the origins that have no plan at the least load;
+        ``over_one_long``, of plans made from `LONG` windows or more; ``promise``, the one load's over those window by
+        window; ``over_each``, those of plans over these: ``over_one`` times ``promise``.
     """
-    rows = []
+    rows, least = [], np.log(LOADS[0])
     for name, part in each.groupby(list(by), sort=False):
-        held = (part["next"] >= part["allowed"]).groupby(part["series"])
-        share, low, high = _clustered(held.sum().to_numpy(), held.size().to_numpy())
+        made = part[part["allowed"] > least]
+        held = (made["next"] >= made["allowed"]).groupby(made["series"])
+        share, low, high = clustered(held.sum().to_numpy(), held.size().to_numpy())
         ours, plain = (_score(part, *ends) for ends in (("low", "high"), ("plain_low", "plain_high")))
-        hindsight = part.groupby("series")["next"].transform(lambda y: y.quantile(1 - confidence))
-        hours = float(np.exp(-part["allowed"]).sum() / np.exp(-hindsight).sum())
+        one, one_all = (_one_load(some, confidence) for some in (made, part))
+        long = made["windows"] >= LONG
+        hours, best = _hours(made["allowed"]), _hours(made["next"])
         rows.append(
             dict(zip(by, name, strict=True))
-            | {"pairs": len(part), "records": held.ngroups, "held": share, "ci_low": low, "ci_high": high}
-            | {"forecast_held": float((part["next"] >= part["forecast"]).mean())}
-            | {"score_ratio": ours / plain, "gpu_hours": hours}
+            | {"pairs": len(made), "records": held.ngroups, "no_plan": len(part) - len(made)}
+            | {"held": share, "ci_low": low, "ci_high": high}
+            | {"forecast_held": float((made["next"] >= made["forecast"]).mean()), "score_ratio": ours / plain}
+            | {"over_one": ratio(hours, _hours(one))}
+            | {"over_one_all": ratio(_hours(part["allowed"].clip(lower=least)), _hours(one_all))}
+            | {"over_one_long": ratio(_hours(made["allowed"][long]), _hours(one[long]))}
+            | {"promise": ratio(_hours(one), best), "over_each": ratio(hours, best)}
         )
     return pd.DataFrame(rows)
 
 
-def _clustered(held: np.ndarray, pairs: np.ndarray) -> tuple[float, float, float]:
-    """A share with its 95 % interval, by clusters of pairs."""
-    share, groups = float(held.sum() / pairs.sum()), len(pairs)
+def _hours(loads: pd.Series) -> float:
+    """GPU-hours that loads take, given their logarithms: a fleet that bears half as much has to be twice as large."""
+    return float(np.exp(-loads).sum())
+
+
+def _one_load(part: pd.DataFrame, confidence: float) -> pd.Series:
+    """Of each record the load that, in hindsight, as many of its next windows bear as was promised."""
+    return part.groupby("series")["next"].transform(lambda borne: borne.quantile(1 - confidence))
+
+
+def ratio(part: float, whole: float) -> float:
+    """Of two sums; missing where there is nothing to compare with."""
+    return float(part / whole) if whole else np.nan
+
+
+def clustered(held: np.ndarray, pairs: np.ndarray) -> tuple[float, float, float]:
+    """A share with its 95 % interval, by clusters of pairs; the interval is missing for one."""
+    share, groups = ratio(held.sum(), pairs.sum()), len(pairs)
     if groups < 2:
         return share, np.nan, np.nan
     error = np.sqrt(groups / (groups - 1) * np.sum((held - share * pairs) ** 2)) / pairs.sum()

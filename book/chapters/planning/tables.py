@@ -100,15 +100,48 @@ def show_regret(table: pd.DataFrame) -> Styler:
 
 def show_held(table: pd.DataFrame) -> Styler:
     """How often plans held, how good their intervals were, what they cost: one row a kind of traffic."""
-    between = ["" if pd.isna(row.ci_low) else f" ({interval(row.ci_low, row.ci_high)})" for row in table.itertuples()]
     shown = pd.DataFrame(
         {
-            "traffic": [f"{row.traffic}, {row.kind}" for row in table.itertuples()],
+            "traffic": _traffic(table),
             "plans": [f"{pairs:,}" for pairs in table["pairs"]],
+            "no plan": table["no_plan"],
             "records": table["records"],
-            "held": [percent(share) + more for share, more in zip(table["held"], between, strict=True)],
+            "held": _held(table),
             "interval score, of the plain rule's": [f"{ratio:.2f}" for ratio in table["score_ratio"]],
-            "GPU-hours, of hindsight's": [f"{ratio:.2f}" for ratio in table["gpu_hours"]],
+            "GPU-hours over one load": _more(table["over_one"]),
+            "from nineteen windows on": _more(table["over_one_long"]),
+            "price of one promise": _more(table["promise"]),
+            "GPU-hours over window by window": _more(table["over_each"]),
         }
     )
     return shown.style.hide(axis="index")
+
+
+def show_rolled(table: pd.DataFrame) -> Styler:
+    """How many whole plans held, and their GPUs over hindsight's: one row a kind of traffic."""
+    shown = pd.DataFrame(
+        {
+            "traffic": _traffic(table),
+            "plans": table["plans"],
+            "no plan": table["no_plan"],
+            "met every objective": _held(table),
+            "GPUs of a plan": [f"{gpus:.1f}" for gpus in table["gpus"]],
+            "over one fleet": _more(table["over_one"]),
+            "over a fleet for each window": _more(table["over_each"]),
+        }
+    )
+    return shown.style.hide(axis="index")
+
+
+def _traffic(table: pd.DataFrame) -> list[str]:
+    return [f"{row.traffic}, {row.kind}" for row in table.itertuples()]
+
+
+def _held(table: pd.DataFrame) -> list[str]:
+    between = ["" if pd.isna(row.ci_low) else f" ({interval(row.ci_low, row.ci_high)})" for row in table.itertuples()]
+    return [percent(share) + more for share, more in zip(table["held"], between, strict=True)]
+
+
+def _more(ratios: pd.Series) -> list[str]:
+    """How much more than 1, in words."""
+    return ["–" if pd.isna(ratio) else f"{signed(100 * ratio - 100, 0)} %".replace("−0 ", "+0 ") for ratio in ratios]

@@ -99,7 +99,7 @@ def recorded(groups: int, clients: int, windows: int, seed: int) -> Iterator[Rec
     yield Record("Azure, conversations", azure, 60.0)
     mooncake = traces.read(datasets.locate("mooncake/synthetic_trace.jsonl.gz")).requests
     yield Record("Mooncake, synthetic", _lengths_only(mooncake), 120.0, replicas=6)
-    yield Record("BurstGPT, 400 rows", traces.read(datasets.sample(), rate_factor=60.0).requests, 10.0, places=2)
+    yield Record("BurstGPT, 400 rows", traces.read(datasets.sample(), rate_factor=60.0).requests, 10.0, places=16)
     for model in SERVEGEN:
         rates = pd.read_csv(datasets.locate(f"servegen/language_{model}_client_rates.csv.gz"))
         for group in range(groups):
