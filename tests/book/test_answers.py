@@ -212,9 +212,11 @@ SWAPPED: dict[str, dict[str, Swap]] = {
         "plan_coverage": lambda table: table.assign(
             held=0.9 * table["held"],
             ci_high=0.9,
-            gpu_hours=2 / table["gpu_hours"],
+            over_one=2 / table["over_one"],
+            promise=1 / table["promise"],
             score_ratio=1 / table["score_ratio"],
-        )
+        ),
+        "plan_rolled": lambda table: table.assign(held=1 - table["held"], ci_high=1 - table["ci_low"]),
     },
     "claims": {
         "claims": lambda table: table.assign(

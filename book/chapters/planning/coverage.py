@@ -122,9 +122,9 @@ def origins(found: Served, confidence: float = 0.95, least: int = 2) -> pd.DataF
 def judged(each: pd.DataFrame, by: Sequence[str], confidence: float = 0.95) -> pd.DataFrame:
     """How often plans held, how good their intervals were, and what they cost over hindsight.
 
-    No plan is made where not even the least of `LOADS` is allowed. Hindsight is told twice: as the *one load* of a record
-    that keeps the same promise, which as many of the windows bear as was promised; and *window by window* the load
-    that each bears, which no promise for all of them can reach.
+    No plan is made where not even the least of `LOADS` is allowed. Hindsight is told twice: as the *one load* of a
+    record that keeps the same promise, which as many of the windows bear as was promised; and *window by window* the
+    load that each bears, which no promise for all of them can reach.
 
     Parameters
     ----------
@@ -143,7 +143,7 @@ def judged(each: pd.DataFrame, by: Sequence[str], confidence: float = 0.95) -> p
         the forecast alone allows; ``score_ratio``: mean interval score (Gneiting and Raftery, 2007) over the plain
         rule's, on logarithms, of all origins. GPU-hours are in proportion to one over the load: ``over_one``, those
         of plans over the one load's; ``over_one_all``, with the origins that have no plan at the least load;
-        ``over_one_long``, of plans made from `LONG` windows or more; ``promise``, the one load's over those window by
+        ``over_one_long``, of plans made from at least `LONG` windows; ``promise``, the one load's over those window by
         window; ``over_each``, those of plans over these: ``over_one`` times ``promise``.
     """
     rows, least = [], np.log(LOADS[0])

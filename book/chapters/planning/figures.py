@@ -6,7 +6,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 
-from book.chapters.planning.tables import objective
+from book.chapters.planning.tables import more, objective
 from book.kit.style import CYCLE, FAINT, INK, PERCENT
 from simlib.planning.figure import BAND, by_batches
 
@@ -40,7 +40,7 @@ def by_load(curve: pd.DataFrame) -> Figure:
 
 
 def held(table: pd.DataFrame) -> Figure:
-    """How often plans held, one line a kind of traffic, and GPU-hours over hindsight's, told twice (`coverage.judged`)."""
+    """How often plans held, a line each traffic, and GPU-hours over hindsight's, told twice (`coverage.judged`)."""
     figure, axis = plt.subplots(figsize=(7.0, 0.9 + 0.34 * len(table)))
     axis.axvspan(0.93, 0.97, color=FAINT, alpha=0.5, lw=0)
     axis.axvline(0.95, color=INK, lw=1)
@@ -48,9 +48,9 @@ def held(table: pd.DataFrame) -> Figure:
         color = CYCLE[0] if row.kind == "generated" else CYCLE[1]
         axis.hlines(line, row.ci_low, row.ci_high, color=color, lw=1.5)
         axis.plot(row.held, line, "o" if row.kind == "generated" else "s", color=color, ms=6)
-        for place, more in zip(OVER, (row.over_one, row.over_each), strict=True):
-            axis.text(place, line, f"{100 * more - 100:+.0f} %".replace("-0 ", "+0 "), va="center", fontsize=10)
-    for place, name in zip(OVER, ("over one\nload", "window by\nwindow"), strict=True):
+        for place, told in zip(OVER, more([row.over_one, row.over_each]), strict=True):
+            axis.text(place, line, told, va="center", fontsize=10)
+    for place, name in zip(OVER, ("GPU-hours over\none load", "each window"), strict=True):
         axis.text(place, -0.7, name, va="bottom", fontsize=10)
     names = [f"all {row.kind}" if row.traffic == "all" else row.traffic for row in table.itertuples()]
     axis.set_yticks(range(len(table)), names, fontsize=10)

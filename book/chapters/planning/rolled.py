@@ -1,6 +1,6 @@
 """Whole plans, rolled: a fleet planned on the past of a record, replayed on its next window, against hindsight's.
 
-What `coverage` judges is the load that one fleet may be given; here `Planner.plan` chooses the fleet, whole GPUs and all.
+What `coverage` judges is the load that one fleet may be given; here `Planner.plan` chooses the fleet, of whole GPUs.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from simlib.planning.planner import Planner
 from simlib.planning.trials import Trials
 from simlib.planning.windows import LABEL
 
-MOST_GPUS = 12
+MOST_GPUS = 8
+MEMORY = 20  # windows that a plan looks back: they support 95 %, and more make it slow
 
 
 def rolled(
@@ -39,20 +40,21 @@ def rolled(
     wanted : str
         Objectives.
     first, every : int
-        Windows that the first plan is made from, at least 2, and how many more each next one.
+        Windows before the first plan, at least 2, and how many later each next one is made, from `MEMORY` at most.
 
     Returns
     -------
     pandas.DataFrame
-        ``windows, gpus, met, one_fleet, each_window``: GPUs of the plan, missing where there is none up to
-        `MOST_GPUS`; whether the next window met all objectives; GPUs of the cheapest fleet with which, in hindsight, as
-        many of the next windows meet them as was promised; and of the cheapest that the next window meets them with.
+        ``windows, gpus, met, one_fleet, each_window``: windows before the plan; its GPUs, missing where none is found
+        up to `MOST_GPUS`; whether the next window met all objectives; GPUs of the cheapest fleet with which, in
+        hindsight, as many of the next windows meet them as was promised; and of the cheapest for the next one alone.
     """
     demand = of_table(record.table, record.name, record.window_s)
     number = demand.windows.table.labels[LABEL]
     rows, judge = [], None
     for count in range(first, len(demand.windows), every):
-        past = record.table.rows(slice(0, int(np.flatnonzero(number == count)[0])))
+        ends = (int(np.flatnonzero(number == window)[0]) for window in (max(count - MEMORY, 0), count))
+        past = record.table.rows(slice(*ends))
         planner = Planner(
             of_table(past, record.name, record.window_s),
             [one],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -108,10 +109,10 @@ def show_held(table: pd.DataFrame) -> Styler:
             "records": table["records"],
             "held": _held(table),
             "interval score, of the plain rule's": [f"{ratio:.2f}" for ratio in table["score_ratio"]],
-            "GPU-hours over one load": _more(table["over_one"]),
-            "from nineteen windows on": _more(table["over_one_long"]),
-            "price of one promise": _more(table["promise"]),
-            "GPU-hours over window by window": _more(table["over_each"]),
+            "GPU-hours over one load": more(table["over_one"]),
+            "from nineteen windows on": more(table["over_one_long"]),
+            "price of one promise": more(table["promise"]),
+            "GPU-hours over each window": more(table["over_each"]),
         }
     )
     return shown.style.hide(axis="index")
@@ -126,8 +127,8 @@ def show_rolled(table: pd.DataFrame) -> Styler:
             "no plan": table["no_plan"],
             "met every objective": _held(table),
             "GPUs of a plan": [f"{gpus:.1f}" for gpus in table["gpus"]],
-            "over one fleet": _more(table["over_one"]),
-            "over a fleet for each window": _more(table["over_each"]),
+            "over one fleet": more(table["over_one"]),
+            "over each window": more(table["over_each"]),
         }
     )
     return shown.style.hide(axis="index")
@@ -142,6 +143,6 @@ def _held(table: pd.DataFrame) -> list[str]:
     return [percent(share) + more for share, more in zip(table["held"], between, strict=True)]
 
 
-def _more(ratios: pd.Series) -> list[str]:
-    """How much more than 1, in words."""
+def more(ratios: Iterable[float]) -> list[str]:
+    """By how much ratios exceed 1, as text: ``+7 %``."""
     return ["–" if pd.isna(ratio) else f"{signed(100 * ratio - 100, 0)} %".replace("−0 ", "+0 ") for ratio in ratios]
