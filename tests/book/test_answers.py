@@ -213,7 +213,6 @@ SWAPPED: dict[str, dict[str, Swap]] = {
             held=0.9 * table["held"],
             ci_high=0.9,
             over_one=2 / table["over_one"],
-            promise=1 / table["promise"],
             score_ratio=1 / table["score_ratio"],
         ),
         "plan_rolled": lambda table: table.assign(held=1 - table["held"], ci_high=1 - table["ci_low"]),

@@ -141,10 +141,11 @@ def judged(each: pd.DataFrame, by: Sequence[str], confidence: float = 0.95) -> p
         ``pairs, records, no_plan, held, ci_low, ci_high``: plans and origins without one; the share of next windows
         that bear what was allowed, with its interval, clustered by record (missing for one); ``forecast_held``: by what
         the forecast alone allows; ``score_ratio``: mean interval score (Gneiting and Raftery, 2007) over the plain
-        rule's, on logarithms, of all origins. GPU-hours are in proportion to one over the load: ``over_one``, those
-        of plans over the one load's; ``over_one_all``, with the origins that have no plan at the least load;
-        ``over_one_long``, of plans made from at least `LONG` windows; ``promise``, the one load's over those window by
-        window; ``over_each``, those of plans over these: ``over_one`` times ``promise``.
+        rule's, on logarithms, of all origins. GPU-hours are in proportion to one over the load: ``over_one, over_low,
+        over_high``, those of plans over the one load's, with an interval as above; ``over_one_all``, with the origins
+        that have no plan at the least load; ``over_one_long``, of plans made from at least `LONG` windows;
+        ``promise``, the one load's over those of each window; ``over_each``, those of plans over these: ``over_one``
+        times ``promise``.
     """
     rows, least = [], np.log(LOADS[0])
     for name, part in each.groupby(list(by), sort=False):
@@ -160,12 +161,18 @@ def judged(each: pd.DataFrame, by: Sequence[str], confidence: float = 0.95) -> p
             | {"pairs": len(made), "records": held.ngroups, "no_plan": len(part) - len(made)}
             | {"held": share, "ci_low": low, "ci_high": high}
             | {"forecast_held": float((made["next"] >= made["forecast"]).mean()), "score_ratio": ours / plain}
-            | {"over_one": ratio(hours, _hours(one))}
+            | dict(zip(("over_one", "over_low", "over_high"), _over_one(made, one), strict=True))
             | {"over_one_all": ratio(_hours(part["allowed"].clip(lower=least)), _hours(one_all))}
             | {"over_one_long": ratio(_hours(made["allowed"][long]), _hours(one[long]))}
             | {"promise": ratio(_hours(one), best), "over_each": ratio(hours, best)}
         )
     return pd.DataFrame(rows)
+
+
+def _over_one(made: pd.DataFrame, one: pd.Series) -> tuple[float, float, float]:
+    """Hours of plans over those of the one load, with the interval by records."""
+    sums = (np.exp(-loads).groupby(made["series"]).sum().to_numpy() for loads in (made["allowed"], one))
+    return over(*sums)
 
 
 def _hours(loads: pd.Series) -> float:
@@ -185,12 +192,18 @@ def ratio(part: float, whole: float) -> float:
 
 def clustered(held: np.ndarray, pairs: np.ndarray) -> tuple[float, float, float]:
     """A share with its 95 % interval, by clusters of pairs; the interval is missing for one."""
-    share, groups = ratio(held.sum(), pairs.sum()), len(pairs)
+    share, low, high = over(held, pairs)
+    return share, max(low, 0.0), min(high, 1.0)
+
+
+def over(some: np.ndarray, others: np.ndarray) -> tuple[float, float, float]:
+    """The ratio of two sums, one of each a cluster, with its 95 % interval; the interval is missing for one cluster."""
+    found, groups = ratio(some.sum(), others.sum()), len(some)
     if groups < 2:
-        return share, np.nan, np.nan
-    error = np.sqrt(groups / (groups - 1) * np.sum((held - share * pairs) ** 2)) / pairs.sum()
+        return found, np.nan, np.nan
+    error = np.sqrt(groups / (groups - 1) * np.sum((some - found * others) ** 2)) / others.sum()
     reach = t_quantile(groups - 1, 0.95) * float(error)
-    return share, max(share - reach, 0.0), min(share + reach, 1.0)
+    return found, found - reach, found + reach
 
 
 def _score(part: pd.DataFrame, low: str, high: str, alpha: float = 0.05) -> float:

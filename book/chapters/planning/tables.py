@@ -106,13 +106,11 @@ def show_held(table: pd.DataFrame) -> Styler:
             "traffic": _traffic(table),
             "plans": [f"{pairs:,}" for pairs in table["pairs"]],
             "no plan": table["no_plan"],
-            "records": table["records"],
             "held": _held(table),
-            "interval score, of the plain rule's": [f"{ratio:.2f}" for ratio in table["score_ratio"]],
-            "GPU-hours over one load": more(table["over_one"]),
-            "from nineteen windows on": more(table["over_one_long"]),
-            "price of one promise": more(table["promise"]),
-            "GPU-hours over each window": more(table["over_each"]),
+            "score, of the plain rule's": [f"{ratio:.2f}" for ratio in table["score_ratio"]],
+            "GPU-hours over one load": _over_one(table),
+            "price of the promise": more(table["promise"]),
+            "over each window": more(table["over_each"]),
         }
     )
     return shown.style.hide(axis="index")
@@ -132,6 +130,12 @@ def show_rolled(table: pd.DataFrame) -> Styler:
         }
     )
     return shown.style.hide(axis="index")
+
+
+def _over_one(table: pd.DataFrame) -> list[str]:
+    told, lows, highs = (more(table[name]) for name in ("over_one", "over_low", "over_high"))
+    between = ["" if low == "–" else f" ({low} to {high})" for low, high in zip(lows, highs, strict=True)]
+    return [each + ends for each, ends in zip(told, between, strict=True)]
 
 
 def _traffic(table: pd.DataFrame) -> list[str]:

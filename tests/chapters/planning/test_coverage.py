@@ -48,6 +48,8 @@ def test_an_interval_by_records_counts_each_record_once():
     share, low, high = coverage.clustered(np.array([10, 8]), np.array([10, 10]))
     assert share == 0.9 and low == 0.0 and high == 1.0  # a standard error of 0.1, times 12.7
     assert np.isnan(coverage.clustered(np.array([3]), np.array([4]))[1])
+    more, low, high = coverage.over(np.array([12, 8]), np.array([10, 10]))
+    assert (more, high - low) == pytest.approx((1.0, 2 * 12.706 * 0.2), rel=1e-3)  # of ratios nothing is cut
 
 
 def test_windows_bear_what_a_plan_finds_that_they_bear():
@@ -67,5 +69,5 @@ def test_windows_bear_what_a_plan_finds_that_they_bear():
     assert (each["allowed"] > LEAST).any()
     table = coverage.judged(each.assign(kind="generated", traffic="bursts", series=0), ["kind", "traffic"])
     shown = tables.show_held(table).to_html()
-    assert "bursts, generated" in shown and "price of one promise" in shown
+    assert "bursts, generated" in shown and "price of the promise" in shown
     assert any("%" in text.get_text() for text in figures.held(table).axes[0].texts)
