@@ -17,7 +17,6 @@ from typing import Any
 @functools.cache
 def compilers() -> SimpleNamespace:
     """Numba's compiler of a `whole` kernel, and that of its `part` s; made once a process."""
-    import llvmlite.binding as llvm
     from numba import _dynfunc
     from numba.core.codegen import JITCodeLibrary
     from numba.core.compiler import CompilerBase, DefaultPassBuilder
@@ -45,7 +44,7 @@ def compilers() -> SimpleNamespace:
         def _optimize_final_module(self) -> None:
             for function in self._final_module.functions:
                 if not function.is_declaration and function.name not in self.exported:
-                    function.linkage = llvm.Linkage.internal
+                    function.linkage = "internal"
             passes, builder = self._codegen._module_pass_manager()
             passes.run(self._final_module, builder)
 

@@ -4,11 +4,12 @@ import subprocess
 import sys
 
 from book.explorer.scripts import DRAWING, ON_A_PAGE, SCRIPTS
+from book.live.page import WORKER
 
 
 def test_the_scripts_are_there():
-    named = {f"{name}.js" for name in (*DRAWING, *ON_A_PAGE, "page", "widget")}
-    assert {path.name for path in SCRIPTS.glob("*.js")} >= named and (SCRIPTS / "explorer.css").is_file()
+    named = {f"{name}.js" for name in (*DRAWING, *ON_A_PAGE, *WORKER, "kernels", "live", "widget")}
+    assert {path.name for path in SCRIPTS.glob("*.js")} == named and (SCRIPTS / "explorer.css").is_file()
 
 
 def test_the_package_stays_light_without_the_explorer():
