@@ -9,7 +9,6 @@ from collections import Counter
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-import pandas as pd
 import pytest
 import yaml
 from axe import of_site

@@ -16,6 +16,8 @@ import simlib
 from simlib.engine import batches
 from simlib.engine.compiled import bound, compiled, is_compilable
 from simlib.latency import models, phases
+from simlib.policies.full_batches import decide_fixed
+from simlib.policies.orders import oldest_head
 
 FLOAT = numba.types.float64
 SCALE = 3.0
@@ -397,3 +399,16 @@ def test_ctrl_c_is_heard_while_a_kernel_starts_where_numba_swallows_what_is_rais
     finally:
         signal.signal(signal.SIGINT, before)
     assert pressed
+
+
+def first_or_oldest(now_s, gpu, waiting, params, memory, note):
+    queue, size = decide_fixed(now_s, gpu, waiting, params, memory, note)  # which calls `oldest_head` itself
+    return (queue, size) if size > 0 else oldest_head(now_s, gpu, waiting, params, memory, note)
+
+
+def test_a_users_function_may_call_a_kernel_that_another_of_its_kernels_calls():
+    assert is_compilable(first_or_oldest, batches.signatures().decide) == (True, "")
+    requests = simlib.workload.original(200, seed=3)
+    own = simlib.Custom("own", first_or_oldest, k_bins=4, params=[8.0] * 4)
+    twin, plain = (simlib.simulate(requests, own, gpus=2, backend=way) for way in ("compiled", "interpreted"))
+    assert np.array_equal(twin.times.completion_s, plain.times.completion_s)
