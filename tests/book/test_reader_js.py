@@ -105,7 +105,8 @@ FILES: dict[str, bytes | str] = {
     "full.csv": FULL,
     "full_bad_priority.csv": FULL.replace("-1", "0.5"),
     "full_cached_more.csv": FULL.replace(",64,", ",640,"),
-    "timed_in_part.csv": "arrival_s,prompt_tokens,output_tokens,ttft_s,latency_s\n0,10,2,0.02,0.75\n1,9,0,,\n2,8,3,,1.25\n",
+    "timed_in_part.csv": "arrival_s,prompt_tokens,output_tokens,ttft_s,latency_s\n"
+    "0,10,2,0.02,0.75\n1,9,0,,\n2,8,3,,1.25\n",
     "timed_badly.csv": FULL.replace("note", "tpot_s"),
     "full_failed.csv": FULL.replace(",9,8,64", ",0,8,64"),
     "full_no_model.csv": FULL.replace(",m,1", ",,1"),
