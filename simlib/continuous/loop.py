@@ -332,7 +332,7 @@ def loop(
     Returns `DONE`, `MORE` to go on, `BAD_TIME` if a step's time is negative or not finite, `BAD_DECISION` if the rule
     asks for what is not there, `STUCK` if it lets somebody wait for ever, `ENDLESS` if sequences only lose memory.
     """
-    ask, lines, state = borrowed(ask), borrowed(lines), borrowed(state)
+    ask, lines, state, rules = borrowed(ask), borrowed(lines), borrowed(state), borrowed(rules)
     arrival_s, gpus, arrived = ask.arrival_s, len(state.numbers), int(state.progress[ARRIVED])
     each, left = gpus + rules.lines + (1 << rules.bits) + COMPOSED, WORK
     while left > 0:
@@ -422,6 +422,7 @@ PLAIN = {"keyed": 0, "spread": 0, "control": 0, "reuse": 0, "share": 0, "timeout
 
 for _rare in (longest,):
     _rare.inlined = False
+loop.vectorised = False  # its loops go from event to event; to find that out takes the compiler half a second
 
 
 @one_at_a_time

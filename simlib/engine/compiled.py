@@ -215,6 +215,7 @@ def _twin(value: Any, made: dict[tuple[FunctionType, bool], Any], within_ours: b
     cells = tuple(CellType() for _ in value.__closure__ or ())
     twin = FunctionType(value.__code__, namespace, value.__name__, value.__defaults__, cells or None)
     twin.__qualname__ = value.__qualname__
+    twin.__dict__.update(value.__dict__)
     ours = is_own(value)
     # A user's slip must not read somebody else's memory; our own kernels are tested, and spared the check. What is
     # called from within is inlined, an array argument is seven words to pass, unless it says `inlined = False`.

@@ -45,7 +45,8 @@ def compilers() -> SimpleNamespace:
             for function in self._final_module.functions:
                 if not function.is_declaration and function.name not in self.exported:
                     function.linkage = "internal"
-            passes, builder = self._codegen._module_pass_manager()
+            wide = {} if self.vectorised else {"loop_vectorize": False, "slp_vectorize": False}
+            passes, builder = self._codegen._module_pass_manager(**wide)
             passes.run(self._final_module, builder)
 
     class Part(Whole):
@@ -69,6 +70,7 @@ def compilers() -> SimpleNamespace:
 
         def run_pass(self, state: Any) -> bool:
             state.library = self.library(state.targetctx.codegen(), state.func_id.func_qualname)
+            state.library.vectorised = getattr(state.func_id.func, "vectorised", True)
             state.library.enable_object_caching()
             state.targetctx.refresh = lambda: None  # for each constant index numba looks for new extensions of its own
             try:
