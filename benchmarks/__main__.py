@@ -10,7 +10,7 @@ from pathlib import Path
 from simlib.sweep.workers import keep_memory
 
 RESULTS = Path(__file__).resolve().parents[1] / "data" / "results"
-SUITES = ("speed", "laws", "continuous", "capacity", "sweep", "coverage", "plans")
+SUITES = ("speed", "laws", "continuous", "capacity", "sweep", "coverage", "coverage_edge", "plans")
 
 
 def main(names: list[str]) -> int:

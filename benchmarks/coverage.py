@@ -39,10 +39,10 @@ SMALL, TINY = 0.01, 1e-4
 FROM_MEMORIES = {
     ("mean", "replications"): 100,
     ("mean", "sequential"): 50,
-    ("mean", "batch_means"): 1000,
+    ("mean", "batch_means"): 200,
     ("mean", "regenerative"): 1000,
-    ("p95", "sectioning"): 1000,
-    ("p99", "sectioning"): 5000,
+    ("p95", "sectioning"): 200,
+    ("p99", "sectioning"): 200,
     ("share 0.01", "replications, bootstrap_t"): 1000,
     ("share 0.01", "batches, bootstrap_t"): 3000,
     ("share 0.01", "cycles, bootstrap_t"): 1000,
@@ -244,7 +244,7 @@ def measure(name: str, rho: float, experiments: int, length: float, seed: int = 
                     "quantity": quantity,
                     "method": method,
                     "experiments": len(intervals),
-                    **_coverage(given),
+                    **coverage_of(given),
                     "recommended": memories >= FROM_MEMORIES.get((quantity, method), math.inf),
                     "study": study.__name__,
                     "requests": requests,
@@ -255,7 +255,7 @@ def measure(name: str, rho: float, experiments: int, length: float, seed: int = 
     return pd.DataFrame(rows)
 
 
-def _coverage(given: list[tuple[float, float, float]]) -> dict[str, float]:
+def coverage_of(given: list[tuple[float, float, float]]) -> dict[str, float]:
     """Share of the intervals that contain the truth, with Wilson's interval: experiments are independent."""
     if not given:
         return dict.fromkeys(("coverage", "ci_low", "ci_high", "half_width_mean"), math.nan)

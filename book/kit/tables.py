@@ -27,8 +27,8 @@ def as_texts(values: pd.Series, text: Callable[[float], str]) -> list[str]:
 
 
 def with_limits(value: float, low: float, high: float, form: str = ".3f") -> str:
-    """An estimate with its interval: ``0.987 (0.975 to 1.001)``."""
-    return f"{value:{form}} ({low:{form}} to {high:{form}})"
+    """An estimate with its interval: ``0.987 (0.975 to 1.001)``, or ``0.987 (no interval)``."""
+    return f"{value:{form}} ({low:{form}} to {high:{form}})" if low == low else f"{value:{form}} (no interval)"
 
 
 def change(share: float, digits: int = 1) -> str:

@@ -12,6 +12,7 @@ from simlib.lazy import pd
 UNITS = {"capacity_rps": "requests/s", "capacity_clients": "clients"}
 VERDICTS = {
     "stable": "yes",
+    "short": "no: --requests is too small for a tenth to be a warm-up",
     "moves": "no: --requests is too small",
     "unclear": "not established: more --replications",
 }
@@ -78,8 +79,9 @@ def _capacity(options: argparse.Namespace) -> None:
     )
     assumed = (
         f"Met: {limits}, but for {100 * options.late_share:g} % of requests. Requests of level {options.level}, times "
-        f"of {search.latency}, {many(options.gpus, 'GPU')}, batches that run to completion; mean of "
-        f"{options.replications} runs of {options.requests:,} requests, with 95 % intervals."
+        f"of {search.latency}, {many(options.gpus, 'GPU')}, batches that run to completion; "
+        f"on average over {options.replications} runs of {options.requests:,} requests, with 95 % intervals where they "
+        "are long enough."
     )
     if options.think is not None:
         assumed += f" Clients wait for their answers, then think ({options.think}); what is answered while all are at "
@@ -94,6 +96,7 @@ def _readable(table: pd.DataFrame, ratios: pd.DataFrame, unit: str) -> list[pd.D
             "policy": table["policy"],
             f"carries, {UNITS[unit]}": _intervals(table, unit),
             "warm-up, requests": table["warmup_requests"],
+            "memory, requests": table["memory_requests"].round(),
             "runs twice as long": _intervals(table, "doubled_ratio", "doubled_"),
             "long enough": table["verdict"].map(VERDICTS),
         }
@@ -116,4 +119,7 @@ def _intervals(frame: pd.DataFrame, name: str, prefix: str = "") -> list[str]:
     from simlib.text import three
 
     columns = (frame[column] for column in (name, f"{prefix}ci_low", f"{prefix}ci_high"))
-    return [f"{three(mean)} ({three(low)} to {three(high)})" for mean, low, high in zip(*columns, strict=True)]
+    return [
+        f"{three(mean)} ({three(low)} to {three(high)})" if low == low else f"{three(mean)} (no interval)"
+        for mean, low, high in zip(*columns, strict=True)
+    ]

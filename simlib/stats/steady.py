@@ -2,8 +2,9 @@
 
 Reads per-request values in order of arrival; knows no policy. Neighbours in a run depend on each other, so an interval
 rests on pieces that hardly do: long batches, cycles between two moments at which the system is empty, or sections for
-quantiles. Where the pieces still depend, or are too few, the reason is given in place of an interval; what is no finite
-number is an `InputError` that names its place.
+quantiles. How long the run is against what it remembers (`memory`) decides whether there is one. Where the run is too
+short, or the pieces depend or are too few, the reason is given in its place; what is no finite number is an
+`InputError` that names its place.
 """
 
 from __future__ import annotations
@@ -17,11 +18,19 @@ from typing import Any, Literal
 import numpy as np
 
 from simlib.checks import InputError, check_choice, check_integer, check_number
-from simlib.stats.intervals import LARGEST, Estimate, check_numbers, mean_interval, t_quantile
+from simlib.stats.intervals import LARGEST, Estimate, check_numbers, t_quantile
 
-BATCHES, FEWEST_CYCLES, FEWEST_BEYOND = 20, 100, 10  # with fewer batches their dependence could not be seen
+BATCHES, SECTIONS = (
+    20,
+    10,
+)  # of a run, for its mean and for its quantiles; with fewer their dependence could not be seen
+FEWEST_CYCLES, FEWEST_BEYOND = 100, 10
+FEWEST_MEMORIES = 100  # of a run; what is estimated for one of 200 is less once in a hundred runs near saturation
 CONFIDENCE = 0.95
-DEPENDENT = 0.01  # error of the test that finds batches dependent: so rarely a good run is left without an interval
+FINEST, COARSEST = 16_000, 400  # means of pieces of a run, at most and at least, whose steps are looked at
+WHITE = 0.6  # spread over step, both squared, of white noise
+LITTLE, MUCH = 0.25, 0.6  # noise in a step: less does no harm, with more nothing else is seen
+DEPENDENT = 0.001  # error of the test that finds batches dependent: so rarely a good run is left without an interval
 
 
 def truncation(*systems: Any) -> int:
@@ -55,7 +64,7 @@ def truncation(*systems: Any) -> int:
     """
     if not systems:
         raise InputError("systems: none (expected the values of at least one)")
-    means = [_mean_run(f"system {place}", values) for place, values in enumerate(systems)]
+    means = [_replications(f"system {place}", values).mean(axis=0) for place, values in enumerate(systems)]
     for place, values in enumerate(means):
         if len(values) != len(means[0]):
             raise InputError(f"system {place}: {len(values)} requests (expected {len(means[0])}, as in system 0)")
@@ -81,7 +90,7 @@ def welch(values: Any, half_window: int) -> np.ndarray:
     >>> welch([[0.0, 2.0, 4.0, 4.0], [0.0, 4.0, 2.0, 4.0]], half_window=1).tolist()
     [0.0, 2.0, 3.3333333333333335]
     """
-    mean = _mean_run("values", values, 1)
+    mean = _replications("values", values, 1).mean(axis=0)
     half_window = check_integer("half_window", half_window, 0, len(mean) // 2)
     centre = np.arange(len(mean) - half_window)
     reach = np.minimum(centre, half_window)
@@ -89,8 +98,59 @@ def welch(values: Any, half_window: int) -> np.ndarray:
     return (sums[centre + reach + 1] - sums[centre - reach]) / (2 * reach + 1)
 
 
+def memory(values: Any) -> float:
+    """Over how many requests values depend on each other: a run must be many times as long for an interval.
+
+    Parameters
+    ----------
+    values : array_like of float, shape (n_requests,) or (replications, n_requests)
+        Per-request values in order of arrival, warm-up cut; at least 100 requests.
+
+    Returns
+    -------
+    float
+        In requests, at least 1.
+
+    Notes
+    -----
+    8 g^2 / d, less what white noise would have, with Gini's mean difference g and the mean squared step d from one
+    value to the next: the relaxation time of a reflected Brownian motion with such values and steps, to which queues
+    near saturation converge (2 (1 + c^2) / (1 - rho)^2 requests in M/G/1). In an autoregressive process it is two to
+    three times the sum of all autocorrelations. That sum itself, estimated from one run, is mostly chance, as few large
+    excursions decide it; how far values spread and how fast they move is known from all of the run. Steps are between
+    means of pieces of the run, the shortest that what each request has by itself does not hide what they share: two
+    steps differ by twice as much as one, and more, if they are not noise.
+
+    Examples
+    --------
+    >>> gaps_s, served_s = np.random.default_rng(1).exponential([[1 / 0.9], [1.0]], (2, 100_000))  # M/M/1, load 0.9
+    >>> work_s = np.cumsum(served_s - gaps_s)
+    >>> 250 < memory(work_s - np.minimum.accumulate(work_s)) < 500  # its relaxation time is 380 requests
+    True
+    """
+    return _memory(_replications("values", values))
+
+
+def _memory(runs: np.ndarray) -> float:
+    looked, size = [], max(1, runs.shape[1] // FINEST)
+    while not looked or runs.shape[1] // size >= COARSEST:
+        means = runs[:, runs.shape[1] % size :].reshape(len(runs), -1, size).mean(axis=2)
+        spread, peak = _mean_difference(means.ravel()), float(np.abs(means).max())
+        one, two = (float(np.mean((means[:, lag:] - means[:, :-lag]) ** 2)) for lag in (1, 2))
+        if spread <= 1e-9 * peak:
+            return 1.0  # equal up to rounding: nothing varies, so that nothing depends
+        if one <= (1e-9 * peak) ** 2:
+            return math.inf
+        # Means of so many steps of square 1 differ by (2 size^2 + 1) / 3 size, and by `size` more one further on.
+        alike = (2 * size**2 + 1) / (3 * size)
+        noise = 1 - (two / one - 1) * alike / size
+        looked.append((noise, 8 * alike * (spread**2 / one - WHITE)))
+        size *= 2
+    return max(1.0, min(looked, key=lambda each: min(max(each[0], LITTLE), MUCH))[1])
+
+
 def batch_means(values: Any) -> Estimate:
-    """Mean of one long run after its warm-up, with Student's t interval (95 %) over 20 consecutive batches' means.
+    """Mean of one long run after its warm-up, with an interval (95 %) over 20 consecutive batches' means.
 
     Parameters
     ----------
@@ -101,13 +161,14 @@ def batch_means(values: Any) -> Estimate:
     Returns
     -------
     Estimate
-        Without limits where the batches' means depend on each other (von Neumann's ratio, one-sided, 1 %): the run is
-        too short.
+        Without limits where the run is fewer than 100 times as long as its `memory`, or the batches' means depend on
+        each other (von Neumann's ratio, one-sided, 0.1 %).
 
     Notes
     -----
-    Coverage is measured in ``data/results/coverage.csv``: it is as stated once a batch is some tens of times as long
-    as the system's memory. The test tells a much shorter run; it cannot tell one that is a little short.
+    Student's t. A queue is seldom very long, and a run that was not so tells neither of the mean nor of its error: to
+    the batches' variance that of n / M independent values is added, with M the memory, 100 M / n times, which is little
+    in a long run. Coverage is measured in ``data/results/coverage.csv``, near saturation in ``coverage_edge.csv``.
 
     Examples
     --------
@@ -115,11 +176,10 @@ def batch_means(values: Any) -> Estimate:
     >>> found.groups, round(found.value, 2), round(found.half_width, 2)
     (20, 3.0, 0.02)
     """
-    means = _batched(values).mean(axis=1)
-    interval = mean_interval(means)
-    if reason := _dependent(means):
-        return Estimate(interval.mean, None, None, "none", len(means), reason)
-    return Estimate(interval.mean, interval.ci_low, interval.ci_high, "batch_means", len(means))
+    parts = _batched(values, BATCHES)
+    means = parts.mean(axis=1)
+    memories, reason = _memories(parts, means)
+    return _estimate("batch_means", float(means.mean()), means, float(parts.std()), memories, reason)
 
 
 def cycle_starts(arrival_s: Any, completion_s: Any) -> np.ndarray:
@@ -208,7 +268,7 @@ def regenerative(values: Any, starts: Any) -> Estimate:
 
 
 def quantile(values: Any, q: float, method: Literal["sectioning", "batch_quantiles"] = "sectioning") -> Estimate:
-    """Quantile of one long run after its warm-up, with an interval (95 %) over 20 consecutive sections.
+    """Quantile of one long run after its warm-up, with an interval (95 %) over 10 consecutive sections.
 
     Order statistics of the whole run, which suit independent values, cover far less than they say here.
 
@@ -225,14 +285,15 @@ def quantile(values: Any, q: float, method: Literal["sectioning", "batch_quantil
     Returns
     -------
     Estimate
-        Without limits where a section holds fewer than 10 values on one side of the quantile, or the sections'
-        quantiles depend on each other as in `batch_means`.
+        Without limits where a section holds fewer than 10 values on one side of the quantile, and for the reasons of
+        `batch_means`.
 
     Notes
     -----
-    Sectioning (Asmussen and Glynn, 2007, III.5): Q +- t sqrt(sum (Q_j - Q)^2 / (m (m - 1))) with the quantiles Q_j of
-    m sections and Q of the whole. The mean over replications of a paired difference of such quantiles is a *difference
-    of P99s*, not the P99 of a difference.
+    Sectioning (Asmussen and Glynn, 2007, III.5): the quantile Q of the whole, and the variance
+    sum (Q_j - Q)^2 / (m (m - 1)) of the quantiles Q_j of m sections, with what a short run may hide as in
+    `batch_means`. The mean over replications of a paired difference of such quantiles is a *difference of P99s*, not
+    the P99 of a difference.
 
     Examples
     --------
@@ -242,19 +303,44 @@ def quantile(values: Any, q: float, method: Literal["sectioning", "batch_quantil
     """
     q = check_number("q", q, 0.0, 1.0, open_low=True, open_high=True)
     check_choice("method", method, ("sectioning", "batch_quantiles"))
-    parts = _batched(values)
-    whole, each, count = float(np.quantile(parts, q)), np.quantile(parts, q, axis=1), len(parts)
+    parts = _batched(values, SECTIONS)
+    # The slope of the quantile, from one further in by a unit of the logit, where there is more to see.
+    further_in = 1 / (1 + math.exp(math.copysign(1.0, q - 0.5)) * (1 - q) / q)
+    whole, inner = (float(each) for each in np.quantile(parts, [q, further_in]))
+    each = np.quantile(parts, q, axis=1)
     beyond = parts.shape[1] * min(q, 1 - q)
+    memories, reason = _memories(parts, each)
     if beyond < FEWEST_BEYOND * (1 - 1e-9):
         reason = f"a section holds {beyond:.3g} values beyond the quantile (an interval needs {FEWEST_BEYOND})"
-        return Estimate(whole, None, None, "none", count, reason)
-    if reason := _dependent(each):
-        return Estimate(whole, None, None, "none", count, reason)
     centre = whole if method == "sectioning" else float(each.mean())
-    half_width = t_quantile(count - 1, CONFIDENCE) * math.sqrt(
-        float(np.sum((each - centre) ** 2)) / count / (count - 1)
-    )
+    deviation = abs(whole - inner) / math.sqrt(q * (1 - q) / 2)  # and twice the variance, as further out there is less
+    return _estimate(method, whole if reason else centre, each, deviation, memories, reason)
+
+
+def _estimate(method: str, centre: float, each: np.ndarray, deviation: float, memories: float, reason: str) -> Estimate:
+    """An interval from what each piece says, and from the deviation that one independent value would have."""
+    count = len(each)
+    if reason:
+        return Estimate(centre, None, None, "none", count, reason)
+    variance = float(np.sum((each - centre) ** 2)) / count / (count - 1)
+    half_width = t_quantile(count - 1, CONFIDENCE) * math.sqrt(variance + FEWEST_MEMORIES * (deviation / memories) ** 2)
     return Estimate(centre, centre - half_width, centre + half_width, method, count)
+
+
+def _mean_difference(values: np.ndarray) -> float:
+    """How far two values are apart, on average (Gini): like the standard deviation, but the largest count for less."""
+    count = len(values)
+    return float((2 * np.arange(1 - count, count, 2)) @ np.sort(values)) / (count * (count - 1)) if count > 1 else 0.0
+
+
+def _memories(parts: np.ndarray, each: np.ndarray) -> tuple[float, str]:
+    """How many times as long as its memory a run is, and why there is no interval, if so."""
+    memories = parts.size / _memory(parts.reshape(1, -1))
+    if memories < FEWEST_MEMORIES:
+        return memories, f"the run is {memories:.3g} times as long as its memory (an interval needs {FEWEST_MEMORIES})"
+    if not looks_independent(each, DEPENDENT):
+        return memories, f"the {len(each)} batches depend on their neighbours (expected a longer run)"
+    return memories, ""
 
 
 def looks_independent(means: Any, error: float = 0.05) -> bool:
@@ -295,18 +381,18 @@ def _critical_z(error: float) -> float:
     return -NormalDist().inv_cdf(error)
 
 
-def _mean_run(name: str, values: Any, fewest: int = 100) -> np.ndarray:
-    """The mean over replications of each request's value."""
+def _replications(name: str, values: Any, fewest: int = 100) -> np.ndarray:
+    """Finite numbers, shape (replications, n_requests)."""
     try:
         array = np.atleast_2d(np.asarray(values, float))
     except (TypeError, ValueError, OverflowError):
         array = np.empty((0, 0, 0))
     if array.ndim != 2 or not array.size:
         raise InputError(f"{name}: {values!r:.80} (expected one row of numbers a replication)")
-    mean = check_numbers(name, array.mean(axis=0), "request", -LARGEST, LARGEST)
-    if len(mean) < fewest:
-        raise InputError(f"{name}: {len(mean)} requests (expected at least {fewest})")
-    return mean
+    check_numbers(name, array.mean(axis=0), "request", -LARGEST, LARGEST)
+    if array.shape[1] < fewest:
+        raise InputError(f"{name}: {array.shape[1]} requests (expected at least {fewest})")
+    return array
 
 
 def _mser5(name: str, values: np.ndarray) -> int:
@@ -323,17 +409,10 @@ def _mser5(name: str, values: np.ndarray) -> int:
     return 5 * cut
 
 
-def _batched(values: Any) -> np.ndarray:
-    """Consecutive batches of equal size, shape (BATCHES, size)."""
+def _batched(values: Any, batches: int) -> np.ndarray:
+    """Consecutive batches of equal size, shape (batches, size)."""
     values = check_numbers("values", values, "request")
-    size = len(values) // BATCHES
+    size = len(values) // batches
     if size < 2:
-        raise InputError(f"values: {len(values)} requests (expected at least {2 * BATCHES}, two for each batch)")
-    return values[len(values) - BATCHES * size :].reshape(BATCHES, size)
-
-
-def _dependent(means: np.ndarray) -> str:
-    """Why neighbouring batches cannot be taken for independent; empty if they can."""
-    if looks_independent(means, DEPENDENT):
-        return ""
-    return f"the {len(means)} batches depend on their neighbours (expected a longer run)"
+        raise InputError(f"values: {len(values)} requests (expected at least {2 * batches}, two for each batch)")
+    return values[len(values) - batches * size :].reshape(batches, size)

@@ -176,7 +176,8 @@ SWAPPED: dict[str, dict[str, Swap]] = {
         "coverage": lambda table: table.assign(
             recommended=~table["recommended"],
             **{end: 1 - table[other] for end, other in (("ci_low", "ci_high"), ("ci_high", "ci_low"))},
-        )
+        ),
+        "coverage_edge": lambda table: table.assign(recommended=~table["recommended"]),
     },
     "real_engine": {
         "real_engine_loads": lambda table: table.assign(

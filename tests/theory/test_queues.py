@@ -28,6 +28,31 @@ def test_mg1_contains_md1_and_mm1():
     assert queues.mg1_latency_s(0.4, 2.0, 2.0) == pytest.approx(queues.mm1_latency_s(0.4, 2.0))
 
 
+def test_md1_latencies_integrate_to_their_mean_and_begin_with_who_waits():
+    from scipy.integrate import quad
+
+    late = lambda deadline_s: queues.md1_late_share(0.4, 2.0, deadline_s)  # noqa: E731
+    assert (late(1.999), late(2.0)) == (1.0, pytest.approx(0.8, rel=1e-12))
+    # Within one service time of waiting, P(W <= t) = (1 - rho) e^(lambda t), by hand.
+    assert 1 - late(3.0) == pytest.approx(0.2 * math.exp(0.4), rel=1e-12)
+    mean_s = 2.0 + quad(late, 2.0, 200.0, limit=500, points=np.arange(4.0, 200.0, 2.0))[0]
+    assert mean_s == pytest.approx(queues.mg1_latency_s(0.4, 2.0, 0.0), rel=1e-7)
+
+
+def test_md1_latencies_are_those_of_lindleys_recursion():
+    # 400,000 requests at a load of 0.7 in 40 parts, each some 500 times as long as what its latencies remember. Three
+    # bounds of 4 standard errors: false alarm 4e-4 (Student's t); the seed is fixed.
+    rng, latency_s, found = np.random.default_rng(11), 1.0, []
+    for gap_s in rng.exponential(1 / 0.7, 400_000):
+        latency_s = 1.0 + max(0.0, latency_s - gap_s)
+        found.append(latency_s)
+    parts = np.array(found).reshape(40, -1)
+    for deadline_s in (1.5, 4.0, 8.0):
+        late = (parts > deadline_s).mean(axis=1)
+        expected = queues.md1_late_share(0.7, 1.0, deadline_s)
+        assert abs(late.mean() - expected) < 4 * late.std(ddof=1) / math.sqrt(40)
+
+
 def test_priorities_of_one_class_are_mg1_and_keep_the_work_that_waits():
     assert queues.mg1_priority_latencies_s([0.06], [10.5], [UNIFORM_STD_S]) == [
         pytest.approx(queues.mg1_latency_s(0.06, 10.5, UNIFORM_STD_S))

@@ -32,6 +32,7 @@ def test_numbers_of_any_kind_give_plain_floats():
 GOOD = {
     "mm1_latency_s": {"rate_rps": 0.5, "service_mean_s": 1.0},
     "mg1_latency_s": {"rate_rps": 0.5, "service_mean_s": 1.0, "service_std_s": 1.0},
+    "md1_late_share": {"rate_rps": 0.5, "service_s": 1.0, "deadline_s": 3.0},
     "mg1_priority_latencies_s": {
         **{"rates_rps": [0.2, 0.3], "service_means_s": [1.0, 0.5], "service_stds_s": [0.0, 1.0]}
     },

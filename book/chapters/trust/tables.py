@@ -59,7 +59,8 @@ WAYS = {
     "rule of three": "rule of three over groups",
     "rule of three, requests": "rule of three over requests",
 }
-QUEUES = {"mm1": "M/M/1", "batch_4": "batches of four"}
+QUEUES = {"mm1": "M/M/1", "md1": "M/D/1", "batch_4": "batches of four"}
+RARE = 0.02  # where intervals are given in fewer runs than that, their coverage is not shown
 
 
 def method_name(row: Any) -> str:
@@ -133,6 +134,54 @@ def coverage_numbers(table: pd.DataFrame) -> dict[str, float]:
         "from_p95": int(shortest["p95", "sectioning"]),
         "from_p99": int(shortest["p99", "sectioning"]),
         "from_replications": int(shortest["mean", "replications"]),
+    }
+
+
+def show_edge_capacities(table: pd.DataFrame) -> Styler:
+    """Coverage of capacities (rows of ``coverage_edge``): from the mean share of all runs, and from the mean root."""
+    rows = table[table["quantity"].str.startswith("capacity")]
+    cases = [QUEUES[row.queue] + row.quantity.removeprefix("capacity") for row in rows.itertuples()]
+    wide = rows.assign(text=[_covered(row) for row in rows.itertuples()], case=cases).pivot_table(
+        "text", ["case", "rho"], "method", aggfunc="first", sort=False
+    )
+    shown = wide.reset_index().rename(columns={"case": "queue, deadline", "rho": "capacity, services/s"})
+    shown["capacity, services/s"] = shown["capacity, services/s"].map("{:.3f}".format)
+    return shown.rename_axis(columns=None).style.hide(axis="index")
+
+
+def show_edge_runs(table: pd.DataFrame) -> Styler:
+    """Of one run near saturation (rows of ``coverage_edge``): how often an interval is given, and how often it covers."""
+    rows = table[~table["quantity"].str.startswith("capacity")]
+    said = rows.assign(
+        text=[_covered(row) for row in rows.itertuples()],
+        column=[
+            QUANTITIES.get(row.quantity, row.quantity) + ("" if row.recommended else ", plain")
+            for row in rows.itertuples()
+        ],
+        queue=rows["queue"].map(QUEUES),
+    )
+    wide = said.pivot_table("text", ["queue", "memories"], "column", aggfunc="first", sort=False)
+    given = rows[rows["method"] == "sectioning"].groupby(["queue", "memories"], sort=False)["given_share"].mean()
+    given = given.rename(index=QUEUES, level="queue").map(percent)
+    return wide.assign(given=given).reset_index().rename_axis(columns=None).style.hide(axis="index")
+
+
+def _covered(row: Any) -> str:
+    """A share with its limits; nothing where hardly an interval is given."""
+    return (
+        "–" if row.given_share < RARE else f"{percent(row.coverage)} ({percent(row.ci_low)} to {percent(row.ci_high)})"
+    )
+
+
+def edge_numbers(table: pd.DataFrame) -> dict[str, Any]:
+    """What the text says of one run near saturation, and of capacities (`table`: ``coverage_edge``)."""
+    alone = table[(table["queue"] == "mm1") & (table["method"] == "sectioning") & (table["quantity"] == "p99")]
+    short, long = (alone.loc[alone["memories"] == memories].iloc[0] for memories in (50, 200))
+    return {
+        "edge_load": float(short["rho"]),
+        "edge_memory": round(short["requests"] / short["memories"]),
+        "edge_short": percent(short["given_share"]),
+        "edge_long": percent(long["given_share"]),
     }
 
 

@@ -1,9 +1,10 @@
 """How much load a policy carries: the largest rate at which at most a given share of the requests is late.
 
-The rate is a root, found for each replication by itself on one table of
-requests whose arrivals are drawn together or apart (retrospective approximation); so all rates and all policies face
-the same requests, and two capacities are compared by the ratio of their roots. A steady-state question, asked of finite
-runs: `study` says whether the answer hangs on their length, `curve` whether there is one root only.
+One replication's root is found on one table of requests whose arrivals are drawn together or apart (retrospective
+approximation); so all rates and all policies face the same requests, and two policies are compared by the ratio of
+their roots. The mean of such roots is no capacity: where the share of late requests varies much between runs, most
+have less than the mean, and bear more. `study` therefore asks at which rate the *mean* share is the allowed one, as in
+a run without end; it says whether the answer hangs on the length of the runs, `curve` whether there is one root only.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import combinations, pairwise
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -35,6 +36,7 @@ SCORED = 0.1, 0.9  # what arrives between these shares of a run counts: after th
 STEP, TOLERANCE = math.log(1.5), math.log(1.001)
 LOWEST_SHARE = 1e-3  # of the rate at which requests leave a full system: below it, none waits
 SAME = math.log(1.02)  # capacities that differ by less are taken for the same
+NEAR = math.log(1.01)  # by so much the rate changes where the slope of the share is measured
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,7 @@ class Search:
     requests: int = 10_000
     execution: Any = "run_to_completion"
     scored: slice = field(init=False, repr=False)
+    whole: ClassVar[float] = 0.0  # the least change of the load that makes a difference
 
     def __post_init__(self) -> None:
         check_type("policies", self.policies, Mapping, "policies by name")
@@ -116,6 +119,11 @@ class Search:
         if len(table) != self.requests or span_s == 0:
             raise InputError(f"draw: {len(table)} requests in {span_s:g} s (expected {self.requests}, over some time)")
         return replace(table, arrival_s=(table.arrival_s - table.arrival_s[0]) * ((len(table) - 1) / span_s))
+
+    def pace(self, seed: int) -> float:
+        """At which rate one replication's requests come as they are drawn: next to the others' it is part of chance."""
+        table = self.draw(self.requests, seed)
+        return (len(table) - 1) / float(table.arrival_s[-1] - table.arrival_s[0])
 
     def share(self, name: str, table: RequestTable, rate_rps: float) -> float:
         """Share of late requests among those scored, under one policy at one rate."""
@@ -168,11 +176,14 @@ class Study:
     roots : pandas.DataFrame
         One row a replication, one column a policy, requests per second.
     table : pandas.DataFrame
-        ``policy, capacity_rps, ci_low, ci_high, replications, requests``: mean root with Student's t interval;
-        ``warmup_requests``: how many MSER-5 would cut at that rate, missing where it finds the runs too short; and
+        ``policy, capacity_rps, ci_low, ci_high, replications, requests``: the rate at which the mean share of late
+        requests is the allowed one, with Student's t interval of its logarithm;
+        ``warmup_requests``: how many MSER-5 would cut at that rate, missing where it finds the runs too short;
+        ``memory_requests``: over how many requests latencies depend there (`steady.memory`); and
         ``doubled_ratio, doubled_ci_low, doubled_ci_high, verdict``: capacity in runs twice as long over it, by pairs.
-        ``stable`` where that interval lies within 2 % of 1, ``moves`` where it leaves out 1 and is not stable, else
-        ``unclear``: more replications are needed to tell.
+        ``short`` where what is cut as warm-up is shorter than the memory; ``stable`` where the interval of that ratio
+        lies within 2 % of 1, ``moves`` where it leaves out 1 and is not stable, else ``unclear``: more replications are
+        needed to tell. A capacity that is short or moves has no limits.
     ratios : pandas.DataFrame
         As `ratios` gives them.
     """
@@ -192,27 +203,42 @@ def study(search: Search, replications: int, *, seed: int, workers: int = 1) -> 
         At least 2, and as many again of the long runs, from the same seeds: draws that begin alike narrow the interval.
     seed, workers : int
         As in `replications.replicate`.
+
+    Notes
+    -----
+    What replication r says of the capacity's logarithm is a pseudo-value of the jackknife: how it changes without r,
+    by the share of late requests at the capacity and the slope of its logarithm in that of the rate. The interval is
+    Student's t of their mean. The arrivals of all replications are stretched by one factor: to give each run the same
+    rate would hide that a run is now faster, now slower, and then more are late. Coverage of capacities that are known
+    in closed form is measured in ``data/results/coverage_edge.csv``.
     """
     check_integer("replications", replications, 2)
     ways = {"seed": seed, "workers": workers}
     roots = replicate(search, replications, **ways)
-    long = replace(search, requests=2 * search.requests)
-    longer = replicate(long, replications, **ways)
-    tables = [search.table(seed + replication) for replication in range(replications)]
+    short, long = (
+        _Runs(kind, replications, **ways) for kind in (search, replace(search, requests=2 * search.requests))
+    )
     rows = []
     for name in search.policies:
-        mean = intervals.mean_interval(roots[name])
-        change = intervals.paired_difference(np.log(longer[name]), np.log(roots[name]))
+        logs = short.says(name, float(np.log(roots[name]).mean()))
+        capacity_rps = ratio(intervals.mean_interval(logs))
+        change = intervals.paired_difference(long.says(name, math.log(capacity_rps.mean)), logs)
+        latency_s = short.latencies(name, capacity_rps.mean)
+        memory = _found(steady.memory, latency_s)
         verdict = "unclear"
-        if change.ci_low > -SAME and change.ci_high < SAME:
+        if memory > search.scored.start:
+            verdict = "short"
+        elif change.ci_low > -SAME and change.ci_high < SAME:
             verdict = "stable"
         elif not change.ci_low <= 0 <= change.ci_high:
             verdict = "moves"
+        if verdict in ("short", "moves"):
+            capacity_rps = replace(capacity_rps, ci_low=math.nan, ci_high=math.nan)
         rows.append(
             {"policy": name}
-            | as_row(mean, "capacity_rps")
+            | as_row(capacity_rps, "capacity_rps")
             | {"replications": replications, "requests": search.requests}
-            | {"warmup_requests": _warm_up(search, name, mean.mean, tables)}
+            | {"warmup_requests": _found(steady.truncation, latency_s), "memory_requests": memory}
             | as_row(ratio(change), "doubled_ratio", "doubled_")
             | {"verdict": verdict}
         )
@@ -220,11 +246,57 @@ def study(search: Search, replications: int, *, seed: int, workers: int = 1) -> 
     return Study(roots, pd.DataFrame(rows), ratios(roots, apart))
 
 
-def _warm_up(search: Search, name: str, rate_rps: float, tables: list[RequestTable]) -> float:
-    """How many requests MSER-5 would cut, for the mean of the replications at one rate; NaN if runs are too short."""
-    runs = (search.run(name, table, rate_rps) for table in tables)
+class _Runs:
+    """All replications of a search at one rate, each as much faster or slower as it was drawn."""
+
+    def __init__(self, search: Search, replications: int, seed: int, workers: int) -> None:
+        self.search, self.ways = search, {"seed": seed, "workers": workers, "progress": False}
+        seeds = range(seed, seed + replications)
+        self.tables = {each: search.table(each) for each in seeds}
+        paces = np.array([search.pace(each) for each in seeds])
+        self.gaps = 1 / paces / np.mean(1 / paces)  # of each, in those of all
+        self.factors = dict(zip(seeds, 1 / self.gaps, strict=True))
+
+    def shares(self, name: str, log_rate: float) -> np.ndarray:
+        """Share of late requests in each replication."""
+        late = lambda seed: {"late": self.search.share(name, self.tables[seed], self._rate(seed, log_rate))}  # noqa: E731
+        return replicate(late, len(self.tables), **self.ways)["late"].to_numpy()
+
+    def says(self, name: str, near: float) -> np.ndarray:
+        """What each replication says of the capacity's logarithm, searched for from one that is near."""
+        from scipy.optimize import brentq
+
+        shares, allowed = functools.cache(functools.partial(self.shares, name)), self.search.late_share
+        excess = lambda log_rate: float(shares(log_rate).mean()) - allowed  # noqa: E731
+        low = high = near
+        for step in NEAR * 2.0 ** np.arange(10):
+            if excess(low) <= 0 < excess(high):
+                break
+            low, high = (low - step, low) if excess(low) > 0 else (high, high + step)
+        else:
+            raise InputError(f"requests: {self.search.requests} (expected more: {name} bears no rate, or any)")
+        centre = brentq(excess, low, high, xtol=2 * TOLERANCE)
+        step = max(NEAR, self.search.whole / math.exp(centre))
+        below, above = (float(shares(centre + side).mean()) for side in (-step, step))
+        late, count = shares(centre), len(self.gaps)
+        slope = (above - below) / (2 * step) / late.mean()
+        without = np.maximum((late.sum() - late) / (count - 1), allowed / self.search.requests)  # each left out in turn
+        logs = count * math.log(late.mean() / allowed) - (count - 1) * np.log(without / allowed)
+        return centre - logs / slope - (self.gaps - 1)
+
+    def latencies(self, name: str, rate: float) -> np.ndarray:
+        """Latency of each request at one rate, seconds, shape (replications, n_requests)."""
+        runs = (self.search.run(name, table, self._rate(seed, math.log(rate))) for seed, table in self.tables.items())
+        return np.array([run.times.completion_s - run.table.arrival_s for run in runs])
+
+    def _rate(self, seed: int, log_rate: float) -> float:
+        return math.exp(log_rate) * self.factors[seed]
+
+
+def _found(what: Callable[[np.ndarray], float], latency_s: np.ndarray) -> float:
+    """What is found of the replications' latencies; NaN if runs are too short for it, or not all are served."""
     try:
-        return float(steady.truncation([run.times.completion_s - run.table.arrival_s for run in runs]))
+        return float(what(latency_s))
     except InputError:
         return math.nan
 

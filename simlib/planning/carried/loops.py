@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -90,6 +90,7 @@ class ClientSearch(Search):
     """
 
     think: Any = 0.0
+    whole: ClassVar[float] = 1.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -101,6 +102,10 @@ class ClientSearch(Search):
         if len(table) != self.requests:
             raise InputError(f"draw: {len(table)} requests (expected {self.requests})")
         return Drawn(table, seed)
+
+    def pace(self, seed: int) -> float:
+        """All alike: it is for the clients to say when requests arrive."""
+        return 1.0
 
     def share(self, name: str, table: Drawn, clients: float) -> float:
         """Share of late requests among those that count, under one policy with so many clients."""

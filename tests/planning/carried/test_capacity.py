@@ -13,7 +13,6 @@ from simlib.planning.carried import capacity
 from simlib.planning.carried.capacity import Search
 from simlib.requests import arrivals, lengths, workload
 from simlib.requests.table import RequestTable
-from simlib.stats.intervals import paired_difference
 from simlib.stats.replications import replicate
 
 MEAN_TOKENS, TOKEN_S = 1000.0, 1e-4  # M/M/1 with a mean service time of 0.1 s
@@ -41,18 +40,47 @@ def test_the_capacity_of_a_single_server_is_the_closed_forms():
     assert row["verdict"] in ("stable", "unclear")
     assert list(found.table.columns) == [
         *("policy", "capacity_rps", "ci_low", "ci_high", "replications", "requests"),
-        *("warmup_requests", "doubled_ratio", "doubled_ci_low", "doubled_ci_high", "verdict"),
+        *("warmup_requests", "memory_requests", "doubled_ratio", "doubled_ci_low", "doubled_ci_high", "verdict"),
     ]
     assert row["warmup_requests"] <= MM1.scored.start  # at this load, what is cut is more than the warm-up
+    assert row["memory_requests"] == pytest.approx(4 / (1 - 0.77) ** 2, rel=0.3)  # 2 (1 + c^2) / (1 - rho)^2
 
 
 def test_runs_twice_as_long_are_compared_by_pairs():
-    search = Search({"fifo": simlib.StaticFIFO(1)}, single_server, f"0,{TOKEN_S},0", late_share=0.1, requests=1000)
-    row = capacity.study(search, 5, seed=42).table.iloc[0]
-    long = Search({"fifo": simlib.StaticFIFO(1)}, single_server, f"0,{TOKEN_S},0", late_share=0.1, requests=2000)
-    pair = paired_difference(*(np.log([s(42 + r)["fifo"] for r in range(5)]) for s in (long, search)))
-    limits = row[["doubled_ratio", "doubled_ci_low", "doubled_ci_high"]].astype(float)
-    assert np.log(limits).tolist() == pytest.approx([pair.mean, pair.ci_low, pair.ci_high])
+    search = Search({"fifo": simlib.StaticFIFO(1)}, single_server, f"0,{TOKEN_S},0", late_share=0.1, requests=2000)
+    long = Search({"fifo": simlib.StaticFIFO(1)}, single_server, f"0,{TOKEN_S},0", late_share=0.1, requests=4000)
+    row, longer = (capacity.study(each, 5, seed=42).table.iloc[0] for each in (search, long))
+    assert row["doubled_ratio"] == pytest.approx(longer["capacity_rps"] / row["capacity_rps"], rel=1e-3)
+    # The draws of two lengths have nothing in common here, so that the widths add up as squares.
+    widths = [math.log(each["ci_high"] / each["ci_low"]) for each in (row, longer)]
+    width = math.log(row["doubled_ci_high"] / row["doubled_ci_low"])
+    assert 0.3 * math.hypot(*widths) < width < 2 * math.hypot(*widths)
+
+
+def evenly(requests, seed):
+    """Requests at equal gaps of half a second or a second, by turns of the seed, each of 1,000 tokens."""
+    gap_s = 1.0 if seed % 2 else 0.5
+    return RequestTable(gap_s * np.arange(float(requests)), np.zeros(requests, int), np.full(requests, 1000))
+
+
+def test_a_run_that_comes_faster_than_others_is_served_at_a_higher_rate():
+    # A server of 10 a second and gaps of 0.5 and 1 s, 0.75 on average: at a rate r requests come 1.5 r and 0.75 r a
+    # second, and are late in the faster runs alone, from r = 6.67 on. Each by itself would bear 10.
+    search = Search({"fifo": simlib.StaticFIFO(1)}, evenly, f"0,{TOKEN_S},0", late_share=0.1, requests=2000)
+    found = capacity.study(search, 4, seed=0)
+    assert found.roots["fifo"].tolist() == pytest.approx([10.0] * 4, rel=0.02)
+    assert found.table["capacity_rps"].iloc[0] == pytest.approx(10 / 1.5, rel=0.02)
+
+
+def test_at_the_capacity_the_mean_share_is_the_allowed_one_though_most_runs_have_less():
+    short = Search({"fifo": simlib.StaticFIFO(1)}, single_server, f"0,{TOKEN_S},0", sla=2.0, requests=2000)
+    found = capacity.study(short, 30, seed=5)
+    spans_s = np.array([float(single_server(2000, 5 + r).arrival_s[-1]) for r in range(30)])
+    rates = found.table["capacity_rps"].iloc[0] * spans_s.mean() / spans_s
+    shares = np.array([short.share("fifo", short.table(5 + r), rate) for r, rate in enumerate(rates)])
+    assert shares.mean() == pytest.approx(0.05, rel=0.1)
+    assert np.mean(shares < 0.05) > 0.55
+    assert found.table["capacity_rps"].iloc[0] < found.roots["fifo"].mean()
 
 
 def test_the_root_is_the_largest_rate_that_meets_the_deadline():
@@ -108,11 +136,12 @@ def test_the_ratio_is_the_geometric_mean_with_the_interval_of_its_logarithm():
     assert apart.loc["c", "a"]["ratio"] == pytest.approx(math.exp(np.log(roots["c"]).mean() - np.log(own["a"]).mean()))
 
 
-def test_runs_that_are_too_short_give_capacities_that_move():
+def test_runs_that_are_too_short_give_capacities_without_limits():
     # 0.1 s a request and 10 s allowed: overloaded, but not for long enough to be late.
     search = Search({"fifo": simlib.StaticFIFO(1)}, single_server, f"0,{TOKEN_S},0", sla=10.0, requests=500)
     row = capacity.study(search, 20, seed=1).table.iloc[0]
-    assert row["verdict"] == "moves" and row["doubled_ratio"] < 0.95
+    assert row["verdict"] == "short" and row["doubled_ratio"] < 0.95 and np.isnan([row["ci_low"], row["ci_high"]]).all()
+    assert row["memory_requests"] > 50  # what is cut as warm-up
     assert math.isnan(row["warmup_requests"])  # a queue that grows to the end has no warm-up to find
 
 

