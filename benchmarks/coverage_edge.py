@@ -9,6 +9,7 @@ Student's t over twenty sections.
 
 from __future__ import annotations
 
+import functools
 import math
 import time
 from collections.abc import Iterator
@@ -31,7 +32,7 @@ from simlib.theory import queues
 
 QUEUES, LATE, LOAD = ("mm1", "md1"), 0.05, 0.95
 DEADLINES_S, REPLICATIONS, REQUESTS = (10.0, 40.0), 40, 20_000
-MEMORIES = (50, 100, 200, 400, 1000)
+MEMORIES = (50, 100, 200, 400)
 TOKENS = 1000  # of a request whose service takes a second: tokens are whole
 PLAIN = 20
 RECOMMENDED = ("mean share", "batch_means", "sectioning")
@@ -88,6 +89,7 @@ class OneServer(capacity.Search):
 def search(queue: str, deadline_s: float, requests: int = REQUESTS, kind: Any = OneServer) -> capacity.Search:
     """Whose capacity is asked for."""
 
+    @functools.cache
     def draw(requests: int, seed: int) -> RequestTable:
         arrival_s, service_s = drawn(queue, requests, seed)
         tokens = np.maximum(1, np.rint(service_s * TOKENS)).astype(int)

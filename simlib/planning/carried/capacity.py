@@ -209,8 +209,9 @@ def study(search: Search, replications: int, *, seed: int, workers: int = 1) -> 
     What replication r says of the capacity's logarithm is a pseudo-value of the jackknife: how it changes without r,
     by the share of late requests at the capacity and the slope of its logarithm in that of the rate. The interval is
     Student's t of their mean. The arrivals of all replications are stretched by one factor: to give each run the same
-    rate would hide that a run is now faster, now slower, and then more are late. Coverage of capacities that are known
-    in closed form is measured in ``data/results/coverage_edge.csv``.
+    rate would hide that a run is now faster, now slower, and then more are late. What short runs may hide of the error
+    is added (`steady.hidden`). Coverage of capacities that are known in closed form is measured in
+    ``data/results/coverage_edge.csv``.
     """
     check_integer("replications", replications, 2)
     ways = {"seed": seed, "workers": workers}
@@ -220,10 +221,10 @@ def study(search: Search, replications: int, *, seed: int, workers: int = 1) -> 
     )
     rows = []
     for name in search.policies:
-        logs = short.says(name, float(np.log(roots[name]).mean()))
-        capacity_rps = ratio(intervals.mean_interval(logs))
-        change = intervals.paired_difference(long.says(name, math.log(capacity_rps.mean)), logs)
-        latency_s = short.latencies(name, capacity_rps.mean)
+        logs, slope = short.says(name, float(np.log(roots[name]).mean()))
+        mean = intervals.mean_interval(logs)
+        change = intervals.paired_difference(long.says(name, mean.mean)[0], logs)
+        latency_s = short.latencies(name, mean.mean)
         memory = _found(steady.memory, latency_s)
         verdict = "unclear"
         if memory > search.scored.start:
@@ -233,7 +234,13 @@ def study(search: Search, replications: int, *, seed: int, workers: int = 1) -> 
         elif not change.ci_low <= 0 <= change.ci_high:
             verdict = "moves"
         if verdict in ("short", "moves"):
-            capacity_rps = replace(capacity_rps, ci_low=math.nan, ci_high=math.nan)
+            half = math.nan
+        else:
+            memories = replications * (search.scored.stop - search.scored.start) / memory
+            deviation = math.sqrt(1 / search.late_share - 1) / slope
+            more = intervals.t_quantile(replications - 1, 0.95) * steady.hidden(deviation, memories)
+            half = math.hypot(mean.ci_high - mean.mean, 0.0 if math.isnan(more) else more)
+        capacity_rps = ratio(replace(mean, ci_low=mean.mean - half, ci_high=mean.mean + half))
         rows.append(
             {"policy": name}
             | as_row(capacity_rps, "capacity_rps")
@@ -262,8 +269,11 @@ class _Runs:
         late = lambda seed: {"late": self.search.share(name, self.tables[seed], self._rate(seed, log_rate))}  # noqa: E731
         return replicate(late, len(self.tables), **self.ways)["late"].to_numpy()
 
-    def says(self, name: str, near: float) -> np.ndarray:
-        """What each replication says of the capacity's logarithm, searched for from one that is near."""
+    def says(self, name: str, near: float) -> tuple[np.ndarray, float]:
+        """What each replication says of the capacity's logarithm, searched for from one that is near; and the slope.
+
+        That is how the logarithm of the mean share rises with that of the rate.
+        """
         from scipy.optimize import brentq
 
         shares, allowed = functools.cache(functools.partial(self.shares, name)), self.search.late_share
@@ -277,16 +287,19 @@ class _Runs:
             raise InputError(f"requests: {self.search.requests} (expected more: {name} bears no rate, or any)")
         centre = brentq(excess, low, high, xtol=2 * TOLERANCE)
         step = max(NEAR, self.search.whole / math.exp(centre))
-        below, above = (float(shares(centre + side).mean()) for side in (-step, step))
+        below, above = 1.0, 0.0
+        while above <= below:
+            below, above = (float(shares(centre + side).mean()) for side in (-step, step))
+            step *= 2
         late, count = shares(centre), len(self.gaps)
-        slope = (above - below) / (2 * step) / late.mean()
+        slope = (above - below) / step / late.mean()  # over what was the step, on either side
         without = np.maximum((late.sum() - late) / (count - 1), allowed / self.search.requests)  # each left out in turn
         logs = count * math.log(late.mean() / allowed) - (count - 1) * np.log(without / allowed)
-        return centre - logs / slope - (self.gaps - 1)
+        return centre - logs / slope - (self.gaps - 1), slope
 
-    def latencies(self, name: str, rate: float) -> np.ndarray:
+    def latencies(self, name: str, log_rate: float) -> np.ndarray:
         """Latency of each request at one rate, seconds, shape (replications, n_requests)."""
-        runs = (self.search.run(name, table, self._rate(seed, math.log(rate))) for seed, table in self.tables.items())
+        runs = (self.search.run(name, table, self._rate(seed, log_rate)) for seed, table in self.tables.items())
         return np.array([run.times.completion_s - run.table.arrival_s for run in runs])
 
     def _rate(self, seed: int, log_rate: float) -> float:
