@@ -201,7 +201,7 @@ def hidden(deviation: float, memories: float) -> float:
     >>> hidden(1.0, 100), hidden(1.0, 10_000)
     (0.1, 0.001)
     """
-    return math.sqrt(FEWEST_MEMORIES) * deviation / memories
+    return math.sqrt(FEWEST_MEMORIES) * deviation / memories if memories > 0 else math.inf
 
 
 def cycle_starts(arrival_s: Any, completion_s: Any) -> np.ndarray:

@@ -183,7 +183,7 @@ class Study:
         ``doubled_ratio, doubled_ci_low, doubled_ci_high, verdict``: capacity in runs twice as long over it, by pairs.
         ``short`` where what is cut as warm-up is shorter than the memory; ``stable`` where the interval of that ratio
         lies within 2 % of 1, ``moves`` where it leaves out 1 and is not stable, else ``unclear``: more replications are
-        needed to tell. A capacity that is short or moves has no limits.
+        needed to tell. Where runs are short the capacity has no limits.
     ratios : pandas.DataFrame
         As `ratios` gives them.
     """
@@ -233,13 +233,10 @@ def study(search: Search, replications: int, *, seed: int, workers: int = 1) -> 
             verdict = "stable"
         elif not change.ci_low <= 0 <= change.ci_high:
             verdict = "moves"
-        if verdict in ("short", "moves"):
-            half = math.nan
-        else:
-            memories = replications * (search.scored.stop - search.scored.start) / memory
-            deviation = math.sqrt(1 / search.late_share - 1) / slope
-            more = intervals.t_quantile(replications - 1, 0.95) * steady.hidden(deviation, memories)
-            half = math.hypot(mean.ci_high - mean.mean, 0.0 if math.isnan(more) else more)
+        memories = replications * (search.scored.stop - search.scored.start) / memory
+        hidden = steady.hidden(math.sqrt(1 / search.late_share - 1) / slope, memories)
+        more = 0.0 if math.isnan(hidden) else intervals.t_quantile(replications - 1, 0.95) * hidden
+        half = math.nan if verdict == "short" else math.hypot(mean.ci_high - mean.mean, more)
         capacity_rps = ratio(replace(mean, ci_low=mean.mean - half, ci_high=mean.mean + half))
         rows.append(
             {"policy": name}
