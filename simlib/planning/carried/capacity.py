@@ -37,6 +37,7 @@ STEP, TOLERANCE = math.log(1.5), math.log(1.001)
 LOWEST_SHARE = 1e-3  # of the rate at which requests leave a full system: below it, none waits
 SAME = math.log(1.02)  # capacities that differ by less are taken for the same
 NEAR = math.log(1.01)  # by so much the rate changes where the slope of the share is measured
+FLAT, WIDEST = 0.1, 25.0  # least slope of the share, and what one replication says at most, both in logarithms
 
 
 @dataclass(frozen=True)
@@ -289,10 +290,10 @@ class _Runs:
             below, above = (float(shares(centre + side).mean()) for side in (-step, step))
             step *= 2
         late, count = shares(centre), len(self.gaps)
-        slope = (above - below) / step / late.mean()  # over what was the step, on either side
+        slope = max(FLAT, (above - below) / step / late.mean())  # over what was the step, on either side
         without = np.maximum((late.sum() - late) / (count - 1), allowed / self.search.requests)  # each left out in turn
         logs = count * math.log(late.mean() / allowed) - (count - 1) * np.log(without / allowed)
-        return centre - logs / slope - (self.gaps - 1), slope
+        return centre - np.clip(logs / slope, -WIDEST, WIDEST) - (self.gaps - 1), slope
 
     def latencies(self, name: str, log_rate: float) -> np.ndarray:
         """Latency of each request at one rate, seconds, shape (replications, n_requests)."""
