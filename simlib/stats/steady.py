@@ -20,10 +20,7 @@ import numpy as np
 from simlib.checks import InputError, check_choice, check_integer, check_number
 from simlib.stats.intervals import LARGEST, Estimate, check_numbers, t_quantile
 
-BATCHES, SECTIONS = (
-    20,
-    10,
-)  # of a run, for its mean and for its quantiles; with fewer their dependence could not be seen
+BATCHES, SECTIONS = 20, 10  # of a run, for its mean and for its quantiles; of fewer their dependence could not be seen
 FEWEST_CYCLES, FEWEST_BEYOND = 100, 10
 FEWEST_MEMORIES = 100  # of a run; what is estimated for one of 200 is less once in a hundred runs near saturation
 CONFIDENCE = 0.95

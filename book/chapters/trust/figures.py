@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -10,7 +11,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from book.chapters.trust.tables import DEVICES, METHODS, METRICS, STATISTICS, method_name
+from book.chapters.trust.tables import DEVICES, METHODS, METRICS, QUEUES, RARE, STATISTICS, method_name
 from book.kit.names import SCHEDULER_NAMES
 from book.kit.style import COLORS, CYCLE, FAINT, INK, PERCENT, name_lines
 
@@ -127,6 +128,42 @@ def _cover(axis: Axes, rows: pd.DataFrame, names: list[str], color: str) -> None
         axis.plot(row.coverage, height, QUEUE_MARKERS[row.queue], color=color, mfc="none", ms=4)
     axis.set_yticks(range(len(names)), names, fontsize=9)
     axis.set_ylim(len(names) - 0.5, -0.5)
+
+
+def edge(table: pd.DataFrame) -> Figure:
+    """Coverage near saturation (rows of ``coverage_edge``): a line a capacity, and a run's P99 by its length.
+
+    What is recommended beside what is often done instead; in words where so short a run is given no interval.
+    """
+    rows = table[table["quantity"].str.startswith("capacity") | table["quantity"].eq("p99")]
+    lines = [QUEUES[row.queue] + _asked(row) for row in rows.itertuples()]
+    names = list(dict.fromkeys(lines))
+    names.sort(key=lambda name: "P99" in name)
+    figure, axis = plt.subplots(figsize=(7.0, 1.2 + 0.27 * len(names)))
+    axis.axvspan(*BAND, color=FAINT, alpha=0.5, lw=0)
+    axis.axvline(PROMISED, color=INK, lw=1)
+    for row, line in zip(rows.itertuples(), lines, strict=True):
+        height, color = names.index(line), GOOD if row.recommended else POOR
+        if row.given_share < RARE:
+            axis.annotate("refused", (PROMISED, height), (-8, 0), textcoords="offset points", color=color, fontsize=9,
+                          ha="right", va="center")  # fmt: skip
+            continue
+        axis.hlines(height, row.ci_low, row.ci_high, color=color, lw=1.5)
+        axis.plot(row.coverage, height, "o" if row.recommended else "s", color=color, ms=5)
+    axis.set_yticks(range(len(names)), names, fontsize=9)
+    axis.set_ylim(len(names) - 0.5, -1.6)
+    for label, color, at in (("often done instead", POOR, 0.62), ("recommended", GOOD, PROMISED)):
+        axis.annotate(label, (at, -1.0), color=color, fontsize=10, ha="center", va="center")
+    axis.xaxis.set_major_formatter(PERCENT)
+    axis.set_xlabel("Intervals that contain the truth (promised: 95 %)", fontsize=10)
+    return figure
+
+
+def _asked(row: Any) -> str:
+    """Of which quantity a row near saturation is, behind its queue."""
+    if row.quantity.startswith("capacity"):
+        return f": capacity at a deadline of {row.quantity.removeprefix('capacity, ')}"
+    return f": P99 of a run of {row.memories} memories"
 
 
 def warm_up(averages: Mapping[str, np.ndarray], cut: int, quantity: str) -> Figure:

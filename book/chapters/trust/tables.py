@@ -150,7 +150,7 @@ def show_edge_capacities(table: pd.DataFrame) -> Styler:
 
 
 def show_edge_runs(table: pd.DataFrame) -> Styler:
-    """Of one run near saturation (rows of ``coverage_edge``): how often an interval is given, and how often it covers."""
+    """Of one run near saturation (rows of ``coverage_edge``): how often an interval is given, how often it covers."""
     rows = table[~table["quantity"].str.startswith("capacity")]
     said = rows.assign(
         text=[_covered(row) for row in rows.itertuples()],

@@ -31,6 +31,17 @@ def test_coverage_keeps_what_is_recommended_apart_from_what_is_done_instead():
     assert good.get_xlim() == (0.9, 1.0) and poor.get_xlim() == (0.0, 1.0)
 
 
+def test_near_saturation_a_line_is_a_capacity_or_a_run_by_its_length_and_who_is_refused_has_no_mark():
+    run = ROW | {"rho": 0.95, "quantity": "p99", "method": "sectioning", "memories": 50, "given_share": 0.004}
+    plain = run | {"method": "plain sections", "recommended": False, "coverage": 0.55, "given_share": 1.0}
+    rate = plain | {"quantity": "capacity, 10 s", "method": "mean of roots"}
+    axis = figures.edge(pd.DataFrame([run, plain, rate, rate | {"recommended": True, "coverage": 0.95}])).axes[0]
+    assert names(axis) == ["M/M/1: capacity at a deadline of 10 s", "M/M/1: P99 of a run of 50 memories"]
+    marks = {(line.get_xdata()[0], line.get_ydata()[0], line.get_marker()) for line in axis.lines[1:]}
+    assert marks == {(0.55, 0, "s"), (0.95, 0, "o"), (0.55, 1, "s")}
+    assert [text.get_text() for text in axis.texts] == ["refused", "often done instead", "recommended"]
+
+
 def test_growth_shows_the_cost_of_a_request_by_plain_names():
     ways = ("static_fifo", "multi_bin_dynamic, K = 64", "multi_bin_dynamic, light", "continuous, busy")
     rows = [(way, requests, 20.0 * place) for place, way in enumerate(ways, 1) for requests in (10, 100)]

@@ -48,6 +48,32 @@ def test_the_table_stars_what_is_recommended_and_tells_the_studies_apart(table):
     assert shown.loc["P99: requests taken for independent", "M/M/1, 0.9"] == "8.0 %"
 
 
+@pytest.fixture
+def edge() -> pd.DataFrame:
+    capacities = [
+        row("mean share", 0.95, True, "capacity, 10 s", rho=0.7),
+        row("mean of roots", 0.6, False, "capacity, 10 s", rho=0.7),
+    ]
+    runs = [
+        row(method, coverage, method == "sectioning", "p99", rho=0.95, memories=memories) | {"given_share": given}
+        for memories, given in ((50, 0.004), (200, 0.995))
+        for method, coverage in (("sectioning", 0.94), ("plain sections", 0.7))
+    ]
+    return pd.DataFrame([made | {"given_share": 1.0} for made in capacities] + runs).assign(ci_low=0.5, ci_high=1.0)
+
+
+def test_near_saturation_capacities_and_runs_have_a_table_each(edge):
+    rate = tables.show_edge_capacities(edge).data.iloc[0]
+    assert (rate["queue, deadline"], rate["capacity, services/s"]) == ("M/M/1, 10 s", "0.700")
+    assert (rate["mean share"][:6], rate["mean of roots"][:6]) == ("95.0 %", "60.0 %")
+    runs = tables.show_edge_runs(edge).data.set_index("memories")
+    assert runs["P99"].str[:6].tolist() == ["–", "94.0 %"]  # hardly one of 50 memories is given an interval
+    assert runs["given"].tolist() == ["0.4 %", "99.5 %"]
+    assert tables.edge_numbers(edge) == {
+        "edge_load": 0.95, "edge_memory": 10, "edge_short": "0.4 %", "edge_long": "99.5 %"
+    }  # fmt: skip
+
+
 def test_every_method_of_the_committed_experiments_has_a_name_of_its_own():
     committed = pd.read_csv(datasets.committed("coverage")).dropna(subset=["coverage"])
     named = committed.assign(line=[tables.method_name(row) for row in committed.itertuples()])
