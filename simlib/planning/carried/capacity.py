@@ -284,13 +284,12 @@ class _Runs:
         else:
             raise InputError(f"requests: {self.search.requests} (expected more: {name} bears no rate, or any)")
         centre = brentq(excess, low, high, xtol=2 * TOLERANCE)
-        step = max(NEAR, self.search.whole / math.exp(centre))
-        below, above = 1.0, 0.0
-        while above <= below:
-            below, above = (float(shares(centre + side).mean()) for side in (-step, step))
+        step, rises = max(NEAR, self.search.whole / math.exp(centre)) / 2, np.zeros(1)
+        while rises.sum() <= 0.8 * np.abs(rises).sum():  # falls in some runs, by a ninth or more in all: that is chance
             step *= 2
+            rises = shares(centre + step) - shares(centre - step)
         late, count = shares(centre), len(self.gaps)
-        slope = max(FLAT, (above - below) / step / late.mean())  # over what was the step, on either side
+        slope = max(FLAT, rises.mean() / (2 * step) / late.mean())
         without = np.maximum((late.sum() - late) / (count - 1), allowed / self.search.requests)  # each left out in turn
         logs = count * math.log(late.mean() / allowed) - (count - 1) * np.log(without / allowed)
         return centre - np.clip(logs / slope, -WIDEST, WIDEST) - (self.gaps - 1), slope
