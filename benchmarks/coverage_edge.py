@@ -161,7 +161,7 @@ def measure(
 
 
 def run(experiments: int = 2000, seed: int = 42) -> dict[str, pd.DataFrame]:
-    """The table ``coverage_edge``, in about an hour of CPU time."""
+    """The table ``coverage_edge``, in some 45 CPU-minutes."""
     rows: list[dict[str, Any]] = []
     for queue in QUEUES:
         for deadline_s in DEADLINES_S:

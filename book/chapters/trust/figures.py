@@ -152,8 +152,9 @@ def edge(table: pd.DataFrame) -> Figure:
         axis.plot(row.coverage, height, "o" if row.recommended else "s", color=color, ms=5)
     axis.set_yticks(range(len(names)), names, fontsize=9)
     axis.set_ylim(len(names) - 0.5, -1.6)
-    for label, color, at in (("often done instead", POOR, 0.62), ("recommended", GOOD, PROMISED)):
-        axis.annotate(label, (at, -1.0), color=color, fontsize=10, ha="center", va="center")
+    for label, color, at in (("often done instead", POOR, 0.7), ("recommended", GOOD, BAND[0])):
+        axis.annotate(label, (at, -1.0), (-4, 0), textcoords="offset points", color=color, fontsize=10, ha="right",
+                      va="center")  # fmt: skip
     axis.xaxis.set_major_formatter(PERCENT)
     axis.set_xlabel("Intervals that contain the truth (promised: 95 %)", fontsize=10)
     return figure
