@@ -6,6 +6,9 @@ import numpy as np
 
 MOVES = [(name, key) for name in ("d_sla", "k_bins") for key in ("ArrowRight", "ArrowLeft") * 13][:50]
 TIMES = "() => performance.getEntriesByName('explorer-move').map((entry) => entry.duration)"
+LOOP = """() => { const start = performance.now(); let sum = 0;
+    for (let number = 0; number < 2e7; number++) sum += number % 7;
+    return performance.now() - start + 0 * sum; }"""
 RESTS = "() => document.querySelector('.explorer-views')?.getAttribute('aria-busy') === 'false'"
 
 
@@ -27,9 +30,23 @@ class Stretch:
         return max(1.0, self.wall_s / self.cpu_s)
 
 
-def timed(tab, where: str, record) -> tuple[float, float]:
+class Beside:
+    """The same by what a loop of the page's own takes between the moves: in 95 of 100 times, over the least time."""
+
+    def __init__(self, tab) -> None:
+        self.tab, self.times_ms = tab, []
+
+    def sample(self) -> None:
+        self.times_ms.append(self.tab.evaluate(LOOP))
+
+    @property
+    def factor(self) -> float:
+        return float(np.percentile(self.times_ms, 95) / min(self.times_ms))
+
+
+def timed(tab, where: str, record, beside: bool = False) -> tuple[float, float]:
     """Make the moves one by one; the 95th percentile of the times to the frames that show them, ms, and the stretch."""
-    stretch = Stretch()
+    stretch = Beside(tab) if beside else Stretch()
     tab.evaluate("() => performance.clearMeasures('explorer-move')")
     for name, key in MOVES:
         before = tab.evaluate("() => document.querySelector('.explorer').dataset.shown")
@@ -46,10 +63,10 @@ def timed(tab, where: str, record) -> tuple[float, float]:
     return float(found["p95_ms"]), stretch.factor
 
 
-def in_time(tab, where: str, limit_ms: float, record, rounds: int = 3) -> bool:
+def in_time(tab, where: str, limit_ms: float, record, rounds: int = 3, beside: bool = False) -> bool:
     """Whether 95 of 100 moves are shown within the limit: what else runs here comes in spells, so one round will do."""
     for turn in range(rounds):
-        slowest_ms, stretch = timed(tab, f"{where}_{turn}", record)
+        slowest_ms, stretch = timed(tab, f"{where}_{turn}", record, beside)
         if slowest_ms < limit_ms * stretch:
             return True
     return False

@@ -42,58 +42,60 @@ REPLICATIONS, CONFIDENCE = 20, 0.95
 T_QUANTILE = t_quantile(REPLICATIONS - 1, CONFIDENCE)
 
 
-def ascending(values: np.ndarray) -> np.ndarray:
-    """Kernel: the values in order: runs of 16 are made, and merged."""
-    count, width, ordered, merged = len(values), 16, values.copy(), np.empty(len(values))
-    for start in range(0, count, width):
-        for last in range(start + 1, min(start + width, count)):
-            value, place = ordered[last], last
-            while place > start and ordered[place - 1] > value:
-                ordered[place] = ordered[place - 1]
-                place -= 1
-            ordered[place] = value
-    while width < count:
-        for start in range(0, count, 2 * width):
-            middle, end = min(start + width, count), min(start + 2 * width, count)
-            left, right, place = start, middle, start
-            while left < middle and right < end:
-                one, other = ordered[left], ordered[right]
-                takes = one <= other  # no jump: nobody could guess it
-                merged[place] = one if takes else other
-                left += int(takes)
-                right += int(not takes)
-                place += 1
-            while left < middle:
-                merged[place] = ordered[left]
-                left, place = left + 1, place + 1
-            while right < end:
-                merged[place] = ordered[right]
-                right, place = right + 1, place + 1
-        ordered, merged = merged, ordered
-        width *= 2
-    return ordered
+def ranked(values: np.ndarray, first: int, rank: int) -> float:
+    """Kernel: the value of a rank, with what is less before it and what is more behind; those before `first` are."""
+    low, high = first, len(values) - 1
+    while low < high:
+        middle = values[(low + high) // 2]
+        left, right = low, high
+        while left <= right:
+            while values[left] < middle:
+                left += 1
+            while middle < values[right]:
+                right -= 1
+            if left <= right:
+                values[left], values[right] = values[right], values[left]
+                left, right = left + 1, right - 1
+        if rank <= right:
+            high = right
+        elif rank >= left:
+            low = left
+        else:
+            break
+    return values[rank]
 
 
-def quantile(ordered: np.ndarray, percent: float) -> float:
-    """Kernel: `metrics.percentiles` of values in order; NaN of none."""
-    if len(ordered) == 0:
+def percentile(values: np.ndarray, percent: float, first: int) -> float:
+    """Kernel: `metrics.percentiles`, one after the other, each in what is above the rank before; NaN of no values."""
+    if len(values) == 0:
         return math.nan
-    place = percent / 100 * (len(ordered) - 1)
-    low = math.floor(place)
-    below, above, part = ordered[low], ordered[min(low + 1, len(ordered) - 1)], place - low
+    place = percent / 100 * (len(values) - 1)
+    rank = math.floor(place)
+    below = ranked(values, first, rank)
+    above, part = below, place - rank
+    if rank + 1 < len(values):
+        above = values[rank + 1]
+        for other in range(rank + 2, len(values)):
+            above = min(above, values[other])
     return above - (above - below) * (1 - part) if part >= 0.5 else below + (above - below) * part
 
 
-def token_p99_s(tpot_s: np.ndarray, ordered: np.ndarray, gaps: np.ndarray) -> float:
+def rank_of(percent: float, count: int) -> int:
+    """Kernel: the rank below a percentile."""
+    return math.floor(percent / 100 * (count - 1)) if count > 0 else 0
+
+
+def token_p99_s(tpot_s: np.ndarray, gaps: np.ndarray) -> float:
     """Kernel: `metrics.token_p99`: the slowest few most often have the slowest hundredth of the gaps."""
     count, total = len(tpot_s), gaps.sum()
     if count == 0:
         return math.nan
-    top = max(1, count // 24)
+    top, partly = max(1, count // 24), tpot_s.copy()
     while True:
         slowest, counts, found, below = np.empty(count), np.empty(count, np.int64), 0, total
+        least_s = ranked(partly, 0, count - top)
         for place in range(count):
-            if tpot_s[place] >= ordered[count - top]:
+            if tpot_s[place] >= least_s:
                 slowest[found], counts[found] = tpot_s[place], gaps[place]
                 below -= gaps[place]
                 found += 1
@@ -162,19 +164,19 @@ def summary(requests: Requests, d_sla: float, answered: Answered, batched: bool,
         answered.completion_s, limits_s, sums, completions_s, latencies_s, ttfts_s, tpots_s, gaps,
     )  # fmt: skip
     completed, ttfts, tpots = int(sums[COMPLETED]), int(sums[TTFTS]), int(sums[TPOTS])
-    latencies_s, firsts_s = ascending(latencies_s[:completed]), ascending(ttfts_s[:ttfts])
+    latencies_s, ttfts_s = latencies_s[:completed], ttfts_s[:ttfts]
     gaps, tpots_s = gaps[:tpots], tpots_s[:tpots]
-    in_order_s = ascending(tpots_s)
     makespan_s, totals = sums[LAST] - requests.arrival_s[0], answered.totals
     numbers[REQUESTS], numbers[FAILURES], numbers[LATE] = count, sums[FAILED], sums[MISSED] / count
     numbers[GOODPUT] = per_second(sums[GOOD], makespan_s)
     numbers[MEAN] = divided(sums[LATENCY], completed)
-    numbers[P50], numbers[P95] = quantile(latencies_s, 50.0), quantile(latencies_s, 95.0)
-    numbers[P99] = quantile(latencies_s, 99.0)
+    numbers[P50] = percentile(latencies_s, 50.0, 0)
+    numbers[P95] = percentile(latencies_s, 95.0, rank_of(50.0, completed))
+    numbers[P99] = percentile(latencies_s, 99.0, rank_of(95.0, completed))
     numbers[WAIT], numbers[WORK] = divided(sums[QUEUEING], completed), divided(sums[SERVICE], completed)
-    numbers[FIRST], numbers[FIRST_P99] = divided(sums[TTFT], ttfts), quantile(firsts_s, 99.0)
-    numbers[GAP], numbers[PER_TOKEN_P99] = divided(sums[TPOT], tpots), quantile(in_order_s, 99.0)
-    numbers[BETWEEN] = token_p99_s(tpots_s, in_order_s, gaps) if batched else totals[GAP_P99]
+    numbers[FIRST], numbers[FIRST_P99] = divided(sums[TTFT], ttfts), percentile(ttfts_s, 99.0, 0)
+    numbers[BETWEEN] = token_p99_s(tpots_s, gaps) if batched else totals[GAP_P99]  # before they change places
+    numbers[GAP], numbers[PER_TOKEN_P99] = divided(sums[TPOT], tpots), percentile(tpots_s, 99.0, 0)
     numbers[RATE], numbers[TOKEN_RATE] = per_second(completed, makespan_s), per_second(sums[TOKENS], makespan_s)
     numbers[UTILIZATION] = totals[BUSY] / (totals[BUSY] + totals[IDLE]) if totals[BUSY] > 0.0 else 0.0
     numbers[SIZE], numbers[COLLAPSE], numbers[MAKESPAN] = totals[SIZE_MEAN], totals[COLLAPSED], makespan_s
@@ -237,10 +239,9 @@ def bootstrap(hits: np.ndarray, trials: np.ndarray, weights: np.ndarray, found: 
             width /= again * (1 - again)
             apart = math.log(again / (1 - again)) - centre
             studentised[resample] = apart / width if width > 0.0 else (math.nan if apart == 0.0 else apart * math.inf)
-    ordered = ascending(studentised)
     tail = (1 - CONFIDENCE) / 2
-    low = ordered[max(math.ceil(resamples * tail) - 1, 0)]
-    high = ordered[max(math.ceil(resamples * (1 - tail)) - 1, 0)]
+    low = ranked(studentised, 0, max(math.ceil(resamples * tail) - 1, 0))
+    high = ranked(studentised, 0, max(math.ceil(resamples * (1 - tail)) - 1, 0))
     found[1] = 1 / (1 + math.exp(-(centre - high * error)))
     found[2] = 1 / (1 + math.exp(-(centre - low * error)))
 

@@ -151,6 +151,9 @@ def test_a_file_of_ones_own_is_read_and_simulated_and_goes_nowhere(page, browser
         tab.set_input_files(".explorer-own input", tmp_path / "other.csv")
         own = "(part) => document.querySelector('.explorer-own').textContent.includes(part)"
         tab.wait_for_function(own, arg="Not read: other.csv")
+        (tmp_path / "failed.csv").write_text("arrival_s,prompt_tokens,output_tokens\n0,10,0\n1,9,0\n")
+        tab.set_input_files(".explorer-own input", tmp_path / "failed.csv")
+        tab.wait_for_function(own, arg="failed.csv: nothing to simulate")
         tab.set_input_files(".explorer-own input", tmp_path / "mine.csv")
         tab.wait_for_function(own, arg="3000 requests")
         settled(tab)
@@ -170,7 +173,7 @@ def test_without_webassembly_the_page_says_so(page, browser):
 def test_a_move_is_shown_in_time(page, browser, record_property):
     with opened(browser, page) as (tab, _):
         goto(tab, page)
-        assert in_time(tab, "page", 50, record_property)
+        assert in_time(tab, "page", 50, record_property, beside=True)
 
 
 def test_buttons_give_code_a_table_and_a_figure(page, browser):

@@ -53,9 +53,10 @@
     file.arrayBuffer().then((buffer) => ready.then(() => worker.postMessage({ kind: "file", name: file.name, buffer }, [buffer])));
   }
   function took({ name, rows, account, isPredicted }) {
+    const most = controls.find((one) => one.name === "requests").high, cut = rows > most ? ` The first ${most} are simulated.` : "";
     const warnings = account.warnings && account.warnings.length ? ` ${account.warnings.join(" ")}` : "";
-    told.textContent = `${name}: ${rows} requests of ${account.format}, ${Number(account.rate_rps).toPrecision(3)} a second. Where each scheduler breaks is in "Late requests by load".${warnings}`;
-    shown.adopt({ workload: "own", requests: Math.max(100, Math.min(rows, controls.find((one) => one.name === "requests").high)), predictor: isPredicted ? "own" : "original", load: 1 });
+    told.textContent = `${name}: ${rows} requests of ${account.format}, ${Number(account.rate_rps).toPrecision(3)} a second.${cut} Where each scheduler breaks is in "Late requests by load".${warnings}`;
+    shown.adopt({ workload: "own", requests: Math.max(100, Math.min(rows, most)), predictor: isPredicted ? "own" : "original", load: 1 });
   }
   input.addEventListener("change", () => input.files.length && give(input.files[0]));
   root.addEventListener("dragover", (event) => { event.preventDefault(); box.classList.add("over"); });

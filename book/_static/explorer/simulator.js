@@ -102,16 +102,19 @@ const simulator = (() => {
 
     /* How many requests have which latency, in bins of a quarter of a doubling from the deadline. */
     function counts(table, run, dSla) {
-      const places = [];
-      for (let row = 0; row < table.arrival_s.length; row++) {
-        if (Number.isNaN(run.completion[row])) continue;
-        const late = run.completion[row] > table.arrival_s[row] + dSla, latency = Math.max(run.completion[row] - table.arrival_s[row], dSla * 1e-4);
-        const place = Math.ceil(OCTAVE * Math.log2(latency / dSla)) - 1;
-        places.push(late ? Math.max(place, 0) : Math.min(place, -1));
+      const rows = table.arrival_s.length, places = new Int32Array(rows), least = dSla * 1e-4;
+      let kept = 0, first = Infinity, last = -Infinity;
+      for (let row = 0; row < rows; row++) {
+        const end = run.completion[row], came = table.arrival_s[row];
+        if (end !== end) continue; // rejected
+        const place = Math.ceil(OCTAVE * Math.log2(Math.max(end - came, least) / dSla)) - 1, kind = end > came + dSla ? Math.max(place, 0) : Math.min(place, -1);
+        places[kept++] = kind;
+        if (kind < first) first = kind;
+        if (kind > last) last = kind;
       }
-      if (!places.length) return { first: 0, counts: [0] };
-      const first = places.reduce((a, b) => Math.min(a, b)), found = new Array(places.reduce((a, b) => Math.max(a, b)) - first + 1).fill(0);
-      for (const place of places) found[place - first] += 1;
+      if (!kept) return { first: 0, counts: [0] };
+      const found = new Array(last - first + 1).fill(0);
+      for (let one = 0; one < kept; one++) found[places[one] - first] += 1;
       return { first, counts: found };
     }
 
@@ -174,7 +177,11 @@ const simulator = (() => {
       };
     }
 
-    const lateOf = (run, table, dSla) => run.completion.reduce((sum, time, row) => sum + !(time <= table.arrival_s[row] + dSla), 0);
+    const lateOf = (run, table, dSla) => {
+      let late = 0;
+      for (let row = 0; row < run.completion.length; row++) late += run.completion[row] <= table.arrival_s[row] + dSla ? 0 : 1;
+      return late;
+    };
     const late = (state, table, scheduler, dSla) => lateOf(served(state, table, scheduler, dSla, false), table, dSla);
 
     function interval(hits, trials) {

@@ -29,7 +29,7 @@
   async function take({ name, buffer }) {
     try {
       const { table, account } = await reader.open(name, buffer);
-      if (!table) throw new Error(`${name}: ${account.format} without a row a request (expected arrivals and lengths of each)`);
+      if (!table) throw new Error(`${name}: nothing to simulate (${account.lacks.simulate})`);
       simulated.take({ name, arrival_s: Float64Array.from(table.arrival_s), prompt: whole(table.prompt_tokens), output: whole(table.output_tokens), predicted: whole(table.predicted_output_tokens) });
       postMessage({ kind: "taken", name, account, rows: table.arrival_s.length, isPredicted: Boolean(table.predicted_output_tokens) });
     } catch (problem) {
