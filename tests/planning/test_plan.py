@@ -213,7 +213,7 @@ def test_in_a_terminal(tmp_path, capsys):
         found = json.loads(document.read_text())["configuration"]
         assert (found["order"], found["replicas"]) == (order, replicas)
     for words, told in (
-        (["priority=2: ttft_p99<=1; ttft_p99<=9"], "--sla: no request has priority=2"),
+        (["priority=2: ttft_p99<=1; ttft_p99<=9"], "sla: no request has priority=2"),
         ([chat, "--prefix-cache", "on"], "--prefix-cache: on (expected off: nothing says"),
         ([chat, "--prefix-cache", "maybe"], "--prefix-cache: 'maybe'"),
         ([chat, "--routing", "prefix"], "--routing: 'prefix' (expected 'least_tokens' alone"),

@@ -223,7 +223,7 @@ const explorer = (() => {
     const notes = made("p", { class: "note" }), code = made("pre", { class: "explorer-code", tabindex: "0", hidden: true, "aria-label": "Python" });
     const button = (label, action, attributes = {}) => { const one = made("button", { type: "button", ...attributes }, label); one.addEventListener("click", () => view && action()); return one; };
     const drop = button("Drop A", () => keep(null), { hidden: true });
-    const moves = made("div", { class: "explorer-buttons" },
+    const moves = made("div", { class: "explorer-buttons explorer-moves" },
       button("Keep as A", () => keep({ view, state: at })), drop,
       button("Reset", reset, { "aria-keyshortcuts": "R", title: "Back to where it began (key R)" }));
     const buttons = made("div", { class: "explorer-buttons" },
