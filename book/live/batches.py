@@ -156,6 +156,13 @@ def shortest_lines(lengths: np.ndarray, most: int) -> np.ndarray:
     return edges[:found]
 
 
+def edges_by(policy: int, bins: int, lengths: np.ndarray) -> np.ndarray:
+    """Kernel: the edges of a policy's bins, none where it has one line."""
+    if policy == SHORTEST:
+        return shortest_lines(lengths, bins)
+    return edges_of(lengths, bins, policy == DYNAMIC) if policy != STATIC and bins > 1 else np.zeros(0)
+
+
 def order(
     now_s: float, gpu: int, waiting: Waiting, params: np.ndarray, memory: np.ndarray, note: np.ndarray
 ) -> tuple[int, int]:
@@ -227,11 +234,7 @@ def serve(
             kept += 1
     rows = rows[:kept]
     lengths = requests.predicted_tokens
-    edges = np.zeros(0)
-    if policy == SHORTEST:
-        edges = shortest_lines(lengths, bins)
-    elif policy != STATIC and bins > 1:
-        edges = edges_of(lengths, bins, policy == DYNAMIC)
+    edges = edges_by(policy, bins, lengths)
     everybody = lines_of(lengths, edges, np.arange(count))
     lines = lines_of(lengths, edges, rows)
     answered.counted[0], answered.counted[1], answered.counted[2] = 0, 0, occupied(everybody)
@@ -278,7 +281,8 @@ def serve(
         answered.batch_start_s[number] = batches.start_s[number]
         answered.batch_end_s[number] = batches.start_s[number] + batches.service_s[number]
         answered.batch_size[number], answered.batch_gpu[number] = batches.size[number], batches.gpu[number]
-        copied(batches.notes[number], answered.notes[number])
+        if notes > 0:
+            copied(batches.notes[number], answered.notes[number])
     for place in range(kept):
         number, row = batches.batch_of[place], rows[place]
         if number >= 0:

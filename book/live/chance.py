@@ -15,7 +15,7 @@ from numba.np.random import _constants as tables  # NumPy's own, which numba rep
 
 WORDS, MIDDLE = 624, 397
 LOW_32, BITS_52 = np.uint64(0xFFFFFFFF), np.uint64(0x000FFFFFFFFFFFFF)
-ONE, THREE, EIGHT, NINE, ELEVEN, HALF_WORD, LATE = (np.uint64(bits) for bits in (1, 3, 8, 9, 11, 32, 48))
+ONE, THREE, EIGHT, ELEVEN, HALF_WORD, LATE = (np.uint64(bits) for bits in (1, 3, 8, 11, 32, 48))
 BYTE, MULTIPLIER = np.uint64(0xFF), np.uint64(0xDA942042E4DD58B5)
 UNIT = 1.0 / 9007199254740992.0
 EXP_K, EXP_W, EXP_F = (np.array(table) for table in (tables.ke_double, tables.we_double, tables.fe_double))

@@ -14,10 +14,12 @@ import numba
 import numpy as np
 import pandas as pd
 
+from book.explorer import views
 from book.explorer.state import FAMILY, WORKLOADS, Position, controls
 from book.kit.names import EXECUTION_NAMES, SCHEDULER_NAMES
 from book.live import batches, drawn, entries, summary
-from simlib import datasets
+from simlib import datasets, levels
+from simlib.continuous.serve import SAMPLES
 from simlib.continuous.settings import Continuous
 from simlib.engine.compiled import source_digest
 from simlib.latency import presets
@@ -33,7 +35,7 @@ from simlib.requests.streams import stream
 from simlib.requests.workload import ORIGINAL_RATE_RPS
 from simlib.runs import collapse
 from simlib.runs.metrics import SUMMARY_KEYS
-from simlib.stats.shares import RESAMPLES, resamples
+from simlib.stats.shares import FEWEST_CLUSTERS, resamples
 
 WORKLOAD_NAMES = {name: WORKLOADS[name] for name in ("synthetic", "burstgpt_like")} | {
     "azure_like": "drawn like Azure's conversations",
@@ -85,12 +87,23 @@ def document() -> dict[str, Any]:
         "seeds": SEEDS,
         "streams": _packed(np.concatenate([streams(seed) for seed in range(SEEDS + summary.REPLICATIONS)])),
         "resamples": _packed(resamples(summary.REPLICATIONS, 0).astype(np.uint8)),
-        "resample_count": RESAMPLES,
         "replications": summary.REPLICATIONS,
         "summary": SUMMARY_KEYS,
         "labels": summary.LABELS,
         "notes": entries.NOTED,
         "affine": batches.AFFINE,
+        "dynamic": batches.DYNAMIC,
+        "fewest_clusters": FEWEST_CLUSTERS,
+        "pairs": levels.PAIRS,
+        "views": {
+            "curve_s": views.CURVE_S,
+            "octave": views.OCTAVE,
+            "buckets": views.BUCKETS,
+            "most_blocks": views.MOST_BLOCKS,
+            "batches_shown": views.BATCHES_SHOWN,
+            "samples_shown": views.SAMPLES_SHOWN,
+            "samples": SAMPLES,
+        },
         "family": FAMILY,
         "controls": page_controls(),
         "start": start(),
@@ -150,7 +163,7 @@ def words_of(generator: np.random.Generator) -> list[int]:
 
 
 def laws() -> dict[str, dict[str, Any]]:
-    """Every preset: the numbers of its batches and of its steps, and what is said of it."""
+    """Every preset: the numbers of its batches and of its steps."""
     found = {}
     for name in (*presets.PRESETS, *presets.names()):
         model = presets.load(name)

@@ -56,7 +56,7 @@ def original(seed: int, rate_rps: float, drawn: Drawn) -> None:
 def burstgpt(streams: np.ndarray, about: np.ndarray, rate_factor: float, drawn: Drawn) -> None:
     """Kernel: conversations as `burstgpt_like` draws them from a workday's midnight on.
 
-    `about` has what `contents.burstgpt` says: coefficients, then the shares of the hours, then the mixture.
+    `about` has what `contents.burstgpt_about` says: coefficients, then the shares of the hours, then the mixture.
     """
     workday, weekend, day_log_sd, window_s, window_log_sd = about[0], about[1], about[2], about[3], about[4]
     parts, longest_prompt, longest_output = int(about[6]), int(about[7]), int(about[8])
@@ -104,7 +104,7 @@ def between(value: float, xs: np.ndarray, ys: np.ndarray) -> float:
 
 
 def azure(streams: np.ndarray, about: np.ndarray, drawn: Drawn) -> None:
-    """Kernel: requests as `azure_like` draws them; `about` is what `contents.azure` says."""
+    """Kernel: requests as `azure_like` draws them; `about` is what `contents.azure_about` says."""
     minutes, places = int(about[0]), int(about[1])
     counts, shares = about[2 : 2 + minutes], about[2 + minutes : 2 + minutes + places]
     prompts = about[2 + minutes + places : 2 + minutes + 2 * places]

@@ -51,10 +51,9 @@ made:
 }
 define void @NRT_incref(ptr %info) { ret void }
 define void @NRT_decref(ptr %info) { ret void }
-define i32 @heap(i32 %top) {
-  %before = load i32, ptr @top
+define void @heap(i32 %top) {
   store i32 %top, ptr @top
-  ret i32 %before
+  ret void
 }
 define void @__multi3(ptr %result, i64 %low, i64 %high, i64 %by_low, i64 %by_high) noinline optnone {
   %a = and i64 %low, 4294967295
@@ -113,9 +112,9 @@ def _parameter(kind: Any) -> str:
     from numba import types
 
     if isinstance(kind, types.Array):
-        return (
-            f"{str(kind.dtype).replace('uint', 'u').replace('int', 'i').replace('float', 'f')}[{',' * (kind.ndim - 1)}]"
-        )
+        short = str(kind.dtype).replace("uint", "u").replace("int", "i").replace("float", "f")
+        axes = "," * (kind.ndim - 1)
+        return f"{short}[{axes}]"
     return "integer" if isinstance(kind, types.Integer) else "number"
 
 

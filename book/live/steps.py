@@ -8,21 +8,18 @@ import numpy as np
 
 from book.live.batches import (
     BUSY,
-    FIXED,
     GAP_P99,
     IDLE,
-    LONGEST,
-    OLDEST,
     SHORTEST,
     SIZE_MEAN,
     STATIC,
     Answered,
     Requests,
     copied,
-    edges_of,
+    edges_by,
     lines_of,
     occupied,
-    shortest_lines,
+    order,
 )
 from simlib.continuous import columns as at
 from simlib.continuous.loop import kernel
@@ -44,7 +41,7 @@ from simlib.continuous.state import Lines as Waiting
 from simlib.engine import shapes
 from simlib.engine.batches import DONE, MORE, no_key
 from simlib.latency.steps import linear_law
-from simlib.policies.orders import in_turn, longest_queue, oldest_head, shortest
+from simlib.policies.orders import shortest
 
 NUMBERS, TIMES, SHAPE, LOG = len(at.NUMBERS), len(at.TIMES), len(shapes.SHAPE), len(LOGGED)
 NOTHING_SPECIAL = StepRules(*(0,) * NEEDED)
@@ -55,15 +52,10 @@ GAPS = GAP_BINS * GAP_OCTAVES
 def decide(
     now_s: float, gpu: int, waiting: shapes.Waiting, params: np.ndarray, memory: np.ndarray, note: np.ndarray
 ) -> tuple[int, int]:
-    """Kernel: who is admitted next; the first two of `params` are `shortest`'s, the last says how lines take turns."""
-    how = params[len(params) - 1]
-    if how == SHORTEST:
+    """Kernel: who is admitted next; of `params` the first two are `shortest`'s, the others as for batches."""
+    if params[len(params) - 1] == SHORTEST:
         return shortest(now_s, gpu, waiting, params, memory, note)
-    if how == LONGEST:
-        return longest_queue(now_s, gpu, waiting, params, memory, note)
-    if how == OLDEST:
-        return oldest_head(now_s, gpu, waiting, params, memory, note)
-    return in_turn(now_s, gpu, waiting, params, memory, note)
+    return order(now_s, gpu, waiting, params, memory, note)
 
 
 def serve(
@@ -91,11 +83,8 @@ def serve(
             rows[kept] = row
             kept += 1
     rows = rows[:kept]
-    lengths, edges = requests.predicted_tokens, np.zeros(0)
-    if policy == SHORTEST:
-        edges = shortest_lines(lengths, bins)
-    elif policy > STATIC and bins > 1:
-        edges = edges_of(lengths, bins, policy != FIXED)
+    lengths = requests.predicted_tokens
+    edges = edges_by(policy, bins, lengths)
     everybody, lines = lines_of(lengths, edges, np.arange(count)), lines_of(lengths, edges, rows)
     answered.counted[0], answered.counted[1], answered.counted[2] = DONE, 0, occupied(everybody)
     if kept == 0:
@@ -139,8 +128,8 @@ def serve(
         floats, floats, cube, progress, np.zeros((0, 0), np.int32), links, links, links,
         np.zeros((gpus, 0), np.int64), np.zeros((gpus, 0), np.int64), np.zeros(1, np.int64),
     )  # fmt: skip
-    params = np.zeros(3)
-    params[0], params[1], params[2] = 1, numbers[1], SHORTEST if policy == SHORTEST else selects
+    params = np.zeros(4)
+    params[0], params[1], params[2], params[3] = 1, numbers[1], selects, policy
     start, end = np.empty((1, many), np.int64), np.empty((1, many), np.int64)
     copied(lines.start, start[0])
     copied(lines.end, end[0])
@@ -189,7 +178,7 @@ def gap_p99_s(gaps: np.ndarray) -> float:
 
 
 def sampled(state: State, gpus: int, answered: Answered) -> None:
-    """Kernel: how many ran on each GPU from one sample to its next, in place of batches; what GPUs did in all."""
+    """Kernel: how many ran on each GPU from one sample to its next, in place of batches."""
     rows = 0
     for gpu in range(gpus):
         samples = min(len(state.series[gpu]), state.numbers[gpu, at.SAMPLED])

@@ -30,11 +30,10 @@ from simlib.runs.tally import (
 from simlib.stats.intervals import t_quantile
 from simlib.stats.shares import FEWEST_CLUSTERS
 
-KEYS = {key: place for place, key in enumerate(SUMMARY_KEYS)}
 (
     REQUESTS, FAILURES, LATE, GOODPUT, MEAN, P50, P95, P99, WAIT, WORK, FIRST, FIRST_P99, GAP, PER_TOKEN_P99, BETWEEN,
     RATE, TOKEN_RATE, UTILIZATION, SIZE, COLLAPSE, MAKESPAN, STABILITY,
-) = range(len(KEYS))  # fmt: skip
+) = range(len(SUMMARY_KEYS))  # fmt: skip
 STABLE, NEAR_CRITICAL, UNSTABLE, UNKNOWN = range(4)
 LABELS = ("stable", "near_critical", "unstable", "unknown")
 CRITICAL_Z = -NormalDist().inv_cdf(ONE_SIDED)

@@ -8,10 +8,9 @@ const engine = (() => {
   /* The module's functions, called with numbers and typed arrays, of which the last ones are filled. */
   function opened(module, exports) {
     const memory = new WebAssembly.Memory({ initial: 64 });
-    const table = new WebAssembly.Table({ initial: 8, element: "anyfunc" });
     const stack = new WebAssembly.Global({ value: "i32", mutable: true }, STACK_END);
-    const env = { __linear_memory: memory, __stack_pointer: stack, __indirect_function_table: table, fmod: (a, b) => a % b };
-    for (const name of ["exp", "expm1", "log", "log1p", "log10", "pow"]) env[name] = Math[name];
+    const env = { __linear_memory: memory, __stack_pointer: stack, fmod: (a, b) => a % b };
+    for (const name of ["exp", "expm1", "log", "log1p", "pow"]) env[name] = Math[name];
     const wasm = new WebAssembly.Instance(module, { env }).exports;
 
     function call(name, ...values) {

@@ -13,7 +13,7 @@
   const worker = new Worker(URL.createObjectURL(new Blob([source], { type: "text/javascript" })));
   const bytes = Uint8Array.from(atob(packed), (letter) => letter.charCodeAt(0));
   const ready = WebAssembly.compile(bytes).then((module) => worker.postMessage({ kind: "open", module, exports, contents }));
-  const known = controls.map(({ name }) => name), ownless = (state) => (state.workload === "own" ? { ...state, workload: start.workload, predictor: start.predictor } : state);
+  const ownless = (state) => (state.workload === "own" ? { ...state, workload: start.workload, predictor: start.predictor } : state);
 
   const first = isState(location.hash) ? read(location.hash, controls, start) : { state: start, remarks: [] };
   if (first.state.workload === "own") first.remarks.push("The link is of somebody's own requests, which stay with them: drop yours, and move on from there.");
@@ -23,7 +23,7 @@
     state: first.state,
     start,
     ask: (state, number, kept) => ready.then(() => worker.postMessage({ number, state, kept })),
-    moved: ({ settings }) => history.replaceState(null, "", write(controls, Object.fromEntries(known.map((name) => [name, settings[name]])))),
+    moved: ({ settings }) => history.replaceState(null, "", write(controls, settings)),
   });
   worker.onmessage = ({ data }) => {
     const answers = { view: () => shown.show(data.number, data.view), following: () => shown.follow(data.number, data.view), refused: () => shown.refuse(data.number, data.problem), taken: () => took(data), "not taken": () => { told.textContent = `Not read: ${data.problem}`; } };

@@ -1,9 +1,7 @@
 /* From a position of the controls to what its views draw, as `book.explorer.views` makes it in Jupyter, by the kernels. */
 const simulator = (() => {
   "use strict";
-  const CURVE_S = [0.1, 0.2, 0.35, 0.5, 0.75, 1, 1.5, 2, 3, 5], LOADS = [0.25, 0.5, 0.75, 1, 1.25, 1.5, 2, 3, 4], K_BINS = [1, 2, 3, 4, 6, 8, 12, 16, 32], PAIRS = [["dynamic_no_bins", "static_fifo"], ["multi_bin_dynamic", "static_fifo"], ["multi_bin_dynamic", "dynamic_no_bins"]];
-  const OCTAVE = 4, BUCKETS = 160, MOST_BLOCKS = 800, BATCHES_SHOWN = 10, SAMPLES_SHOWN = 40, SAMPLES = 1024, KEPT = 64;
-  const BLIND = ["static_fifo", "multi_bin_fixed", "shortest_predicted_first"]; // of which the deadline changes no batch
+  const LOADS = [0.25, 0.5, 0.75, 1, 1.25, 1.5, 2, 3, 4], K_BINS = [1, 2, 3, 4, 6, 8, 12, 16, 32], KEPT = 64;
   const NOTES = ["b_mem", "b_sla", "b_low", "b_high"];
 
   class Refusal extends Error {}
@@ -13,6 +11,7 @@ const simulator = (() => {
   function started(call, about) {
     const kept = new Map(), streams = new BigUint64Array(engine.bytesOf(about.streams).buffer), weights = engine.bytesOf(about.resamples);
     const streamsOf = (seed) => ({ data: streams.slice(36 * seed, 36 * seed + 36), shape: [9, 4] });
+    const { views, policies, dynamic } = about, isSteered = (state, scheduler) => policies[scheduler].number === dynamic && state.execution !== "continuous";
     let own = null;
 
     function lawOf(state) {
@@ -72,15 +71,15 @@ const simulator = (() => {
     /* One run: each request's times, batches or samples, and the summary. */
     function served(state, table, scheduler, dSla, isSummarised = true) {
       const { number, numbers } = about.policies[scheduler], count = table.arrival_s.length, isContinuous = state.execution === "continuous";
-      const own = Float64Array.from(numbers), law = lawOf(state), isDynamic = own.length > about.deadline + 1;
-      if (isDynamic) own[about.deadline] = dSla;
+      const own = Float64Array.from(numbers), law = lawOf(state), notes = isSteered(state, scheduler) ? count : 0;
+      if (notes) own[about.deadline] = dSla;
       const bins = scheduler === "shortest_predicted_first" ? about.lines_of_shortest : scheduler.startsWith("multi") ? state.k_bins : 1;
-      const rows = isContinuous ? SAMPLES * state.gpus : count;
+      const rows = isContinuous ? views.samples * state.gpus : count;
       const run = {
         start: new Float64Array(count), first: new Float64Array(count), completion: new Float64Array(count),
         batchStart: new Float64Array(rows), batchEnd: new Float64Array(rows),
         size: new BigInt64Array(rows), gpu: new BigInt64Array(rows),
-        notes: { data: new Float64Array(isContinuous ? 0 : count * about.notes), shape: [isContinuous ? 0 : count, about.notes] },
+        notes: { data: new Float64Array(notes * about.notes), shape: [notes, about.notes] },
         counted: new BigInt64Array(3), totals: new Float64Array(5), numbers: new Float64Array(isSummarised ? about.summary.length : 0),
       };
       call("run", Number(isContinuous), number, about.selects[scheduler === "multi_bin_fixed" ? "oldest_head" : state.bin_select], bins, state.gpus,
@@ -107,7 +106,7 @@ const simulator = (() => {
       for (let row = 0; row < rows; row++) {
         const end = run.completion[row], came = table.arrival_s[row];
         if (end !== end) continue; // rejected
-        const place = Math.ceil(OCTAVE * Math.log2(Math.max(end - came, least) / dSla)) - 1, kind = end > came + dSla ? Math.max(place, 0) : Math.min(place, -1);
+        const place = Math.ceil(views.octave * Math.log2(Math.max(end - came, least) / dSla)) - 1, kind = end > came + dSla ? Math.max(place, 0) : Math.min(place, -1);
         places[kept++] = kind;
         if (kind < first) first = kind;
         if (kind > last) last = kind;
@@ -122,8 +121,8 @@ const simulator = (() => {
 
     function windowOf(state, table, runs) {
       const middle = table.arrival_s[Math.floor(table.arrival_s.length / 2)];
-      let width = (SAMPLES_SHOWN * (table.arrival_s[table.arrival_s.length - 1] - table.arrival_s[0])) / SAMPLES;
-      if (state.execution !== "continuous") width = BATCHES_SHOWN * Math.max(...runs.map((run) => median(Array.from({ length: run.batches }, (_, i) => run.batchEnd[i] - run.batchStart[i]))));
+      let width = (views.samples_shown * (table.arrival_s[table.arrival_s.length - 1] - table.arrival_s[0])) / views.samples;
+      if (state.execution !== "continuous") width = views.batches_shown * Math.max(...runs.map((run) => median(Array.from({ length: run.batches }, (_, i) => run.batchEnd[i] - run.batchStart[i]))));
       return [middle, middle + Math.max(width, 1e-3)];
     }
 
@@ -131,11 +130,11 @@ const simulator = (() => {
       const order = Array.from({ length: run.batches }, (_, i) => i), series = { time_s: [], size: [] }, blocks = { start_s: [], end_s: [], gpu: [], size: [] };
       if (state.execution === "continuous") order.sort((a, b) => run.batchStart[a] - run.batchStart[b]);
       if (!order.length) return { series: {}, blocks: {} };
-      const width = Math.max(run.batchStart[order[order.length - 1]], 1e-9) / BUCKETS, columns = run.notes.shape[1], noted = run.totals && state.execution !== "continuous" && run.isDynamic;
+      const width = Math.max(run.batchStart[order[order.length - 1]], 1e-9) / views.buckets, [noted, columns] = run.notes.shape;
       let bucket = -1, within = 0;
       if (noted) Object.assign(series, { low: [], target: [], high: [] });
       for (const place of order) {
-        const now = Math.min(Math.floor(run.batchStart[place] / width), BUCKETS - 1), size = Number(run.size[place]);
+        const now = Math.min(Math.floor(run.batchStart[place] / width), views.buckets - 1), size = Number(run.size[place]);
         const [bMem, bSla, bLow, bHigh] = NOTES.map((_, column) => run.notes.data[place * columns + column]);
         if (now !== bucket) {
           [bucket, within] = [now, 0];
@@ -147,7 +146,7 @@ const simulator = (() => {
         series.size[last] = (series.size[last] * within + size) / (within + 1);
         within += 1;
         if (noted) { series.low[last] = Math.min(series.low[last], bLow); series.high[last] = Math.max(series.high[last], bHigh); }
-        if (run.batchEnd[place] > low && run.batchStart[place] < high && size > 0 && blocks.gpu.length < MOST_BLOCKS) {
+        if (run.batchEnd[place] > low && run.batchStart[place] < high && size > 0 && blocks.gpu.length < views.most_blocks) {
           blocks.start_s.push(run.batchStart[place]); blocks.end_s.push(run.batchEnd[place]); blocks.gpu.push(Number(run.gpu[place])); blocks.size.push(size);
         }
       }
@@ -159,7 +158,7 @@ const simulator = (() => {
     function view(state) {
       check(state);
       const table = atRate(drawn(state, 0), state.load), notes = [];
-      const runs = state.schedulers.map((scheduler) => Object.assign(served(state, table, scheduler, state.d_sla), { isDynamic: ["dynamic_no_bins", "multi_bin_dynamic"].includes(scheduler) }));
+      const runs = state.schedulers.map((scheduler) => served(state, table, scheduler, state.d_sla));
       const count = table.arrival_s.length, span = table.arrival_s[count - 1] - table.arrival_s[0], shown = windowOf(state, table, runs);
       state.schedulers.forEach((scheduler, place) => {
         const bins = Number(runs[place].counted[2]);
@@ -190,7 +189,7 @@ const simulator = (() => {
       call("share_interval", Float64Array.from(hits), Float64Array.from(trials), weights, found);
       const [mean, low, high, hit, spared] = found, limit = (value) => (Number.isNaN(value) ? null : value);
       const [few, what] = hit <= spared ? [hit, "hits"] : [spared, "anything else"];
-      const reason = Number.isNaN(low) ? `${few} of ${groups} groups ${few === 1 ? "has" : "have"} ${what} (an interval needs 10 with hits and 10 not full of them)` : "";
+      const reason = Number.isNaN(low) ? `${few} of ${groups} groups ${few === 1 ? "has" : "have"} ${what} (an interval needs ${about.fewest_clusters} with hits and ${about.fewest_clusters} not full of them)` : "";
       return { mean, low: limit(low), high: limit(high), reason };
     }
 
@@ -223,7 +222,7 @@ const simulator = (() => {
       const trials = tables.map((table) => table.arrival_s.length);
       if (replications > 1) {
         const share = (name) => Float64Array.from(hits[name], (count, place) => count / trials[place]);
-        const differences = PAIRS.filter(([a, b]) => hits[a] && hits[b]).map(([a, b]) => {
+        const differences = about.pairs.filter(([a, b]) => hits[a] && hits[b]).map(([a, b]) => {
           const found = new Float64Array(3);
           call("difference", share(a), share(b), found);
           return { a, b, mean: found[0], low: found[1], high: found[2] };
@@ -231,10 +230,9 @@ const simulator = (() => {
         yield { replications, conditional: state.workload === "own", intervals: Object.fromEntries(state.schedulers.map((name) => [name, interval(hits[name], trials)])), differences };
         if (a) yield { against: yield* against(a, state, hits, trials) };
       }
-      const last = { ...state };
-      yield* curve("curve", "d_sla", CURVE_S, last, tables, hits, (name) => BLIND.includes(name) || state.execution === "continuous");
-      yield* curve("load_curve", "load", LOADS, last, tables, hits);
-      if (state.schedulers.some((name) => name.startsWith("multi"))) yield* curve("k_curve", "k_bins", K_BINS, last, tables, hits, (name) => !name.startsWith("multi"));
+      yield* curve("curve", "d_sla", views.curve_s, state, tables, hits, (name) => !isSteered(state, name));
+      yield* curve("load_curve", "load", LOADS, state, tables, hits);
+      if (state.schedulers.some((name) => name.startsWith("multi"))) yield* curve("k_curve", "k_bins", K_BINS, state, tables, hits, (name) => !name.startsWith("multi"));
     }
 
     /* The share of late requests along one control, the others where they are; who is blind to it is served once. */
