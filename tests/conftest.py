@@ -1,9 +1,10 @@
-"""Shared fixtures: where the data that is not in the repository lies."""
+"""Shared fixtures: where the data that is not in the repository lies; a browser."""
 
 import os
 from pathlib import Path
 
 import pytest
+from browser import chromium
 
 
 @pytest.fixture(scope="session")
@@ -13,3 +14,10 @@ def data_dir() -> Path:
     if not folder:
         pytest.skip("needs the shared data: SIMLIB_DATA_DIR is not set")
     return Path(folder)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """A headless Chromium for the tests of a file, which are skipped where there is none."""
+    with chromium() as running:
+        yield running

@@ -4,7 +4,7 @@ import json
 
 import axe
 import pytest
-from browser import chromium, opened
+from browser import opened
 
 from book.explorer.scripts import DRAWING, SCRIPTS
 from book.explorer.state import Position, controls
@@ -54,12 +54,6 @@ def page(tmp_path_factory):
         f'{head}<body><main><div class="explorer" id="explorer"></div></main>{scripts}<script>{mounted}</script>'
     )
     return path
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as running:
-        yield running
 
 
 @pytest.fixture

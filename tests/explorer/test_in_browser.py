@@ -5,7 +5,6 @@ from pathlib import Path
 
 import axe
 import pytest
-from browser import chromium
 from lab import jupyterlab, run_all
 from moved import RESTS, in_time, shown_share, slider, typed
 
@@ -15,12 +14,6 @@ from book.explorer.against import Kept
 from book.explorer.state import Position
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

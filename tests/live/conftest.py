@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from browser import chromium, opened
+from browser import opened
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "book" / "_static" / "explorer"
 START = """const held = engine.bytesOf(kernels.module);
@@ -13,12 +13,6 @@ const tableOf = ({ arrival_s, ...lengths }) => ({ arrival_s: Float64Array.from(a
     ...Object.fromEntries(Object.entries(lengths).map(([name, column]) => [name, whole(column)])) });
 const plain = (column) => Array.from(column, Number);
 const times = (column) => Array.from(column, (time) => (Number.isNaN(time) ? null : time));"""
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")
