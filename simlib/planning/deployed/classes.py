@@ -17,6 +17,7 @@ from simlib.requests.formats.aggregates.summary import Summary
 from simlib.requests.formats.clocks import Clock
 from simlib.requests.formats.layout import Log
 from simlib.requests.table import RequestTable
+from simlib.requests.workload import of_rows
 from simlib.text import many, span
 
 SAY = "as a column of a request table with times, or by vLLM's --metadata"
@@ -92,10 +93,7 @@ def mixed(typical: RequestTable, measured: RequestTable, by: str) -> RequestTabl
     if not len(rows):
         return typical
     at = np.rint(np.linspace(0, len(typical) - 1, len(rows))).astype(int)
-    names = ("prompt_tokens", "output_tokens", "predicted_output_tokens", "cached_prompt_tokens", "priority")
-    columns = {name: getattr(typical, name)[rows] for name in names if getattr(typical, name) is not None}
-    labels = {name: values[rows] for name, values in typical.labels.items()}
-    return RequestTable(typical.arrival_s[at], labels=labels, **columns)
+    return of_rows(typical, rows, typical.arrival_s[at])
 
 
 def whole(promise: Promise) -> Promise:
