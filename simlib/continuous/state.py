@@ -92,8 +92,7 @@ class StepRules(NamedTuple):
     answers: int = 0
 
 
-OFF = (0,) * len(StepRules._field_defaults)
-NEEDED = len(StepRules._fields) - len(OFF)
+NEEDED = len(StepRules._fields) - len(StepRules._field_defaults)
 
 
 FIRST, MIXED, CHUNKED = range(3)

@@ -81,13 +81,13 @@ def called(function: Callable[..., Any], signature: Any) -> Callable[..., Any]:
 
 @one_at_a_time
 @functools.lru_cache(maxsize=256)
-def bound(function: FunctionType, **kernels: FunctionType | tuple) -> FunctionType:
-    """A kernel of the package with others of the package, or constants, in place of its globals of these names.
+def bound(function: FunctionType, **kernels: FunctionType) -> FunctionType:
+    """A kernel of the package with others of the package in place of its globals of these names.
 
     What is bound is compiled into its caller, where what is passed is called by address: dearer than a decision.
     """
     namespace = {**function.__globals__, **kernels}
-    names = [kernel.__name__ for kernel in kernels.values() if callable(kernel)]
+    names = [kernel.__name__ for kernel in kernels.values()]
     twin = FunctionType(function.__code__, namespace, "_".join([function.__name__, *names]))
     twin.__module__ = function.__module__
     twin.__qualname__ = f"{function.__qualname__}_{source_digest(twin)}"  # numba names machine code by it
