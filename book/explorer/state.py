@@ -7,6 +7,8 @@ once, in `CONTROLS`, with its label and its range; the browser draws its inputs 
 from __future__ import annotations
 
 import functools
+import itertools
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -15,10 +17,12 @@ from typing import Any
 from book.kit.names import EXECUTION_NAMES, SCHEDULER_NAMES
 from simlib import levels, named
 from simlib.checks import InputError, check_choice, check_each, check_integer, check_number, check_type
+from simlib.continuous.settings import Continuous
 from simlib.latency import presets
 from simlib.named import EXECUTIONS, POLICIES
 from simlib.policies.plan import SELECTIONS
-from simlib.requests import predictors
+from simlib.requests import predictors, traces
+from simlib.requests.azure import azure_like
 from simlib.requests.table import RequestTable
 from simlib.requests.workload import original
 from simlib.runs.run import Run
@@ -29,6 +33,7 @@ WORKLOADS = {
     "synthetic": "synthetic, Poisson",
     "burstgpt": "BurstGPT sample",
     "burstgpt_like": "drawn like BurstGPT",
+    "azure_like": "drawn like Azure's conversations",
     "own": "own table",
 }
 PREDICTORS: dict[str, predictors.Predictor | None] = {
@@ -88,7 +93,9 @@ class Control:
     main: bool = False
 
 
-_SCHEDULERS = {name: SCHEDULER_NAMES[name] for name in (*levels.SCHEDULERS, "multi_bin_fixed")}
+CHOSEN_FROM = (*levels.SCHEDULERS, "multi_bin_fixed", "shortest_predicted_first")
+_SCHEDULERS = {name: SCHEDULER_NAMES[name] for name in CHOSEN_FROM}
+_ENGINE = Continuous()
 SELECTION_NAMES = {name: name.replace("_", " ") for name in SELECTIONS}
 CONTROLS = (
     Control("schedulers", "Schedulers", "several", choices=_SCHEDULERS, main=True),
@@ -98,8 +105,11 @@ CONTROLS = (
     Control("gpus", "GPUs", "number", 1, 16, 1, main=True),
     Control("load", "Load", "number", 0.1, 4.0, 0.1, "× rate", main=True),
     Control("bin_select", "Bin selection", "choice", choices=SELECTION_NAMES),
+    Control("edges", "Bin edges (tokens)", "text", hint="none: equally many in each; or 100,300"),
+    Control("max_seqs", "Sequences at once", "number", 1, 1024, 1, "in an engine"),
+    Control("token_budget", "Tokens a step", "number", 16, 16_384, 16, "in an engine"),
     Control("workload", "Workload", "choice", choices=WORKLOADS),
-    Control("table", "Own table (CSV file)", "text"),
+    Control("table", "Own table (file)", "text", hint="a path: CSV, BurstGPT's rows, a benchmark's result"),
     Control("latency", "Latency", "text", hint="alpha,beta,gamma in seconds, or a CSV of measurements"),
     Control("predictor", "Predicted lengths", "choice", choices=PREDICTOR_NAMES),
     Control("requests", "Requests", "number", 100, 20_000, 100),
@@ -123,11 +133,15 @@ class Position:
         Factor on the workload's own arrival rate.
     bin_select : str
         As in `dynamic.MultiBinDynamic`.
-    workload : {"synthetic", "burstgpt", "burstgpt_like", "own"}
+    edges : str
+        Inner edges of the bins, predicted tokens, ascending, between commas, in place of `k_bins` equally filled ones.
+    max_seqs, token_budget : int
+        Of continuous batching, as in `Continuous`.
+    workload : {"synthetic", "burstgpt", "burstgpt_like", "azure_like", "own"}
         The original's recipe at 50 requests/s, the BurstGPT rows at 100 times their rate, draws from their population
-        at that rate, or a table of your own.
+        at that rate, draws from an hour of Azure's conversations, or a table of your own.
     table : str
-        Path of a CSV with a request table's columns, for the workload ``own``.
+        Path of a file that `traces.read` understands, for the workload ``own``.
     latency : str
         A preset, or ``"alpha,beta,gamma"`` in seconds.
     execution : {"run_to_completion", "continuous"}
@@ -150,6 +164,9 @@ class Position:
     gpus: int = 2
     load: float = 1.0
     bin_select: str = "round_robin"
+    edges: str = ""
+    max_seqs: int = _ENGINE.max_seqs
+    token_budget: int = _ENGINE.token_budget
     workload: str = "synthetic"
     table: str = ""
     latency: str = "original-synthetic"
@@ -161,11 +178,11 @@ class Position:
 
     def __post_init__(self) -> None:
         put = functools.partial(object.__setattr__, self)
-        chosen = check_each("schedulers", self.schedulers, lambda name: check_choice("schedulers", name, POLICIES))
-        put("schedulers", tuple(name for name in POLICIES if name in chosen))
+        chosen = check_each("schedulers", self.schedulers, lambda name: check_choice("schedulers", name, CHOSEN_FROM))
+        put("schedulers", tuple(name for name in CHOSEN_FROM if name in chosen))
         for name in ("d_sla", "load"):
             put(name, check_number(name, getattr(self, name), RANGES[name].low, RANGES[name].high))
-        for name in ("k_bins", "gpus"):
+        for name in ("k_bins", "gpus", "max_seqs", "token_budget"):
             put(name, check_integer(name, getattr(self, name), int(RANGES[name].low), int(RANGES[name].high)))
         put("requests", check_integer("requests", self.requests, 1, int(RANGES["requests"].high)))
         put("seed", check_integer("seed", self.seed, 0, 2**31))
@@ -174,10 +191,11 @@ class Position:
         check_choice("execution", self.execution, EXECUTIONS)
         check_choice("predictor", self.predictor, PREDICTORS)
         check_type("table", self.table, str, "the path of a CSV")
+        edges_of(self.edges)
         check_type("latency", self.latency, str, "a preset's name, or alpha,beta,gamma in seconds")
         named.latency_of(self.latency)
         if self.workload == "own" and self.own is None and not self.table:
-            raise InputError("table: '' (expected the path of a CSV with arrival_s, prompt_tokens, output_tokens)")
+            raise InputError("table: '' (expected the path of a file with arrival_s, prompt_tokens, output_tokens)")
         if self.own is not None:
             put("own", RequestTable.of(self.own))
 
@@ -195,7 +213,7 @@ class Position:
     @property
     def is_random(self) -> bool:
         """Whether replications differ: a fixed table with lengths known for sure leaves nothing to chance."""
-        return self.workload in ("synthetic", "burstgpt_like") or self.predictor not in ("oracle", "own")
+        return self.workload in ("synthetic", "burstgpt_like", "azure_like") or self.predictor not in ("oracle", "own")
 
     @property
     def is_conditional(self) -> bool:
@@ -220,7 +238,7 @@ class Position:
         """One run: a table under a scheduler, with the position's deadline or another."""
         deadline_s = self.d_sla if d_sla is None else d_sla
         policy = POLICIES[scheduler](**self._parameters(scheduler, deadline_s))
-        return simulate(table, policy, self.latency, self.gpus, self.execution, deadline_s, oversize="reject")
+        return simulate(table, policy, self.latency, self.gpus, self._execution(), deadline_s, oversize="reject")
 
     def runs(self) -> Iterator[Run]:
         """The runs that the views show, one a scheduler."""
@@ -234,16 +252,18 @@ class Position:
             "synthetic": f"simlib.workload.original({of})",
             "burstgpt": f"simlib.levels.requests_of(2, {of})[0]",
             "burstgpt_like": f'simlib.levels.requests_of(2, {of}, requests_from="population")[0]',
-            "own": f"simlib.RequestTable.of(pd.read_csv({self.table!r})).head({self.requests})",
+            "azure_like": f"simlib.requests.azure.azure_like({self.requests}, {self.seed})",
+            "own": f"simlib.traces.read({self.table!r}).requests.head({self.requests})",
         }[self.workload]
         lines = ["import simlib", ""]
-        if self.workload == "own" and self.own is None:
-            lines.insert(0, "import pandas as pd")
-        elif self.workload == "own":
+        if self.own is not None:
             made = f"simlib.RequestTable.of(requests).head({self.requests})  # your own"
         lines.append(f"requests = {made}")
         noise = PREDICTORS[self.predictor]
-        if noise is not None and (self.predictor != "original" or self.workload == "own"):
+        if self.predictor == "original" and self.workload in ("azure_like", "own"):
+            call = f"simlib.predictors.original_predictions(requests.prompt_tokens, {self.seed})"
+            lines.append(f"requests = requests.with_predictions({call})")
+        elif noise is not None and self.predictor != "original":
             call = f'requests, simlib.predictors.{noise!r}, family="{FAMILY}", replication={self.seed}'
             lines.append(f"requests = simlib.predictors.predict({call})")
         if self.load != 1.0:
@@ -252,21 +272,57 @@ class Position:
         for name in self.schedulers:
             given = ", ".join(f"{key}={value!r}" for key, value in self._parameters(name, None).items())
             lines.append(f"    simlib.{POLICIES[name].__name__}({given}),")
-        options = {"execution": self.execution, "sla": self.d_sla, "oversize": "reject"}
-        given = ", ".join(f"{key}={value!r}" for key, value in options.items())
+        own = f"simlib.Continuous(max_seqs={self.max_seqs}, token_budget={self.token_budget})"
+        how = own if self._has_own_engine else repr(self.execution)
+        given = f'execution={how}, sla={self.d_sla!r}, oversize="reject"'
         lines += ["]", f"options = dict({given})", "runs = {"]
         lines.append(f"    policy.name: simlib.simulate(requests, policy, {self.latency!r}, {self.gpus}, **options)")
         lines += ["    for policy in policies", "}"]
         return "\n".join([*lines, "summaries = {name: run.summary() for name, run in runs.items()}"])
 
     def _parameters(self, scheduler: str, d_sla: float | None) -> dict[str, Any]:
-        deadline = {"d_sla": self.d_sla if d_sla is None else d_sla}
+        deadline, edges = {"d_sla": self.d_sla if d_sla is None else d_sla}, edges_of(self.edges)
+        binned: dict[str, Any] = {"k_bins": len(edges) + 1, "bounds": edges} if edges else {"k_bins": self.k_bins}
         return {
-            "static_fifo": {},
             "dynamic_no_bins": deadline,
-            "multi_bin_dynamic": {"k_bins": self.k_bins, **deadline, "bin_select": self.bin_select},
-            "multi_bin_fixed": {"k_bins": self.k_bins},
-        }[scheduler]
+            "multi_bin_dynamic": {**binned, **deadline, "bin_select": self.bin_select},
+            "multi_bin_fixed": binned,
+        }.get(scheduler, {})
+
+    @property
+    def _has_own_engine(self) -> bool:
+        own = (self.max_seqs, self.token_budget) != (_ENGINE.max_seqs, _ENGINE.token_budget)
+        return self.execution == "continuous" and own
+
+    def _execution(self) -> str | Continuous:
+        if not self._has_own_engine:
+            return self.execution
+        return Continuous(max_seqs=self.max_seqs, token_budget=self.token_budget)
+
+
+def edges_of(text: str) -> tuple[float, ...]:
+    """The inner edges of bins that a text lists, tokens.
+
+    Examples
+    --------
+    >>> edges_of("100, 300")
+    (100.0, 300.0)
+
+    Raises
+    ------
+    InputError
+        If they are not numbers above 0, each above the one before, or too many.
+    """
+    check_type("edges", text, str, "numbers between commas")
+    most = int(RANGES["k_bins"].high)
+    try:
+        edges = tuple(float(part) for part in text.split(",")) if text.strip() else ()
+        if not all(low < high < math.inf for low, high in itertools.pairwise((0.0, *edges))) or len(edges) >= most:
+            raise ValueError
+    except ValueError:
+        expected = f"fewer than {most} numbers above 0 between commas, each above the one before"
+        raise InputError(f"edges: {text!r} (expected {expected})") from None
+    return edges
 
 
 def position_of(level: int, **settings: Any) -> Position:
@@ -316,6 +372,9 @@ def latencies() -> dict[str, dict[str, str]]:
 def _drawn(source: str, requests: int, seed: int, predictor: str) -> RequestTable:
     if source == "synthetic":
         table = original(requests, seed)
+    elif source == "azure_like":
+        table = azure_like(requests, seed)
+        table = table.with_predictions(predictors.original_predictions(table.prompt_tokens, seed))
     else:
         of = "trace" if source == "burstgpt" else "population"
         table = levels.requests_of(2, requests, seed, requests_from=of)[0]
@@ -324,15 +383,15 @@ def _drawn(source: str, requests: int, seed: int, predictor: str) -> RequestTabl
 
 def _predicted(table: RequestTable, predictor: str, seed: int) -> RequestTable:
     made = PREDICTORS[predictor]
+    if predictor == "original":
+        return table.with_predictions(predictors.original_predictions(table.prompt_tokens, seed))
     return table if made is None else predictors.predict(table, made, family=FAMILY, replication=seed)
 
 
 @functools.lru_cache(maxsize=4)
 def _read(path: str, modified_ns: int) -> RequestTable:
-    import pandas as pd
-
     try:
-        return RequestTable.of(pd.read_csv(path))
+        return traces.read(path).requests
     except InputError as problem:
         raise InputError(f"table {path}: {problem}") from None
     except (OSError, ValueError) as problem:
@@ -343,4 +402,4 @@ def _modified_ns(path: str) -> int:
     try:
         return Path(path).stat().st_mtime_ns
     except (OSError, ValueError):
-        raise InputError(f"table: {path!r} (expected a CSV file that is there)") from None
+        raise InputError(f"table: {path!r} (expected a file that is there)") from None

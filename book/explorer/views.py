@@ -7,13 +7,13 @@ and the deadline's curve, so that whoever drags a slider is never kept waiting f
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Any
 
 import numpy as np
 
 from book.explorer import against
-from book.explorer.replications import late, replicated, served
+from book.explorer.replications import Replications, late, replicated, served
 from book.explorer.state import Position
 from book.kit.names import SCHEDULER_NAMES
 from simlib import levels
@@ -26,9 +26,14 @@ from simlib.stats import intervals, shares
 
 REPLICATIONS = 20
 CURVE_S = (0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0)
+LOADS, K_BINS = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 3.0, 4.0), (1, 2, 3, 4, 6, 8, 12, 16, 32)
 OCTAVE = 4  # bins of the latency distribution in each factor of two
 BUCKETS, MOST_BLOCKS, BATCHES_SHOWN, SAMPLES_SHOWN = 160, 800, 10, 40
-DEADLINE_BLIND = ("static_fifo", "multi_bin_fixed")  # their batches do not depend on the deadline
+DEADLINE_BLIND = (
+    "static_fifo",
+    "multi_bin_fixed",
+    "shortest_predicted_first",
+)  # their batches do not depend on the deadline
 
 
 def view(position: Position) -> dict[str, Any]:
@@ -46,6 +51,8 @@ def view(position: Position) -> dict[str, Any]:
         runs = list(position.runs())
     table, low_s, high_s = runs[0].table, *_window(runs)
     notes = list(dict.fromkeys(str(warning.message) for warning in caught))
+    if position.edges and any(name.startswith("multi") for name in position.schedulers):
+        notes.append(f"bins are cut at {position.edges}: K_BINS does not count")
     if len(table) < position.requests:
         notes.append(f"{len(table)} requests: as many as there are")
     if rejected := max(run.rejected for run in runs):
@@ -101,7 +108,7 @@ def counts(run: Run, d_sla: float) -> tuple[int, np.ndarray]:
 def following(
     position: Position, replications: int = REPLICATIONS, kept: against.Kept | None = None
 ) -> Iterator[dict[str, Any] | None]:
-    """What follows a view: intervals and paired differences over replications, then violations by deadline.
+    """What follows a view: intervals and paired differences over replications, then late requests by deadline and more.
 
     Parameters
     ----------
@@ -115,8 +122,8 @@ def following(
     ------
     dict or None
         None after each piece of work, some milliseconds long, so that it can be left off; ``{"intervals":
-        …, "differences": …}``, ``{"against": …}`` (as `against.compared` gives it) and ``{"curve": …}`` when they are
-        there.
+        …, "differences": …}``, ``{"against": …}`` (as `against.compared` gives it), ``{"curve": …}``,
+        ``{"load_curve": …}`` and ``{"k_curve": …}`` when they are there, ``{"settled": True}`` at the end.
     """
     check_type("position", position, Position, "a position of the controls")
     count = check_integer("replications", replications, 1, 10_000)
@@ -132,7 +139,29 @@ def following(
             for place, d_sla in enumerate(CURVE_S):
                 lines[name][place].append(late(position, table, name, d_sla, blind))
             yield None
-    yield {"curve": [_line(name, line, found.trials) for name, line in lines.items()]}
+    yield {"curve": [_line(name, CURVE_S, line, found.trials) for name, line in lines.items()]}
+    yield {"load_curve": (yield from _curve("load", LOADS, found))}
+    if any(name.startswith("multi") for name in position.schedulers) and not position.edges:
+        yield {"k_curve": (yield from _curve("k_bins", K_BINS, found))}
+    yield {"settled": True}
+
+
+def _curve(axis: str, places: tuple[float, ...], found: Replications) -> Generator[None, None, list[dict[str, Any]]]:
+    """The share of late requests along one control, the others where they are; who knows no bins is served once."""
+    lines = []
+    for name in found.position.schedulers:
+        hits = []
+        for place in places:
+            at = found.position.moved({axis: place})
+            if axis == "k_bins" and not name.startswith("multi"):
+                hits.append(found.late[name])
+                continue
+            hits.append([])
+            for replication in range(len(found.tables)):
+                hits[-1].append(late(at, at.drawn(replication), name, at.d_sla))
+                yield
+        lines.append(_line(name, places, hits, found.trials))
+    return lines
 
 
 def compared(late: dict[str, Any]) -> list[dict[str, Any]]:
@@ -160,10 +189,10 @@ def _interval(hits: list[int], trials: list[int]) -> dict[str, Any]:
     return {"mean": found.value, "low": found.ci_low, "high": found.ci_high, "reason": found.reason or ""}
 
 
-def _line(name: str, hits: list[list[int]], trials: list[int]) -> dict[str, Any]:
+def _line(name: str, places: tuple[float, ...], hits: list[list[int]], trials: list[int]) -> dict[str, Any]:
     points = [_interval(each, trials) for each in hits]
     parts = {part: [point[part] for point in points] for part in ("mean", "low", "high")}
-    return {"scheduler": name, "name": SCHEDULER_NAMES[name], "x": list(CURVE_S), "share": parts["mean"]} | {
+    return {"scheduler": name, "name": SCHEDULER_NAMES[name], "x": list(places), "share": parts["mean"]} | {
         part: parts[part] if len(trials) > 1 else [None] * len(points) for part in ("low", "high")
     }
 

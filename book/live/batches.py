@@ -156,8 +156,10 @@ def shortest_lines(lengths: np.ndarray, most: int) -> np.ndarray:
     return edges[:found]
 
 
-def edges_by(policy: int, bins: int, lengths: np.ndarray) -> np.ndarray:
-    """Kernel: the edges of a policy's bins, none where it has one line."""
+def edges_by(policy: int, bins: int, bounds: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """Kernel: the edges of a policy's bins, those that are given or such that bins are equal; none of one line."""
+    if len(bounds) > 0:
+        return bounds
     if policy == SHORTEST:
         return shortest_lines(lengths, bins)
     return edges_of(lengths, bins, policy == DYNAMIC) if policy != STATIC and bins > 1 else np.zeros(0)
@@ -215,6 +217,7 @@ def serve(
     selects: int,
     bins: int,
     gpus: int,
+    bounds: np.ndarray,
     sizes: np.ndarray,
     controller: np.ndarray,
     law_params: np.ndarray,
@@ -223,7 +226,8 @@ def serve(
 ) -> None:
     """Kernel: serve the requests that a GPU's memory can hold.
 
-    `sizes` are the policy's own numbers: what `Plan.params` begins with; `controller` is its memory at the start.
+    `bounds` are a reader's own edges of bins, or none; `sizes` are the policy's own numbers: what `Plan.params` begins
+    with; `controller` is its memory at the start.
     """
     count, kept = len(requests.arrival_s), 0
     rows = np.empty(count, np.int64)
@@ -234,7 +238,7 @@ def serve(
             kept += 1
     rows = rows[:kept]
     lengths = requests.predicted_tokens
-    edges = edges_by(policy, bins, lengths)
+    edges = edges_by(policy, bins, bounds, lengths)
     everybody = lines_of(lengths, edges, np.arange(count))
     lines = lines_of(lengths, edges, rows)
     answered.counted[0], answered.counted[1], answered.counted[2] = 0, 0, occupied(everybody)

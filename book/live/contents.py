@@ -37,11 +37,11 @@ from simlib.runs import collapse
 from simlib.runs.metrics import SUMMARY_KEYS
 from simlib.stats.shares import FEWEST_CLUSTERS, resamples
 
-WORKLOAD_NAMES = {name: WORKLOADS[name] for name in ("synthetic", "burstgpt_like")} | {
-    "azure_like": "drawn like Azure's conversations",
-    "own": "your own file",
+WORKLOAD_NAMES = {name: WORKLOADS[name] for name in ("synthetic", "burstgpt_like", "azure_like")} | {
+    "own": "your own file"
 }
-SEEDS = 81  # that a reader may choose from, so many that the last one's replications are among the streams kept
+SEEDS = 81  # that a reader may choose from
+STREAMS = SEEDS + 3 * summary.REPLICATIONS  # the last one's replications, and those of an A that has other requests
 POLICIES = {
     "static_fifo": batches.STATIC,
     "dynamic_no_bins": batches.DYNAMIC,
@@ -75,7 +75,7 @@ def document() -> dict[str, Any]:
         "capacity_tokens": rules.memory.capacity_tokens,
         "lines_of_shortest": shortest.k_bins,
         "selects": {"round_robin": batches.IN_TURN, "longest_queue": batches.LONGEST, "oldest_head": batches.OLDEST},
-        "engine": [engine.max_seqs, engine.token_budget, engine.blocks, engine.bits],
+        "engine": [engine.blocks, engine.bits],
         "executions": EXECUTION_NAMES,
         "workloads": {
             "synthetic": {"number": drawn.ORIGINAL, "about": [], "rate": ORIGINAL_RATE_RPS},
@@ -85,7 +85,7 @@ def document() -> dict[str, Any]:
         "predictors": {"original": entries.FORMULA, "oracle": entries.ORACLE, "noise": entries.NOISE},
         "laws": laws(),
         "seeds": SEEDS,
-        "streams": _packed(np.concatenate([streams(seed) for seed in range(SEEDS + summary.REPLICATIONS)])),
+        "streams": _packed(np.concatenate([streams(seed) for seed in range(STREAMS)])),
         "resamples": _packed(resamples(summary.REPLICATIONS, 0).astype(np.uint8)),
         "replications": summary.REPLICATIONS,
         "summary": SUMMARY_KEYS,
@@ -97,6 +97,8 @@ def document() -> dict[str, Any]:
         "pairs": levels.PAIRS,
         "views": {
             "curve_s": views.CURVE_S,
+            "loads": views.LOADS,
+            "k_bins": views.K_BINS,
             "octave": views.OCTAVE,
             "buckets": views.BUCKETS,
             "most_blocks": views.MOST_BLOCKS,
@@ -114,7 +116,6 @@ def page_controls() -> list[dict[str, Any]]:
     """The explorer's controls, as far as the page has them: it is given a file, and has the streams of few seeds."""
     given = {control["name"]: control for control in controls()}
     del given["table"]
-    given["schedulers"]["choices"] = {name: SCHEDULER_NAMES[name] for name in POLICIES}
     given["workload"]["choices"] = WORKLOAD_NAMES
     given["seed"]["high"] = SEEDS - 1
     given["latency"]["hint"] = "alpha,beta,gamma in seconds; of steps a,b,c,d"

@@ -72,6 +72,7 @@ def run(
     selects: int,
     bins: int,
     gpus: int,
+    bounds: np.ndarray,
     numbers: np.ndarray,
     controller: np.ndarray,
     engine: np.ndarray,
@@ -102,9 +103,11 @@ def run(
     )  # fmt: skip
     totals[:] = 0.0
     if continuous:
-        serve_steps(requests, policy, selects, bins, gpus, engine, numbers, law, answered)
+        serve_steps(requests, policy, selects, bins, gpus, bounds, engine, numbers, law, answered)
     else:
-        serve_batches(requests, policy, selects, bins, gpus, numbers, controller, law, capacity_tokens, answered)
+        serve_batches(
+            requests, policy, selects, bins, gpus, bounds, numbers, controller, law, capacity_tokens, answered
+        )
     if len(found) > 0:
         summary(requests, d_sla, answered, not continuous, found)
 
@@ -120,10 +123,10 @@ ENTRIES = {
     predict: (types.void(_INT, _FLOAT, _INT, _STREAMS, _INTS, _INTS, _INTS), 6),
     run: (
         types.void(
-            *[_INT] * 5, *[_FLOATS] * 4, _FLOAT, _FLOAT, _FLOATS, *[_INTS] * 3,
+            *[_INT] * 5, *[_FLOATS] * 5, _FLOAT, _FLOAT, _FLOATS, *[_INTS] * 3,
             *[_FLOATS] * 5, *[_INTS] * 2, _NOTES, _INTS, _FLOATS, _FLOATS,
         ),
-        15,
+        16,
     ),
     share_interval: (types.void(_FLOATS, _FLOATS, _BYTES, _FLOATS), 3),
     difference: (types.void(_FLOATS, _FLOATS, _FLOATS), 2),

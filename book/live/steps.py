@@ -64,6 +64,7 @@ def serve(
     selects: int,
     bins: int,
     gpus: int,
+    bounds: np.ndarray,
     engine: np.ndarray,
     numbers: np.ndarray,
     law_params: np.ndarray,
@@ -71,8 +72,9 @@ def serve(
 ) -> None:
     """Kernel: serve the requests that a GPU's cache can hold, in the order of a policy.
 
-    `engine` is sequences that run at once, tokens of a step, blocks of the cache and the bits of a block's tokens;
-    `numbers` are the policy's own: its batch size, and the seconds that outweigh a token.
+    `bounds` are a reader's own edges of bins, or none; `engine` is sequences that run at once, tokens of a step, blocks
+    of the cache and the bits of a block's tokens; `numbers` are the policy's own: its batch size, and the seconds that
+    outweigh a token.
     """
     count, kept, bits, blocks = len(requests.arrival_s), 0, int(engine[3]), int(engine[2])
     rows = np.empty(count, np.int64)
@@ -84,7 +86,7 @@ def serve(
             kept += 1
     rows = rows[:kept]
     lengths = requests.predicted_tokens
-    edges = edges_by(policy, bins, lengths)
+    edges = edges_by(policy, bins, bounds, lengths)
     everybody, lines = lines_of(lengths, edges, np.arange(count)), lines_of(lengths, edges, rows)
     answered.counted[0], answered.counted[1], answered.counted[2] = DONE, 0, occupied(everybody)
     if kept == 0:

@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 
 from book.explorer import views
-from book.explorer.state import Position
+from book.explorer.against import Kept
+from book.explorer.state import Position, edges_of
 from book.live import contents
 from book.live import summary as summary_of
+from simlib.continuous.settings import Continuous
 from simlib.levels import requests_of
 from simlib.policies.dynamic import DynamicNoBins, MultiBinDynamic
 from simlib.policies.full_batches import MultiBinFixed
@@ -44,14 +46,21 @@ def drawn(workload: str, requests: int, seed: int) -> RequestTable:
 
 
 def policy_of(name: str, state: dict):
-    d_sla, k_bins = state["d_sla"], state["k_bins"]
+    d_sla, edges = state["d_sla"], edges_of(state["edges"])
+    bins = {"k_bins": len(edges) + 1, "bounds": edges} if edges else {"k_bins": state["k_bins"]}
     return {
         "static_fifo": StaticFIFO(),
         "dynamic_no_bins": DynamicNoBins(d_sla),
-        "multi_bin_dynamic": MultiBinDynamic(k_bins, d_sla, state["bin_select"]),
-        "multi_bin_fixed": MultiBinFixed(k_bins=k_bins),
+        "multi_bin_dynamic": MultiBinDynamic(**bins, d_sla=d_sla, bin_select=state["bin_select"]),
+        "multi_bin_fixed": MultiBinFixed(**bins),
         "shortest_predicted_first": ShortestPredictedFirst(),
     }[name]
+
+
+def execution_of(state: dict):
+    if state["execution"] == "run_to_completion":
+        return state["execution"]
+    return Continuous(max_seqs=state["max_seqs"], token_budget=state["token_budget"])
 
 
 def some_case(rng: np.random.Generator):
@@ -62,6 +71,8 @@ def some_case(rng: np.random.Generator):
         "seed": int(rng.integers(contents.SEEDS)), "load": pick(0.3, 1.0, 1.7, 4.0), "d_sla": pick(0.05, 0.3, 1.0, 5.0),
         "k_bins": pick(1, 2, 4, 9, 32), "gpus": pick(1, 2, 5, 16), "predictor": "original",
         "bin_select": pick("round_robin", "longest_queue", "oldest_head"),
+        "edges": pick("", "", "30", "20, 60.5, 100000"),
+        "max_seqs": pick(1, 8, 256), "token_budget": pick(16, 300, 2048),
         "execution": pick("run_to_completion", "continuous"), "latency": pick(*LAWS) if rng.random() < 0.6 else LAWS[0],
     }  # fmt: skip
     return state, pick(*contents.POLICIES), drawn(state["workload"], state["requests"], state["seed"])
@@ -82,8 +93,8 @@ def test_300_runs_of_one_table_are_the_librarys_to_the_last_bit(tab):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             run = simulate(
-                table, policy_of(scheduler, state), state["latency"], state["gpus"], state["execution"], state["d_sla"],
-                oversize="reject", backend="interpreted",
+                table, policy_of(scheduler, state), state["latency"], state["gpus"], execution_of(state),
+                state["d_sla"], oversize="reject", backend="interpreted",
             )  # fmt: skip
         columns = {"arrival_s": table.arrival_s, "prompt": table.prompt_tokens, "output": table.output_tokens}
         columns["predicted"] = table.predicted_output_tokens
@@ -129,6 +140,7 @@ MOVES = [
     {"workload": "burstgpt_like", "d_sla": 0.5, "load": 2.0, "gpus": 3, "latency": "h100-vllm-llama3-8b"},
     {"execution": "continuous", "load": 3.0, "k_bins": 7, "bin_select": "oldest_head", "predictor": "noise_1"},
     {"d_sla": 0.3, "k_bins": 16, "latency": "0.01,0.0003,0.2", "predictor": "oracle", "seed": 7},
+    {"workload": "azure_like", "execution": "continuous", "edges": "60,200", "max_seqs": 16, "token_budget": 512},
 ]
 
 
@@ -156,14 +168,45 @@ def test_its_views_are_those_of_jupyter(tab, moves):
         assert (mine["a"], mine["b"]) == (theirs["a"], theirs["b"])
         for part in ("mean", "low", "high"):
             assert mine[part] == near(theirs[part])
-    for mine, theirs in zip(found["curve"], expected["curve"], strict=True):
-        for part in ("share", "low", "high"):
+    curves = [name for name in ("curve", "load_curve", "k_curve") if name in expected]
+    assert found.keys() == expected.keys() and ("k_curve" in found) == (not position.edges)
+    for mine, theirs in (
+        (mine, theirs) for name in curves for mine, theirs in zip(found[name], expected[name], strict=True)
+    ):
+        for part in ("x", "share", "low", "high"):
             assert mine[part] == [near(value) for value in theirs[part]]
     assert found["notes"] == [note for note in expected["notes"] if "measured" not in note and "outside" not in note]
 
 
-def test_its_code_repeats_its_runs(tab):
-    state = contents.start() | {"requests": 500, "workload": "azure_like", "predictor": "noise_0.25", "load": 1.5}
+@pytest.mark.parametrize(
+    ("a", "b"),
+    [
+        ({}, {"gpus": 3}),
+        ({"d_sla": 0.5}, {"execution": "continuous", "d_sla": 0.5}),
+        ({"load": 1.3}, {"load": 1.6}),
+        ({"seed": 43}, {}),
+        ({"seed": 80}, {"workload": "azure_like"}),
+        ({}, {"d_sla": 1.01}),
+    ],
+)
+def test_two_positions_are_compared_as_in_jupyter(tab, a, b):
+    of_a, of_b = (Position(requests=300).moved(moves) for moves in (a, b))
+    (expected,) = (part["against"] for part in views.following(of_b, kept=Kept(of_a)) if part and "against" in part)
+    states = [{**position.settings(), "schedulers": list(position.schedulers)} for position in (of_b, of_a)]
+    found = tab.evaluate(
+        "(states) => [...simulated.following(...states)].find((part) => part?.against).against", states
+    )
+    for part in ("method", "replications", "conditional"):
+        assert found[part] == expected[part]
+    for mine, theirs in zip(found["differences"], expected["differences"], strict=True):
+        assert mine == {name: near(value) for name, value in theirs.items()}
+
+
+@pytest.mark.parametrize("moves", [{}, {"execution": "continuous", "edges": "40,90", "max_seqs": 12}])
+def test_its_code_repeats_its_runs(tab, moves):
+    state = (
+        contents.start() | {"requests": 500, "workload": "azure_like", "predictor": "noise_0.25", "load": 1.5} | moves
+    )
     state["schedulers"] = list(contents.POLICIES)
     view = tab.evaluate("(state) => simulated.view(state)", state)
     space: dict = {}
@@ -179,7 +222,11 @@ def test_its_code_repeats_its_runs(tab):
         ({"latency": "no-such"}, "latency: 'no-such' (expected a preset, or alpha,beta,gamma in seconds)"),
         ({"latency": "0.01,-0.1,0"}, "latency: '0.01,-0.1,0' (expected alpha,beta,gamma in seconds, none below 0)"),
         ({"d_sla": 99}, "d_sla: 99 (expected a number from 0.05 to 5)"),
-        ({"requests": 10**6}, "requests: 1000000 (expected a number from 100 to 20000)"),
+        ({"requests": 10**6}, "requests: 1000000 (expected a whole number from 100 to 20000)"),
+        (
+            {"edges": "3,2"},
+            "edges: '3,2' (expected fewer than 32 numbers above 0 between commas, each above the one before)",
+        ),
         ({"schedulers": []}, "schedulers: none (expected at least one)"),
         ({"workload": "own"}, "workload: own requests, of which there are none (drop a file on the page first)"),
         ({"execution": "both"}, "execution: 'both' (expected one of run_to_completion, continuous)"),

@@ -3,6 +3,7 @@
 const explorerAddress = (() => {
   "use strict";
 
+  const A = "A."; // before the parts of the position that is compared with
   const valuesOf = (control) => Object.assign({}, control.choices, ...Object.values(control.groups || {}));
 
   /* A part's value, or a problem and what is taken instead. */
@@ -10,7 +11,7 @@ const explorerAddress = (() => {
     const { label, kind } = control, instead = `${[].concat(last).join(", ") || "none"} is shown`;
     const wrong = (expected) => ({ value: last, remark: `The link's ${label} is "${value}" (expected ${expected}): ${instead}.` });
     if (kind === "number") {
-      const { values } = control, number = Number(value), whole = !values && control.step === 1;
+      const { values } = control, number = Number(value), whole = !values && Number.isInteger(control.step);
       const [low, high] = values ? [values[0], values[values.length - 1]] : [control.low, control.high];
       if (value.trim() === "" || !(number >= low && number <= high) || (whole && !Number.isInteger(number))) return wrong(`${whole ? "a whole number, " : ""}${low} to ${high}`);
       const near = values ? explorer.nearest(values, number) : number;
@@ -25,10 +26,19 @@ const explorerAddress = (() => {
     return { value: found, remark: unknown.length ? remark : "" };
   }
 
-  /* The state that an address asks for, and what is wrong with it; what is wrong stays as it was. */
+  /* The state that an address asks for, that of a position A if it has one, and what is wrong with it; what is wrong
+     stays as it was. */
   function read(address, controls, last) {
+    const parts = address.replace(/^#/, "").split("&").filter(Boolean), ofA = parts.filter((part) => part.startsWith(A));
+    const b = taking(parts.filter((part) => !part.startsWith(A)), controls, last);
+    if (!ofA.length) return b;
+    const a = taking(ofA.map((part) => part.slice(A.length)), controls, b.state);
+    return { ...b, a: a.state, remarks: [...b.remarks, ...a.remarks.map((remark) => `Of A: ${remark}`)] };
+  }
+
+  function taking(parts, controls, last) {
     const state = { ...last }, remarks = [], seen = new Set();
-    for (const part of address.replace(/^#/, "").split("&").filter(Boolean)) {
+    for (const part of parts) {
       const [name, ...rest] = part.split("="), control = controls.find((one) => one.name === name);
       if (!control) {
         remarks.push(`The link has "${part}", which is no control (there are ${controls.map((one) => one.name).join(", ")}): it is left out.`);
@@ -45,7 +55,12 @@ const explorerAddress = (() => {
     return { state, remarks };
   }
 
-  const write = (controls, state) => "#" + controls.map(({ name }) => `${name}=${encodeURIComponent(state[name]).replace(/%2C/g, ",")}`).join("&");
+  /* All of a position and, behind it, where A differs. */
+  function write(controls, state, a = null) {
+    const part = (of, name) => `${name}=${encodeURIComponent(of[name]).replace(/%2C/g, ",")}`;
+    const moved = a ? controls.filter(({ name }) => String(a[name]) !== String(state[name])) : [];
+    return "#" + [...controls.map(({ name }) => part(state, name)), ...moved.map(({ name }) => A + part(a, name))].join("&");
+  }
   const isState = (address) => /=/.test(address); // other anchors are the page's own
 
   return { isState, read, write };

@@ -109,7 +109,7 @@ const explorer = (() => {
       moved(value);
     });
     typed.addEventListener("change", () => {
-      const value = Number(typed.value), whole = control.step === 1;
+      const value = Number(typed.value), whole = Number.isInteger(control.step) && !values;
       if (typed.value === "" || !(value >= low && value <= high) || (whole && !Number.isInteger(value))) {
         problem(typed, `${control.label}: ${typed.value || "nothing"} (expected ${whole ? "a whole number" : "a number"} from ${low} to ${high}); the last good view stays`);
         return;
@@ -159,15 +159,17 @@ const explorer = (() => {
     return made("table", { class: "explorer-table" }, made("caption", {}, "A and B"), made("thead", {}, made("tr", {}, made("td"), ...head)), ...groups);
   }
 
-  function csvOf(view, state) {
+  /* The numbers of a position or, of two, A's and B's. */
+  function csvOf(positions) {
+    const { view, state } = positions.at(-1), isPair = positions.length > 1;
     const parts = Object.keys(ROWS).filter((key) => view.runs.some((run) => run.summary[key] !== undefined));
     const settings = Object.keys(state).filter((name) => name !== "schedulers");
     const quoted = (value) => (value === null || value === undefined ? "" : /[",\n]/.test(value) ? `"${String(value).replace(/"/g, '""')}"` : value);
-    const rows = view.runs.map((run) => {
-      const interval = (view.intervals && view.intervals[run.scheduler]) || {};
-      return [run.scheduler, ...settings.map((name) => state[name]), ...parts.map((key) => run.summary[key]), interval.low, interval.high];
-    });
-    const head = ["scheduler", ...settings, ...parts, "violation_ci_low", "violation_ci_high"];
+    const rows = positions.flatMap((one, place) => one.view.runs.map((run) => {
+      const interval = (one.view.intervals && one.view.intervals[run.scheduler]) || {}, which = isPair ? ["AB"[place]] : [];
+      return [...which, run.scheduler, ...settings.map((name) => one.state[name]), ...parts.map((key) => run.summary[key]), interval.low, interval.high];
+    }));
+    const head = [...(isPair ? ["position"] : []), "scheduler", ...settings, ...parts, "violation_ci_low", "violation_ci_high"];
     return [head, ...rows].map((row) => row.map(quoted).join(",")).join("\n") + "\n";
   }
 
@@ -201,11 +203,11 @@ const explorer = (() => {
   function mount(root, { controls, state: given, start = given, ask, moved: told = () => {} }) {
     const id = `explorer-${++mounted}`, state = { ...given }, began = { ...start }, questions = new Map();
     let asked = 0, open = 0, shown = 0, waiting = null, movedAt = 0, view = null, quiet = 0, patience = 0;
-    let at = null, kept = null, before = null, spoken = null; // the shown view's state; A; what was last read out, and what is
+    let at = null, kept = null, before = null, spoken = null, afterwards = null; // the shown view's state; A; what was last read out, and what is; what is to be done once all is there
 
     const remark = made("p", { class: "note", role: "status" }), wrong = made("p", { class: "wrong", role: "alert" });
     const said = made("p", { class: "explorer-summary" }), heard = made("div", { class: "explorer-heard", "aria-live": "polite" }, ...Array.from({ length: 4 }, () => made("p")));
-    const over = made("p", { class: "explorer-overload" }), beside = made("p", { class: "explorer-beside" });
+    const over = made("p", { class: "explorer-overload" }), breaks = made("p", { class: "explorer-breaks" }), beside = made("p", { class: "explorer-beside" });
     const pair = made("div", { class: "explorer-numbers", tabindex: "0", role: "region", "aria-label": "A and B" });
     const both = made("div", { class: "explorer-against", hidden: true }, beside, pair);
     const inputs = Object.fromEntries(controls.map((control) => [control.name, inputOf(control, `${id}-${control.name}`, (value, kept) => move(control.name, value, kept), (says) => { remark.textContent = says; })]));
@@ -228,9 +230,9 @@ const explorer = (() => {
       button("Reset", reset, { "aria-keyshortcuts": "R", title: "Back to where it began (key R)" }));
     const buttons = made("div", { class: "explorer-buttons" },
       button("Copy as Python", copy),
-      button("Save the table", () => save("explorer.csv", "text/csv", csvOf(view, at))),
+      button("Save the table", () => save("explorer.csv", "text/csv", csvOf(positions()))),
       button("Save the figure", () => save("explorer.svg", "image/svg+xml", svgOf(root))));
-    root.append(box, moves, wrong, remark, heard, views, said, over, both, numbers, notes, buttons, code);
+    root.append(box, moves, wrong, remark, heard, views, said, breaks, over, both, numbers, notes, buttons, code);
     // In JupyterLab keys belong to what has the focus: arrows move the slider and not the cell, digits restart no kernel.
     root.querySelectorAll("input, select, button, summary, [tabindex]").forEach((one) => one.setAttribute("data-lm-suppress-shortcuts", "true"));
     for (const [name, value] of Object.entries(state)) inputs[name].put(value);
@@ -242,11 +244,20 @@ const explorer = (() => {
     });
     new ResizeObserver(() => view && draw()).observe(views);
 
+    const positions = () => [...(kept && kept.state !== at ? [kept] : []), { view, state: at }];
+
+    /* Python of what is shown; of two positions, one after the other. */
+    function python() {
+      const both = positions();
+      if (both.length === 1) return view.code;
+      return both.map((one, place) => `# ${"AB"[place]}\n${one.view.code}\n${"ab"[place]} = summaries`).join("\n\n");
+    }
+
     async function copy() {
-      code.textContent = view.code;
+      code.textContent = python();
       code.hidden = false;
       try {
-        await navigator.clipboard.writeText(view.code);
+        await navigator.clipboard.writeText(code.textContent);
         remark.textContent = "Copied: Python that repeats this view.";
       } catch {
         remark.textContent = "Python that repeats this view stands below, to be copied from there.";
@@ -264,10 +275,12 @@ const explorer = (() => {
       drop.hidden = !kept;
       remark.textContent = kept ? "Kept as A: move a control, and B is shown beside it." : "A is dropped.";
       if (!kept) moves.firstChild.focus(); // the button that had it is gone
+      told(view, kept && kept.state);
       draw();
     }
 
     function move(name, value, keepRemark = false) {
+      afterwards = null; // the hand goes before a link
       state[name] = value;
       if (!keepRemark) remark.textContent = "";
       if (!movedAt) movedAt = performance.now();
@@ -277,7 +290,7 @@ const explorer = (() => {
 
     /* Whether a view is still to come, or its rest. */
     function tellBusy() {
-      const isFollowing = view && view.pending !== undefined && !view.curve;
+      const isFollowing = view && !view.settled;
       views.setAttribute("aria-busy", Boolean(open || waiting || isFollowing));
     }
 
@@ -310,7 +323,7 @@ const explorer = (() => {
       wrong.textContent = "";
       Object.values(inputs).forEach((input) => input.problem && input.problem(""));
       draw();
-      told(view);
+      told(view, kept && kept.state);
       root.dataset.shown = number;
       if (startedAt) requestAnimationFrame(() => performance.measure("explorer-move", { start: startedAt, end: performance.now(), detail: number }));
       answered(number);
@@ -323,6 +336,17 @@ const explorer = (() => {
       Object.assign(view, part);
       draw();
       tellBusy();
+      const last = view.settled && afterwards;
+      if (last) {
+        afterwards = null;
+        last();
+      }
+    }
+
+    /* Two positions of a link: the one is shown until all of it is there and kept as A, then the other. */
+    function compare(a, b, remarks) {
+      adopt(a, `${remarks} First A, then B.`.trim());
+      afterwards = () => { keep({ view, state: at }); adopt(b, remarks); };
     }
 
     function refuse(number, problem) {
@@ -358,9 +382,10 @@ const explorer = (() => {
       panel("blocks", "What the GPUs serve; the fuller a batch, the darker", overTime && ((width) => blocks(view, width)));
       numbers.replaceChildren(tableOf(view));
       notes.textContent = [...(view.notes || []), view.replications && `Intervals: 95 %, ${view.replications} replications, common random numbers${view.conditional ? ", conditional on the trace" : ""}`].filter(Boolean).join(". ");
-      if (!code.hidden) code.textContent = view.code;
+      if (!code.hidden) code.textContent = python();
       const verdict = words.verdict(view);
       said.replaceChildren(...(verdict ? [made("strong", {}, verdict), " "] : []), words.sentence(view, at));
+      breaks.textContent = [words.best(view), words.breaks(view, at)].filter(Boolean).join(" ");
       over.textContent = words.overload(view);
       both.hidden = !kept;
       if (kept) {
@@ -387,8 +412,8 @@ const explorer = (() => {
       if (!open) next();
     }
 
-    return { show, follow, refuse, adopt, state };
+    return { show, follow, refuse, adopt, compare, positions, say: (text) => { remark.textContent = text; }, state };
   }
 
-  return { mount, nearest };
+  return { mount, nearest, save };
 })();

@@ -1,7 +1,7 @@
 /* From a position of the controls to what its views draw, as `book.explorer.views` makes it in Jupyter, by the kernels. */
 const simulator = (() => {
   "use strict";
-  const LOADS = [0.25, 0.5, 0.75, 1, 1.25, 1.5, 2, 3, 4], K_BINS = [1, 2, 3, 4, 6, 8, 12, 16, 32], KEPT = 64;
+  const KEPT = 64;
   const NOTES = ["b_mem", "b_sla", "b_low", "b_high"];
 
   class Refusal extends Error {}
@@ -26,16 +26,25 @@ const simulator = (() => {
       return { batch: [alpha, beta, gamma, floor, about.affine], step: [beta * (1 + gamma), 0, beta, 0, 0] };
     }
 
+    /* The inner edges of bins that a text lists, tokens. */
+    function edgesOf({ edges }) {
+      const parts = edges.trim() === "" ? [] : edges.split(","), found = parts.map((part) => (part.trim() === "" ? NaN : Number(part))), most = about.views.k_bins.at(-1);
+      if (found.some((edge, place) => !(edge > (place ? found[place - 1] : 0) && edge < Infinity)) || found.length >= most)
+        refuse(`edges: '${edges}' (expected fewer than ${most} numbers above 0 between commas, each above the one before)`);
+      return found;
+    }
+
     function check(state) {
       for (const control of about.controls) {
         const value = state[control.name];
         if (control.kind === "number") {
-          const inside = Number.isFinite(value) && value >= control.low && value <= control.high;
-          if (!inside) refuse(`${control.name}: ${value} (expected a number from ${control.low} to ${control.high})`);
+          const whole = Number.isInteger(control.step), inside = (whole ? Number.isInteger(value) : Number.isFinite(value)) && value >= control.low && value <= control.high;
+          if (!inside) refuse(`${control.name}: ${value} (expected ${whole ? "a whole number" : "a number"} from ${control.low} to ${control.high})`);
         } else if (control.kind === "choice" && control.choices[value] === undefined && control.name !== "latency") {
           refuse(`${control.name}: '${value}' (expected one of ${Object.keys(control.choices).join(", ")})`);
         }
       }
+      edgesOf(state);
       if (!state.schedulers.length) refuse("schedulers: none (expected at least one)");
       if (state.workload === "own" && !own) refuse("workload: own requests, of which there are none (drop a file on the page first)");
     }
@@ -82,8 +91,8 @@ const simulator = (() => {
         notes: { data: new Float64Array(notes * about.notes), shape: [notes, about.notes] },
         counted: new BigInt64Array(3), totals: new Float64Array(5), numbers: new Float64Array(isSummarised ? about.summary.length : 0),
       };
-      call("run", Number(isContinuous), number, about.selects[scheduler === "multi_bin_fixed" ? "oldest_head" : state.bin_select], bins, state.gpus,
-        isContinuous ? Float64Array.of(numbers[0], numbers[1] ?? 0) : own, Float64Array.from(about.controller), Float64Array.from(about.engine),
+      call("run", Number(isContinuous), number, about.selects[scheduler === "multi_bin_fixed" ? "oldest_head" : state.bin_select], bins, state.gpus, Float64Array.from(scheduler.startsWith("multi") ? edgesOf(state) : []),
+        isContinuous ? Float64Array.of(numbers[0], numbers[1] ?? 0) : own, Float64Array.from(about.controller), Float64Array.of(state.max_seqs, state.token_budget, ...about.engine),
         Float64Array.from(isContinuous ? law.step : law.batch), about.capacity_tokens, dSla,
         table.arrival_s, table.prompt, table.output, table.predicted, run.start, run.first, run.completion,
         run.batchStart, run.batchEnd, run.size, run.gpu, run.notes, run.counted, run.totals, run.numbers);
@@ -162,11 +171,12 @@ const simulator = (() => {
       const count = table.arrival_s.length, span = table.arrival_s[count - 1] - table.arrival_s[0], shown = windowOf(state, table, runs);
       state.schedulers.forEach((scheduler, place) => {
         const bins = Number(runs[place].counted[2]);
-        if (scheduler.startsWith("multi") && bins < state.k_bins) notes.push(`predicted_output_tokens: tied lengths leave ${bins} distinct bins of ${state.k_bins}`);
+        if (scheduler.startsWith("multi") && bins < state.k_bins && !state.edges) notes.push(`predicted_output_tokens: tied lengths leave ${bins} distinct bins of ${state.k_bins}`);
         if (runs[place].numbers[about.summary.indexOf("collapsed_share")] > about.most_collapsed)
           notes.push(`policy ${scheduler}: its controller has collapsed, batches are at their least size, ${about.least}, and slower than d_sla all the same, while requests wait (d_sla = ${state.d_sla} s cannot be met)`);
       });
       const rejected = Math.max(...runs.map((run) => run.completion.reduce((sum, time) => sum + Number.isNaN(time), 0)));
+      if (edgesOf(state).length && state.schedulers.some((name) => name.startsWith("multi"))) notes.push(`bins are cut at ${state.edges}: K_BINS does not count`);
       if (count < state.requests) notes.push(`${count} requests: as many as there are`);
       if (rejected) notes.push(`${rejected} requests alone exceed a GPU's memory: rejected, and late`);
       return {
@@ -193,46 +203,72 @@ const simulator = (() => {
       return { mean, low: limit(low), high: limit(high), reason };
     }
 
-    const SAME = ["workload", "requests", "seed", "load"];
+    const sharesOf = (hits, trials) => Float64Array.from(hits, (count, place) => count / trials[place]);
 
-    /* How many more requests are late at B than at A, on the same requests of the same replications. */
-    function* against(a, b, hits, trials) {
-      const common = b.schedulers.filter((name) => a.schedulers.includes(name)), moved = SAME.filter((name) => a[name] !== b[name]);
-      if (moved.length) return { method: "none", reason: `A and B face other requests (${moved.join(", ")}), which Jupyter compares`, differences: [] };
-      const differences = [];
-      for (const scheduler of common) {
-        const before = [], found = new Float64Array(3);
-        for (let replication = 0; replication < trials.length; replication++) {
-          before.push(late(a, atRate(drawn(a, replication), a.load), scheduler, a.d_sla) / trials[replication]);
-          yield null;
-        }
-        call("difference", Float64Array.from(hits[scheduler], (count, place) => count / trials[place]), Float64Array.from(before), found);
-        differences.push({ scheduler, mean: found[0], low: found[1], high: found[2], reason: "" });
+    /* Late requests of replications, by scheduler; one where nothing is random. */
+    function* replicated(state, first = 0) {
+      const tables = [], hits = Object.fromEntries(state.schedulers.map((name) => [name, []])), count = isRandom(state) ? about.replications : 1;
+      for (let replication = first; replication < first + count; replication++) {
+        const table = atRate(drawn(state, replication), state.load);
+        tables.push(table);
+        for (const name of state.schedulers) hits[name].push(late(state, table, name, state.d_sla));
+        yield null;
       }
-      return { method: "paired", replications: trials.length, conditional: b.workload === "own", differences };
+      return { state, tables, hits, trials: tables.map((one) => one.arrival_s.length) };
+    }
+
+    /* What B has late beyond A, a scheduler that both have, as `book.explorer.against` compares them. */
+    function* against(a, b) {
+      const { state } = b, of = { paired, independent, exact }, isSame = ["workload", "requests", "load"].every((name) => a[name] === state[name]);
+      const isFixed = a.workload === "own" && isSame, alike = isSame && (isFixed || a.seed === state.seed);
+      let method = alike && a.seed === state.seed ? "paired" : "independent", served = yield* replicated(a);
+      if (!isRandom(a) && !isRandom(state)) method = "exact";
+      if (method === "independent" && isRandom(a) && Math.abs(a.seed - state.seed) < about.replications) served = yield* replicated(a, 2 * about.replications);
+      const most = Math.max(served.tables.length, b.tables.length), common = state.schedulers.filter((name) => a.schedulers.includes(name));
+      return { method, replications: most, conditional: a.workload === "own" || state.workload === "own", differences: common.map((scheduler) => ({ scheduler, ...of[method](served, b, scheduler, alike) })) };
+    }
+
+    function exact(a, b, scheduler, isSame) {
+      const [of_a, of_b] = [a, b].map((one) => one.hits[scheduler][0] / one.trials[0]);
+      return { mean: of_b - of_a, low: null, high: null, reason: `nothing is left to chance${isSame ? "" : ", but A and B have other requests"}` };
+    }
+
+    function paired(a, b, scheduler) {
+      const most = Math.max(a.tables.length, b.tables.length), found = new Float64Array(3);
+      const [of_a, of_b] = [a, b].map((one) => { const shares = sharesOf(one.hits[scheduler], one.trials); return shares.length < most ? new Float64Array(most).fill(shares[0]) : shares; });
+      call("difference", of_b, of_a, found);
+      const unlike = of_b.reduce((sum, share, place) => sum + Number(share !== of_a[place]), 0);
+      if (unlike < about.fewest_clusters) return { mean: found[0], low: null, high: null, reason: `they differ in ${unlike} of ${most} replications; an interval needs ${about.fewest_clusters}` };
+      return { mean: found[0], low: found[1], high: found[2], reason: "" };
+    }
+
+    /* The interval from those of both shares, as Zou and Donner (2008) make it of independent samples. */
+    function independent(a, b, scheduler) {
+      const [of_a, of_b] = [a, b].map((one) => {
+        const share = one.hits[scheduler][0] / one.trials[0];
+        return isRandom(one.state) ? interval(one.hits[scheduler], one.trials) : { mean: share, low: share, high: share };
+      });
+      const mean = of_b.mean - of_a.mean;
+      for (const [label, one] of [["A", of_a], ["B", of_b]]) if (one.low === null) return { mean, low: null, high: null, reason: `of ${label}, ${one.reason}` };
+      return { mean, low: mean - Math.hypot(of_b.mean - of_b.low, of_a.high - of_a.mean), high: mean + Math.hypot(of_b.high - of_b.mean, of_a.mean - of_a.low), reason: "" };
     }
 
     function* following(state, a = null) {
-      const replications = isRandom(state) ? about.replications : 1, tables = [], hits = Object.fromEntries(state.schedulers.map((name) => [name, []]));
-      for (let replication = 0; replication < replications; replication++) {
-        tables.push(atRate(drawn(state, replication), state.load));
-        for (const name of state.schedulers) hits[name].push(late(state, tables[replication], name, state.d_sla));
-        yield null;
-      }
-      const trials = tables.map((table) => table.arrival_s.length);
+      const found = yield* replicated(state), { tables, hits, trials } = found, replications = tables.length;
       if (replications > 1) {
-        const share = (name) => Float64Array.from(hits[name], (count, place) => count / trials[place]);
+        const share = (name) => sharesOf(hits[name], trials);
         const differences = about.pairs.filter(([a, b]) => hits[a] && hits[b]).map(([a, b]) => {
-          const found = new Float64Array(3);
-          call("difference", share(a), share(b), found);
-          return { a, b, mean: found[0], low: found[1], high: found[2] };
+          const pair = new Float64Array(3);
+          call("difference", share(a), share(b), pair);
+          return { a, b, mean: pair[0], low: pair[1], high: pair[2] };
         });
         yield { replications, conditional: state.workload === "own", intervals: Object.fromEntries(state.schedulers.map((name) => [name, interval(hits[name], trials)])), differences };
-        if (a) yield { against: yield* against(a, state, hits, trials) };
       }
+      if (a) yield { against: yield* against(a, found) };
       yield* curve("curve", "d_sla", views.curve_s, state, tables, hits, (name) => !isSteered(state, name));
-      yield* curve("load_curve", "load", LOADS, state, tables, hits);
-      if (state.schedulers.some((name) => name.startsWith("multi"))) yield* curve("k_curve", "k_bins", K_BINS, state, tables, hits, (name) => !name.startsWith("multi"));
+      yield* curve("load_curve", "load", views.loads, state, tables, hits);
+      if (state.schedulers.some((name) => name.startsWith("multi")) && !edgesOf(state).length) yield* curve("k_curve", "k_bins", views.k_bins, state, tables, hits, (name) => !name.startsWith("multi"));
+      yield { settled: true };
     }
 
     /* The share of late requests along one control, the others where they are; who is blind to it is served once. */
@@ -261,16 +297,18 @@ const simulator = (() => {
     /* Python that repeats the shown runs. */
     function codeOf(state) {
       const { requests, seed } = state, population = `simlib.levels.requests_of(2, ${requests}, seed=${seed}, requests_from="population")[0]`;
-      const made = { synthetic: `simlib.workload.original(${requests}, seed=${seed})`, burstgpt_like: population, azure_like: `simlib.requests.azure.azure_like(${requests}, ${seed})`, own: `simlib.traces.read("${own ? own.name : ""}")` };
+      const made = { synthetic: `simlib.workload.original(${requests}, seed=${seed})`, burstgpt_like: population, azure_like: `simlib.requests.azure.azure_like(${requests}, ${seed})`, own: `simlib.traces.read("${own ? own.name : ""}").requests` };
       const lines = ["import simlib", "", `requests = ${made[state.workload]}${state.workload === "own" ? `.head(${requests})` : ""}`];
       const [kind, sigma] = state.predictor.split("_"), isMade = state.workload === "synthetic" || state.workload === "burstgpt_like";
       const noise = { original: "OriginalFormula()", oracle: "Oracle()", noise: `MultiplicativeNoise(${sigma})` }[kind];
       if (kind === "original" && !isMade) lines.push(`requests = requests.with_predictions(simlib.predictors.original_predictions(requests.prompt_tokens, ${seed}))`);
       else if (kind !== "original" && kind !== "own") lines.push(`requests = simlib.predictors.predict(requests, simlib.predictors.${noise}, family="${about.family}", replication=${seed})`);
       if (state.load !== 1) lines.push(`requests = requests.at_rate(${state.load})`);
-      const policies = { static_fifo: "StaticFIFO()", dynamic_no_bins: `DynamicNoBins(${state.d_sla})`, multi_bin_dynamic: `MultiBinDynamic(${state.k_bins}, ${state.d_sla}, "${state.bin_select}")`, multi_bin_fixed: `MultiBinFixed(k_bins=${state.k_bins})`, shortest_predicted_first: "ShortestPredictedFirst()" };
+      const edges = edgesOf(state), bins = edges.length ? `k_bins=${edges.length + 1}, bounds=[${edges.join(", ")}]` : `k_bins=${state.k_bins}`;
+      const policies = { static_fifo: "StaticFIFO()", dynamic_no_bins: `DynamicNoBins(${state.d_sla})`, multi_bin_dynamic: `MultiBinDynamic(${bins}, d_sla=${state.d_sla}, bin_select="${state.bin_select}")`, multi_bin_fixed: `MultiBinFixed(${bins})`, shortest_predicted_first: "ShortestPredictedFirst()" };
       lines.push(`policies = [${state.schedulers.map((name) => `simlib.${policies[name]}`).join(", ")}]`);
-      lines.push(`options = dict(execution="${state.execution}", sla=${state.d_sla}, oversize="reject")`);
+      const how = state.execution === "continuous" ? `simlib.Continuous(max_seqs=${state.max_seqs}, token_budget=${state.token_budget})` : `"${state.execution}"`;
+      lines.push(`options = dict(execution=${how}, sla=${state.d_sla}, oversize="reject")`);
       lines.push(`runs = {policy.name: simlib.simulate(requests, policy, "${state.latency}", ${state.gpus}, **options) for policy in policies}`);
       return [...lines, "summaries = {name: run.summary() for name, run in runs.items()}"].join("\n");
     }

@@ -83,6 +83,32 @@ const explorerWords = (() => {
     ].filter(Boolean).join(" ");
   }
 
+  const ALLOWED = 0.05;
+
+  /* Who has fewest late; where two intervals overlap, it is not told which. */
+  function best(view) {
+    const range = (run) => (view.intervals && view.intervals[run.scheduler]) || { mean: late(run), low: late(run), high: late(run) };
+    if (view.runs.length < 2 || (view.pending && !view.intervals)) return "";
+    const share = (run) => range(run).mean ?? late(run), [first, second] = [...view.runs].sort((a, b) => share(a) - share(b));
+    const [of_first, of_second] = [first, second].map(range), isTold = of_first.high !== null && of_second.low !== null && of_first.high < of_second.low;
+    const shares = `${spoken(share(first))} under ${first.name}, ${spoken(share(second))} under ${second.name}`;
+    return isTold ? `Fewest are late under ${first.name}: ${shares}.` : `Which leaves fewest late is not told: ${shares}.`;
+  }
+
+  /* From which load on more than one in twenty is late, a scheduler a number, between the places that were simulated. */
+  function breaks(view, state) {
+    if (!view.load_curve) return "";
+    const rate = (load) => (view.rate_rps ? ` (${plain((load * view.rate_rps) / state.load)}/s)` : "");
+    const told = view.load_curve.map(({ name, x, share }) => {
+      const over = share.findIndex((value) => value > ALLOWED);
+      if (over === -1) return `${name} not up to load ${x[x.length - 1]}`;
+      if (over === 0) return `${name} already at load ${x[0]}${rate(x[0])}`;
+      const part = (ALLOWED - share[over - 1]) / (share[over] - share[over - 1]), load = x[over - 1] + part * (x[over] - x[over - 1]);
+      return `${name} from load ${plain(load, 2)}${rate(load)}`;
+    });
+    return `More than ${spoken(ALLOWED)} late: ${told.join(", ")}.`;
+  }
+
   /* How the interval of B minus A was made, or why there is none. */
   function grounds({ method, replications, conditional, reason }) {
     const of = conditional ? ", conditional on the trace" : "";
@@ -114,5 +140,5 @@ const explorerWords = (() => {
     return `B against A, ${moved}: ${shares.join("; ")}. ${found ? grounds(found) : ""}`.trim();
   }
 
-  return { against, changed, difference, moves, ofMean, overload, points, runOf, sentence, signed, verdict };
+  return { against, best, breaks, changed, difference, moves, ofMean, overload, points, runOf, sentence, signed, verdict };
 })();
