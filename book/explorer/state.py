@@ -393,7 +393,7 @@ def _read(path: str, modified_ns: int) -> RequestTable:
     try:
         return traces.read(path).requests
     except InputError as problem:
-        raise InputError(f"table {path}: {problem}") from None
+        raise InputError(f"table: {problem}") from None
     except (OSError, ValueError) as problem:
         raise InputError(f"table: {path!r} ({problem})") from None
 

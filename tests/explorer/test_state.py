@@ -43,6 +43,9 @@ def test_a_position_serves_what_a_direct_call_serves():
         {"execution": "continuous", "seed": 7},
         {"latency": "0.01,0.0003,0.2", "gpus": 1},
         {"workload": "own", "own": OWN},
+        {"workload": "azure_like", "schedulers": ["shortest_predicted_first"], "latency": "h100-vllm-llama3-8b"},
+        {"edges": "30, 90.5", "schedulers": ["multi_bin_fixed", "multi_bin_dynamic"]},
+        {"execution": "continuous", "max_seqs": 8, "token_budget": 256, "predictor": "noise_1"},
     ],
 )
 def test_the_code_repeats_the_position_to_the_last_bit(settings):
@@ -58,9 +61,9 @@ def test_an_own_file_is_read_again_when_it_changes_and_its_bad_row_is_named(tmp_
     path = tmp_path / "own.csv"
     OWN.to_csv(path, index=False)
     position = Position(workload="own", table=str(path), schedulers=["static_fifo"])
-    assert len(position.drawn()) == 4 and f"read_csv({str(path)!r})" in position.code()
+    assert len(position.drawn()) == 4 and f"traces.read({str(path)!r})" in position.code()
     OWN.assign(output_tokens=[50, 40, -3, 2]).to_csv(path, index=False)
-    with pytest.raises(InputError, match=r"own\.csv: output_tokens, row 2: -3"):
+    with pytest.raises(InputError, match=r"table: own\.csv, row 2, output_tokens: -3"):
         position.drawn()
 
 

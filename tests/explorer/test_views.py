@@ -53,7 +53,7 @@ def test_what_follows_are_intervals_of_independent_runs_and_a_curve_through_them
     position = Position(d_sla=0.5, **SMALL)
     parts = list(following(position, replications=12))
     assert parts.count(None) >= 24  # it can be left off
-    intervals, curve = (part for part in parts if part is not None)
+    intervals, curve, by_load, by_bins, last = (part for part in parts if part is not None)
     runs = [position.served(position.drawn(r), "dynamic_no_bins") for r in range(12)]
     expected = shares.share_interval([metrics.violations(run).sum() for run in runs], 400)
     found = intervals["intervals"]["dynamic_no_bins"]
@@ -61,13 +61,17 @@ def test_what_follows_are_intervals_of_independent_runs_and_a_curve_through_them
     assert intervals["replications"] == 12 and not intervals["conditional"]
     (line,) = (line for line in curve["curve"] if line["scheduler"] == "dynamic_no_bins")
     assert line["share"][CURVE_S.index(0.5)] == expected.value
+    for name, place, found in (("load_curve", 1.0, by_load), ("k_curve", 4, by_bins)):
+        line = next(line for line in found[name] if line["scheduler"] == "multi_bin_dynamic")
+        assert line["share"][line["x"].index(place)] == intervals["intervals"]["multi_bin_dynamic"]["mean"]
+    assert last == {"settled": True}
     (pair,) = (pair for pair in intervals["differences"] if pair["a"] == "multi_bin_dynamic" and "dyn" in pair["b"])
     assert pair["low"] <= pair["mean"] <= pair["high"]
 
 
 def test_where_nothing_is_random_no_interval_is_claimed():
     parts = [part for part in following(Position(workload="burstgpt", predictor="oracle", **SMALL)) if part]
-    assert [set(part) for part in parts] == [{"curve"}]
+    assert [set(part) for part in parts] == [{"curve"}, {"load_curve"}, {"k_curve"}, {"settled"}]
     assert all(low is None for line in parts[0]["curve"] for low in line["low"])
 
 

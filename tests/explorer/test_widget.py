@@ -58,7 +58,8 @@ def test_what_follows_is_of_the_newest_position_alone():
     browser = asyncio.run(two_moves())
     followed = [content for content, _ in browser.heard if content["kind"] == "following"]
     assert {content["number"] for content in followed} == {2}
-    assert [set(content["view"]) & {"intervals", "curve"} for content in followed] == [{"intervals"}, {"curve"}]
+    parts = ["intervals", "curve", "load_curve", "settled"]  # no bins among them
+    assert [part in content["view"] for part, content in zip(parts, followed, strict=True)] == [True] * 4
     assert browser.explorer.state["d_sla"] == 0.4
 
 

@@ -324,6 +324,7 @@ const explorer = (() => {
       Object.values(inputs).forEach((input) => input.problem && input.problem(""));
       draw();
       told(view, kept && kept.state);
+      if (!root.dataset.shown) performance.mark("explorer-picture");
       root.dataset.shown = number;
       if (startedAt) requestAnimationFrame(() => performance.measure("explorer-move", { start: startedAt, end: performance.now(), detail: number }));
       answered(number);
