@@ -67,7 +67,7 @@ def eight(output_tokens: Iterable[int], places: int = 4, deadline_s: float = 2.2
     rows = []
     for case, (arrival_s, gpus) in cases.items():
         table = RequestTable(arrival_s, np.ones_like(lengths), lengths, lengths)
-        for system, (policy, execution) in _systems(places).items():
+        for system, (policy, execution) in systems(places).items():
             run = simulate(table, policy, Phases(STEP_S, 0.0, STEP_S, 0.0), gpus, execution, deadline_s)
             start_s, completion_s = run.times.start_s.round(9), run.times.completion_s.round(9)
             served = pd.DataFrame(
@@ -79,8 +79,19 @@ def eight(output_tokens: Iterable[int], places: int = 4, deadline_s: float = 2.2
     return pd.concat(rows, ignore_index=True)
 
 
-def _systems(places: int) -> dict[str, tuple[Any, Any]]:
-    """Who forms batches how; the bins' batches are of up to `places`, too, with no controller to make them smaller."""
+def systems(places: int) -> dict[str, tuple[Any, Any]]:
+    """Who forms batches how; the bins' batches are of up to `places`, too, with no controller to make them smaller.
+
+    Parameters
+    ----------
+    places : int
+        How many requests a GPU holds at once, >= 1.
+
+    Returns
+    -------
+    dict
+        Policy and execution by system, as `simlib.simulate` takes them.
+    """
     bins = MultiBinDynamic(2, bounds=(EDGE_TOKENS,), variant=Rules(b_min=places, b_max=places))
     return {
         STATIC: (StaticFIFO(places), "run_to_completion"),
