@@ -21,6 +21,8 @@ from book.live.drawn import (
     predicted_as_original,
     predicted_with_noise,
 )
+from book.live.loops import engine
+from book.live.loops import loop as loop_of_engine
 from book.live.steps import loop
 from book.live.steps import serve as serve_steps
 from book.live.summary import difference, share_interval, summary
@@ -112,7 +114,13 @@ def run(
         summary(requests, d_sla, answered, not continuous, found)
 
 
-for _rare in (serve_batches, serve_steps, summary, loop):  # each once, and compiled in a fraction of the time
+for _rare in (
+    serve_batches,
+    serve_steps,
+    summary,
+    loop,
+    loop_of_engine,
+):  # each once: compiled faster
     _rare.inlined = False
 
 _INT, _FLOAT, _INTS, _FLOATS = types.int64, types.float64, types.int64[::1], types.float64[::1]
@@ -128,6 +136,7 @@ ENTRIES = {
         ),
         16,
     ),
+    engine: (types.void(*[_FLOATS] * 5, *[_INTS] * 3, *[_FLOATS] * 7, _INTS), 9),
     share_interval: (types.void(_FLOATS, _FLOATS, _BYTES, _FLOATS), 3),
     difference: (types.void(_FLOATS, _FLOATS, _FLOATS), 2),
 }  # fmt: skip
