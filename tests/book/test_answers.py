@@ -332,6 +332,16 @@ SWAPPED: dict[str, dict[str, Swap]] = {
         "prefix_cache_router_ratios": inverted,
         "prefix_cache_places": inverted,
     },
+    "memory_pressure": {
+        "memory_remedies": lambda table: exchanged("remedy", "none", "let in at a rate")(
+            exchanged("remedy", "none", "all memory reserved")(table)
+        ),
+        "memory_capacity": exchanged("case", "as in the log", "16 places"),
+        "memory_starts": reversed_in("waiting"),
+        "memory_recurrence": exchanged("run", "equal", "logged"),
+        "memory_regions": exchanged("scheduler", "chunked", "prompts first"),
+        "memory_lengths": lambda table: table.assign(coprime=~table["coprime"]),
+    },
     "binning_continuous": {
         "binning_continuous": lambda table: inverted(exchanged("policy", "bins", "shortest")(table)),
         "binning_continuous_saved": turned(operator.neg, "share"),
