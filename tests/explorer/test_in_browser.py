@@ -84,7 +84,9 @@ def test_in_jupyter_wrong_values_are_named_and_the_last_good_view_stays(lab):
     lab.locator('.explorer select[name="workload"]').select_option("own")
     lab.locator('.explorer input[name="table"]').fill("bad.csv")
     lab.locator('.explorer input[name="table"]').press("Enter")
-    lab.wait_for_function("() => document.querySelector('.explorer > .wrong').textContent.includes('row 1, output_tokens: -3')")
+    lab.wait_for_function(
+        "() => document.querySelector('.explorer > .wrong').textContent.includes('row 1, output_tokens: -3')"
+    )
     assert "output_tokens" in wrong.inner_text() and shown_share(lab, "static_fifo") == before
     lab.locator('.explorer select[name="workload"]').select_option("synthetic")
     settled(lab)

@@ -73,7 +73,10 @@ def test_wherever_its_controls_are_moved_it_shows_what_a_direct_call_gives(page,
         said = tab.locator(".explorer-summary").inner_text()
         assert "D_SLA 0.8 s, K_BINS 7, GPUs 1" in said and "95 % interval" in said and "bins minus dynamic" in said
         said = tab.locator(".explorer-breaks").inner_text()
-        assert said.startswith("Fewest are late under dynamic batching: ") and "More than 5 % late: static batches " in said
+        assert (
+            said.startswith("Fewest are late under dynamic batching: ")
+            and "More than 5 % late: static batches " in said
+        )
         lines = tab.locator('.explorer [data-view="load_curve"] path.line')
         lines.first.wait_for()
         assert lines.count() == 3 and complaints == []

@@ -1,4 +1,4 @@
-"""The controller that starves, under the reader's hand: what the page's own engine is given to run as `stability` does."""
+"""The controller that starves, under the reader's hand: what the page's engine is given to run as `stability` does."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from book.chapters.sla_paper.rules import A_S, BETA_S, D_SLA, LAW, OPEN
-from book.live import moving
+from book.live.moving import figure
 from simlib.continuous.control import DECIDED, DECISIONS, StepControl
 from simlib.continuous.serve import FIRST_COME, SAMPLES, rules_of
 from simlib.continuous.settings import Continuous
@@ -20,7 +20,7 @@ QUESTION = "Can the controller starve itself, and which clock does it?"
 WHY = (
     "A queue makes end-to-end times long whatever the batch size is, so a controller that is fed with them cuts the"
     " batch, which serves fewer requests and keeps the queue: with enough of a crowd it does not come back. The time of"
-    " a step knows nothing of the queue, and a controller that is fed with it keeps the batch that meets the deadline."
+    " a step knows nothing of the queue, so a controller that is fed with it lets a crowd in, and the queue goes."
 )
 STILL = "On paper and without scripts, the chapter’s figure says from which load on each rule starves."
 
@@ -37,7 +37,7 @@ def starving(mean_output_tokens: float) -> str:
     -------
     str
     """
-    return moving.figure("starving", QUESTION, WHY, STILL, given(mean_output_tokens))
+    return figure("starving", QUESTION, WHY, STILL, given(mean_output_tokens))
 
 
 def given(mean_output_tokens: float) -> dict[str, Any]:
