@@ -154,6 +154,12 @@ SWAPPED: dict[str, dict[str, Swap]] = {
         "predictor_break_even": reversed_in("gpus"),
         "predictor_others": columns("by_rank", "by_found"),
     },
+    "predictor_laws": {
+        "predictor_laws": inverted,
+        "predictor_laws_chosen": inverted,
+        "predictor_laws_over_median": inverted,
+        "predictor_laws_ranks": lambda table: table.assign(rank=-table["rank"]),
+    },
     "exponential_bins": {"exponential_bins": exchanged("rule", "equal_mass", "optimal")},
     "llm_like_service": {
         "llm_like_ratios": reversed_in("k"),
