@@ -157,7 +157,7 @@ SWAPPED: dict[str, dict[str, Swap]] = {
     "predictor_laws": {
         "predictor_laws": inverted,
         "predictor_laws_chosen": inverted,
-        "predictor_laws_over_median": inverted,
+        "predictor_laws_over_median": reversed_in("spread"),
         "predictor_laws_ranks": lambda table: table.assign(rank=-table["rank"]),
     },
     "exponential_bins": {"exponential_bins": exchanged("rule", "equal_mass", "optimal")},

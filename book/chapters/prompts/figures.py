@@ -37,9 +37,9 @@ def by_weight(ratios: pd.DataFrame) -> Figure:
         axis.axhline(1.0, color=INK, lw=0.8)
         axis.axvline(1.0, color=INK, lw=0.8)
         axis.set_title(TITLES[execution])
-        axis.set_xlabel("Mean latency, of first come's")
+        axis.set_xlabel("Mean latency (times first come's)")
     _ratios(axes[0], "xy")
-    axes[0].set_ylabel("P99 of latency, of first come's")
+    axes[0].set_ylabel("P99 of latency (times first come's)")
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=len(labels), fontsize=10)
     return figure
@@ -62,7 +62,7 @@ def by_spread(chosen: pd.DataFrame) -> Figure:
             axis.axhline(1.0, color=INK, lw=1.0)
             axis.set_xlim(-0.03, 1.55)
             axis.set_xticks([0.0, 0.3, 0.6, 0.9])
-            axes[place][0].set_ylabel(f"{title},\nof first come's")
+            axes[place][0].set_ylabel(f"{title}\n(times first come's)")
         axes[0][column].set_title(TITLES[execution])
     for axis in axes[:, 0]:
         _ratios(axis, "y")

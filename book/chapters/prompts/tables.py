@@ -35,7 +35,8 @@ def show_gains(chosen: pd.DataFrame) -> Styler:
 def show_ranks(quality: pd.DataFrame) -> Styler:
     """Rank correlation of what is said with what comes, by the spread of one prompt's answers."""
     wide = quality.pivot_table(index="says", columns="spread", values="rank").loc[list(SAYS)]
-    return wide.rename_axis(index="says", columns="spread of one prompt's answers").style.format("{:.2f}")
+    wide = wide.rename(columns="{:g}".format).rename_axis(index="says", columns="spread of one prompt's answers")
+    return wide.style.format("{:.2f}")
 
 
 def show_claims(claims: pd.DataFrame) -> Styler:
