@@ -33,11 +33,11 @@ def seen(table):
 
 
 @cache
-def library(clients, think_s):
+def library(clients, think_s, requests=moving.REQUESTS):
     """Rate, P99 and mean of both loops, averaged over the draws: shape (2, 3)."""
     found = []
     for seed in range(moving.DRAWS):
-        table = workload.original(moving.REQUESTS, seed)
+        table = workload.original(requests, seed)
         held = seen(workload.dealt(table, clients, float(think_s)))
         span_s = table.arrival_s[-1] - table.arrival_s[0]
         found.append((held, seen(table.at_rate(held[0] * span_s / (len(table) - 1)))))
@@ -75,6 +75,8 @@ def test_up_to_a_client_a_place_nobody_is_late_and_openly_the_queue_grows_with_t
     growing = openly[(counts >= 40) & (counts <= PLACES)]
     assert (openly[(counts >= 48) & (counts <= PLACES)] > DEADLINE_S).all() and (np.diff(growing) > 0).all()
     assert (np.diff(held[counts >= PLACES]) > 0).all()  # beyond, by their own number
+    short, long = (library(PLACES, 0, requests)[:, 1] for requests in (moving.REQUESTS, 4 * moving.REQUESTS))
+    assert long[1] > 1.5 * short[1] and long[0] < 0.5 * DEADLINE_S
 
 
 def test_keys_move_it_and_it_says_what_is_hidden(page, browser):

@@ -84,7 +84,7 @@ const movingClosed = (() => {
       `<path class="deadline" d="M${left} ${at(y(about.deadline_s))}H${right}"/><text class="late start" x="${left + 4}" y="${at(y(about.deadline_s)) - 5}">late</text>` +
       `<path class="grid" d="M${at(places)} ${top}V${bottom}"/><text class="tick ${isRight ? "start" : "end"}" x="${at(places) + (isRight ? 4 : -4)}" y="${bottom - 6}">a client a place</text>` +
       `<path class="here" d="M${at(x(here.clients))} ${top}V${bottom}"/>${lines.join("")}<path class="axis" d="M${left} ${bottom}H${right}"/>${ticks.join("")}` +
-      `<text class="label" x="${(left + right) / 2}" y="${bottom + 31}">clients</text>`;
+      `<text class="label" x="${(left + right) / 2}" y="${bottom + 31}">clients (means of ${about.draws} runs of ${about.requests} requests)</text>`;
     return bottom + 36;
   }
 
@@ -96,7 +96,7 @@ const movingClosed = (() => {
     const said = measure === "tail" ? "99 % of their first tokens come within" : "their first token takes on average";
     const times = `${ratio < 9.5 ? ratio.toFixed(1) : Math.round(ratio)} times as long`;
     const isQueue = here.held.tail > about.deadline_s;
-    const verdict = ratio < 0.8 ? "less, for so many clients queue by their own number"
+    const verdict = ratio < 0.8 ? "less in a run so short, for the clients queue by their own number"
       : ratio <= 1.25 ? (isQueue ? "about the same, for now the clients queue too" : "about the same, for nobody would wait yet")
         : isQueue ? `${times}, though the clients queue too` : `${times}, in a queue that the clients' silence hides`;
     return `${here.clients} clients ${state.think ? `who think for ${state.think} s` : "who ask again at once"} are served ${here.held.rate.toFixed(1)} requests/s, and ${said} ${seconds(held)}. ` +

@@ -20,7 +20,8 @@ STILL = "The figure above shows it without thinking; here you would move the cli
 ANSWER = (
     "A client who waits for an answer sends nothing meanwhile, so that clients fall silent together while the engine "
     "is slow, and up to one client a place hardly a first token is late. Open arrivals do not fall silent: at the same "
-    "rate they queue where chance bunches them, the longer the nearer that rate is to the most that the engine serves."
+    "rate they queue where chance bunches them, the longer the nearer that rate is to the most that the engine serves, "
+    "and there the longer it lasts."
 )
 
 
