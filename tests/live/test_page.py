@@ -224,6 +224,22 @@ def test_a_file_of_ones_own_is_read_and_simulated_and_goes_nowhere(page, browser
         assert shown_share(tab, "multi_bin_dynamic") == expected and complaints == []
 
 
+def test_a_million_rows_are_read_and_more_than_50_mb_are_refused(page, browser, tmp_path):
+    rows = "".join(f"{n / 50},{100 + n % 50},{20 + n * 7 % 300}\n" for n in range(1_000_000))
+    (tmp_path / "million.csv").write_text("arrival_s,prompt_tokens,output_tokens\n" + rows)
+    (tmp_path / "large.csv").write_bytes(b"7" * 50_000_001)
+    own = "(part) => document.querySelector('.explorer-own').textContent.includes(part)"
+    with opened(browser, page) as (tab, complaints):
+        goto(tab, page)
+        tab.locator(".explorer-own summary").click()
+        tab.set_input_files(".explorer-own input", tmp_path / "large.csv")
+        tab.wait_for_function(own, arg="Not read: large.csv: more than 50 MB")
+        tab.set_input_files(".explorer-own input", tmp_path / "million.csv")
+        tab.wait_for_function(own, arg="1000000 requests of plain, 50.0 a second. The first 20000 are simulated")
+        settled(tab)
+        assert shown_share(tab, "static_fifo") >= 0 and complaints == []
+
+
 def test_without_webassembly_the_page_says_so(page, browser):
     context = browser.new_context(offline=True)
     context.add_init_script(WITHOUT)

@@ -76,7 +76,7 @@
   function give(file) {
     box.open = true;
     told.textContent = `Reading ${file.name} …`;
-    file.arrayBuffer().then((buffer) => ready.then(() => worker.postMessage({ kind: "file", name: file.name, buffer }, [buffer])));
+    ready.then(() => worker.postMessage({ kind: "file", file }));
   }
   function took({ name, rows, account, isPredicted }) {
     fileName = name;

@@ -26,9 +26,10 @@
 
   const whole = (column) => column && BigInt64Array.from(column, BigInt);
 
-  async function take({ name, buffer }) {
+  async function take({ file }) {
+    const { name } = file;
     try {
-      const { table, account } = await reader.open(name, buffer);
+      const { table, account } = await reader.open(name, await file.slice(0, readerDocuments.MOST_BYTES + 1).arrayBuffer()); // one more is too many
       if (!table) throw new Error(`${name}: nothing to simulate (${account.lacks.simulate})`);
       simulated.take({ name, arrival_s: Float64Array.from(table.arrival_s), prompt: whole(table.prompt_tokens), output: whole(table.output_tokens), predicted: whole(table.predicted_output_tokens) });
       postMessage({ kind: "taken", name, account, rows: table.arrival_s.length, isPredicted: Boolean(table.predicted_output_tokens) });
