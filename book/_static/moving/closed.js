@@ -62,7 +62,7 @@ const movingClosed = (() => {
 
   const at = (value) => Math.round(value * 10) / 10;
   const seconds = (value) => `${value.toFixed(value < 0.0995 ? 2 : 1)} s`;
-  const TITLE = { tail: "Seconds within which 99 % of first tokens come", mean: "Mean seconds until the first token" };
+  const TITLE = { tail: "99 % of first tokens come within (s)", mean: "Mean time to first token (s)" };
   const TICKS = [0.1, 1, 10], LEAST = 0.05, MOST = 20;
   const dot = (x, y, radius) => `M${at(x - radius)} ${at(y)}a${radius} ${radius} 0 1 0 ${2 * radius} 0a${radius} ${radius} 0 1 0 ${-2 * radius} 0z`;
 
