@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import re
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+import axe
+from browser import opened
 
 STATIC = Path(__file__).resolve().parents[1] / "book" / "_static"
 SHELL = (
@@ -48,3 +53,15 @@ def moved(tab, name: str, value: str | float) -> str:
 def numbers(text: str) -> list[float]:
     """All numbers of an attribute."""
     return [float(number) for number in re.split(",", text)]
+
+
+@contextmanager
+def readable(browser, page: Path, width: int, scheme: str) -> Iterator:
+    """The figure at a width, light or dark, once it has nothing outside the window and nothing that axe finds."""
+    with opened(browser, page, width, scheme) as (tab, complaints):
+        if scheme == "dark":
+            tab.evaluate("() => { document.documentElement.dataset.theme = 'dark'; }")
+            tab.add_style_tag(content=DARK)
+        told(tab)
+        assert tab.evaluate(INSIDE) and axe.violations(tab, ".moving") == [] and complaints == []
+        yield tab

@@ -2,11 +2,10 @@
 
 from functools import cache
 
-import axe
 import numpy as np
 import pytest
 from browser import opened
-from staged import DARK, INSIDE, moved, numbers, page_of, told
+from staged import INSIDE, moved, numbers, page_of, readable, told
 
 from book.chapters.continuous import moving
 from book.chapters.continuous.executions import PRESET
@@ -94,11 +93,6 @@ def test_keys_move_it_and_it_says_what_is_hidden(page, browser):
 
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
 def test_it_is_readable(page, browser, width, scheme):
-    with opened(browser, page, width=width, scheme=scheme) as (tab, complaints):
-        if scheme == "dark":
-            tab.evaluate("() => { document.documentElement.dataset.theme = 'dark'; }")
-            tab.add_style_tag(content=DARK)
-        told(tab)
-        assert tab.evaluate(INSIDE) and axe.violations(tab, ".moving") == [] and complaints == []
+    with readable(browser, page, width, scheme) as tab:
         moved(tab, "measure", "mean")
         assert tab.evaluate(INSIDE)

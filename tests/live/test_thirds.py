@@ -1,9 +1,8 @@
 """Who pays, under a reader's hand: what is drawn and said is what the library's own runs give."""
 
-import axe
 import pytest
 from browser import opened
-from staged import DARK, INSIDE, moved, numbers, page_of, told
+from staged import INSIDE, moved, numbers, page_of, readable, told
 from who_pays import GPUS, PLACES, thirds_of
 
 from book.chapters.policies import moving
@@ -62,11 +61,6 @@ def test_keys_move_it_and_it_says_who_pays(page, browser):
 
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
 def test_it_is_readable(page, browser, width, scheme):
-    with opened(browser, page, width=width, scheme=scheme) as (tab, complaints):
-        if scheme == "dark":
-            tab.evaluate("() => { document.documentElement.dataset.theme = 'dark'; }")
-            tab.add_style_tag(content=DARK)
-        told(tab)
-        assert tab.evaluate(INSIDE) and axe.violations(tab, ".moving") == [] and complaints == []
+    with readable(browser, page, width, scheme) as tab:
         moved(tab, "measure", "late")
         assert tab.evaluate(INSIDE)
