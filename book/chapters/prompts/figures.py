@@ -59,7 +59,7 @@ def by_spread(chosen: pd.DataFrame) -> Figure:
                 line = here[here["says"] == says].sort_values("spread")
                 axis.fill_between(line["spread"], line["ci_low"], line["ci_high"], color=COLORS[says], alpha=0.15, lw=0)
                 axis.plot(line["spread"], line["ratio"], color=COLORS[says], marker=MARKERS[says], ms=5, label=says)
-            axis.axhline(1.0, color=INK, lw=1.0)
+            axis.hlines(1.0, -0.03, 0.95, color=INK, lw=1.0)  # not through the names of the lines
             axis.set_xlim(-0.03, 1.55)
             axis.set_xticks([0.0, 0.3, 0.6, 0.9])
             axes[place][0].set_ylabel(f"{title}\n(times first come's)")
