@@ -272,8 +272,9 @@ class Position:
         for name in self.schedulers:
             given = ", ".join(f"{key}={value!r}" for key, value in self._parameters(name, None).items())
             lines.append(f"    simlib.{POLICIES[name].__name__}({given}),")
-        own = f"simlib.Continuous(max_seqs={self.max_seqs}, token_budget={self.token_budget})"
-        how = own if self._has_own_engine else repr(self.execution)
+        how = repr(self.execution)
+        if self.execution == "continuous":
+            how = f"simlib.Continuous(max_seqs={self.max_seqs}, token_budget={self.token_budget})"
         given = f'execution={how}, sla={self.d_sla!r}, oversize="reject"'
         lines += ["]", f"options = dict({given})", "runs = {"]
         lines.append(f"    policy.name: simlib.simulate(requests, policy, {self.latency!r}, {self.gpus}, **options)")
@@ -289,15 +290,10 @@ class Position:
             "multi_bin_fixed": binned,
         }.get(scheduler, {})
 
-    @property
-    def _has_own_engine(self) -> bool:
-        own = (self.max_seqs, self.token_budget) != (_ENGINE.max_seqs, _ENGINE.token_budget)
-        return self.execution == "continuous" and own
-
     def _execution(self) -> str | Continuous:
-        if not self._has_own_engine:
-            return self.execution
-        return Continuous(max_seqs=self.max_seqs, token_budget=self.token_budget)
+        if self.execution == "continuous":
+            return Continuous(max_seqs=self.max_seqs, token_budget=self.token_budget)
+        return self.execution
 
 
 def edges_of(text: str) -> tuple[float, ...]:
@@ -373,8 +369,7 @@ def _drawn(source: str, requests: int, seed: int, predictor: str) -> RequestTabl
     if source == "synthetic":
         table = original(requests, seed)
     elif source == "azure_like":
-        table = azure_like(requests, seed)
-        table = table.with_predictions(predictors.original_predictions(table.prompt_tokens, seed))
+        return _predicted(azure_like(requests, seed), predictor, seed)
     else:
         of = "trace" if source == "burstgpt" else "population"
         table = levels.requests_of(2, requests, seed, requests_from=of)[0]

@@ -11,18 +11,16 @@ import math
 import numpy as np
 
 from book.live.batches import copied
-from book.live.steps import GAPS, LOG, NUMBERS, SHAPE, TIMES
+from book.live.steps import DECISION, begun
 from simlib.continuous import columns as at
-from simlib.continuous.control import DECIDED, DECISIONS, KEPT
+from simlib.continuous.control import KEPT
 from simlib.continuous.loop import loop as whole_loop
-from simlib.continuous.serve import SAMPLES
 from simlib.continuous.state import (
     CHUNKED,
     IN_TURN,
     NEEDED,
     Ask,
     Lines,
-    State,
     StepRules,
 )
 from simlib.engine import shapes
@@ -30,7 +28,6 @@ from simlib.engine.batches import MORE, no_key
 from simlib.engine.specialised import specialised
 from simlib.latency.steps import linear_law
 
-DECISION = len(DECIDED)
 loop = specialised(
     whole_loop, "rules", **{name: 0 for name in StepRules._fields[NEEDED:] if name != "closed"}, asks=0, keyed=0,
     spread=0, reuse=0, share=0, two=0, reserve=0, whole=1, linear=1, lines=1, watermark=0, classes=1, prefill=CHUNKED,
@@ -96,7 +93,7 @@ def engine(
         links, np.zeros(0, np.uint32), follower, sibling, think_s, opening[:opened], due, due_s, came, known, nothing,
         none, np.zeros(0), none,
     )  # fmt: skip
-    state = state_of(ask, rules, controller, control_rules)
+    state = begun(ask, rules, 1, controller, control_rules)
     waiting = lines_of(count)
     outcome = MORE
     while outcome == MORE:
@@ -112,37 +109,6 @@ def engine(
     for row in range(counted[2]):
         for column in range(4):
             sampled[row * 4 + column] = state.series[0, row, column]
-
-
-def state_of(ask: Ask, rules: StepRules, controller: np.ndarray, control_rules: np.ndarray) -> State:
-    """Kernel: `serve`'s state of one GPU on which nothing has happened yet."""
-    count, decisions = len(ask.arrival_s), DECISIONS if len(controller) > 0 else 1
-    whole = np.zeros((1, NUMBERS), np.int64)
-    for column in (at.PARTIAL, at.NEWEST, at.RESUMED, at.REFUSED, at.SPARE, at.NEWS):
-        whole[0, column] = -1
-    whole[0, at.CAP], whole[0, at.ROOM] = rules.seats, rules.budget
-    times = np.zeros((1, TIMES))
-    times[0, at.NOW], times[0, at.SAMPLE] = ask.arrival_s[0], -math.inf
-    times[0, at.SAMPLE_GAP] = max((ask.arrival_s[count - 1] - ask.arrival_s[0]) / SAMPLES, 1e-3)
-    control = np.zeros((1, max(len(controller), 1)))
-    copied(controller, control[0])
-    settings = np.zeros((2, max(len(control_rules) // 2, 1)))
-    for place in range(len(control_rules)):
-        settings[place // settings.shape[1], place % settings.shape[1]] = control_rules[place]
-    real, progress = np.zeros(1), np.zeros(6, np.int64)
-    progress[4] = progress[5] = -1
-    none, links, many = np.zeros(0, np.int64), np.zeros(0, np.int32), np.zeros((0, 0), np.int32)
-    counts, records = np.zeros((1, 0), np.int32), np.zeros((1, 0, 1), np.int32)
-    return State(
-        whole, times, np.empty((1, rules.seats + 1), np.int64), np.zeros((1, 1 << rules.bits), np.int64),
-        np.empty(rules.seats + 1, np.int64), np.zeros(SHAPE), np.zeros(GAPS, np.int64), real, real.view(np.int64),
-        np.zeros((1, SAMPLES, 4)), np.zeros((1, 0, LOG)),
-        np.empty(count, np.int32), np.empty(count, np.int32), np.zeros(count, np.int32), none, links, none, links,
-        links, counts, counts, many, records, counts, np.zeros((1, 2, 1), np.int32),
-        np.full(count, -1).astype(np.int32), np.full(count, math.nan), np.full(count, math.nan),
-        np.full(count, math.nan), control, settings, np.zeros((1, decisions, DECISION)), progress,
-        many, links, links, links, np.zeros((1, 0), np.int64), np.zeros((1, 0), np.int64), np.zeros(1, np.int64),
-    )  # fmt: skip
 
 
 def lines_of(count: int) -> Lines:

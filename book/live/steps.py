@@ -22,6 +22,7 @@ from book.live.batches import (
     order,
 )
 from simlib.continuous import columns as at
+from simlib.continuous.control import DECIDED, DECISIONS
 from simlib.continuous.loop import kernel
 from simlib.continuous.serve import SAMPLES
 from simlib.continuous.state import (
@@ -44,6 +45,7 @@ from simlib.latency.steps import linear_law
 from simlib.policies.orders import shortest
 
 NUMBERS, TIMES, SHAPE, LOG = len(at.NUMBERS), len(at.TIMES), len(shapes.SHAPE), len(LOGGED)
+DECISION = len(DECIDED)
 NOTHING_SPECIAL = StepRules(*(0,) * NEEDED)
 loop = kernel(NOTHING_SPECIAL)
 GAPS = GAP_BINS * GAP_OCTAVES
@@ -100,8 +102,7 @@ def serve(
         math.inf, 1.0, 0, 0, 0, 0, 0, 0, 0, 0,
     )  # fmt: skip
     none, links, nobody, nothing = np.zeros(0, np.int64), np.zeros(0, np.int32), np.zeros(0), np.zeros(0, np.bool_)
-    floats, cube, grid = np.zeros((1, 1)), np.zeros((1, 1, 1)), np.zeros((0, 0), np.int64)
-    counts, records = np.zeros((gpus, 0), np.int32), np.zeros((gpus, 0, 1), np.int32)
+    grid = np.zeros((0, 0), np.int64)
     arrival_s, prompts, outputs = requests.arrival_s[rows], requests.prompt_tokens[rows], requests.output_tokens[rows]
     predicted, known = lengths[rows], np.zeros(4, np.int64)
     known[2] = kept
@@ -110,26 +111,7 @@ def serve(
         links, links, none, none, none, links, np.zeros(0, np.uint32),
         links, links, nobody, links, links, nobody, links, known, nothing, none, nobody, none,
     )  # fmt: skip
-    whole = np.zeros((gpus, NUMBERS), np.int64)
-    for column in (at.PARTIAL, at.NEWEST, at.RESUMED, at.REFUSED, at.SPARE, at.NEWS):
-        whole[:, column] = -1
-    whole[:, at.CAP], whole[:, at.ROOM] = rules.seats, rules.budget
-    times = np.zeros((gpus, TIMES))
-    times[:, at.NOW] = arrival_s[0]
-    times[:, at.SAMPLE] = -math.inf
-    times[:, at.SAMPLE_GAP] = max((arrival_s[kept - 1] - arrival_s[0]) / SAMPLES, 1e-3)
-    real, progress = np.zeros(1), np.zeros(6, np.int64)
-    progress[4] = progress[5] = -1
-    state = State(
-        whole, times, np.empty((gpus, seats + 1), np.int64), np.zeros((gpus, 1 << bits), np.int64),
-        np.empty(seats + 1, np.int64), np.zeros(SHAPE), np.zeros(GAPS, np.int64), real, real.view(np.int64),
-        np.zeros((gpus, max(16, min(SAMPLES, 65536 // gpus)), 4)), np.zeros((gpus, 0, LOG)),
-        np.empty(kept, np.int32), np.empty(kept, np.int32), np.zeros(kept, np.int32), none, links, none, links, links,
-        counts, counts, np.zeros((0, 0), np.int32), records, counts, np.zeros((gpus, 2, 1), np.int32),
-        np.full(kept, -1).astype(np.int32), np.full(kept, math.nan), np.full(kept, math.nan), np.full(kept, math.nan),
-        floats, floats, cube, progress, np.zeros((0, 0), np.int32), links, links, links,
-        np.zeros((gpus, 0), np.int64), np.zeros((gpus, 0), np.int64), np.zeros(1, np.int64),
-    )  # fmt: skip
+    state = begun(ask, rules, gpus, nobody, nobody)
     params = np.zeros(4)
     params[0], params[1], params[2], params[3] = 1, numbers[1], selects, policy
     start, end = np.empty((1, many), np.int64), np.empty((1, many), np.int64)
@@ -153,13 +135,46 @@ def serve(
         last_s = max(last_s, state.completion_s[place])
     idle_s = gpus * (arrival_s[0] - requests.arrival_s[0])
     for gpu in range(gpus):
-        totals[BUSY] += times[gpu, at.BUSY]
-        idle_s += times[gpu, at.IDLE] + last_s - times[gpu, at.NOW]
-        steps += whole[gpu, at.STEP]
-        decodes += whole[gpu, at.SUM_DECODES]
+        totals[BUSY] += state.times[gpu, at.BUSY]
+        idle_s += state.times[gpu, at.IDLE] + last_s - state.times[gpu, at.NOW]
+        steps += state.numbers[gpu, at.STEP]
+        decodes += state.numbers[gpu, at.SUM_DECODES]
     totals[IDLE], totals[SIZE_MEAN] = max(idle_s, 0.0), decodes / steps if steps else 0.0
     totals[GAP_P99] = gap_p99_s(state.gaps)
     sampled(state, gpus, answered)
+
+
+def begun(ask: Ask, rules: StepRules, gpus: int, controller: np.ndarray, control_rules: np.ndarray) -> State:
+    """Kernel: `serve`'s state of GPUs on which nothing has happened yet.
+
+    `controller` and `control_rules` are `StepControl.arrays`' rows of one GPU, empty without one.
+    """
+    count, decisions = len(ask.arrival_s), DECISIONS if len(controller) > 0 else 1
+    whole, times = np.zeros((gpus, NUMBERS), np.int64), np.zeros((gpus, TIMES))
+    for column in (at.PARTIAL, at.NEWEST, at.RESUMED, at.REFUSED, at.SPARE, at.NEWS):
+        whole[:, column] = -1
+    whole[:, at.CAP], whole[:, at.ROOM] = rules.seats, rules.budget
+    times[:, at.NOW] = ask.arrival_s[0]
+    times[:, at.SAMPLE] = -math.inf
+    times[:, at.SAMPLE_GAP] = max((ask.arrival_s[count - 1] - ask.arrival_s[0]) / SAMPLES, 1e-3)
+    control, settings = np.zeros((1, max(len(controller), 1))), np.zeros((2, max(len(control_rules) // 2, 1)))
+    copied(controller, control[0])
+    for place in range(len(control_rules)):
+        settings[place // settings.shape[1], place % settings.shape[1]] = control_rules[place]
+    real, progress = np.zeros(1), np.zeros(6, np.int64)
+    progress[4] = progress[5] = -1
+    none, links, many = np.zeros(0, np.int64), np.zeros(0, np.int32), np.zeros((0, 0), np.int32)
+    counts, records = np.zeros((gpus, 0), np.int32), np.zeros((gpus, 0, 1), np.int32)
+    return State(
+        whole, times, np.empty((gpus, rules.seats + 1), np.int64), np.zeros((gpus, 1 << rules.bits), np.int64),
+        np.empty(rules.seats + 1, np.int64), np.zeros(SHAPE), np.zeros(GAPS, np.int64), real, real.view(np.int64),
+        np.zeros((gpus, max(16, min(SAMPLES, 65536 // gpus)), 4)), np.zeros((gpus, 0, LOG)),
+        np.empty(count, np.int32), np.empty(count, np.int32), np.zeros(count, np.int32), none, links, none, links,
+        links, counts, counts, many, records, counts, np.zeros((gpus, 2, 1), np.int32),
+        np.full(count, -1).astype(np.int32), np.full(count, math.nan), np.full(count, math.nan),
+        np.full(count, math.nan), control, settings, np.zeros((1, decisions, DECISION)), progress,
+        many, links, links, links, np.zeros((gpus, 0), np.int64), np.zeros((gpus, 0), np.int64), np.zeros(1, np.int64),
+    )  # fmt: skip
 
 
 def gap_p99_s(gaps: np.ndarray) -> float:

@@ -120,7 +120,6 @@ const movingBins = (() => {
   const named = (bins) => `${bins} bins`, onGpus = (gpus) => `${gpus} GPU${gpus === 1 ? "" : "s"}`;
   const nameOf = (arm, bins) => (arm === "bins" ? named(bins) : "no bins");
 
-  const dot = (x, y, radius) => `M${at(x - radius)} ${at(y)}a${radius} ${radius} 0 1 0 ${2 * radius} 0a${radius} ${radius} 0 1 0 ${-2 * radius} 0z`;
 
   /* Two names beside the ends of two lines, pushed apart until neither hides the other. */
   function apart(one, other) {
@@ -136,7 +135,7 @@ const movingBins = (() => {
     const lines = arms.map((arm) => {
       const known = points.filter((point) => Number.isFinite(point[arm].low)), along = (part, of) => of.map((point) => `${at(x(point.gpus))} ${at(y(point[arm][part]))}`);
       const band = known.length > 1 ? `M${[...along("low", known), ...along("high", known).reverse()].join("L")}Z` : "";
-      const marks = points.map((point) => dot(x(point.gpus), y(point[arm].share), point === here ? 5 : 2.5)).join("");
+      const marks = points.map((point) => moving.dot(x(point.gpus), y(point[arm].share), point === here ? 5 : 2.5)).join("");
       return `<g class="${arm}" data-arm="${arm}" data-shares="${points.map((point) => point[arm].share).join(",")}"><path class="band" d="${band}"/><path class="line" d="M${along("share", points).join("L")}"/><path class="dot" d="${marks}"/></g>`;
     });
     const ends = apart(...arms.map((arm) => y(points[points.length - 1][arm].share)));

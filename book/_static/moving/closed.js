@@ -5,12 +5,6 @@ const movingClosed = (() => {
   "use strict";
   const LOOPS = { held: "clients who wait", openly: "open, at the same rate" };
 
-  /* What a share of the values does not exceed, straight between two of them. */
-  function quantile(values, share) {
-    const ordered = Float64Array.from(values).sort(), place = share * (ordered.length - 1), low = Math.floor(place);
-    return ordered[low] + (ordered[Math.min(low + 1, ordered.length - 1)] - ordered[low]) * (place - low);
-  }
-
   /* The same requests dealt in turn to clients, each of whom thinks after an answer; each row's own comes so many rows before. */
   function dealt(table, clients, think) {
     const count = table.arrival_s.length, arrival_s = new Float64Array(count);
@@ -34,7 +28,7 @@ const movingClosed = (() => {
       call("engine", numbers, law, none, none, table.arrival_s, table.prompt, table.output, table.previous, table.think_s, came, start, first, completion, none, empty(4 * about.samples), counted);
       if (counted[0] !== 0n) throw new Error("the run came to no end");
       const done = completion.sort().subarray(from, to), wait = first.map((time, row) => time - came[row]).subarray(from, to);
-      return { rate: (done.length - 1) / (done[done.length - 1] - done[0]), tail: quantile(wait, 0.99), mean: wait.reduce((sum, one) => sum + one, 0) / wait.length };
+      return { rate: (done.length - 1) / (done[done.length - 1] - done[0]), tail: moving.quantile(wait, 0.99), mean: wait.reduce((sum, one) => sum + one, 0) / wait.length };
     }
 
     function pair(clients, think) {
@@ -64,7 +58,6 @@ const movingClosed = (() => {
   const seconds = (value) => `${value.toFixed(value < 0.0995 ? 2 : 1)} s`;
   const TITLE = { tail: "99 % of first tokens come within (s)", mean: "Mean time to first token (s)" };
   const TICKS = [0.1, 1, 10], LEAST = 0.05, MOST = 20;
-  const dot = (x, y, radius) => `M${at(x - radius)} ${at(y)}a${radius} ${radius} 0 1 0 ${2 * radius} 0a${radius} ${radius} 0 1 0 ${-2 * radius} 0z`;
 
   /* Both loops by number of clients, logarithmic; above them what they come to at the reader's place. */
   function draw(svg, { state, points, here }, { width, about }) {
@@ -73,7 +66,7 @@ const movingClosed = (() => {
     const y = (value) => bottom - (Math.log(Math.min(Math.max(value, LEAST), MOST) / LEAST) / Math.log(MOST / LEAST)) * (bottom - top);
     const lines = Object.keys(LOOPS).map((loop, place) => {
       const along = points.map((point) => `${at(x(point.clients))} ${at(y(point[loop][measure]))}`).join("L"), line = 32 + 18 * place;
-      const marks = points.map((point) => dot(x(point.clients), y(point[loop][measure]), point === here ? 5.5 : 2.5)).join("");
+      const marks = points.map((point) => moving.dot(x(point.clients), y(point[loop][measure]), point === here ? 5.5 : 2.5)).join("");
       return `<g class="${loop}" data-values="${points.map((point) => point[loop][measure]).join(",")}"><path class="line" d="M${along}"/><path class="dot" d="${marks}"/>` +
         `<path class="line" d="M0 ${line - 4}H30"/><text class="name plain" x="38" y="${line}">${LOOPS[loop]}: ${seconds(here[loop][measure])}</text></g>`;
     });

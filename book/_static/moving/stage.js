@@ -35,8 +35,8 @@
                                  the chapter asks for it with `beside=True`. A newer call silences the older one.
      library.call, library.contents   an entry of the kernels by name, and what they are given.
 
-   Marks: moving.mark(parent, "rect", { x, y, class }, text); texts: moving.listed([1, 2, 3]) is "1, 2 and 3". Colours are
-   variables of moving.css. Without scripts, in print and without WebAssembly the section's still sentence is there. */
+   Marks: moving.mark(parent, "rect", { x, y, class }, text), the path of a moving.dot(x, y, radius); texts:
+   moving.listed([1, 2, 3]) is "1, 2 and 3"; moving.quantile(values, share). Colours are variables of moving.css. Without scripts, in print and without WebAssembly the section's still sentence is there. */
 var moving = window.moving || (() => {
   "use strict";
   const HERE = document.currentScript.src, NEAR = "600px", PIECE_MS = 10;
@@ -123,6 +123,15 @@ var moving = window.moving || (() => {
   }
 
   const listed = (words) => (words.length > 1 ? `${words.slice(0, -1).join(", ")} and ${words[words.length - 1]}` : String(words[0] ?? "none"));
+
+  /* What a share of the values does not exceed, straight between two of them. */
+  function quantile(values, share) {
+    const ordered = Float64Array.from(values).sort(), place = share * (ordered.length - 1), low = Math.floor(place);
+    return ordered[low] + (ordered[Math.min(low + 1, ordered.length - 1)] - ordered[low]) * (place - low);
+  }
+
+  const at = (value) => Math.round(value * 10) / 10;
+  const dot = (x, y, radius) => `M${at(x - radius)} ${at(y)}a${radius} ${radius} 0 1 0 ${2 * radius} 0a${radius} ${radius} 0 1 0 ${-2 * radius} 0z`;
 
   /* One control: its element, and what reads and sets it. */
   const KINDS = {
@@ -247,5 +256,5 @@ var moving = window.moving || (() => {
     }
   }
 
-  return { figure, mark, made, listed };
+  return { dot, figure, listed, made, mark, quantile };
 })();

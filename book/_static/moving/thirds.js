@@ -14,12 +14,6 @@ const movingThirds = (() => {
     return thirds;
   }
 
-  /* What a share of the values does not exceed, straight between two of them. */
-  function quantile(values, share) {
-    const ordered = Float64Array.from(values).sort(), place = share * (ordered.length - 1), low = Math.floor(place);
-    return ordered[low] + (ordered[Math.min(low + 1, ordered.length - 1)] - ordered[low]) * (place - low);
-  }
-
   /* Of each third of a run: mean seconds of waiting and being served, the 95th percentile of waiting, and who is late. */
   function measured(table, run, deadline) {
     const thirds = thirdsOf(table.output);
@@ -33,7 +27,7 @@ const movingThirds = (() => {
         late += Number(!(run.completion[row] <= table.arrival_s[row] + deadline));
       }
       const wait = waits.reduce((sum, wait_s) => sum + wait_s, 0) / waits.length;
-      return { wait, served: served / waits.length, total: wait + served / waits.length, tail: quantile(waits, 0.95), late: late / waits.length };
+      return { wait, served: served / waits.length, total: wait + served / waits.length, tail: moving.quantile(waits, 0.95), late: late / waits.length };
     });
   }
 
