@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from simlib.text import signed
+
+if TYPE_CHECKING:
+    from pandas.io.formats.style import Styler
 
 
 def established(pair: Any) -> bool:
@@ -34,3 +37,21 @@ def with_limits(value: float, low: float, high: float, form: str = ".3f") -> str
 def change(share: float, digits: int = 1) -> str:
     """A relative change: ``+3.2 %``, ``−0.4 %``."""
     return f"{signed(100 * share, digits)} %"
+
+
+def show_ledger(claims: pd.DataFrame) -> Styler:
+    """A chapter's ledger (`evidence.ledger`): what is claimed and what found, verdict and rule; a row a point."""
+    shown = pd.DataFrame(
+        {
+            "who": claims["source"],
+            "claim": claims["claim"],
+            "claimed": as_texts(claims["claimed"], "{:.3g}".format),
+            "ours": [
+                "–" if pd.isna(row.ours) else with_limits(row.ours, row.ci_low, row.ci_high, ".2f")
+                for row in claims.itertuples()
+            ],
+            "verdict": claims["verdict"],
+            "rule": claims["rule"],
+        }
+    )
+    return shown.style.hide(axis="index")

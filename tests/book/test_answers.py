@@ -160,6 +160,11 @@ SWAPPED: dict[str, dict[str, Swap]] = {
         "predictor_laws_over_median": reversed_in("spread"),
         "predictor_laws_ranks": lambda table: table.assign(rank=-table["rank"]),
     },
+    "specialised": {
+        "specialised": exchanged("memory", "places", "paged"),
+        "specialised_slowed": reversed_in("mixed"),
+        "specialised_late": lambda table: table.assign(more_ci_high=-table["more_ci_low"]),
+    },
     "exponential_bins": {"exponential_bins": exchanged("rule", "equal_mass", "optimal")},
     "llm_like_service": {
         "llm_like_ratios": reversed_in("k"),

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 
 LATER = "later papers"
+LATER_LEDGERS = ("memory_claims", "predictor_laws_claims", "specialised_claims")
 
 
 def table_of(results: Path) -> pd.DataFrame:
@@ -41,7 +42,7 @@ def table_of(results: Path) -> pd.DataFrame:
             ledger(original.claims_of(results)),
             pd.read_csv(Path(results) / "multi_bin_claims.csv")[list(COLUMNS)],
             ledger(claims.claims_of(results)),
-            *(_later(Path(results) / f"{name}.csv") for name in ("memory_claims", "predictor_laws_claims")),
+            *(_later(Path(results) / f"{name}.csv") for name in LATER_LEDGERS),
         ]
     except FileNotFoundError as missing:
         expected = "the chapters' tables, as a copy of data/results holds them: RESULTS_DIR"
