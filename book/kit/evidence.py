@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
+from book.kit.joint import Together
 from simlib.checks import InputError, check_number, check_type
 from simlib.stats import intervals
+from simlib.stats.shares import wilson_interval
 from simlib.text import p_value
 
 if TYPE_CHECKING:
@@ -43,52 +45,6 @@ class Finding(NamedTuple):
     ci_low: float = math.nan
     ci_high: float = math.nan
     replications: int = 0
-
-
-class Together(NamedTuple):
-    """How far several figures of one run lie from those of many, in standard deviations, and how probable that is."""
-
-    distance: float
-    p_value: float
-
-
-def together(claimed: Any, slack: Any, runs: Any) -> Together:
-    """Several figures that one run is said to have, against the same figures of many runs.
-
-    Mahalanobis's distance to the mean of the runs, by their covariance, of the point nearest to the claimed one that
-    rounds to it; its rank among the distances of the runs, each from all others, is the p-value. So nothing is assumed
-    of the figures' distribution. Both are NaN where the runs are too few, or one figure of them says another.
-
-    Parameters
-    ----------
-    claimed, slack : array_like of float, shape (figures,)
-    runs : array_like of float, shape (replications, figures)
-
-    Examples
-    --------
-    >>> x = np.linspace(-1.0, 1.0, 21)
-    >>> runs = np.column_stack([x, x + 0.1 * np.cos(40 * x)])  # either is between -1 and 1; both rise together
-    >>> [together(pair, [0.0, 0.0], runs).p_value < 0.05 for pair in ([0.5, 0.5], [0.5, -0.5])]
-    [False, True]
-    """
-    from scipy.optimize import lsq_linear
-
-    claimed, slack, runs = (np.asarray(values, float) for values in (claimed, slack, runs))
-
-    def away(others: np.ndarray, low: np.ndarray, high: np.ndarray) -> float:
-        root = np.linalg.inv(np.linalg.cholesky(np.cov(others.T)))  # what it maps the runs to has no covariance
-        nearest = lsq_linear(root, root @ others.mean(axis=0), (low, high)).x
-        return float(np.linalg.norm(root @ (nearest - others.mean(axis=0))))
-
-    least = 1e-9 * runs.std(axis=0)
-    if len(runs) < runs.shape[1] + 3:
-        return Together(math.nan, math.nan)
-    try:
-        distance = away(runs, claimed - slack - least, claimed + slack + least)
-        own = [away(np.delete(runs, n, axis=0), run - least, run + least) for n, run in enumerate(runs)]
-    except np.linalg.LinAlgError:
-        return Together(math.nan, math.nan)
-    return Together(distance, (1 + sum(one >= distance for one in own)) / (1 + len(runs)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,6 +228,22 @@ class Derived:
 
 
 @dataclass(frozen=True, slots=True)
+class Counted:
+    """Of how many independent runs something said to be always so was so, such as that a queue is stable."""
+
+    hits: int
+    runs: int
+    kind: ClassVar[str] = "count of runs"
+
+    def find(self, claimed: float, slack: float) -> Finding:
+        """The share with Wilson's interval; reproduced in all runs, not where less than half of them can be meant."""
+        found = wilson_interval(self.hits, self.runs)
+        shares = found.value, found.ci_low, found.ci_high, self.runs
+        verdict = NOT_REPRODUCED if found.ci_high < 0.5 else REPRODUCED if self.hits == self.runs else UNDECIDED
+        return Finding(verdict, f"so in {self.hits} of {self.runs} runs", *shares)
+
+
+@dataclass(frozen=True, slots=True)
 class Circular:
     """A finding that only gives back what was put in: so if the data it rests on are shown to be computed.
 
@@ -317,7 +289,7 @@ class Claim:
     claimed, slack : float
         The figure (NaN where a word claims, not a number), and how far it may lie from what was meant: half a unit of
         the last digit printed, or the accuracy to which it was read off a drawing.
-    evidence : OneRun, Change, Foremost, Equal, Repeated, Derived, Circular or Unfounded
+    evidence : OneRun, Change, Foremost, Equal, Repeated, Derived, Counted, Circular or Unfounded
     chapter : str
         The study whose page has the evidence.
     contradiction : str

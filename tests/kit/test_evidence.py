@@ -11,20 +11,20 @@ from book.kit.evidence import (
     Change,
     Circular,
     Claim,
+    Counted,
     Derived,
     Equal,
     Foremost,
     OneRun,
     Repeated,
-    Together,
     Unfounded,
     by_claim,
     contradiction,
     judge,
     ledger,
     relative_change,
-    together,
 )
+from book.kit.joint import Together
 from simlib.checks import InputError
 
 RUNS = np.arange(1.0, 101.0)  # central 95 %: 3.475 to 97.525
@@ -66,6 +66,10 @@ def claim(evidence, claimed=10.0, slack=0.05, against="", part_of=""):
         (Derived(10.04), 10.0, "reproduced"),
         (Derived(10.06), 10.0, "erratum"),
         (Derived(10.06, strict=False), 10.0, "not reproduced"),
+        (Counted(6, 6), 1.0, "reproduced"),
+        (Counted(5, 6), 1.0, "undecided"),
+        (Counted(1, 6), 1.0, "undecided"),  # at most 0.56 of the runs
+        (Counted(0, 6), 1.0, "not reproduced"),  # at most 0.39
         (Circular(10.0, computed=True), 10.0, "circular"),
         (Circular(10.0, computed=False), 10.0, "reproduced"),
         (Circular(11.0, computed=False), 10.0, "not reproduced"),
@@ -125,20 +129,6 @@ def test_a_formula_is_one_claim_at_however_many_points():
     found = by_claim(ledger([*points, *untestable, *mixed])).set_index("claim")
     assert found["points"].tolist() == [3, 2, 1, 2] and found["held"].tolist() == [2, 0, 1, 1]
     assert found["verdict"].tolist() == ["erratum", "not testable here", "reproduced", "reproduced"]
-
-
-def test_figures_of_one_run_are_judged_together_as_normal_theory_has_it():
-    # Correlated normals: the distance is Mahalanobis's, and the rank agrees with chi-square of two degrees.
-    runs = np.random.default_rng(3).multivariate_normal([0.0, 0.0], [[1.0, 0.95], [0.95, 1.0]], 400)
-    apart = np.array([1.0, -1.0])
-    direct = np.sqrt(apart @ np.linalg.inv(np.cov(runs.T)) @ (apart - 2 * runs.mean(axis=0)))
-    far, near = together(apart, [0.0, 0.0], runs), together([1.0, 1.0], [0.0, 0.0], runs)
-    assert far.distance == pytest.approx(direct, rel=0.05) and far.p_value == pytest.approx(1 / 401)
-    assert near.p_value == pytest.approx(np.exp(-(near.distance**2) / 2), abs=0.06)
-    few, alike = together(apart, [0.0, 0.0], runs[:4]), together(apart, [0.0, 0.0], runs[:, [0, 0]] * [1.0, 0.0])
-    assert np.isnan([*few, *alike]).all()
-    rounded = together(apart, [1.0, 1.0], runs)  # the digits leave room for a point that is nothing unusual
-    assert rounded.distance < 0.2 and rounded.p_value > 0.9
 
 
 @pytest.mark.parametrize(

@@ -28,8 +28,8 @@ from book.kit.evidence import (
     Unfounded,
     contradiction,
     relative_change,
-    together,
 )
+from book.kit.joint import together
 from book.kit.names import SCHEDULER_NAMES
 from simlib import datasets, levels
 from simlib.calibration import public
@@ -97,7 +97,7 @@ def together_of(results: Path) -> pd.DataFrame:
     """The figures of each documented run, one by one and together.
 
     ``level, scheduler``; of each of `METRICS` the claimed figure and the mean of the runs; ``distance, p_value`` of
-    `evidence.together`; ``replications``.
+    `joint.together`; ``replications``.
     """
     import pandas as pd
 

@@ -89,23 +89,6 @@ def show_lengths(lengths: pd.DataFrame) -> Styler:
     return shown.rename(columns=names).style.format(precision=3, thousands=",").hide(axis="index")
 
 
-def show_claims(claims: pd.DataFrame) -> Styler:
-    """The ledger of the page."""
-    shown = pd.DataFrame(
-        {
-            "source": claims["source"],
-            "claim": claims["claim"],
-            "claimed": claims["claimed"].map(lambda value: "" if pd.isna(value) else f"{value:g}"),
-            "ours": [
-                "" if pd.isna(ours) else with_limits(ours, low, high, ".2f") if high > low else f"{ours:.2f}"
-                for ours, low, high in claims[["ours", "ci_low", "ci_high"]].to_numpy()
-            ],
-            "verdict": claims["verdict"],
-        }
-    )
-    return shown.style.hide(axis="index")
-
-
 def _limits(table: pd.DataFrame, name: str, form: str) -> list[str]:
     """An estimate with its interval; without, where no chance is involved."""
     columns = table[[name, "ci_low", "ci_high"]].to_numpy(float)
