@@ -36,7 +36,7 @@ AXES = {
     "requests": "requests a run:",
     "rate_rps": "requests/s offered:", "p_e": "error", "k": "K =", "k_bins": "K =", "batch_size": "batches of",
     "memory_tokens": "memory (tokens):", "times_waiting": "memory over waiting conversations:", "clients": "clients:",
-    "gpus": "GPUs:", "deadline_s": "deadline (s)", "rho": "utilisation", "rank_correlation": "rank correlation",
+    "spread": "spread within prompts", "mixed": "cost of a token short", "gpus": "GPUs:", "deadline_s": "deadline (s)", "rho": "utilisation", "rank_correlation": "rank correlation",
 }  # fmt: skip
 
 
@@ -141,6 +141,12 @@ SOURCES = (
            "gain", "gain_ci_low", "gain_ci_high", where="engine.str.startswith('static')", reference=1.0),
     Source("binning_continuous", "binning_continuous", "Capacity of an engine, {policy} over first come, {traffic}",
            where="rank_correlation == rank_correlation", over="rank_correlation", at=1.0, **RATIO),
+    Source("memory_capacity", "memory_pressure", "Requests served over what memory allows, {case}", "of_rate",
+           reference=1.0),
+    Source("predictor_laws_chosen", "predictor_laws", "Mean latency over first come's, {execution}, {says} said",
+           where="metric == 'mean_s' and load == 0.9", over="spread", at=0.6, **RATIO),
+    Source("specialised_slowed", "specialised", "GPUs that two pools save, spread {lengths} of prompts", "saved",
+           unit="%", reference=0.0, over="mixed", at=0.05),
     Source("policies", "which_scheduler", "Late requests, {policy} − first come, {execution}, {traffic}",
            "difference", "difference_ci_low", "difference_ci_high", "points", "metric == 'sla_violation_share' and "
            "predictor == 'oracle' and difference == difference", 0.0, "load", 0.95),
