@@ -36,7 +36,8 @@ AXES = {
     "requests": "requests a run:",
     "rate_rps": "requests/s offered:", "p_e": "error", "k": "K =", "k_bins": "K =", "batch_size": "batches of",
     "memory_tokens": "memory (tokens):", "times_waiting": "memory over waiting conversations:", "clients": "clients:",
-    "spread": "spread within prompts", "mixed": "cost of a token short", "gpus": "GPUs:", "deadline_s": "deadline (s)", "rho": "utilisation", "rank_correlation": "rank correlation",
+    "spread": "spread within prompts", "mixed": "cost of a token short",
+    "gpus": "GPUs:", "deadline_s": "deadline (s)", "rho": "utilisation", "rank_correlation": "rank correlation",
 }  # fmt: skip
 
 
