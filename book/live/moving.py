@@ -8,16 +8,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from book.explorer.scripts import SCRIPTS
 from simlib.checks import InputError
 
 MOVING = Path(__file__).resolve().parents[1] / "_static" / "moving"
-WORKER = ("engine", "simulator", "worker")
 
 
-def figure(
-    name: str, question: str, why: str, still: str, about: Mapping[str, Any] | None = None, beside: bool = False
-) -> str:
+def figure(name: str, question: str, why: str, still: str, about: Mapping[str, Any] | None = None) -> str:
     """The section of one live figure; `book/_static/moving/stage.js` says what its script gives.
 
     Parameters
@@ -32,8 +28,6 @@ def figure(
         What is shown in print, without scripts and without WebAssembly: where the picture is that does not move.
     about : mapping, optional
         What the script is given, as JSON.
-    beside : bool
-        Whether it simulates in a worker (``library.beside``).
 
     Raises
     ------
@@ -50,11 +44,5 @@ def figure(
         f'<h3 class="moving-question" id="moving-{name}-question">{html.escape(question)}</h3>'
         f'<div class="moving-stage"></div><p class="moving-still">{html.escape(still)}</p>'
         f'<details class="moving-why"><summary>What is going on?</summary><p>{html.escape(why)}</p></details>'
-        f'<script type="application/json">{given}</script></section>{_worker() if beside else ""}{scripts}'
+        f'<script type="application/json">{given}</script></section>{scripts}'
     )
-
-
-def _worker() -> str:
-    text = "\n".join((SCRIPTS / f"{name}.js").read_text(encoding="utf-8") for name in WORKER)
-    text = text.replace("</script", "<\\/script")
-    return f'<script type="text/plain" class="moving-worker">{text}</script>'

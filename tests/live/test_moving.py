@@ -29,9 +29,8 @@ PROBE = """moving.figure("probe", {
         { name: "bins", kind: "range", label: "Bins", low: 1, high: 4, step: 1, value: 1, within: "More" }],
     simulate: ({ late, bins }, library) => new Promise((done, failed) => {
         if (bins === 4) failed(new Error("four are too many"));
-        else library.beside({ ...library.contents.start, requests: 200, k_bins: bins }, (kind, answer) => {
-            if (kind === "view") setTimeout(() => done({ late, bins, answer }), late ? 300 : 0);
-        });
+        const answer = library.simulated.view({ ...library.contents.start, requests: 200, k_bins: bins });
+        setTimeout(() => done({ late, bins, answer }), late ? 300 : 0);
     }),
     draw: (svg, found, { width }) => { moving.mark(svg, "rect", { width, height: 10, class: "work" }); return 10; },
     sentence: (found) => `${found.bins} of ${found.late ? "late" : "soon"}: ${found.answer.runs.length} runs.`,
@@ -200,11 +199,11 @@ def test_it_fits_a_phone_and_is_accessible(page, browser, width, scheme):
 
 @pytest.fixture(scope="module")
 def probes(tmp_path_factory) -> Path:
-    """Below the window, a figure that simulates beside the page."""
+    """Below the window, a figure that takes its time."""
     path = _laid_out(tmp_path_factory.mktemp("probes"))
     kept, live.MOVING = live.MOVING, path.parents[1] / "_static" / "moving"
     (live.MOVING / "probe.js").write_text(PROBE)
-    section = live.figure("probe", "Who <waits>?", "They do. So.", "Above.", {"ends": "</script>"}, beside=True)
+    section = live.figure("probe", "Who <waits>?", "They do. So.", "Above.", {"ends": "</script>"})
     live.MOVING = kept
     path.write_text(SHELL.replace("{}", f'<p style="height: 5000px">Above.</p>{section}'))
     return path

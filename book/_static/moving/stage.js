@@ -30,9 +30,6 @@
                                  gpu } by batch (or sample), { totals }, and { summary } by the library's names if `how.summary`.
      library.simulated           what the explorer simulates with: drawn(state, replication), atRate(table, load),
                                  served(state, table, scheduler, d_sla), view(state), of states as `library.contents.start`.
-     library.beside(state, heard)  the same in a worker, for what takes more than a frame: heard("view", view), then
-                                 heard("following", part) for each part with intervals and curves, or heard("refused", why);
-                                 the chapter asks for it with `beside=True`. A newer call silences the older one.
      library.call, library.contents   an entry of the kernels by name, and what they are given.
 
    Marks: moving.mark(parent, "rect", { x, y, class }, text), the path of a moving.dot(x, y, radius); texts:
@@ -88,22 +85,6 @@ var moving = window.moving || (() => {
     for (const name of ["batchStart", "batchEnd", "size", "gpu"]) run[name] = Array.from(run[name].subarray(0, batches), Number);
     if (how.summary) run.summary = Object.fromEntries(about.summary.map((key, place) => [key, found[place]]));
     return run;
-  }
-
-  /* A worker of a figure's own, over the engine that all share; from its text, as files may start no script of another file. */
-  function besides({ module, contents }) {
-    let worker = null, latest = 0, tell = null;
-    return (state, heard) => {
-      if (!worker) {
-        const source = document.querySelector("script.moving-worker").textContent;
-        worker = new Worker(URL.createObjectURL(new Blob([source], { type: "text/javascript" })));
-        worker.postMessage({ kind: "open", module, exports: kernels.exports, contents });
-        worker.onmessage = ({ data }) => data.number === latest && tell(data.kind, data.view || data.problem);
-      }
-      tell = heard;
-      latest += 1;
-      worker.postMessage({ state, number: latest });
-    };
   }
 
   function made(parent, kind, attributes = {}, text = "") {
@@ -199,13 +180,13 @@ var moving = window.moving || (() => {
     const svg = mark(stage, "svg", { role: "img", "aria-label": section.querySelector(".moving-question").textContent });
     const said = made(stage, "p", { class: "moving-said", role: "status", "aria-live": "off" });
     let asked = 0, answer = null, width = 0, isHeard = false;
-    const own = { ...library, beside: besides(library) }, show = controlled(controls, section.id, figure.controls(about), values, move);
+    const show = controlled(controls, section.id, figure.controls(about), values, move);
     const isStill = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
 
     function move() {
       const number = ++asked;
       show();
-      Promise.resolve().then(() => figure.simulate({ ...values }, own, about)).then((found) => (found && found.next ? paced(found, () => number === asked) : found)).then((found) => {
+      Promise.resolve().then(() => figure.simulate({ ...values }, library, about)).then((found) => (found && found.next ? paced(found, () => number === asked) : found)).then((found) => {
         if (number !== asked) return;
         answer = { found, values: { ...values } };
         again();
