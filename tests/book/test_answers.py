@@ -127,6 +127,12 @@ negated, inverted = turned(operator.neg, "difference"), turned(inverse, "ratio")
 negated_pair = turned(operator.neg, "difference", "difference_ci_low", "difference_ci_high")
 
 
+def complemented(table: pd.DataFrame) -> pd.DataFrame:
+    """Count those who are late in place of those who are in time."""
+    ends = {"share": 1 - table["share"], "ci_low": 1 - table["ci_high"], "ci_high": 1 - table["ci_low"]}
+    return negated_pair(table).assign(**ends)
+
+
 def mirrored(table: pd.DataFrame) -> pd.DataFrame:
     """Put each real figure to the other side of what was drawn."""
     return table.assign(real=table["low"] + table["high"] - table["real"])
@@ -154,6 +160,14 @@ SWAPPED: dict[str, dict[str, Swap]] = {
         "predictor_break_even": reversed_in("gpus"),
         "predictor_others": columns("by_rank", "by_found"),
     },
+    "two_classes": dict.fromkeys(
+        (
+            *("two_classes", "two_classes_mix", "two_classes_pace", "two_classes_memory", "two_classes_transferred"),
+            *("two_classes_chat", "two_classes_bound", "two_classes_controlled", "two_classes_batches"),
+        ),
+        complemented,
+    )
+    | {"two_classes_carried_ratios": inverted},
     "predictor_laws": {
         "predictor_laws": inverted,
         "predictor_laws_chosen": inverted,

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 LATER = "later papers"
-LATER_LEDGERS = ("memory_claims", "predictor_laws_claims", "specialised_claims")
+LATER_LEDGERS = ("memory_claims", "predictor_laws_claims", "specialised_claims", "two_classes_claims")
 
 
 def table_of(results: Path) -> pd.DataFrame:
