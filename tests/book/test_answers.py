@@ -179,6 +179,12 @@ SWAPPED: dict[str, dict[str, Swap]] = {
         "specialised_slowed": reversed_in("mixed"),
         "specialised_late": lambda table: table.assign(more_ci_high=-table["more_ci_low"]),
     },
+    "prefill_modes": {
+        "prefill_modes": inverted,
+        "prefill_modes_ranges": exchanged("quantity", "decodes", "share"),
+        "prefill_modes_marginal": exchanged("system", "32B, 2 RTX PRO 6000", "30B of experts, 2 RTX PRO 6000"),
+        "prefill_modes_late": exchanged("steps", "alone", "512"),
+    },
     "exponential_bins": {"exponential_bins": exchanged("rule", "equal_mass", "optimal")},
     "llm_like_service": {
         "llm_like_ratios": reversed_in("k"),

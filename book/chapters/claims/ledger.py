@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
 
 LATER = "later papers"
-LATER_LEDGERS = ("memory_claims", "predictor_laws_claims", "specialised_claims", "two_classes_claims")
+LATER_LEDGERS = tuple(
+    f"{name}_claims" for name in ("memory", "predictor_laws", "specialised", "two_classes", "prefill_modes")
+)
 
 
 def table_of(results: Path) -> pd.DataFrame:
