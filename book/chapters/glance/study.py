@@ -36,7 +36,7 @@ AXES = {
     "requests": "requests a run:",
     "rate_rps": "requests/s offered:", "p_e": "error", "k": "K =", "k_bins": "K =", "batch_size": "batches of",
     "memory_tokens": "memory (tokens):", "times_waiting": "memory over waiting conversations:", "clients": "clients:",
-    "spread": "spread within prompts", "mixed": "cost of a token short",
+    "spread": "spread within prompts", "mixed": "cost of a token short", "mix": "interactive", "seats": "sequences:",
     "gpus": "GPUs:", "deadline_s": "deadline (s)", "rho": "utilisation", "rank_correlation": "rank correlation",
 }  # fmt: skip
 
@@ -148,6 +148,9 @@ SOURCES = (
            where="metric == 'mean_s' and load == 0.9", over="spread", at=0.6, **RATIO),
     Source("specialised_slowed", "specialised", "GPUs that two pools save, spread {lengths} of prompts", "saved",
            unit="%", reference=0.0, over="mixed", at=0.05),
+    Source("two_classes_carried_ratios", "two_classes", "Load carried, {way} over {over}", over="mix", at=0.5, **RATIO),
+    Source("prefill_modes", "prefill_modes", "Served by steps of their own over mixed steps, {system}, {mix}",
+           where="law == 'measured' and kind == 'best exclusive'", over="seats", at=128, **RATIO),
     Source("policies", "which_scheduler", "Late requests, {policy} − first come, {execution}, {traffic}",
            "difference", "difference_ci_low", "difference_ci_high", "points", "metric == 'sla_violation_share' and "
            "predictor == 'oracle' and difference == difference", 0.0, "load", 0.95),
