@@ -185,6 +185,10 @@ SWAPPED: dict[str, dict[str, Swap]] = {
         "prefill_modes_marginal": exchanged("system", "32B, 2 RTX PRO 6000", "30B of experts, 2 RTX PRO 6000"),
         "prefill_modes_late": exchanged("steps", "alone", "512"),
     },
+    "recut_bins": {
+        "recut_bins": lambda table: negated_pair(table).assign(closed=-table["closed"]),
+        "recut_bins_queue": exchanged("arm", "bins in turn", "most work"),
+    },
     "exponential_bins": {"exponential_bins": exchanged("rule", "equal_mass", "optimal")},
     "llm_like_service": {
         "llm_like_ratios": reversed_in("k"),

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 LATER = "later papers"
 LATER_LEDGERS = tuple(
-    f"{name}_claims" for name in ("memory", "predictor_laws", "specialised", "two_classes", "prefill_modes")
+    f"{name}_claims"
+    for name in ("memory", "predictor_laws", "specialised", "two_classes", "prefill_modes", "recut_bins")
 )
 
 
