@@ -20,8 +20,8 @@ from simlib.latency.interpolated import Table
 from simlib.latency.models import Affine, Function, LatencyModel
 from simlib.latency.presets import PRESETS
 from simlib.latency.steps import StepLaw
+from simlib.policies.deadline.early_rejection import EarlyRejection
 from simlib.policies.dynamic import DynamicNoBins, MultiBinDynamic
-from simlib.policies.early_rejection import EarlyRejection
 from simlib.policies.fair_share import FairShare
 from simlib.policies.full_batches import MultiBinFixed
 from simlib.policies.priority import PriorityFirst

@@ -18,7 +18,7 @@ from simlib.latency import models, presets
 from simlib.named import POLICIES as NAMED_POLICIES
 from simlib.policies import dynamic
 from simlib.policies.batch_size import VARIANTS, Memory, Rules
-from simlib.policies.early_rejection import EarlyRejection
+from simlib.policies.deadline.early_rejection import EarlyRejection
 from simlib.policies.priority import PriorityFirst
 from simlib.requests import lengths, predictors, streams, traces, workload
 from simlib.requests.arrivals import AllAtOnce, ArrivalProcess, GammaArrivals, OnOff, Poisson

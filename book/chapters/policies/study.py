@@ -27,8 +27,8 @@ from simlib.latency import presets
 from simlib.planning.bins import phase_bins
 from simlib.policies import bins
 from simlib.policies.batch_size import Rules
+from simlib.policies.deadline.early_rejection import EarlyRejection
 from simlib.policies.dynamic import DynamicNoBins, MultiBinDynamic
-from simlib.policies.early_rejection import EarlyRejection
 from simlib.policies.fair_share import FairShare
 from simlib.policies.shortest_first import ShortestPredictedFirst
 from simlib.requests import azure, burstgpt, predictors, workload

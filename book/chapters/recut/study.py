@@ -26,8 +26,8 @@ from simlib.checks import check_choice, check_each, check_frame, check_integer, 
 from simlib.durations import Seconds
 from simlib.latency import presets
 from simlib.policies.batch_size import Rules
+from simlib.policies.deadline.early_rejection import EarlyRejection
 from simlib.policies.dynamic import MultiBinDynamic
-from simlib.policies.early_rejection import EarlyRejection
 from simlib.policies.static import StaticFIFO
 from simlib.requests import predictors, workload
 from simlib.requests.table import RequestTable

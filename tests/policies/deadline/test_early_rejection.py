@@ -6,7 +6,7 @@ import pytest
 import simlib
 from simlib.continuous.settings import Continuous
 from simlib.policies.batch_size import Rules
-from simlib.policies.early_rejection import EarlyRejection
+from simlib.policies.deadline.early_rejection import EarlyRejection
 
 BACKENDS = ("compiled", "stepped", "interpreted")
 ONE = Rules(b_max=1)

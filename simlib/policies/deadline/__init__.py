@@ -1,0 +1,1 @@
+"""Policies that ask who can still be in time."""
