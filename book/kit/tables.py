@@ -40,18 +40,27 @@ def change(share: float, digits: int = 1) -> str:
 
 
 def show_ledger(claims: pd.DataFrame) -> Styler:
-    """A chapter's ledger (`evidence.ledger`): what is claimed and what found, verdict and rule; a row a point."""
+    """A chapter's ledger (`evidence.ledger`): what is claimed, once; where it was tried, what is found, the verdict.
+
+    Where stands in the parentheses that end a claim; of what cannot be tested the verdict says why.
+    """
+    parts = claims["claim"].str.extract(r"^(?P<what>.*?)(?: \((?P<where>[^()]*)\))?$")
     shown = pd.DataFrame(
         {
-            "who": claims["source"],
-            "claim": claims["claim"],
+            "claim": claims["source"] + ": " + parts["what"],
             "claimed": as_texts(claims["claimed"], "{:.3g}".format),
+            "where": parts["where"].fillna("–"),
             "ours": [
-                "–" if pd.isna(row.ours) else with_limits(row.ours, row.ci_low, row.ci_high, ".2f")
+                "–"
+                if pd.isna(row.ours)
+                else with_limits(row.ours, row.ci_low, row.ci_high, ".2f").replace(" ", "\u00a0")
                 for row in claims.itertuples()
             ],
-            "verdict": claims["verdict"],
-            "rule": claims["rule"],
+            "verdict": [
+                row.verdict if pd.notna(row.ours) else f"{row.verdict}: {row.rule}" for row in claims.itertuples()
+            ],
         }
     )
+    shown = shown.sort_values("claim", key=lambda text: pd.factorize(text)[0], kind="stable", ignore_index=True)
+    shown.loc[shown["claim"].duplicated(), ["claim", "claimed"]] = ""
     return shown.style.hide(axis="index")

@@ -173,6 +173,9 @@ SWAPPED: dict[str, dict[str, Swap]] = {
         "predictor_laws_chosen": inverted,
         "predictor_laws_over_median": reversed_in("spread"),
         "predictor_laws_ranks": lambda table: table.assign(rank=-table["rank"]),
+        "predictor_laws_over_once": inverted,
+        "predictor_laws_told": inverted,
+        "predictor_laws_heavy": inverted,
     },
     "specialised": {
         "specialised": exchanged("memory", "places", "paged"),

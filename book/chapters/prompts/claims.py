@@ -1,6 +1,8 @@
-"""What three papers claim of predictions that say more than a number, beside what is found here.
+"""What four papers claim of predictions that say more than a number, or say it again, beside what is found here.
 
-Of 2604.00499 and 2606.18431 abstract, project page and introduction were read, of 2604.07931 the abstract.
+Of 2604.00499 and 2606.18431 abstract, project page and introduction were read, of 2604.07931 the abstract, of
+2410.01035 its beginning: the figures at its end are taken as quoted. They are ranges, of which the middle stands, give
+or take half.
 """
 
 from __future__ import annotations
@@ -11,7 +13,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from book.chapters.prompts.study import MAIN_LOAD, MAIN_SPREAD, OVERLOAD
+from book.chapters.prompts.quality import AGAIN, LAW, RENEWED
+from book.chapters.prompts.study import FIRST, HEAVY_PLACES, MAIN_LOAD, MAIN_SPREAD, OVERLOAD
 from book.kit.evidence import Change, Claim, Repeated, Unfounded, ledger
 from simlib.stats import intervals
 
@@ -21,15 +24,19 @@ if TYPE_CHECKING:
 
 CHAPTER = "predictor_laws"
 TIE, PROD, BOOST = "Tail-inflated expectation", "Lengths from one prompt", "Boosting without prediction"
+TRAIL = "Renewed from embeddings"
 PLACES = (("batches", MAIN_LOAD), ("engine", MAIN_LOAD), ("engine", OVERLOAD))
 
 
-def table_of(runs: pd.DataFrame, chosen: pd.DataFrame) -> pd.DataFrame:
-    """The ledger: `runs` as of `study.runs_of`, `chosen` the weights as of `study.picked`."""
-    return ledger(_claims(runs, chosen))
+def table_of(
+    runs: pd.DataFrame, chosen: pd.DataFrame, heavy: pd.DataFrame, heavy_chosen: pd.DataFrame, quality: pd.DataFrame
+) -> pd.DataFrame:
+    """The ledger, of `study.runs_of`, `study.heavy_runs_of`, the weights of `study.picked`, and `quality.runs_of`."""
+    claims = (*_said(runs, chosen), *_heavy(heavy, heavy_chosen), *_renewed(quality))
+    return ledger(claims)
 
 
-def _claims(runs: pd.DataFrame, chosen: pd.DataFrame) -> Iterator[Claim]:
+def _said(runs: pd.DataFrame, chosen: pd.DataFrame) -> Iterator[Claim]:
     for execution, load in PLACES:
         at = f"{execution}, load {load:g}"
         arms = {says: _arm(runs, chosen, execution, load, says) for says in ("one answer", "median", "mean and tail")}
@@ -58,6 +65,38 @@ def _claims(runs: pd.DataFrame, chosen: pd.DataFrame) -> Iterator[Claim]:
     )  # fmt: skip
 
 
+def _heavy(runs: pd.DataFrame, chosen: pd.DataFrame) -> Iterator[Claim]:
+    """The first paper's, where lengths have the law that it found."""
+    for execution, load, spread in HEAVY_PLACES[1:]:
+        one, tail = (_arm(runs, chosen, execution, load, says, spread) for says in ("one answer", "mean and tail"))
+        at = f"{execution}, load {load:g}, log-t, spread {spread:g}"
+        yield Claim(
+            TIE, "abstract", f"less latency than ranks by one number, times ({at})", 2.31, 0.005,
+            _estimated(one["mean_s"] / tail["mean_s"]), CHAPTER,
+            part_of="less latency than the strongest of three that say one number",
+        )  # fmt: skip
+
+
+def _renewed(runs: pd.DataFrame) -> Iterator[Claim]:
+    """The fourth paper's, with memory that is kept, and computed again as it does."""
+    for load in (MAIN_LOAD, OVERLOAD):
+        told = runs[(runs["execution"] == "engine") & (runs["load"] == load) & (runs["told"] == LAW)]
+        first = _kept(told, "engine", load, FIRST)[0.0]
+        for says, means in ((RENEWED, "memory kept"), (AGAIN, "computed again")):
+            arm = _kept(told, "engine", load, says)[math.inf]
+            what = f"({means}, load {load:g})"
+            yield Claim(
+                TRAIL, "abstract", f"less mean latency than first come, times {what}", 1.835, 0.175,
+                _estimated(first["mean_s"] / arm["mean_s"]), CHAPTER, part_of="1.66 to 2.01 times less mean latency",
+            )  # fmt: skip
+            if says == RENEWED:
+                yield Claim(
+                    TRAIL, "abstract", f"sooner first token than first come, times {what}", 12.915, 11.155,
+                    _estimated(first["first_s"] / arm["first_s"]), CHAPTER,
+                    part_of="1.76 to 24.07 times less mean time to the first token",
+                )  # fmt: skip
+
+
 def _estimated(ratios: pd.Series) -> Repeated:
     """The geometric mean of paired ratios, which is more or less than 1."""
     found = intervals.mean_interval(np.log(ratios))
@@ -66,14 +105,16 @@ def _estimated(ratios: pd.Series) -> Repeated:
 
 
 def _kept(
-    runs: pd.DataFrame, execution: str, load: float, says: str, tuning: bool = False
+    runs: pd.DataFrame, execution: str, load: float, says: str, tuning: bool = False, spread: float = MAIN_SPREAD
 ) -> dict[float, pd.DataFrame]:
-    """The replications of what is said at the main spread, by weight: the judged ones, or those to pick on."""
-    is_here = (runs["execution"] == execution) & (runs["load"] == load) & (runs["spread"] == MAIN_SPREAD)
+    """The replications of what is said, by weight: the judged ones, or those to pick on."""
+    is_here = (runs["execution"] == execution) & (runs["load"] == load) & (runs["spread"] == spread)
     here = runs[is_here & (runs["tuning"] == tuning) & (runs["says"] == says)]
     return {weight: arm.set_index("replication") for weight, arm in here.groupby("weight_s")}
 
 
-def _arm(runs: pd.DataFrame, chosen: pd.DataFrame, execution: str, load: float, says: str) -> pd.DataFrame:
+def _arm(
+    runs: pd.DataFrame, chosen: pd.DataFrame, execution: str, load: float, says: str, spread: float = MAIN_SPREAD
+) -> pd.DataFrame:
     weights = chosen.set_index(["execution", "load", "spread", "says"])["weight_s"]
-    return _kept(runs, execution, load, says)[weights[execution, load, MAIN_SPREAD, says]]
+    return _kept(runs, execution, load, says, spread=spread)[weights[execution, load, spread, says]]

@@ -1,4 +1,4 @@
-"""The plots of what a predictor should say: who gains and pays, by the weight of waiting and by what can be known."""
+"""The plots of what a predictor should say: who gains and pays, by waiting, by what can be known, by what is wrong."""
 
 from __future__ import annotations
 
@@ -8,41 +8,25 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
-from book.chapters.prompts.study import MAIN_LOAD, MAIN_SPREAD, SAYS
+from book.chapters.prompts.quality import AGAIN, ONCE, RENEWED, WITHOUT
+from book.chapters.prompts.quality import SHOWN as PLACES
+from book.chapters.prompts.study import MAIN_LOAD, SAYS
 from book.kit.style import CYCLE, INK, name_lines
 
 COLORS = dict(zip(SAYS, (CYCLE[6], CYCLE[0], CYCLE[2], CYCLE[1], CYCLE[3], CYCLE[7]), strict=True))
 MARKERS = dict(zip(SAYS, "sovD^*", strict=True))
 SHOWN = ("one answer", "median", "quantile", "the length")  # the mean lies between; mean and tail beside the quantile
+RULES = {
+    "batches": {"median": ("median", CYCLE[0], "o"), "quantile": ("quantile", CYCLE[1], "D")},
+    "engine": {
+        ONCE: (ONCE, CYCLE[0], "o"),
+        RENEWED: (RENEWED, CYCLE[2], "s"),
+        AGAIN: (AGAIN, CYCLE[3], "v"),
+        WITHOUT: (WITHOUT, CYCLE[6], "P"),
+    },
+}
 TITLES = {"batches": "Batches, 2 GPUs", "engine": "Engine"}
 ROWS = {"mean_s": "Mean latency", "p99_s": "P99 of latency"}
-
-
-def by_weight(ratios: pd.DataFrame) -> Figure:
-    """P99 against the mean, both over first come's, along the weight of waiting: a panel an execution.
-
-    `ratios` is `study.ratios_of`'s, over first come.
-    """
-    rows = ratios[(ratios["load"] == MAIN_LOAD) & (ratios["spread"] == MAIN_SPREAD)]
-    figure, axes = plt.subplots(1, 2, figsize=(7.0, 4.0), sharex=True, sharey=True)
-    for axis, (execution, own) in zip(axes, rows.groupby("execution"), strict=True):
-        wide = own.pivot_table(index=["says", "weight_s"], columns="metric", values="ratio")
-        for says in SHOWN:
-            line = wide.loc[says].sort_index()
-            axis.plot(line["mean_s"], line["p99_s"], color=COLORS[says], marker=MARKERS[says], ms=5, label=says)
-            last = line.iloc[-1]
-            axis.plot(last["mean_s"], last["p99_s"], MARKERS[says], color="white", mec=COLORS[says], ms=9, mew=1.8)
-        axis.plot(1.0, 1.0, "P", color=INK, ms=9, zorder=5)
-        axis.annotate("first come", (1.0, 1.0), (6, -14), textcoords="offset points", fontsize=10)
-        axis.axhline(1.0, color=INK, lw=0.8)
-        axis.axvline(1.0, color=INK, lw=0.8)
-        axis.set_title(TITLES[execution])
-        axis.set_xlabel("Mean latency (times first come's)")
-    _ratios(axes[0], "xy")
-    axes[0].set_ylabel("P99 of latency (times first come's)")
-    handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=len(labels), fontsize=10)
-    return figure
 
 
 def by_spread(chosen: pd.DataFrame) -> Figure:
@@ -67,6 +51,35 @@ def by_spread(chosen: pd.DataFrame) -> Figure:
     for axis in axes[:, 0]:
         _ratios(axis, "y")
     figure.supxlabel("Spread of one prompt's answers (log-sd, of 1 in all)", fontsize=11)
+    for axis in axes.flat:
+        name_lines(axis)
+    return figure
+
+
+def by_quality(chosen: pd.DataFrame, ranks: pd.DataFrame) -> Figure:
+    """Mean latency, and that of the long third, over first come's, against the quality of what is told.
+
+    `chosen` is `quality.chosen_of`'s, `ranks` is `quality.ranks_of`'s.
+    """
+    rank, rows = ranks.set_index("told")["rank"], {"mean_s": "Mean latency", "long_s": "Long third's latency"}
+    figure, axes = plt.subplots(2, 2, figsize=(7.6, 6.4), sharex=True, sharey="row")
+    for column, (execution, load, spread) in enumerate(PLACES):
+        here = chosen[(chosen["execution"] == execution) & (chosen["load"] == load) & (chosen["spread"] == spread)]
+        for place, (metric, title) in enumerate(rows.items()):
+            axis = axes[place][column]
+            for says, (name, color, marker) in RULES[execution].items():
+                line = here[(here["says"] == says) & (here["metric"] == metric)]
+                line = line.assign(rank=line["told"].map(rank)).sort_values("rank")
+                axis.fill_between(line["rank"], line["ci_low"], line["ci_high"], color=color, alpha=0.15, lw=0)
+                axis.plot(line["rank"], line["ratio"], color=color, marker=marker, ms=5, label=name)
+            axis.hlines(1.0, -0.9, 1.03, color=INK, lw=1.0)
+            axis.set_xlim(-0.9, 2.1)
+            axis.set_xticks([-0.8, -0.4, 0.0, 0.4, 0.8], ["−0.8", "−0.4", "0", "0.4", "0.8"])
+            axes[place][0].set_ylabel(f"{title}\n(times first come's)")
+        axes[0][column].set_title(f"{TITLES[execution]}, load {load:g}")
+    for axis in axes[:, 0]:
+        _ratios(axis, "y")
+    figure.supxlabel("Rank correlation of what is told with the length that comes", fontsize=11)
     for axis in axes.flat:
         name_lines(axis)
     return figure
