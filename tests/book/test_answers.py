@@ -416,7 +416,7 @@ def test_a_guard_falls_when_the_arms_of_its_table_are_swapped(name):
 def test_what_the_front_pages_say_was_found_is_held_by_the_page_that_they_name(document):
     found = (ROOT / document).read_text().partition("## What we found\n\n")[2].partition("\n\n")[0]
     said = re.findall(r"(?:^-|\)) (.+?) \((?:\[[^]]+\]\(\.\./|`)notebooks/(\w+)\.ipynb[`)]", found, re.MULTILINE)
-    assert len(said) == found.count(".ipynb") == 6 and len(found.splitlines()) == 5
+    assert len(said) == found.count(".ipynb") == 7 and len(found.splitlines()) == 5
     assert [sentence for sentence, page in said if not answered(page)[1].get(sentence)] == []
 
 

@@ -151,6 +151,9 @@ SOURCES = (
     Source("two_classes_carried_ratios", "two_classes", "Load carried, {way} over {over}", over="mix", at=0.5, **RATIO),
     Source("prefill_modes", "prefill_modes", "Served by steps of their own over mixed steps, {system}, {mix}",
            where="law == 'measured' and kind == 'best exclusive'", over="seats", at=128, **RATIO),
+    Source("recut_bins", "recut_bins", "Late requests, {arm} − the best without, {traffic}, {gpus} GPUs", "difference",
+           "difference_ci_low", "difference_ci_high", "points", "metric == 'late' and predictor == 'noise 0.5' and "
+           "batches == 2 and arm in ('most in time', 'most work')", 0.0, "load", 1.1),
     Source("policies", "which_scheduler", "Late requests, {policy} − first come, {execution}, {traffic}",
            "difference", "difference_ci_low", "difference_ci_high", "points", "metric == 'sla_violation_share' and "
            "predictor == 'oracle' and difference == difference", 0.0, "load", 0.95),
