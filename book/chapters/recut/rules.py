@@ -15,7 +15,6 @@ import numpy as np
 from simlib.checks import check_choice, check_integer, check_number, keep
 from simlib.engine.shapes import Waiting
 from simlib.latency.phases import Phases
-from simlib.policies import bins
 from simlib.policies.batch_size import MAX_BATCH
 from simlib.policies.custom import Custom
 from simlib.policies.deadline.most_in_time import CHOSEN, ROOM, WORTH, MostInTime, chosen_first
@@ -29,57 +28,41 @@ LINE, COUNTS = 0, 3  # of what it keeps, beside `CHOSEN` and `WORTH`: the sorted
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
-    """Which requests form the next batch, from all that wait.
+class Window:
+    """A run of the sorted queue is the next batch.
 
     Parameters
     ----------
     kind : str
-        One of `KINDS`.
+        Which run: `OLDEST` or `WORK`.
     cap : int
         Requests of a batch, at most.
-    d_sla : float
-        Deadline, seconds; only those that count who is in time read it.
-    patience : float
-        Deadlines: by so much waiting a request's work counts twice (most work), or by so much more slack a request's
-        urgency falls to 1/e (most in time).
-    margin : float
-        By what factor a predicted batch time is taken to be exceeded, where it is asked who is in time.
-    k_bins : int
-        Bins of equal mass, of the rule that has fixed ones.
+    patience_s : float
+        By so much waiting a request's work counts twice; around the oldest it counts for nothing.
 
     Examples
     --------
     >>> import simlib
-    >>> requests = simlib.RequestTable([0.0, 1.0, 1.0, 1.0], [1] * 4, [9, 2, 9, 2], [9, 2, 9, 2])
-    >>> rule = Rule("most in time", cap=2, d_sla=12.0)
+    >>> requests = simlib.RequestTable([0.0, 1.0, 2.0, 3.0], [1] * 4, [9, 8, 2, 3], [9, 8, 2, 3])
     >>> law = simlib.Phases(1.0, 0.0, 1.0, 0.0)  # as many seconds as its longest has tokens
-    >>> run = simlib.simulate(requests, rule.policy(requests, law), law)
-    >>> run.times.start_s.tolist()  # the other long one can no longer be in time, the two short ones can
-    [0.0, 9.0, 11.0, 9.0]
+    >>> run = simlib.simulate(requests, Window(OLDEST, 2).policy(requests, law), law)
+    >>> run.times.start_s.tolist()  # at 9 s the oldest goes with the nearest in length
+    [0.0, 9.0, 17.0, 9.0]
     """
 
     kind: str
     cap: int
-    d_sla: float
-    patience: float = 1.0
-    margin: float = 1.0
-    k_bins: int = 1
+    patience_s: float = 1.0
 
     def __post_init__(self) -> None:
-        check_choice("kind", self.kind, KINDS)
+        check_choice("kind", self.kind, (OLDEST, WORK))
         keep(self, cap=check_integer("cap", self.cap, 1, MAX_BATCH))
-        keep(self, k_bins=check_integer("k_bins", self.k_bins, 1, bins.MAX_BINS))
-        for name in ("d_sla", "patience", "margin"):
-            keep(self, **{name: check_number(name, getattr(self, name), 0.0, open_low=True)})
+        keep(self, patience_s=check_number("patience_s", self.patience_s, 0.0, open_low=True))
 
-    def policy(self, table: RequestTable, law: Phases) -> Custom | MostInTime:
+    def policy(self, table: RequestTable, law: Phases) -> Custom:
         """The policy for a table, as it has room for so many requests; `law` is what it takes batches to take."""
-        if self.kind in (IN_TIME, FIXED):
-            k_bins = self.k_bins if self.kind == FIXED else None
-            return MostInTime(self.d_sla, law, self.cap, self.patience, self.margin, k_bins)
         numbers = law.a_s, law.c1_s_per_token, law.d0_s_per_token, law.d1_s_per_token, law.d2_s_per_token2
-        params = KINDS.index(self.kind), self.cap, self.patience * self.d_sla, *numbers
+        params = KINDS.index(self.kind), self.cap, self.patience_s, *numbers
         return Custom(self.kind, window, key=chosen_first, params=params, memory=np.zeros((4, max(len(table), ROOM))))
 
 
@@ -136,13 +119,13 @@ def sort_in(waiting: Waiting, memory: np.ndarray) -> int:
     return count
 
 
-def variants(kind: str, d_sla: float) -> dict[str, Rule]:
+def variants(kind: str, d_sla: float, law: Phases) -> dict[str, Window | MostInTime]:
     """The settings of a rule that are tried, by what is written in a table."""
     caps = (16, 32)
     if kind == OLDEST:
-        return {f"{cap}": Rule(kind, cap, d_sla) for cap in caps}
+        return {f"{cap}": Window(kind, cap) for cap in caps}
     if kind == WORK:
-        return {f"{cap}, {p:g}": Rule(kind, cap, d_sla, p) for cap in caps for p in (0.25, 1.0)}
+        return {f"{cap}, {p:g}": Window(kind, cap, p * d_sla) for cap in caps for p in (0.25, 1.0)}
     if kind == FIXED:
-        return {f"{k} bins, {cap}": Rule(kind, cap, d_sla, 0.5, 1.0, k) for k in (2, 4, 8) for cap in caps}
-    return {f"{cap}, {margin:g}": Rule(kind, cap, d_sla, 0.5, margin) for cap in caps for margin in (1.0, 1.5)}
+        return {f"{k} bins, {cap}": MostInTime(d_sla, law, cap, k_bins=k) for k in (2, 4, 8) for cap in caps}
+    return {f"{cap}, {margin:g}": MostInTime(d_sla, law, cap, margin=margin) for cap in caps for margin in (1.0, 1.5)}

@@ -25,6 +25,7 @@ from simlib import levels
 from simlib.checks import check_choice, check_each, check_frame, check_integer, check_number, check_type
 from simlib.durations import Seconds
 from simlib.latency import presets
+from simlib.latency.phases import Phases
 from simlib.policies.batch_size import Rules
 from simlib.policies.deadline.early_rejection import EarlyRejection
 from simlib.policies.dynamic import MultiBinDynamic
@@ -113,8 +114,8 @@ def scale_of(setting: Setting, requests: int, seed: int, model: Any) -> Scale:
     return Scale(d_sla, rate_rps, tuple(sizes.at_rate(table, rate_rps) for table in known))
 
 
-def variants_of(d_sla: float, known: RequestTable) -> dict[str, dict[str, Any]]:
-    """Each arm's settings: policies, or rules that make one for a table."""
+def variants_of(d_sla: float, known: RequestTable, law: Phases) -> dict[str, dict[str, Any]]:
+    """Each arm's settings: policies, or windows that make one for a table."""
     ageing_s = arms.ageing_s(known.output_tokens, d_sla)
     shortest = {
         f"{text}, {part or 'no'} ageing": policy
@@ -132,12 +133,12 @@ def variants_of(d_sla: float, known: RequestTable) -> dict[str, dict[str, Any]]:
         BINS: arms.bins(d_sla, K_VALUES, CAPS),
         AWAY: away,
     }
-    return found | {kind: rules.variants(kind, d_sla) for kind in rules.KINDS}
+    return found | {kind: rules.variants(kind, d_sla, law) for kind in rules.KINDS}
 
 
 def latencies_s(table: RequestTable, variant: Any, model: Any, gpus: int) -> np.ndarray:
     """What each request takes from its arrival to its end, seconds; missing where it was turned away."""
-    policy = variant.policy(table, model.model) if isinstance(variant, rules.Rule) else variant
+    policy = variant.policy(table, model.model) if isinstance(variant, rules.Window) else variant
     return sizes.latencies_s(sizes.run_of(table, policy, model, gpus))
 
 
@@ -179,7 +180,7 @@ def runs_of(
     for setting in found:
         count = requests * setting.gpus
         scale = scale_of(setting, count, seed, model)
-        variants = variants_of(scale.d_sla, scale.known[0])
+        variants = variants_of(scale.d_sla, scale.known[0], model.model)
         if setting.gpus != GPUS:
             del variants[rules.FIXED]  # what the edges do is asked once
         chosen = {arm: _picked(tried, scale, model, setting.gpus) for arm, tried in variants.items()}
@@ -296,7 +297,7 @@ def backlog(*, seed: int = 3042, replications: int = 6, queues: Iterable[int] = 
                 (BINS, k): MultiBinDynamic(k, FULL_S, variant=Rules(b_max=BACKLOG_CAP)) for k in K_SCAN
             }
             for kind in (rules.OLDEST, rules.WORK):
-                tried[kind, 0] = rules.Rule(kind, BACKLOG_CAP, FULL_S).policy(table, model.model)
+                tried[kind, 0] = rules.Window(kind, BACKLOG_CAP, FULL_S).policy(table, model.model)
             most_rps = bound.most_rps(table, model.model)
             for (arm, k), policy in tried.items():
                 served_rps = executions.saturated_rps_of(sizes.run_of(table, policy, model, 1))
