@@ -198,7 +198,7 @@ class MostInTime:
             keep(self, **{name: check_number(name, getattr(self, name), 0.0, 1e6, open_low=True)})
         if self.k_bins is not None:
             keep(self, k_bins=check_integer("k_bins", self.k_bins, 1, bins.MAX_BINS))
-        law = check_type("law", self.law, LatencyModel, "a latency model")
+        law = check_type("law", self.law, LatencyModel, "a latency model, such as latency.presets.load gives")
         shape = padded(1.0, 1.0, 1.0, np.zeros(len(BATCH_COLUMNS)))
         if not is_own(law.law) or len(law.given_s(1)) or not law.law(shape, law.params) > 0.0:
             raise InputError(f"law: {law!r:.80} (expected a model of simlib that gives a batch of one its time)")
