@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from book.chapters.specialised.study import FIRST, LINE, LINES, MAIN_LOAD, PAGED, PLACES, POOLS, POOLS_LINES
+from book.chapters.specialised.study import LINE, MAIN_LOAD, PAGED, PLACES
 from book.kit.tables import with_limits
 
 if TYPE_CHECKING:
     from pandas.io.formats.style import Styler
 
 LAWS = {"measured": "measured", "published": "FleetOpt's"}
-ORDER = (LINE, LINES, FIRST, POOLS, POOLS_LINES)
+LIMITS = ["saved", "ci_low", "ci_high"]
 
 
 def lengths_of(value: float | str) -> str:
@@ -27,7 +27,7 @@ def show_needs(needs: pd.DataFrame) -> Styler:
     for (engine, lengths), own in needs.groupby(["engine", "lengths"], sort=False):
         by = own.set_index("memory")
         saved = {
-            memory: with_limits(*(100 * by.loc[memory, ["saved", "ci_low", "ci_high"]].astype(float)), ".0f")
+            memory: with_limits(*(100 * by.loc[memory, LIMITS].astype(float)).round() + 0.0, ".0f")
             for memory in (PLACES, PAGED)
         }
         rows.append(
