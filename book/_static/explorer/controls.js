@@ -213,7 +213,7 @@ const explorer = (() => {
     const inputs = Object.fromEntries(controls.map((control) => [control.name, inputOf(control, `${id}-${control.name}`, (value, kept) => move(control.name, value, kept), (says) => { remark.textContent = says; })]));
     const box = made("div", { class: "explorer-controls", role: "group", "aria-label": "Controls" }, ...controls.filter((one) => one.main).map((one) => inputs[one.name].element));
     const others = controls.filter((one) => !one.main);
-    if (others.length) box.append(made("details", {}, made("summary", {}, "More: bins, engine, workload, latency, predictions, seed"), made("div", { class: "explorer-controls" }, ...others.map((one) => inputs[one.name].element))));
+    if (others.length) box.append(made("details", {}, made("summary", {}, "More: bins, engine, latency, requests"), made("div", { class: "explorer-controls" }, ...others.map((one) => inputs[one.name].element))));
     const panels = Object.fromEntries(["latencies", "d_curve", "k_curve", "load_curve", "series", "blocks"].map((name) => {
       const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
       svg.setAttribute("role", "img");
