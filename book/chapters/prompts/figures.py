@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -41,19 +42,13 @@ def by_spread(chosen: pd.DataFrame) -> Figure:
             axis, here = axes[place][column], own[own["metric"] == metric]
             for says in SHOWN:
                 line = here[here["says"] == says].sort_values("spread")
-                axis.fill_between(line["spread"], line["ci_low"], line["ci_high"], color=COLORS[says], alpha=0.15, lw=0)
-                axis.plot(line["spread"], line["ratio"], color=COLORS[says], marker=MARKERS[says], ms=5, label=says)
+                _line(axis, line, "spread", COLORS[says], MARKERS[says], says)
             axis.hlines(1.0, -0.03, 0.95, color=INK, lw=1.0)  # not through the names of the lines
             axis.set_xlim(-0.03, 1.55)
             axis.set_xticks([0.0, 0.3, 0.6, 0.9])
             axes[place][0].set_ylabel(f"{title}\n(times first come's)")
         axes[0][column].set_title(TITLES[execution])
-    for axis in axes[:, 0]:
-        _ratios(axis, "y")
-    figure.supxlabel("Spread of one prompt's answers (log-sd, of 1 in all)", fontsize=11)
-    for axis in axes.flat:
-        name_lines(axis)
-    return figure
+    return _finished(figure, axes, "Spread of one prompt's answers (log-sd, of 1 in all)")
 
 
 def by_quality(chosen: pd.DataFrame, ranks: pd.DataFrame) -> Figure:
@@ -70,16 +65,25 @@ def by_quality(chosen: pd.DataFrame, ranks: pd.DataFrame) -> Figure:
             for says, (name, color, marker) in RULES[execution].items():
                 line = here[(here["says"] == says) & (here["metric"] == metric)]
                 line = line.assign(rank=line["told"].map(rank)).sort_values("rank")
-                axis.fill_between(line["rank"], line["ci_low"], line["ci_high"], color=color, alpha=0.15, lw=0)
-                axis.plot(line["rank"], line["ratio"], color=color, marker=marker, ms=5, label=name)
+                _line(axis, line, "rank", color, marker, name)
             axis.hlines(1.0, -0.9, 1.03, color=INK, lw=1.0)
             axis.set_xlim(-0.9, 2.1)
             axis.set_xticks([-0.8, -0.4, 0.0, 0.4, 0.8], ["−0.8", "−0.4", "0", "0.4", "0.8"])
             axes[place][0].set_ylabel(f"{title}\n(times first come's)")
         axes[0][column].set_title(f"{TITLES[execution]}, load {load:g}")
+    return _finished(figure, axes, "Rank correlation of what is told with the length that comes")
+
+
+def _line(axis: Axes, line: pd.DataFrame, along: str, color: str, marker: str, name: str) -> None:
+    axis.fill_between(line[along], line["ci_low"], line["ci_high"], color=color, alpha=0.15, lw=0)
+    axis.plot(line[along], line["ratio"], color=color, marker=marker, ms=5, label=name)
+
+
+def _finished(figure: Figure, axes: np.ndarray, along: str) -> Figure:
+    """Ratios up the side of each row, one name below, and lines named at their ends, once all is to scale."""
     for axis in axes[:, 0]:
         _ratios(axis, "y")
-    figure.supxlabel("Rank correlation of what is told with the length that comes", fontsize=11)
+    figure.supxlabel(along, fontsize=11)
     for axis in axes.flat:
         name_lines(axis)
     return figure

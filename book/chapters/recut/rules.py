@@ -14,17 +14,17 @@ import numpy as np
 
 from simlib.checks import check_choice, check_integer, check_number, keep
 from simlib.engine.shapes import Waiting
-from simlib.latency.phases import Phases
+from simlib.latency.phases import Phases, padded_law
 from simlib.policies.batch_size import MAX_BATCH
 from simlib.policies.custom import Custom
-from simlib.policies.deadline.most_in_time import CHOSEN, ROOM, WORTH, MostInTime, chosen_first
+from simlib.policies.deadline.most_in_time import CHOSEN, ROOM, SHAPE, WORTH, MostInTime, chosen_first, padded
 from simlib.requests.table import RequestTable
 
 OLDEST, WORK, IN_TIME, FIXED = "around the oldest", "most work", "most in time", "bins, most in time"
 KINDS = (OLDEST, WORK, IN_TIME, FIXED)
 # What the windows' kernel reads: which rule, cap, patience, the law.
 RULE, CAP, PATIENCE_S, LAW = range(4)
-LINE, COUNTS = 0, 3  # of what it keeps, beside `CHOSEN` and `WORTH`: the sorted line, counts
+LINE, COUNTS = 0, 4  # of what it keeps, beside `CHOSEN`, `WORTH` and `SHAPE`: the sorted line, counts
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,15 +61,8 @@ class Window:
 
     def policy(self, table: RequestTable, law: Phases) -> Custom:
         """The policy for a table, as it has room for so many requests; `law` is what it takes batches to take."""
-        numbers = law.a_s, law.c1_s_per_token, law.d0_s_per_token, law.d1_s_per_token, law.d2_s_per_token2
-        params = KINDS.index(self.kind), self.cap, self.patience_s, *numbers
-        return Custom(self.kind, window, key=chosen_first, params=params, memory=np.zeros((4, max(len(table), ROOM))))
-
-
-def seconds(size: float, prompt: float, output: float, params: np.ndarray) -> float:
-    """Kernel: what a batch takes by padded `Phases`."""
-    step_s = params[LAW + 2] + size * (params[LAW + 3] + params[LAW + 4] * (prompt + 0.5 * output))
-    return params[LAW] + params[LAW + 1] * size * prompt + max(output - 1.0, 0.0) * step_s
+        params = KINDS.index(self.kind), self.cap, self.patience_s, *law.params
+        return Custom(self.kind, window, key=chosen_first, params=params, memory=np.zeros((5, max(len(table), ROOM))))
 
 
 def window(
@@ -93,7 +86,7 @@ def window(
             prompt = max(prompt, float(waiting.prompt_tokens[request]))
             value += worth[request]
             held = held or request == oldest
-            rate = value / seconds(float(size), prompt, output, params)
+            rate = value / padded_law(padded(float(size), prompt, output, memory[SHAPE]), params[LAW:])
             if rate > best and (held or not first_come):
                 best, first, last = rate, top - size + 1, top + 1
     for place in range(first, last):
