@@ -197,7 +197,7 @@ const explorer = (() => {
   function save(name, kind, content) {
     const link = made("a", { href: URL.createObjectURL(new Blob([content], { type: kind })), download: name });
     link.click();
-    setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+    setTimeout(() => URL.revokeObjectURL(link.href), 60000); // a busy browser begins to save late, and would find nothing
   }
 
   function mount(root, { controls, state: given, start = given, ask, moved: told = () => {} }) {
