@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from simlib.calibration import public
+from book.chapters.batch_times import public
 
 TARGET = Path(__file__).resolve().parents[1] / "data" / "latency_presets.csv"
 DIGITS = "%.9g"

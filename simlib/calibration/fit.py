@@ -1,13 +1,12 @@
 """From measured batch times to the coefficients of a latency model, with intervals and errors on points left out.
 
-Reads a table of measurements (`measurements`, `public`), hands coefficients to `presets.model_of` and `cards`; writes
+Reads a table of measurements (`measurements`), hands coefficients to `presets.model_of` and `cards`; writes
 no file. Coefficients are never below zero and are fitted to relative errors, so that a batch of a tenth
 of a second counts as much as one of a minute.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,6 @@ from simlib.latency.models import Affine
 from simlib.lazy import pd
 
 CONFIDENCE = 0.95
-EXACT = 1e-9  # relative: no clock and no GPU agrees with a formula so well
 
 
 @dataclass(frozen=True)
@@ -184,79 +182,6 @@ def cross_validate(
         folds,
         residuals,
     )
-
-
-def evidence(points: pd.DataFrame, form: str = "affine") -> dict[str, float]:
-    """What speaks for a grid that was computed from a formula, not measured.
-
-    Parameters
-    ----------
-    points : pandas.DataFrame
-        As for `fit`, with several repetitions of each point; or one row a point whose columns ``std_s, repetitions``
-        say how they spread.
-    form : str
-        The formula that is suspected.
-
-    Returns
-    -------
-    dict
-        ``largest_residual``, relative, of the means from the fitted formula. ``residual_p``: probability of means this
-        near to any formula of that form, were the spread real (lower tail of chi-squared). ``spread_variation``:
-        coefficient of variation of the ratio of standard deviation to mean over the points. ``spread_p``: probability
-        that it is no larger, were the repetitions normal with the same relative spread at each point, the case in
-        which it is least (lower tail of the variance of log s², of 2,000 draws, seed 0). NaN without repetitions.
-
-    Examples
-    --------
-    >>> import pandas as pd
-    >>> grid = pd.MultiIndex.from_product([(1, 2, 8), (64, 256, 512), (0,)], names=TIMED[:3]).to_frame(index=False)
-    >>> mean_s = 0.015 + 0.0003 * grid["prompt_tokens"]
-    >>> found = evidence(grid.assign(total_s=mean_s, std_s=0.05 * mean_s, repetitions=3))
-    >>> found["residual_p"] < 1e-9, found["spread_p"] < 0.01
-    (True, True)
-    """
-    from scipy.stats import chi2
-
-    check_frame("points", points, TIMED)
-    if "std_s" in points:
-        means = points
-    else:
-        grouped = points.groupby(list(TIMED[:3]))["total_s"]
-        means = pd.DataFrame({"total_s": grouped.mean(), "std_s": grouped.std(), "repetitions": grouped.size()})
-        means = means.reset_index()
-    data = points_of(means)
-    kind = _form(form, data)
-    _check_grid(kind, data)
-    value = _estimate(kind, data, relative=True)
-    residual = _predict(kind, value, *data[:3]) / data.total_s - 1
-    largest = {"largest_residual": float(np.abs(residual).max())}
-    means = means.assign(residual=residual)[(means["repetitions"] > 1) & (means["std_s"] > 0)]
-    if len(means) < 3:
-        return largest | dict.fromkeys(("residual_p", "spread_variation", "spread_p"), np.nan)
-    repetitions = means["repetitions"].to_numpy(float)
-    ratio = (means["std_s"] / means["total_s"]).to_numpy(float)
-    distance = float(np.sum(repetitions * (means["residual"] / ratio) ** 2))
-    freedom = max(len(means) - len(value), 1)
-    draws = np.random.default_rng(0).chisquare(repetitions - 1, (2000, len(means))) / (repetitions - 1)
-    chance = np.var(np.log(draws), axis=1) <= np.var(np.log(ratio**2))
-    return largest | {
-        "residual_p": float(chi2.cdf(distance, freedom)),
-        "spread_variation": float(ratio.std() / ratio.mean()),
-        "spread_p": float((1 + chance.sum()) / (1 + len(draws))),
-    }
-
-
-def computed(found: Mapping[str, float], level: float = 1e-3) -> bool:
-    """Whether `evidence` shows a computed grid: means or spreads too regular to have been measured.
-
-    Without repetitions only means that follow the formula to nine digits count: a clock has none of these.
-
-    Examples
-    --------
-    >>> computed({"largest_residual": 0.02, "residual_p": 1.0, "spread_p": 0.4})
-    False
-    """
-    return found["largest_residual"] < EXACT or found["residual_p"] < level or found["spread_p"] < level
 
 
 def _form(name: str, data: Points) -> Form:

@@ -1,7 +1,7 @@
 """Measured latency models by name: coefficients, intervals, held-out errors and ranges of public GPU measurements.
 
-Reads ``data/latency_presets.csv``, one row a preset and form, which `public.rows_of` makes of measurements; hands
-models to `named.latency_of`. The original's two formulas are in the table too, marked as assumed.
+Reads ``data/latency_presets.csv``, one row a preset and form that was fitted to measurements; hands models to
+`named.latency_of`. The original's two formulas are in the table too, marked as assumed.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Fits: known coefficients come back, errors are of points left out, computed grids are told from measured ones."""
+"""Fits: known coefficients come back, errors are of points left out."""
 
 import itertools
 
@@ -126,30 +126,6 @@ def test_no_coefficient_is_below_zero():
         assert min(found.coefficients.values()) >= 0 and min(found.low.values()) >= 0
 
 
-# A computed grid
-
-
-def original_grid() -> pd.DataFrame:
-    """The original's 30 points, regenerated from the sentence that describes them."""
-    grid = pd.DataFrame(itertools.product((1, 2, 4, 8, 16, 32), (128, 256, 512, 1024, 2048), (0,)), columns=TIMED[:3])
-    b, length = grid["batch_size"], grid["prompt_tokens"]
-    mean_s = 0.015 + 0.0003 * length * (1 + 0.4 * (b - 1) / b)
-    return grid.assign(total_s=mean_s, std_s=0.05 * mean_s, repetitions=3)
-
-
-def test_a_computed_grid_is_exposed_by_its_means_and_by_its_spread():
-    found = fit.evidence(original_grid())
-    assert found["largest_residual"] < 1e-12 and found["spread_variation"] < 1e-12
-    assert found["residual_p"] < 1e-100 and found["spread_p"] < 0.001 and fit.computed(found)
-
-
-def test_a_measured_grid_is_rarely_taken_for_a_computed_one():
-    # 100 grids that follow the formula, with three repetitions and 5 % noise. Two tests at level 0.001: more than 3
-    # false alarms among 100 have a probability below 1e-4. Seeds 0 to 99.
-    alarms = sum(fit.computed(fit.evidence(made("affine", 0.05, seed, repetitions=3))) for seed in range(100))
-    assert alarms <= 3
-
-
 # Bad input
 
 
@@ -180,7 +156,6 @@ def test_measurements_that_cannot_be_fitted_are_named(points, says):
         (lambda: fit.fit(made("phase4"), "phase5_equal_lengths"), "form"),
         (lambda: fit.cross_validate(made("phase4"), folds=1), "folds"),
         (lambda: fit.cross_validate(made("phase4"), seed=-1), "seed"),
-        (lambda: fit.evidence(None), "data frame"),
     ],
 )
 def test_a_bad_setting_is_named(call, word):

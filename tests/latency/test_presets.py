@@ -1,12 +1,10 @@
 """Presets: found by name, with the errors that were promised, the same when fitted again."""
 
-import numpy as np
 import pytest
 
 import simlib
 from book.chapters.batch_times import study
 from simlib import named
-from simlib.calibration import public
 from simlib.latency import forms, models, presets
 
 TABLE = presets.table()
@@ -81,28 +79,8 @@ def test_a_preset_serves_by_its_name():
         (lambda: presets.load("a100-vllm-llama3-8b", split=1.5), "split"),
         (lambda: presets.load(None), "no such preset"),
         (lambda: presets.model_of("phase6", {}), "form"),
-        (lambda: public.rows_of(None), "points"),
     ],
 )
 def test_a_bad_name_or_setting_is_named(call, word):
     with pytest.raises(simlib.InputError, match=word):
         call()
-
-
-def test_fitting_again_gives_the_committed_coefficients(data_dir):
-    points = public.splitwise()[0]
-    rows, residuals = public.rows_of(points, folds=None)
-    committed = TABLE[TABLE["source"] == "Splitwise"]
-    assert study.deviation(rows, committed) < 1e-6
-    assert np.allclose(rows["cv_mape"], committed["cv_mape"], rtol=1e-6)
-    mape = residuals.groupby(["name", "form"])["residual"].apply(lambda r: r.abs().mean())
-    assert np.allclose(mape.loc[list(zip(rows["name"], rows["form"], strict=True))], rows["cv_mape"])
-
-
-def test_a_group_of_the_other_set_gives_its_committed_coefficients(data_dir):
-    points = public.argonne()[0]
-    points = points[(points["gpu"] == "Nvidia A100 GPU") & (points["gpu_count"] == 1) & (points["framework"] == "vLLM")]
-    rows, _ = public.rows_of(points, forms=["phase5"])
-    committed = TABLE[TABLE["name"].isin(rows["name"]) & TABLE["form"].str.startswith("phase5")]
-    assert len(rows) > 2 and study.deviation(rows, committed) < 1e-6
-    assert set(rows["form"]) == {"phase5" + forms.EQUAL}

@@ -17,12 +17,12 @@ import numpy as np
 
 from book.chapters.traffic_bins import deadline
 from book.kit import arms
+from book.kit.bins import phase_bins
+from book.kit.bins.joint_bins import JointBins
 from simlib import levels
 from simlib.checks import InputError, check_each, check_frame, check_integer, check_number
 from simlib.latency import presets
 from simlib.latency.models import LatencyModel
-from simlib.planning.bins import phase_bins
-from simlib.planning.bins.joint_bins import JointBins
 from simlib.policies.static import StaticFIFO
 from simlib.requests.table import RequestTable
 from simlib.simulation import simulate

@@ -1,6 +1,6 @@
 """How long a batch takes on measured GPUs: errors of each form on points left out, and whether a grid was computed.
 
-Reads `calibration.public` and `presets`; where the raw measurements are not found, the committed tables.
+Reads `public` and `presets`; where the raw measurements are not found, the committed tables.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from book.chapters.batch_times import computed, public
 from simlib import datasets
-from simlib.calibration import fit, public
 from simlib.checks import InputError
 from simlib.latency import forms, measurements, presets
 
@@ -100,7 +100,7 @@ def evidence() -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        ``grid, form, points`` and what `fit.evidence` finds, ``computed``. Measured grids are held against phase5,
+        ``grid, form, points`` and what `computed.evidence` finds, ``computed``. Measured grids are held against phase5,
         the form that comes nearest; of LLM-Inference-Bench, which has no repetitions, the group with the smallest
         residual stands for all.
     """
@@ -115,7 +115,7 @@ def evidence() -> pd.DataFrame:
         {"grid": "Splitwise's power-capped H100, prefill over the uncapped one's", "form": "a constant"}
         | {"points": len(ratio), "largest_residual": float(np.abs(ratio / ratio.mean() - 1).max()), "computed": True}
     )
-    rows[-1]["computed"] = rows[-1]["largest_residual"] < fit.EXACT
+    rows[-1]["computed"] = rows[-1]["largest_residual"] < computed.EXACT
     groups = public.argonne()[0].groupby(presets.GROUP)
     single = [_evidence(f"LLM-Inference-Bench, nearest of {len(groups)} groups", "phase5", p) for _, p in groups]
     rows.append(min(single, key=lambda row: row["largest_residual"]))
@@ -123,9 +123,9 @@ def evidence() -> pd.DataFrame:
 
 
 def _evidence(name: str, form: str, points: pd.DataFrame) -> dict[str, Any]:
-    found = fit.evidence(points, form)
+    found = computed.evidence(points, form)
     size = len(points.drop_duplicates(list(measurements.POINT[:3])))
-    return {"grid": name, "form": form, "points": size, **found, "computed": fit.computed(found)}
+    return {"grid": name, "form": form, "points": size, **found, "computed": computed.computed(found)}
 
 
 def _rounded(column: pd.Series) -> pd.Series:

@@ -18,8 +18,8 @@ import numpy as np
 from book.chapters.capacity import sized
 from book.chapters.capacity.sized import CAPS, NO_BINS, Arm
 from book.chapters.continuous.executions import BATCHES, STEPS, Contest, saturated_rps_of
+from book.kit.bins.phase_bins import joint_optimum
 from simlib.checks import check_choice, check_each, check_integer, check_probability
-from simlib.planning.bins.phase_bins import joint_optimum
 from simlib.planning.carried import capacity
 from simlib.policies.batch_size import Rules
 from simlib.policies.dynamic import MultiBinDynamic

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from book.kit import arms
+from book.kit.bins.joint_bins import capacity
 from simlib.checks import InputError, check_frame, check_integer
 from simlib.latency.models import Affine
-from simlib.planning.bins.joint_bins import capacity
 from simlib.stats import intervals
 from simlib.stats.estimates import as_row
 from simlib.sweep import run

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from book.chapters.batch_times import public
 from book.chapters.sla_paper import claims
 from book.kit.evidence import (
     Change,
@@ -32,7 +33,6 @@ from book.kit.evidence import (
 from book.kit.joint import together
 from book.kit.names import SCHEDULER_NAMES
 from simlib import datasets, levels
-from simlib.calibration import public
 from simlib.latency import presets
 from simlib.simulation import simulate
 from simlib.stats import intervals

@@ -16,10 +16,10 @@ import numpy as np
 
 from book.chapters.continuous import executions
 from book.chapters.policies import sizes, study
+from book.kit.bins import phase_bins
 from simlib import levels
 from simlib.checks import InputError, check_choice, check_each, check_frame, check_integer, check_number
 from simlib.latency import presets
-from simlib.planning.bins import phase_bins
 from simlib.policies.batch_size import Rules
 from simlib.policies.dynamic import MultiBinDynamic
 from simlib.requests.table import RequestTable

@@ -19,12 +19,12 @@ from book.chapters.continuous import executions
 from book.chapters.policies import sizes
 from book.chapters.traffic_bins import deadline
 from book.kit import arms
+from book.kit.bins import phase_bins
 from simlib import levels
 from simlib.checks import check_choice, check_each, check_frame, check_integer, check_number
 from simlib.continuous.settings import Continuous
 from simlib.durations import Seconds
 from simlib.latency import presets
-from simlib.planning.bins import phase_bins
 from simlib.policies import bins
 from simlib.policies.batch_size import Rules
 from simlib.policies.deadline.early_rejection import EarlyRejection

@@ -17,9 +17,9 @@ import numpy as np
 
 from book.chapters.continuous.executions import PRESET
 from book.kit import arms
+from book.kit.bins.phase_bins import joint_optimum
 from simlib.checks import check_each, check_frame, check_integer, check_number
 from simlib.latency import presets
-from simlib.planning.bins.phase_bins import joint_optimum
 from simlib.planning.carried import capacity
 from simlib.policies.batch_size import Rules
 from simlib.policies.dynamic import MultiBinDynamic

@@ -13,8 +13,8 @@ import numpy as np
 
 from book.chapters.traffic_bins import held_out
 from book.chapters.traffic_bins.deadline import coarse, totals
+from book.kit.bins import joint_bins
 from simlib.checks import InputError, check_each, check_integer, check_number
-from simlib.planning.bins import joint_bins
 from simlib.stats import intervals
 from simlib.stats.estimates import as_row
 from simlib.stats.replications import replicate

@@ -17,10 +17,10 @@ import numpy as np
 
 from book.chapters.traffic_bins import held_out
 from book.kit import arms
+from book.kit.bins import joint_bins
+from book.kit.bins.phase_bins import CUTS
 from simlib.checks import InputError, check_choice, check_each, check_integer, check_number
 from simlib.durations import Seconds
-from simlib.planning.bins import joint_bins
-from simlib.planning.bins.phase_bins import CUTS
 from simlib.planning.carried import capacity
 from simlib.policies import bins
 from simlib.policies.batch_size import Rules

@@ -9,8 +9,8 @@ from scipy import stats
 import simlib
 from book.chapters.traffic_bins import deadline, held_out
 from book.chapters.traffic_bins.deadline import Plan, choose
+from book.kit.bins import phase_bins
 from simlib.checks import InputError
-from simlib.planning.bins import phase_bins
 
 LAW = "original-synthetic"
 

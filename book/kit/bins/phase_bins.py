@@ -16,12 +16,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from book.kit.bins.sized_bins import JointBins, Terms, check_bins
 from simlib import named
 from simlib.checks import MAX_GPUS, InputError, check_integer, check_type
 from simlib.engine.batches import MAX_OUTPUT, MAX_PROMPT, MAX_TOTAL, SIZE, SUM_OUTPUT, SUM_PROMPT
 from simlib.engine.shapes import BATCH_COLUMNS
 from simlib.latency.models import GivenBatchTimes, GivenTimes, OfLongestTotal, times_of
-from simlib.planning.bins.sized_bins import JointBins, Terms, check_bins
 from simlib.policies import bins
 from simlib.policies.optimal_bins import BATCHES_A_BIN, partition, starts_of
 from simlib.requests.table import RequestTable

@@ -8,12 +8,12 @@ import pytest
 from scipy import stats
 
 import simlib
+from book.kit.bins import joint_bins, phase_bins
 from simlib import levels
 from simlib.latency import presets
 from simlib.latency.interpolated import Table
 from simlib.latency.measurements import TIMED
 from simlib.latency.phases import Phases, Power
-from simlib.planning.bins import joint_bins, phase_bins
 
 LAW = Phases(0.01, 1e-3, 0.02, 1e-3, 1e-5)
 MEASURED = "h100x8-splitwise-llama2-70b"

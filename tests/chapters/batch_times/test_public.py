@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 
 import simlib
-from simlib.calibration import public
-from simlib.latency import presets
+from book.chapters.batch_times import public, study
+from simlib.latency import forms, presets
 
 
 def argonne_file(path, throughput=1.0, **columns):
@@ -78,3 +78,30 @@ def test_the_shared_sets_have_the_groups_that_the_chapter_counts(data_dir):
     assert set(left_out.loc[left_out["reason"].str.startswith("throughput"), "framework"]) == {"llama.cpp"}
     assert public.splitwise()[0].groupby(presets.GROUP).ngroups == 8
     assert np.ptp(public.capped_ratio()) < 1e-12
+
+
+TABLE = presets.table()
+
+
+def test_fitting_again_gives_the_committed_coefficients(data_dir):
+    points = public.splitwise()[0]
+    rows, residuals = public.rows_of(points, folds=None)
+    committed = TABLE[TABLE["source"] == "Splitwise"]
+    assert study.deviation(rows, committed) < 1e-6
+    assert np.allclose(rows["cv_mape"], committed["cv_mape"], rtol=1e-6)
+    mape = residuals.groupby(["name", "form"])["residual"].apply(lambda r: r.abs().mean())
+    assert np.allclose(mape.loc[list(zip(rows["name"], rows["form"], strict=True))], rows["cv_mape"])
+
+
+def test_a_group_of_the_other_set_gives_its_committed_coefficients(data_dir):
+    points = public.argonne()[0]
+    points = points[(points["gpu"] == "Nvidia A100 GPU") & (points["gpu_count"] == 1) & (points["framework"] == "vLLM")]
+    rows, _ = public.rows_of(points, forms=["phase5"])
+    committed = TABLE[TABLE["name"].isin(rows["name"]) & TABLE["form"].str.startswith("phase5")]
+    assert len(rows) > 2 and study.deviation(rows, committed) < 1e-6
+    assert set(rows["form"]) == {"phase5" + forms.EQUAL}
+
+
+def test_points_that_are_no_table_are_named():
+    with pytest.raises(simlib.InputError, match="points"):
+        public.rows_of(None)

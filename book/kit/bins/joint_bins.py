@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 
+from book.kit.bins.sized_bins import JointBins, Terms, check_bins
 from simlib import named
 from simlib.checks import MAX_GPUS, InputError, check_integer, check_number
 from simlib.engine.batches import MAX_TOTAL, SIZE
 from simlib.engine.compiled import compiled, is_worthwhile
 from simlib.engine.shapes import BATCH_COLUMNS
 from simlib.latency.models import Affine
-from simlib.planning.bins.sized_bins import JointBins, Terms, check_bins
 from simlib.policies import bins
 from simlib.policies.optimal_bins import (
     BATCHES_A_BIN,
@@ -195,8 +195,8 @@ def joint_optimum(
 
     Examples
     --------
-    >>> import simlib
-    >>> lengths = simlib.requests.lengths.LogNormal(median_tokens=150, sigma=1.0).sample(4000, np.random.default_rng(1))
+    >>> from simlib.requests.lengths import LogNormal
+    >>> lengths = LogNormal(median_tokens=150, sigma=1.0).sample(4000, np.random.default_rng(1))
     >>> found = joint_optimum(lengths, 2, "original-synthetic", deadline_s=0.3, max_batch=32)
     >>> found.batch_sizes.tolist(), bool(0.97 < found.shares[0] < 0.99)
     ([32, 1], True)

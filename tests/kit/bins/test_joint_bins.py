@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from scipy import stats
 
 import simlib
+from book.kit.bins import joint_bins
+from book.kit.bins.joint_bins import capacity, joint_optimum
 from simlib.engine.compiled import compiled
-from simlib.planning.bins import joint_bins
-from simlib.planning.bins.joint_bins import capacity, joint_optimum
 from simlib.requests.lengths import Empirical, LogNormal
 
 LAW = "original-synthetic"
