@@ -9,9 +9,9 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
+from benchmarks.stopping import until_precise
 from simlib import levels
 from simlib.planning.carried.capacity import Search
-from simlib.stats.stopping import until_precise
 
 PAIR = ("multi_bin_dynamic", "dynamic_no_bins")
 HALF_WIDTH, LIMIT_CPU_S = 0.02, 5.0

@@ -29,13 +29,13 @@ import simlib
 from benchmarks import peers
 from benchmarks.capacity import HALF_WIDTH, PAIR, log_ratio
 from benchmarks.speed import exponents
+from benchmarks.stopping import until_precise
 from benchmarks.timing import compare, memory_bytes
 from simlib.continuous import serve
 from simlib.planning.carried.capacity import Search
 from simlib.requests.arrivals import Poisson
 from simlib.requests.lengths import LogNormal
 from simlib.requests.workload import generate
-from simlib.stats.stopping import until_precise
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))  # where the twin is the reference
 

@@ -17,11 +17,12 @@ from pathlib import Path
 
 import pandas as pd
 
+from benchmarks.conformance import scheduler_steps
 from benchmarks.conformance.cases import draw
 from benchmarks.conformance.environment import environment
 from benchmarks.conformance.mutants import MUTANTS, ROOT, found_by
 from simlib import reading
-from simlib.calibration import scheduler_steps
+from simlib.checks import InputError
 
 HERE = Path(__file__).resolve().parent
 RESULTS, RECORDED = ROOT / "data" / "results", ROOT / "data" / "scheduler_steps.json.gz"
@@ -53,13 +54,30 @@ def events(recorded: list[dict]) -> pd.DataFrame:
     return pd.DataFrame([{"event": name, "cases": sum(map(bool, of)), "times": sum(of)} for name, of in counts.items()])
 
 
+def replay(path: Path) -> int:
+    """Say how many recorded cases are equal; 0 if all are, 1 if not, 2 for a file that cannot be used."""
+    try:
+        compared = [scheduler_steps.compare(case) for case in scheduler_steps.read(path)]
+    except InputError as problem:
+        print(problem, file=sys.stderr)
+        return 2
+    rows = pd.DataFrame([{"mode": mode, **row} for mode, row in scheduler_steps.by_mode(compared).items()])
+    equal = rows["equal"].sum()
+    print(f"{equal:,} of {len(compared):,} recorded cases are equal: every time to 1e-9 s, and every step.")
+    print(rows.to_string(index=False))
+    return int(equal < len(compared))
+
+
 def main(words: list[str]) -> int:
     """Record, compare, try wrong engines; write the tables and the cases; 1 if something is not as it should be."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.conformance", description=__doc__.splitlines()[0])
     parser.add_argument("--cases", type=int, default=CASES, help="how many (default %(default)s)")
     parser.add_argument("--seed", type=int, help="of the cases (default: another one each time)")
     parser.add_argument("--recorded", type=Path, metavar="FILE", help="take recorded cases instead (default: none)")
+    parser.add_argument("--replay", type=Path, metavar="FILE", help="only replay recorded cases, and write nothing")
     options = parser.parse_args(words)
+    if options.replay is not None:
+        return replay(options.replay)
     seed = secrets.randbelow(2**31) if options.seed is None else options.seed
     aside = options.recorded or RECORDED.with_suffix(".part")
     if options.recorded is None:

@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
-from simlib.calibration import scheduler_steps
+from benchmarks.conformance import scheduler_steps
 
 ROOT = Path(__file__).resolve().parents[2]
 LONGEST_S = 1200.0  # a wrong rule may let somebody wait for ever

@@ -1,4 +1,4 @@
-"""The verb ``validate``: replay a real engine's log, or recorded steps of its scheduler, and say how far we are."""
+"""The verb ``validate``: replay a real engine's log, and say how far we are."""
 
 from __future__ import annotations
 
@@ -30,12 +30,6 @@ def add(verbs: Any) -> None:
     """Add the verb."""
     replay = verbs.add_parser("validate", help="replay a real engine's log, and say how far the simulated times are")
     replay.set_defaults(verb=_validate, words=WORDS)
-    replay.add_argument(
-        "--scheduler-steps",
-        type=place,
-        metavar="FILE",
-        help="recorded cases of a scheduler, replayed step by step (alone)",
-    )
     replay.add_argument(
         "--profile",
         type=place,
@@ -94,16 +88,8 @@ def _validate(options: argparse.Namespace) -> None:
     if options.bench is not None:
         return judge.judge(options)
     check_used(options, "without --bench", "--latency")
-    given = [name for name in NEEDED if getattr(options, name[2:]) is not None]
-    if options.scheduler_steps is not None:
-        if given:
-            raise InputError(f"{given[0]}: given beside --scheduler-steps (expected one of them)")
-        options.words = {}  # what is wrong there is a key of the file's, no option
-        return _scheduler_steps(options)
-    if missing := [name for name in NEEDED if name not in given]:
-        raise InputError(
-            f"{', '.join(missing)}: missing (expected a log and its engine, --bench or --scheduler-steps FILE)"
-        )
+    if missing := [name for name in NEEDED if getattr(options, name[2:]) is None]:
+        raise InputError(f"{', '.join(missing)}: missing (expected a log and its engine, or --bench)")
     return _replay(options)
 
 
@@ -150,18 +136,6 @@ def _given(options: argparse.Namespace) -> dict[str, Any]:
     if options.link_latency is not None:
         given["link_latency_s"] = wait_s("--link-latency", options.link_latency)
     return given
-
-
-def _scheduler_steps(options: argparse.Namespace) -> None:
-    from simlib.calibration import scheduler_steps
-    from simlib.lazy import pd
-
-    compared = [scheduler_steps.compare(case) for case in scheduler_steps.read(options.scheduler_steps)]
-    outcome = scheduler_steps.by_mode(compared)
-    rows = pd.DataFrame([{"mode": mode, **row} for mode, row in outcome.items()])
-    equal, cases = rows["equal"].sum(), rows["cases"].sum()
-    said = f"{equal:,} of {cases:,} recorded cases are equal: every time to 1e-9 s, and every step."
-    answer(options.json, outcome, f"{said}\n\n{aligned(rows)}")
 
 
 def _sentence(about: dict[str, Any], found: Any) -> str:

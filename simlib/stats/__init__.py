@@ -1,1 +1,1 @@
-"""Intervals, shares, steady states, replications, when to stop."""
+"""Intervals, shares, steady states, replications."""

@@ -3,8 +3,8 @@
 Reads the numbers that metrics gives for each independent run; knows neither policies nor requests. Studies here are
 *terminating*: a replication is a whole run from empty, nothing is cut off, and an interval is about the mean of such
 runs. Two policies are compared on the same requests (common random numbers), by their differences. Shares near 0 or 1
-have a module of their own, `shares`; so have one long run, `steady`, and how long to go on, `stopping`. What is no
-finite number, or out of its range, is an `InputError` that names its place.
+have a module of their own, `shares`; so has one long run, `steady`. What is no finite number, or out of its range, is
+an `InputError` that names its place.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Independent runs of one function: a seed each, on threads if wanted, gathered in order.
 
-Knows nothing of what the function simulates; `intervals` and `stopping` read what it gathers.
+Knows nothing of what the function simulates; `intervals` reads what it gathers.
 """
 
 from __future__ import annotations

@@ -6,12 +6,12 @@ import re
 
 import pytest
 
+from benchmarks.conformance import scheduler_steps
 from benchmarks.conformance.__main__ import HERE, RECORDED, events, outcome
 from benchmarks.conformance.cases import KINDS, MODES, draw
 from benchmarks.conformance.mutants import MUTANTS, ROOT, found_by
+from benchmarks.conformance.scheduler_steps import Compared
 from simlib import reading
-from simlib.calibration import scheduler_steps
-from simlib.calibration.scheduler_steps import Compared
 
 NOTHING = {"steps": [], "preemptions": 0}
 

@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from simlib.calibration import scheduler_steps
+from benchmarks.conformance import scheduler_steps
 
 MODES = ("sync", "async", "sync_reuse", "async_reuse", "priority", "shared_prefix")
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
+from book.chapters.memory import theory
 from book.chapters.memory.study import OUTPUT, PROMPT
 from book.kit.evidence import Claim, Counted, Derived, Equal, Foremost, Repeated, Unfounded, ledger
-from simlib.theory import memory
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -62,7 +62,7 @@ def _work_conserving(regions: pd.DataFrame) -> Iterator[Claim]:
 
 def _cycles(found: Mapping[str, pd.DataFrame]) -> Iterator[Claim]:
     limits = SHORT, LONG, float(10 * (SHORT + LONG))
-    lost = 1 - memory.together_per_step(*limits) / memory.spread_per_step(*limits)
+    lost = 1 - theory.together_per_step(*limits) / theory.spread_per_step(*limits)
     yield Claim(CYCLE, "abstract", "up to 50 % lost where an answer starts over", 0.5, 0.005, Derived(lost), PAGE)
     engine = found["memory_share"]["keeps_tokens"].min()
     yield Claim(CYCLE, "abstract", "up to 50 % lost in an engine that keeps tokens", 0.5, 0.05,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from book.chapters.memory import theory
 from book.chapters.memory.study import BACKLOG, ENGINE, LAW, MEMORY_TOKENS, OUTPUT, PROMPT, Case, saturated
 from simlib import datasets
 from simlib.calibration.logs.engine_log import read_log
@@ -17,7 +18,6 @@ from simlib.requests.table import RequestTable
 from simlib.simulation import simulate
 from simlib.stats.estimates import as_row
 from simlib.stats.intervals import mean_interval
-from simlib.theory import memory
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,7 +48,7 @@ FOLDER, LOG, SERIES = "llmservingsim", "RTX4090*requests.jsonl.gz", "RTX4090*tim
 def by_share(requests: int) -> pd.DataFrame:
     """Served over what fits without evictions, equal requests, by the share of a request that is output.
 
-    ``starts_over``: `theory.memory`, steps alone; ``keeps_tokens`` and ``reserves``: the engine. No chance is involved.
+    ``starts_over``: `theory`, steps alone; ``keeps_tokens`` and ``reserves``: the engine. No chance is involved.
     """
     import pandas as pd
 
@@ -59,7 +59,7 @@ def by_share(requests: int) -> pd.DataFrame:
         lengths = TOTAL - output, output, MEMORY_TOKENS
         row = {
             "output_share": share,
-            "starts_over": memory.together_per_step(*lengths) / memory.spread_per_step(*lengths),
+            "starts_over": theory.together_per_step(*lengths) / theory.spread_per_step(*lengths),
         }
         for name, engine in (("keeps_tokens", ENGINE), ("reserves", replace(ENGINE, reserve=True))):
             own = replace(case, engine=engine)
@@ -97,8 +97,8 @@ def lengths() -> pd.DataFrame:
     for prompt in PROMPTS:
         for pair in PAIRS:
             room = 50.0 * (prompt + max(pair))
-            run = memory.restarted(prompt, pair, room, MAP_STEPS)
-            even = np.mean([1 / memory.spread_per_step(prompt, output, room) for output in pair])
+            run = theory.restarted(prompt, pair, room, MAP_STEPS)
+            even = np.mean([1 / theory.spread_per_step(prompt, output, room) for output in pair])
             half = slice(MAP_STEPS // 2, None)
             done = run.completed[half].mean()
             rows.append(

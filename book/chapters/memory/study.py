@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from book.chapters.memory import theory
 from simlib.continuous.settings import Continuous
 from simlib.latency.phases import Phases
 from simlib.latency.steps import StepLaw
@@ -20,7 +21,7 @@ from simlib.runs.stability import Verdict, two_starts
 from simlib.simulation import simulate
 from simlib.stats.estimates import as_row
 from simlib.stats.intervals import mean_interval, paired_difference
-from simlib.theory import memory, steps
+from simlib.theory import steps
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -96,7 +97,7 @@ def saturated(case: Case, table: RequestTable) -> dict[str, float]:
     step_s = totals["busy_s"] / totals["steps"]
     chunk = case.engine.token_budget
     lengths = table.prompt_tokens, table.output_tokens
-    rate = memory.service_rate_rps(*lengths, case.engine.blocks * case.engine.block_tokens, step_s, chunk)
+    rate = theory.service_rate_rps(*lengths, case.engine.blocks * case.engine.block_tokens, step_s, chunk)
     return {
         "served_rps": served,
         "rate_rps": rate,

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from book.chapters.continuous import executions
-from book.chapters.policies import sizes
+from book.chapters.policies import floors, sizes
 from book.chapters.traffic_bins import deadline
 from book.kit import arms
 from book.kit.bins import phase_bins
@@ -38,7 +38,6 @@ from simlib.runs.metrics import request_times, violations
 from simlib.runs.run import Run
 from simlib.stats import intervals
 from simlib.stats.estimates import as_row
-from simlib.theory import preemption
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -314,10 +313,10 @@ def _floor_s(table: RequestTable, place: Place) -> float:
     most = int(place.model.measured.batch_size[1])
     if place.execution == BATCHES:
         times_s = place.model.model.batch_time_s(np.arange(1, most + 1), prompt[:, None], output[:, None])
-        work_s, alone_s = preemption.batch_work_s(times_s), times_s[:, 0]
+        work_s, alone_s = floors.batch_work_s(times_s), times_s[:, 0]
     else:
-        work_s, alone_s = preemption.step_work_s(prompt, output, place.model.step_law().params, most)
-    return preemption.mean_latency_floor_s(table.arrival_s, work_s, alone_s, place.gpus)
+        work_s, alone_s = floors.step_work_s(prompt, output, place.model.step_law().params, most)
+    return floors.mean_latency_floor_s(table.arrival_s, work_s, alone_s, place.gpus)
 
 
 def table_of(runs: pd.DataFrame) -> pd.DataFrame:

@@ -1,7 +1,7 @@
 """What no way of forming batches can beat: how many requests can be in time, and how many a second can be served.
 
 A member's share of a batch's time is no less than its own time in a full batch over that batch's size
-(`preemption.batch_work_s`). Give this work to one server as fast as all GPUs, which may stop and go on at no cost and
+(`floors.batch_work_s`). Give this work to one server as fast as all GPUs, which may stop and go on at no cost and
 knows all that will come: what it cannot have in time nobody can.
 """
 
@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from book.chapters.policies import floors
 from simlib.checks import InputError, check_integer, check_number
 from simlib.requests.table import RequestTable
 from simlib.stats.intervals import check_numbers
-from simlib.theory import preemption
 
 MOST = 64  # sequences of a batch, as measured
 
@@ -78,7 +78,7 @@ def _leave_one_out(kept: list[tuple[float, float]], starts: list[float], saved_s
 def work_of(table: RequestTable, model: Any, most: int = MOST) -> tuple[np.ndarray, np.ndarray]:
     """Least seconds of a GPU that each request takes, and its seconds in a batch of its own."""
     times_s = model.batch_time_s(np.arange(1, most + 1), table.prompt_tokens[:, None], table.output_tokens[:, None])
-    return preemption.batch_work_s(times_s), times_s[:, 0]
+    return floors.batch_work_s(times_s), times_s[:, 0]
 
 
 def late_floor(table: RequestTable, model: Any, gpus: int, d_sla: float) -> float:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from book.chapters.sla_paper.control import capacity_rps, sla_batch
 from book.chapters.sla_paper.rules import A_S, BETA_S, D_SLA, LAW
 from simlib.checks import InputError, check_choice
 from simlib.continuous.control import StepControl
@@ -26,7 +27,6 @@ from simlib.simulation import simulate
 from simlib.stats.estimates import as_row, ratio
 from simlib.stats.intervals import mean_interval
 from simlib.stats.replications import replicate
-from simlib.theory.control import capacity_rps, sla_batch
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from book.chapters.sla_paper.control import capacity_rps, sla_batch
 from book.chapters.sla_paper.rules import A_S, BETA_S, D_SLA, LAW, OPEN
 from book.live.moving import figure
 from simlib.continuous.control import DECIDED, DECISIONS, StepControl
 from simlib.continuous.serve import FIRST_COME, SAMPLES, rules_of
 from simlib.continuous.settings import Continuous
-from simlib.theory.control import capacity_rps, sla_batch
 
 RULES, FEEDBACK = ("paper", "printed", "original", "aimd"), ("step", "service", "latency")
 REQUESTS, BACKLOG, GAP_UNIT, SEED = 4000, 300, 1e-3, 1

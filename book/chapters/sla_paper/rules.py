@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from book.chapters.sla_paper.control import memory_batch, sla_batch
 from simlib.checks import check_choice
 from simlib.continuous.control import STRIDE, StepControl
 from simlib.continuous.settings import Continuous
@@ -23,7 +24,6 @@ from simlib.requests.traces import read
 from simlib.simulation import simulate
 from simlib.stats.estimates import as_row
 from simlib.stats.intervals import mean_interval
-from simlib.theory.control import memory_batch, sla_batch
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from book.chapters.sla_paper.control import capacity_rps, floor_batch, sla_batch
 from book.chapters.sla_paper.rules import A_S, BETA_S, D_SLA, LAW, OPEN, RULES
 from simlib.checks import check_integer
 from simlib.continuous.control import StepControl
@@ -21,7 +22,6 @@ from simlib.continuous.settings import Continuous
 from simlib.requests.table import RequestTable
 from simlib.stats.estimates import as_row
 from simlib.stats.intervals import mean_interval
-from simlib.theory.control import capacity_rps, floor_batch, sla_batch
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -77,7 +77,7 @@ def collapse_loads(
         A row a controller and start: ``collapse_load, ci_low, ci_high``, from a bootstrap; where half of the runs
         collapse at none of the loads, the load is missing and its interval begins at the largest of them. And of the
         largest load the share of runs that collapse, ``fallen_share``, and what is completed over what the static cap
-        completes, ``kept_up, kept_ci_low, kept_ci_high``, and over what `theory.control`'s floor does, ``of_floor``.
+        completes, ``kept_up, kept_ci_low, kept_ci_high``, and over what the floor of `control` does, ``of_floor``.
     """
     import pandas as pd
 

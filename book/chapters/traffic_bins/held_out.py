@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from book.chapters.traffic_bins import large_batches
 from simlib import datasets
 from simlib.checks import InputError, check_choice, check_integer
 from simlib.policies import bins, optimal_bins
 from simlib.requests import burstgpt, predictors, traces
 from simlib.requests.lengths import LogNormal
 from simlib.requests.streams import stream
-from simlib.theory import large_batches
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -14,7 +14,7 @@ from simlib.text import percent, span, three
 NEEDED = ("--latency", "--max-num-seqs", "--token-budget")
 OF_LOGS = ("--profile", "--prefix", "--log", "--meta", "--model-config", "--timeseries", "--layers", "--hidden-size")
 OF_LOGS += ("--tensor-parallel", "--data-parallel", "--expert-parallel", "--no-expert-parallel", "--link-bandwidth")
-OF_LOGS += ("--link-latency", "--step-overhead", "--fitted", "--step-model", "--scheduler-steps")
+OF_LOGS += ("--link-latency", "--step-overhead", "--fitted", "--step-model")
 ELSE = {"block_size": 16, "steps_in_flight": 2, "watermark": 0.0, "reuse": True, "long_prefill_tokens": 0}
 
 

@@ -7,9 +7,9 @@ import pytest
 from scipy import stats
 
 import simlib
+from book.chapters.traffic_bins.large_batches import large_batch_edges
 from simlib.policies import bins
 from simlib.policies.optimal_bins import cut
-from simlib.theory.large_batches import large_batch_edges
 
 LOG_NORMAL = stats.lognorm(1.0, scale=150)
 

@@ -5,9 +5,9 @@ import math
 import numpy as np
 import pytest
 
+from benchmarks.stopping import until_precise
 from simlib.checks import InputError
 from simlib.stats.intervals import mean_interval
-from simlib.stats.stopping import until_precise
 
 
 def exponential(seed):

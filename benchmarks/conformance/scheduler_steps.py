@@ -1,8 +1,9 @@
 """What vLLM's own scheduler did with request tables, step by step, and whether the step engine does the same.
 
 A file of recorded cases is a JSON object with a list, `cases`: in each the requests, the engine's settings, a law of
-steps, and what came out (``benchmarks/conformance`` records them, and says what each key means). A case is equal if all
-of it is: the times of every request, what every step was made of, and how often memory was taken.
+steps, and what came out (`cases` draws them, ``record.py`` records them, ``data/README.md`` says what each key means).
+A case is equal if all of it is: the times of every request, what every step was made of, and how often memory was
+taken.
 """
 
 from __future__ import annotations

@@ -5,8 +5,8 @@ import json
 
 import pytest
 
-from simlib import cli
-from simlib.calibration import scheduler_steps
+from benchmarks.conformance import scheduler_steps
+from benchmarks.conformance.__main__ import main
 from simlib.checks import InputError
 
 # Two requests at once: 15 prompt tokens in a step, of which the first one samples twice.
@@ -48,12 +48,13 @@ def test_what_differs_is_seen(changed, requests):
     assert not found.equal and found.requests_equal.tolist() == requests
 
 
-def test_a_terminal_tells_by_mode_how_many_are_equal(tmp_path, capsys):
+def test_it_is_told_by_mode_how_many_are_equal(tmp_path, capsys):
     late = {"mode": "priority", "priority": [1, 0], "completion_s": [0.0217011, 0.02]}
-    file, out = written(tmp_path / "steps.json.gz", CASE, CASE, CASE | late), tmp_path / "out.json"
-    assert cli.main(["validate", "--scheduler-steps", file, "--json", str(out)]) == 0
+    file = written(tmp_path / "steps.json.gz", CASE, CASE, CASE | late)
+    assert main(["--replay", file]) == 1
     assert capsys.readouterr().out.startswith("2 of 3 recorded cases are equal")
-    found = json.loads(out.read_text())
+    assert main(["--replay", written(tmp_path / "equal.json.gz", CASE)]) == 0
+    found = scheduler_steps.by_mode([scheduler_steps.compare(case) for case in scheduler_steps.read(file)])
     assert list(found) == ["sync", "priority"]
     assert found["sync"] == {
         "cases": 2,
@@ -92,7 +93,7 @@ def test_a_terminal_tells_by_mode_how_many_are_equal(tmp_path, capsys):
 )
 def test_a_file_that_cannot_be_used_is_refused_by_case_and_key(tmp_path, capsys, changed, said):
     file = written(tmp_path / "steps.json.gz", CASE, CASE | changed)
-    assert cli.main(["validate", "--scheduler-steps", file]) == 2
+    assert main(["--replay", file]) == 2
     printed = capsys.readouterr()
     assert f"steps.json.gz, {said}" in printed.err and printed.err.count("\n") == 1 and not printed.out
 

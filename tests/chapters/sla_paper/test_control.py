@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import simlib
-from simlib.theory import control
+from book.chapters.sla_paper import control
 
 
 @pytest.mark.parametrize(("d_sla", "expected"), [(0.050, 90.9), (0.080, 227.3)])
