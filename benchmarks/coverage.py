@@ -20,9 +20,10 @@ import pandas as pd
 from scipy import stats as scipy_stats
 from scipy.optimize import brentq
 
+from benchmarks import cycles, stopping
 from simlib.checks import InputError
 from simlib.engine.compiled import compiled
-from simlib.stats import shares, steady, stopping
+from simlib.stats import shares, steady
 from simlib.stats.intervals import mean_interval
 from simlib.theory import queues
 
@@ -181,10 +182,10 @@ def steady_state(queue: Queue, requests: int, rng: np.random.Generator) -> Itera
         found = shares.share_interval(hits, size, method=method)
         yield f"share {SMALL:g}", f"batches, {method}", SMALL, limits(found)
     yield f"share {SMALL:g}", "independent requests", SMALL, independent_share(hits.sum(), BATCHES * size)
-    starts = steady.cycle_starts(arrival_s, completion_s)
+    starts = cycles.cycle_starts(arrival_s, completion_s)
     if len(starts) > 1:
-        yield "mean", "regenerative", mean, limits(steady.regenerative(latency_s, starts))
-        found = shares.share_interval(*steady.cycle_sums(late, starts))
+        yield "mean", "regenerative", mean, limits(cycles.regenerative(latency_s, starts))
+        found = shares.share_interval(*cycles.cycle_sums(late, starts))
         yield f"share {SMALL:g}", "cycles, bootstrap_t", SMALL, limits(found)
 
 

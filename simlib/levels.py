@@ -12,7 +12,6 @@ import numbers
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -38,7 +37,6 @@ PAIRS = (
     ("multi_bin_dynamic", "static_fifo"),
     ("multi_bin_dynamic", "dynamic_no_bins"),
 )
-MULTI_DYNAMIC = "scheduler_a == {!r} and scheduler_b == {!r}".format(*PAIRS[2])  # the rows of the last, as a query
 METRICS = {"sla_violation_share": "lower", "latency_mean_s": "lower", "throughput_rps": "higher"}
 RUN_METRICS = (*METRICS, "latency_p99_s", "batch_size_mean")  # of one replication
 # The settings of the document's tables; only runs with them are compared with its figures.
@@ -84,11 +82,6 @@ def draw_of(level: int) -> Callable[[int, int], RequestTable]:
     """How a level's requests are drawn, any number of them by seed: of a trace, its population's (for `capacity`)."""
     source = of(level).sources[-1]
     return lambda requests, seed: requests_of(level, requests, seed, requests_from=source)[0]
-
-
-def is_documented(settings: Mapping[str, Any]) -> bool:
-    """Whether settings are those of the document's tables (`DOCUMENTED`)."""
-    return dict(check_type("settings", settings, Mapping, "settings by name")) == DOCUMENTED
 
 
 def policies(k_bins: int = 4, d_sla: float = 1.0) -> dict[str, Any]:
@@ -205,7 +198,7 @@ def table_of(runs: pd.DataFrame, as_claimed: bool = True) -> pd.DataFrame:
     the trace, which is not the document's 1,000 rows, neither is given. ``requests_from``: the level's source; against
     the ``population`` a claim is judged as one draw of rows like the document's, not as that table of rows.
     """
-    _check_runs(runs)
+    check_runs(runs)
     check_type("as_claimed", as_claimed, (bool, np.bool_), "True or False")
     claimed = claims().set_index(["level", "scheduler"])
     rows = []
@@ -260,7 +253,7 @@ def differences(runs: pd.DataFrame, settings: Mapping[str, Any] | None = None) -
         share_of_replications_better`` (the share in which A is strictly better), ``correlation, method`` as in
         `intervals.difference`, and ``p_holm``, adjusted for all comparisons of the table.
     """
-    _check_runs(runs)
+    check_runs(runs)
     if settings is not None:
         check_type("settings", settings, Mapping, "settings by name")
 
@@ -295,20 +288,6 @@ def differences(runs: pd.DataFrame, settings: Mapping[str, Any] | None = None) -
     return table
 
 
-def rankings(runs: pd.DataFrame, metric: str = "sla_violation_share") -> pd.DataFrame:
-    """How often each ranking of the schedulers occurs over the replications, best first; ties share a place."""
-    _check_runs(runs)
-    check_choice("metric", metric, RUN_METRICS)
-    rows = []
-    for (level, source), group in runs.groupby(STUDY, sort=False):
-        wide = group.pivot_table(index="replication", columns="scheduler", values=metric)[list(SCHEDULERS)]
-        ordered = pd.Series([ranking(row) for row in wide.to_dict("records")])
-        for order, count in ordered.value_counts().items():
-            row = {"level": level, "ranking": order, "share": count / len(wide), "replications": len(wide)}
-            rows.append(row | {"requests_from": source})
-    return pd.DataFrame(rows)
-
-
 def times_of(levels: Iterable[int] = tuple(LEVELS), requests: int = 1000, seed: int = 42) -> pd.DataFrame:
     """The document's execution times beside ours: wall-clock time of one level at one seed, the workload included."""
     claimed = claims().groupby("level")["execution_time_s"].first()
@@ -334,24 +313,12 @@ def of(level: int) -> Level:
     return LEVELS[level]
 
 
-def _check_runs(runs: Any) -> None:
+def check_runs(runs: Any) -> None:
+    """Refuse what `runs_of` does not give."""
     columns = (*STUDY, "scheduler", "replication", "requests", "trace", *METRICS)
     schedulers = set(check_frame("runs", runs, columns)["scheduler"])
     if schedulers != set(SCHEDULERS):
         raise InputError(f"runs, scheduler: {', '.join(map(str, schedulers))} (expected {', '.join(SCHEDULERS)})")
-
-
-def ranking(values: Mapping[str, float]) -> str:
-    """The schedulers from the least value to the largest, joined by < or =.
-
-    Examples
-    --------
-    >>> ranking({"static_fifo": 0.2, "dynamic_no_bins": 0.1, "multi_bin_dynamic": 0.1})
-    'dynamic_no_bins = multi_bin_dynamic < static_fifo'
-    """
-    ordered = sorted(values, key=lambda name: (values[name], SCHEDULERS.index(name)))
-    signs = [" = " if values[a] == values[b] else " < " for a, b in pairwise(ordered)]
-    return ordered[0] + "".join(sign + name for sign, name in zip(signs, ordered[1:], strict=True))
 
 
 VIOLATIONS = "sla_violation_share"

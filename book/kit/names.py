@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from simlib.levels import PAIRS
+
 SCHEDULER_NAMES = {
     "static_fifo": "static batches",
     "dynamic_no_bins": "dynamic batching",
@@ -28,6 +30,7 @@ TRAFFIC_NAMES = {
     "azure_2023": "Azure 2023",
     "log_normal": "log-normal (the trial)",
 }
+MULTI_DYNAMIC = "scheduler_a == {!r} and scheduler_b == {!r}".format(*PAIRS[2])  # the rows of the last, as a query
 BIN_RULE_NAMES = {"equal_mass": "equal mass", "lemma_a1": "Lemma A.1", "optimal": "optimal"}
 
 

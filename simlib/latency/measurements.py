@@ -84,11 +84,6 @@ class Measurements:
     frame: pd.DataFrame
     failed: pd.DataFrame
 
-    @property
-    def has_phases(self) -> bool:
-        """Whether prefill and decode were timed apart, in every row."""
-        return "prefill_s" in self.frame and bool(self.frame[["prefill_s", "decode_s"]].notna().all(axis=None))
-
     def summary(self) -> pd.DataFrame:
         """One row a grid point: repetitions, median of each time and its spread (largest less smallest), seconds.
 

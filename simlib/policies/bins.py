@@ -188,11 +188,6 @@ def _are_few(lengths: Any) -> bool:
     return bool(lengths.min() >= 0 and lengths.max() < len(lengths))
 
 
-def distinct_bins(lengths_tokens: np.ndarray, inner_edges: Any) -> int:
-    """How many of the bins receive any of the lengths; tied lengths leave some empty."""
-    return len(np.unique(assign(lengths_tokens, np.asarray(inner_edges))))
-
-
 def _lengths(values: Any, name: str = "lengths_tokens", least: int = 1) -> np.ndarray:
     try:
         lengths = np.asarray(values, dtype=np.float64)

@@ -1,10 +1,9 @@
 """Steady state from long runs: where to cut the warm-up, and intervals from dependent observations.
 
 Reads per-request values in order of arrival; knows no policy. Neighbours in a run depend on each other, so an interval
-rests on pieces that hardly do: long batches, cycles between two moments at which the system is empty, or sections for
-quantiles. How long the run is against what it remembers (`memory`) decides whether there is one. Where the run is too
-short, or the pieces depend or are too few, the reason is given in its place; what is no finite number is an
-`InputError` that names its place.
+rests on pieces that hardly do: long batches, or sections for quantiles. How long the run is against what it remembers
+(`memory`) decides whether there is one. Where the run is too short, or the pieces depend or are too few, the reason is
+given in its place; what is no finite number is an `InputError` that names its place.
 """
 
 from __future__ import annotations
@@ -17,11 +16,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from simlib.checks import InputError, check_choice, check_integer, check_number
+from simlib.checks import InputError, check_choice, check_number
 from simlib.stats.intervals import LARGEST, Estimate, check_numbers, t_quantile
 
 BATCHES, SECTIONS = 20, 10  # of a run, for its mean and for its quantiles; of fewer their dependence could not be seen
-FEWEST_CYCLES, FEWEST_BEYOND = 100, 10
+FEWEST_REQUESTS, FEWEST_BEYOND = 100, 10
 FEWEST_MEMORIES = 100  # of a run; what is estimated for one of 200 is less once in a hundred runs near saturation
 CONFIDENCE = 0.95
 FINEST, COARSEST = 16_000, 400  # means of pieces of a run, at most and at least, whose steps are looked at
@@ -66,33 +65,6 @@ def truncation(*systems: Any) -> int:
         if len(values) != len(means[0]):
             raise InputError(f"system {place}: {len(values)} requests (expected {len(means[0])}, as in system 0)")
     return max(_mser5(f"system {place}", values) for place, values in enumerate(means))
-
-
-def welch(values: Any, half_window: int) -> np.ndarray:
-    """Welch's moving average over replications, to look at: the warm-up ends where the curve becomes level.
-
-    Parameters
-    ----------
-    values : array_like of float, shape (n_requests,) or (replications, n_requests)
-        Per-request values in order of arrival.
-    half_window : int
-        Requests on either side of each one, w, at most half of them; fewer at the start.
-
-    Notes
-    -----
-    Welch (1983); shape (n_requests - half_window,), in the unit of the values.
-
-    Examples
-    --------
-    >>> welch([[0.0, 2.0, 4.0, 4.0], [0.0, 4.0, 2.0, 4.0]], half_window=1).tolist()
-    [0.0, 2.0, 3.3333333333333335]
-    """
-    mean = _replications("values", values, 1).mean(axis=0)
-    half_window = check_integer("half_window", half_window, 0, len(mean) // 2)
-    centre = np.arange(len(mean) - half_window)
-    reach = np.minimum(centre, half_window)
-    sums = np.r_[0.0, np.cumsum(mean)]
-    return (sums[centre + reach + 1] - sums[centre - reach]) / (2 * reach + 1)
 
 
 def memory(values: Any) -> float:
@@ -199,91 +171,6 @@ def hidden(deviation: float, memories: float) -> float:
     (0.1, 0.001)
     """
     return math.sqrt(FEWEST_MEMORIES) * deviation / memories if memories > 0 else math.inf
-
-
-def cycle_starts(arrival_s: Any, completion_s: Any) -> np.ndarray:
-    """Which requests find the system empty: with Poisson arrivals, the system starts afresh with each.
-
-    Parameters
-    ----------
-    arrival_s, completion_s : array_like of float, shape (n_requests,)
-        Arrivals (ascending) and completions, in seconds.
-
-    Notes
-    -----
-    Ascending positions, the first is 0. A completion at the instant of an arrival is before it. A policy that learns (a
-    controller's window, smoothed means) does not start afresh; use batches for it.
-
-    Examples
-    --------
-    >>> cycle_starts([0.0, 1.0, 4.0, 9.0], [2.0, 3.0, 9.0, 10.0]).tolist()
-    [0, 2, 3]
-    """
-    arrival_s = check_numbers("arrival_s", arrival_s, "row")
-    completion_s = check_numbers("completion_s", completion_s, "row")
-    if len(completion_s) != len(arrival_s):
-        raise InputError(f"completion_s: {len(completion_s)} rows (expected {len(arrival_s)}, as in arrival_s)")
-    latest = np.maximum.accumulate(completion_s)
-    return np.r_[0, 1 + np.flatnonzero(arrival_s[1:] >= latest[:-1])]
-
-
-def cycle_sums(values: Any, starts: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Sum of the values and number of requests in each whole cycle (as `shares.share_interval` takes them).
-
-    Parameters
-    ----------
-    values : array_like of float, shape (n_requests,)
-        As in `batch_means`, the whole run.
-    starts : array_like of int, shape (cycles + 1,)
-        From `cycle_starts`. What is before the first and after the last start is left out.
-
-    Examples
-    --------
-    >>> cycle_sums([1.0, 2.0, 3.0, 4.0], [0, 2, 3])
-    (array([3., 3.]), array([2, 1]))
-    """
-    values = check_numbers("values", values, "request")
-    starts = check_numbers("starts", starts, "cycle", 0, len(values) - 1)
-    if len(starts) < 2 or (np.diff(starts) <= 0).any() or (starts != np.floor(starts)).any():
-        raise InputError(f"starts: {starts!r:.80} (expected at least two ascending positions)")
-    starts = starts.astype(int)
-    return np.add.reduceat(values[: starts[-1]], starts[:-1]), np.diff(starts)
-
-
-def regenerative(values: Any, starts: Any) -> Estimate:
-    """Mean of one run as a ratio over its independent cycles: nothing is cut, as every cycle starts in the same state.
-
-    Parameters
-    ----------
-    values, starts
-        As in `cycle_sums`, of the whole run from empty.
-
-    Returns
-    -------
-    Estimate
-        Without limits where the cycles count as fewer than 100 equal ones, (sum n)^2 / sum n^2.
-
-    Notes
-    -----
-    r = sum Y / sum n over cycles with sums Y and n requests; the variance is that of Y - r n (Crane and Iglehart,
-    1975). Near saturation few long cycles decide, and it covers too little.
-
-    Examples
-    --------
-    >>> values = np.random.default_rng(0).normal(3.0, 1.0, 1000)
-    >>> found = regenerative(values, np.arange(0, 1000, 2))
-    >>> found.groups, round(found.value, 2)
-    (499, 2.95)
-    """
-    sums, counts = cycle_sums(values, starts)
-    cycles, ratio = len(sums), float(sums.sum() / counts.sum())
-    effective = counts.sum() ** 2 / float(np.sum(counts.astype(float) ** 2))
-    if effective < FEWEST_CYCLES:
-        reason = f"{cycles} cycles count as {effective:.3g} equal ones (an interval needs {FEWEST_CYCLES})"
-        return Estimate(ratio, None, None, "none", cycles, reason)
-    error = math.sqrt(cycles / (cycles - 1) * float(np.sum((sums - ratio * counts) ** 2))) / float(counts.sum())
-    half_width = t_quantile(cycles - 1, CONFIDENCE) * error
-    return Estimate(ratio, ratio - half_width, ratio + half_width, "regenerative", cycles)
 
 
 def quantile(values: Any, q: float, method: Literal["sectioning", "batch_quantiles"] = "sectioning") -> Estimate:
@@ -401,7 +288,7 @@ def _critical_z(error: float) -> float:
     return -NormalDist().inv_cdf(error)
 
 
-def _replications(name: str, values: Any, fewest: int = 100) -> np.ndarray:
+def _replications(name: str, values: Any) -> np.ndarray:
     """Finite numbers, shape (replications, n_requests)."""
     try:
         array = np.atleast_2d(np.asarray(values, float))
@@ -410,8 +297,8 @@ def _replications(name: str, values: Any, fewest: int = 100) -> np.ndarray:
     if array.ndim != 2 or not array.size:
         raise InputError(f"{name}: {values!r:.80} (expected one row of numbers a replication)")
     check_numbers(name, array.mean(axis=0), "request", -LARGEST, LARGEST)
-    if array.shape[1] < fewest:
-        raise InputError(f"{name}: {array.shape[1]} requests (expected at least {fewest})")
+    if array.shape[1] < FEWEST_REQUESTS:
+        raise InputError(f"{name}: {array.shape[1]} requests (expected at least {FEWEST_REQUESTS})")
     return array
 
 

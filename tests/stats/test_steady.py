@@ -1,6 +1,5 @@
-"""Steady state: warm-up, windows, batches, cycles and quantiles, by hand and on queues that are known."""
+"""Steady state: warm-up, windows, batches and quantiles, by hand and on queues that are known."""
 
-import itertools
 import math
 
 import numpy as np
@@ -56,16 +55,6 @@ def test_a_warm_up_that_is_cut_no_longer_biases_the_mean():
     error = 10 / math.sqrt(2000 * 50)  # of the mean of all: noise sums up to 1 / (1 - 0.9)
     assert abs(runs.mean() - 10.0) > 15 * error
     assert abs(runs[:, steady.truncation(runs) :].mean() - 10.0) < 4 * error
-
-
-def test_welch_is_a_moving_average_over_replications():
-    values = np.random.default_rng(44).normal(size=(3, 40))
-    mean, found = values.mean(axis=0), steady.welch(values, 6)
-    assert len(found) == 34
-    for i, average in enumerate(found):
-        reach = min(i, 6)
-        assert average == pytest.approx(mean[i - reach : i + reach + 1].mean())
-    assert steady.welch(values, 0) == pytest.approx(mean)
 
 
 def queue(rng, requests, load=0.9):
@@ -134,36 +123,6 @@ def test_near_saturation_a_short_run_is_refused_and_one_of_200_memories_is_not()
     assert given[0] <= 3 and given[1] >= 97
 
 
-def test_cycles_start_where_the_system_is_empty():
-    arrival_s = [0.0, 1.0, 2.0, 3.0, 7.0, 7.0]
-    completion_s = [2.5, 1.5, 3.0, 4.0, 9.0, 9.0]  # the second is complete before the first; 3 s: before the arrival
-    assert steady.cycle_starts(arrival_s, completion_s).tolist() == [0, 3, 4]
-
-
-def test_cycle_sums_leave_out_what_is_before_the_first_and_after_the_last_start():
-    sums, counts = steady.cycle_sums([100.0, 1.0, 2.0, 3.0, 100.0], [1, 3, 4])
-    assert (sums.tolist(), counts.tolist()) == ([3.0, 3.0], [2, 1])
-
-
-def test_the_regenerative_interval_is_that_of_a_ratio():
-    rng = np.random.default_rng(47)
-    counts = rng.integers(1, 4, 300)
-    starts = np.r_[0, np.cumsum(counts)]
-    values = rng.exponential(size=starts[-1] + 1)
-    sums = np.array([values[a:b].sum() for a, b in itertools.pairwise(starts)])
-    found, ratio = steady.regenerative(values, starts), sums.sum() / counts.sum()
-    spread = np.std(sums - ratio * counts, ddof=1) / counts.mean()
-    assert found.value == pytest.approx(ratio)
-    assert found.half_width == pytest.approx(1.9679 * spread / math.sqrt(300), rel=1e-4)  # t with 299 degrees
-
-
-def test_few_cycles_or_one_long_one_give_a_reason():
-    values = np.ones(10_000)
-    assert steady.regenerative(values, np.arange(0, 9901, 100)).reason.startswith("99 cycles count as 99 ")
-    one_long = np.r_[np.arange(200), 9999]
-    assert steady.regenerative(values, one_long).reason.startswith("200 cycles count as 1.0")
-
-
 def test_sectioning_is_centred_on_the_whole_run_and_batch_quantiles_on_the_sections():
     values = np.random.default_rng(48).exponential(size=200_000)
     each = np.quantile(values.reshape(10, -1), 0.9, axis=1)
@@ -193,15 +152,11 @@ def test_intervals_of_a_dependent_run_cover_as_often_as_they_say():
     assert np.all(covered / 1000 >= 0.95 - 0.028) and covered[0] / 1000 <= 0.95 + 0.028
 
 
-SERIES, STARTS = np.random.default_rng(51).normal(size=1000), np.arange(0, 1000, 3)
+SERIES = np.random.default_rng(51).normal(size=1000)
 GOOD = {
     "truncation": (SERIES,),
     "memory": (SERIES,),
-    "welch": (SERIES, 5),
     "batch_means": (SERIES,),
-    "cycle_starts": (np.arange(1000.0), np.arange(1000.0) + 0.5),
-    "cycle_sums": (SERIES, STARTS),
-    "regenerative": (SERIES, STARTS),
     "quantile": (SERIES, 0.5, "sectioning"),
 }
 NO_SERIES = [None, "1", 3.0, [], [[[1.0]]], [1.0, math.nan], [math.inf], ["a"]]
@@ -209,14 +164,7 @@ NO_SHARE = [0, 1, 95, math.nan, None, "0.9"]
 BAD = {
     ("truncation", 0): [*NO_SERIES, SERIES[:99]],
     ("memory", 0): [*NO_SERIES, SERIES[:99]],
-    ("welch", 0): NO_SERIES[1:2] + NO_SERIES[3:],
-    ("welch", 1): [-1, 501, 1.5, None],
     ("batch_means", 0): [*NO_SERIES, SERIES[:39]],
-    ("cycle_starts", 0): NO_SERIES,
-    ("cycle_starts", 1): [*NO_SERIES, np.arange(999.0)],
-    ("cycle_sums", 0): NO_SERIES,
-    ("cycle_sums", 1): [*NO_SERIES, [0], [3, 1], [0, 1000], [-1, 2], [0, 1.5]],
-    ("regenerative", 0): NO_SERIES,
     ("quantile", 0): [*NO_SERIES, SERIES[:19]],
     ("quantile", 1): NO_SHARE,
     ("quantile", 2): ["order_statistics", None],

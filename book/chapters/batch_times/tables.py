@@ -8,9 +8,8 @@ import pandas as pd
 
 from book.chapters.batch_times import study
 from book.chapters.batch_times.measured_levels import ARMS, BEST, BINS, UNSORTED, WITHOUT_BINS
-from book.kit.names import SCHEDULER_NAMES
+from book.kit.names import MULTI_DYNAMIC, SCHEDULER_NAMES
 from book.kit.tables import sign
-from simlib.levels import MULTI_DYNAMIC
 from simlib.text import interval, percent, signed
 
 if TYPE_CHECKING:

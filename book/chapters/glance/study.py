@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from book.kit.names import BIN_RULE_NAMES, EXECUTION_NAMES, SCHEDULER_NAMES, TRAFFIC_NAMES
+from book.kit.names import BIN_RULE_NAMES, EXECUTION_NAMES, MULTI_DYNAMIC, SCHEDULER_NAMES, TRAFFIC_NAMES
 from simlib.checks import InputError
-from simlib.levels import MULTI_DYNAMIC
 
 if TYPE_CHECKING:
     import pandas as pd

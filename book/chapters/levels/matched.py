@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from book.chapters.batch_times import measured_levels
+from book.chapters.levels.rankings import ranking as ranking_of
 from book.kit.evidence import relative_change
 from simlib import levels
 from simlib.checks import check_choice, check_each, check_frame, check_number
@@ -99,7 +100,7 @@ def rankings(runs: pd.DataFrame, metric: str = "sla_violation_share") -> pd.Data
     rows = []
     for key, group in runs[runs["scheduler"].isin(levels.SCHEDULERS)].groupby(KEYS, sort=False):
         wide = group.pivot_table(index="replication", columns="scheduler", values=metric)
-        counts = pd.Series([levels.ranking(row) for row in wide.to_dict("records")]).value_counts()
+        counts = pd.Series([ranking_of(row) for row in wide.to_dict("records")]).value_counts()
         for ranking, count in counts.items():
             share = wilson_interval(int(count), len(wide))
             row = dict(zip(KEYS, key, strict=True)) | {"ranking": ranking, "share": share.value}

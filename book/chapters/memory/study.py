@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from book.chapters.memory import theory
+from book.kit.two_starts import Verdict, two_starts
 from simlib.continuous.settings import Continuous
 from simlib.latency.phases import Phases
 from simlib.latency.steps import StepLaw
 from simlib.policies.static import StaticFIFO
 from simlib.requests.table import RequestTable
-from simlib.runs.stability import Verdict, two_starts
 from simlib.simulation import simulate
 from simlib.stats.estimates import as_row
 from simlib.stats.intervals import mean_interval, paired_difference

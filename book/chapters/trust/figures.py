@@ -168,7 +168,7 @@ def _asked(row: Any) -> str:
 
 
 def warm_up(averages: Mapping[str, np.ndarray], cut: int, quantity: str) -> Figure:
-    """Welch's moving average of each system (`steady.welch`) by request, and the common truncation point."""
+    """Welch's moving average of each system (`warm_up.welch`) by request, and the common truncation point."""
     figure, axis = plt.subplots(figsize=(7.0, 3.4))
     for name, values in averages.items():
         axis.plot(np.arange(len(values)), values, color=COLORS[name], lw=1.5, label=SCHEDULER_NAMES[name])

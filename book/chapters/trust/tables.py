@@ -11,7 +11,7 @@ from pandas.io.formats.style import Styler
 
 from book.kit.names import SCHEDULER_NAMES
 from book.kit.tables import as_texts
-from simlib.runs.stability import Verdict
+from book.kit.two_starts import Verdict
 from simlib.stats.intervals import Estimate
 from simlib.text import percent, seconds, signed
 

@@ -4,8 +4,8 @@ import pandas as pd
 import pytest
 
 from book.chapters.trust import tables
+from book.kit.two_starts import Verdict
 from simlib import datasets
-from simlib.runs.stability import Verdict
 from simlib.stats.intervals import Estimate
 
 

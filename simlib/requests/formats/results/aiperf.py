@@ -17,15 +17,7 @@ from simlib.checks import InputError, check_integer, check_number
 from simlib.requests.formats.clocks import told
 from simlib.requests.formats.document import Document
 from simlib.requests.formats.layout import LONGEST_TICKS, Asked, Format, Log, shown
-from simlib.requests.formats.results.measured import (
-    OVERLOADED_TTFT_S,
-    check_seconds,
-    first_of,
-    in_order,
-    length,
-    object_in,
-    tidy,
-)
+from simlib.requests.formats.results import measured
 
 STARTS, PHASES = ("request_start_ns", "timestamp_ns"), ("benchmark_phase", "credit_phase")
 SESSIONS = ("x_correlation_id", "conversation_id", "session_num")
@@ -51,32 +43,32 @@ def read(document: Document, asked: Asked) -> Log:
     """The requests of the measured phase; those of the warm-up and cancelled ones are left out and counted."""
     source, dropped, rows = document.source, Counter(), []
     for row, record in enumerate(document.records or ()):
-        metadata, error = object_in(source, row, record, "metadata"), record.get("error")
-        phase = first_of(metadata, PHASES) or "profiling"
+        metadata, error = measured.object_in(source, row, record, "metadata"), record.get("error")
+        phase = measured.first_of(metadata, PHASES) or "profiling"
         kind = error.get("type") if isinstance(error, Mapping) else ""
         if phase != "profiling":
             dropped[f"of the phase {str(phase)[:40]}"] += 1
         elif metadata.get("was_cancelled") or kind == CANCELLED:
             dropped["cancelled by the client"] += 1
         else:
-            rows.append(_request(source, row, metadata, object_in(source, row, record, "metrics"), error))
+            rows.append(_request(source, row, metadata, measured.object_in(source, row, record, "metrics"), error))
     if not rows:
         why = ", ".join(f"{count} {what}" for what, count in dropped.items())
         raise InputError(f"{source}: no request of the measured phase ({why or 'no rows'}; expected at least 1)")
-    frame = tidy(rows)
+    frame = measured.tidy(rows)
     if "itl_s" in frame:
         frame = frame.drop(columns="tpot_s", errors="ignore")  # the mean of these
     clock = told(f"{source}, {STARTS[0]}", frame["clock"].to_numpy(float), "ns", True, asked.time_unit)
     columns = {STARTS[0]: f"arrival, {clock}"} | {
         theirs: meaning for ours, (theirs, meaning) in COLUMNS.items() if ours in frame
     }
-    log = Log(source, "aiperf", in_order(frame), columns, clock, STARTS[0], dropped=dict(dropped))
+    log = Log(source, "aiperf", measured.in_order(frame), columns, clock, STARTS[0], dropped=dict(dropped))
     if "itl_s" in frame:
         several = (frame["output_tokens"] > 1) & ~frame["failed"]
         missing = int((several & (frame["itl_s"].map(len) == 0)).sum())
         if missing:
             log = log.warned(f"{BETWEEN[0]}: none in {missing:,} of {several.sum():,} requests of two tokens or more")
-    return check_seconds(log, FIRST[0], BETWEEN[0], OVERLOADED_TTFT_S)
+    return measured.check_seconds(log, FIRST[0], BETWEEN[0], measured.OVERLOADED_TTFT_S)
 
 
 def _request(
@@ -86,32 +78,32 @@ def _request(
     output = _value(metrics, (OUTPUT, "output_token_count"))
     failed = bool(error) or output == 0
     prompt = _value(metrics, (PROMPT, "error_isl"))
-    start, end = first_of(metadata, STARTS), metadata.get("request_end_ns")
+    start, end = measured.first_of(metadata, STARTS), metadata.get("request_end_ns")
     between, whole = (_seconds(place, metrics, names) for names in (BETWEEN, WHOLE))
     if whole is None and end is not None and isinstance(start, int):
         whole = np.array([check_integer(f"{place}, request_end_ns", end, start, LATEST_NS) - start]) / 1e9
     return {
         "clock": None if failed and start is None else check_integer(f"{place}, {STARTS[0]}", start, 0, LATEST_NS),
-        "prompt_tokens": length(f"{place}, {PROMPT}", prompt, failed),
-        "output_tokens": length(f"{place}, {OUTPUT}", output, failed),
+        "prompt_tokens": measured.length(f"{place}, {PROMPT}", prompt, failed),
+        "output_tokens": measured.length(f"{place}, {OUTPUT}", output, failed),
         "ttft_s": _one(_seconds(place, metrics, FIRST)),
         "itl_s": np.zeros(0) if between is None else np.atleast_1d(between),
         "tpot_s": _one(_seconds(place, metrics, MEAN)),
         "latency_s": _one(whole),
         "failed": failed,
-        "session": str(first_of(metadata, SESSIONS)),
+        "session": str(measured.first_of(metadata, SESSIONS)),
         "turn": metadata.get("turn_index"),
     }
 
 
 def _value(metrics: Mapping[str, Any], names: Sequence[str]) -> Any:
-    found = first_of(metrics, names)
+    found = measured.first_of(metrics, names)
     return found.get("value") if isinstance(found, Mapping) else found
 
 
 def _seconds(place: str, metrics: Mapping[str, Any], names: Sequence[str]) -> np.ndarray | None:
     """A metric in seconds, by the unit that it has."""
-    found = first_of(metrics, names)
+    found = measured.first_of(metrics, names)
     if found is None:
         return None
     unit = found.get("unit") if isinstance(found, Mapping) else None

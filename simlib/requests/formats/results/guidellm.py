@@ -19,16 +19,7 @@ from simlib.requests.formats.aggregates.summary import is_number
 from simlib.requests.formats.clocks import told
 from simlib.requests.formats.document import Document
 from simlib.requests.formats.layout import LONGEST_TICKS, Asked, Format, Log, chosen_runs, shown
-from simlib.requests.formats.results.measured import (
-    OVERLOADED_TTFT_S,
-    check_seconds,
-    first_of,
-    in_order,
-    length,
-    object_in,
-    tidy,
-    together,
-)
+from simlib.requests.formats.results import measured
 
 START, END = ("request_start", "start_time", "resolve_start"), ("request_end", "end_time", "resolve_end")
 FIRST = ("first_token_iteration", "first_iteration", "first_token_time")
@@ -51,7 +42,7 @@ def read(document: Document, asked: Asked) -> Log:
         raise InputError(f"{source}, benchmarks: {shown(found)} (expected an array of GuideLLM's benchmarks)")
     if not any("requests" in benchmark for benchmark in found):
         raise InputError(f"{source}, benchmarks: no requests in them (expected GuideLLM's, with their requests)")
-    version = str(object_in(source, 0, report, "metadata").get("guidellm_version") or "")
+    version = str(measured.object_in(source, 0, report, "metadata").get("guidellm_version") or "")
     names = [_name(benchmark) for benchmark in found]
     runs = chosen_runs(source, names, asked.run)
     logs = {
@@ -60,7 +51,7 @@ def read(document: Document, asked: Asked) -> Log:
     }  # fmt: skip
     if not logs:
         raise InputError(f"{source}, benchmarks: no request, successful or errored (expected at least 1)")
-    return together(logs, [names[run] for run in runs])
+    return measured.together(logs, [names[run] for run in runs])
 
 
 def _name(benchmark: Mapping[str, Any]) -> str:
@@ -68,13 +59,13 @@ def _name(benchmark: Mapping[str, Any]) -> str:
     homes = (benchmark.get(home) for home in ("config", "scheduler", "args"))
     strategies = (home.get("strategy") for home in homes if isinstance(home, Mapping))
     strategy = next((found for found in strategies if isinstance(found, Mapping)), {})
-    rate, streams = (first_of(strategy, names) for names in (("rate",), ("streams", "max_concurrency")))
+    rate, streams = (measured.first_of(strategy, names) for names in (("rate",), ("streams", "max_concurrency")))
     amount = f" {rate:.3g}/s" if isinstance(rate, float) else f", {shown(streams)} in flight" if streams else ""
     return f"{str(strategy.get('type_') or 'unnamed')[:20]}{amount}"
 
 
 def _log(place: str, benchmark: Mapping[str, Any], source: str, version: str, asked: Asked) -> Log | None:
-    requests = object_in(place, 0, benchmark, "requests")
+    requests = measured.object_in(place, 0, benchmark, "requests")
     kinds = {kind: requests.get(kind) or [] for kind in ("successful", "errored", "incomplete")}
     for kind, found in kinds.items():
         if not isinstance(found, list):
@@ -85,7 +76,7 @@ def _log(place: str, benchmark: Mapping[str, Any], source: str, version: str, as
     ]  # fmt: skip
     if not rows:
         return None
-    frame = tidy(rows)
+    frame = measured.tidy(rows)
     timings = _timings(next(request for kind in ("successful", "errored") for request in kinds[kind]))
     named = {names[0]: next((name for name in names if timings.get(name) is not None), names[0]) for names in STAMPS}
     starts, clock, columns = "recorded", None, {named.get(name, name): meaning for name, meaning in COLUMNS.items()}
@@ -102,10 +93,10 @@ def _log(place: str, benchmark: Mapping[str, Any], source: str, version: str, as
         columns = {named[START[0]]: f"arrival, {clock}", **columns}
     dropped = {"cut off at the benchmark's end": len(kinds["incomplete"])} if kinds["incomplete"] else {}
     log = Log(
-        source, "guidellm", in_order(frame), columns, clock, named[START[0]], version,
+        source, "guidellm", measured.in_order(frame), columns, clock, named[START[0]], version,
         starts=starts, dropped=dropped,
     )  # fmt: skip
-    return check_seconds(log, FIRST[0], LAST[0], OVERLOADED_TTFT_S)
+    return measured.check_seconds(log, FIRST[0], LAST[0], measured.OVERLOADED_TTFT_S)
 
 
 def _made(benchmark: Mapping[str, Any]) -> Any:
@@ -124,8 +115,8 @@ def _request(place: str, request: Any, failed: bool) -> dict[str, Any]:
     failed = failed or output == 0
     if not failed and np.isnan(start):
         raise InputError(f"{place}, {START[0]}: nothing (expected seconds since 1970)")
-    output = length(f"{place}, output_tokens", output, failed)
-    prompt = length(f"{place}, prompt_tokens", prompt, failed)
+    output = measured.length(f"{place}, output_tokens", output, failed)
+    prompt = measured.length(f"{place}, prompt_tokens", prompt, failed)
     cached, info = request.get("cached_tokens"), info if isinstance(info, Mapping) else {}
     cached = np.nan if cached is None else check_integer(f"{place}, cached_tokens", cached, 0, prompt)
     return {
@@ -150,7 +141,7 @@ def _timings(request: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _time(place: str, timings: Mapping[str, Any], names: Sequence[str]) -> float:
-    value = first_of(timings, names)
+    value = measured.first_of(timings, names)
     return np.nan if value is None else check_number(f"{place}, {names[0]}", value, 0.0, LONGEST_TICKS)
 
 

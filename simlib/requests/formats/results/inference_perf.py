@@ -18,16 +18,7 @@ from simlib.lazy import pd
 from simlib.requests.formats.clocks import told
 from simlib.requests.formats.document import Document
 from simlib.requests.formats.layout import LONGEST_TICKS, Asked, Format, Log, shown
-from simlib.requests.formats.results import contents
-from simlib.requests.formats.results.measured import (
-    OVERLOADED_TTFT_S,
-    check_seconds,
-    first_of,
-    in_order,
-    length,
-    object_in,
-    tidy,
-)
+from simlib.requests.formats.results import contents, measured
 
 TIMES = "output_token_times"
 
@@ -35,7 +26,7 @@ TIMES = "output_token_times"
 def read(document: Document, asked: Asked) -> Log:
     """The requests of all stages, one after the other as they were sent; those with an error have failed."""
     source = document.source
-    frame = tidy([_request(source, row, record) for row, record in enumerate(document.records or ())])
+    frame = measured.tidy([_request(source, row, record) for row, record in enumerate(document.records or ())])
     clock = told(f"{source}, start_time", frame["clock"].to_numpy(), "s", True, asked.time_unit)
     columns = {
         "start_time": f"arrival, {clock}",
@@ -50,20 +41,19 @@ def read(document: Document, asked: Asked) -> Log:
     named = pd.Series(contents.pieces([record.get("request") for record in document.records or ()]), dtype=object)
     if named.map(len).any():
         frame, columns["request"] = frame.assign(pieces=named), "what prompts contain"
-    return check_seconds(
-        Log(source, "inference_perf", in_order(frame), columns, clock, "start_time"), TIMES, TIMES, OVERLOADED_TTFT_S
-    )
+    log = Log(source, "inference_perf", measured.in_order(frame), columns, clock, "start_time")
+    return measured.check_seconds(log, TIMES, TIMES, measured.OVERLOADED_TTFT_S)
 
 
 def _request(source: str, row: int, record: Mapping[str, Any]) -> dict[str, Any]:
     place = f"{source}, row {row}"
-    info = object_in(source, row, record, "info")
-    answer = object_in(source, row, info, "response_metrics") or info
-    usage = object_in(source, row, answer, "server_usage")
-    details = object_in(source, row, usage, "prompt_tokens_details")
-    output = first_of({**answer, **usage}, ("completion_tokens", "output_tokens"))
-    asked = object_in(source, row, object_in(source, row, info, "request_metrics"), "text")
-    prompt = first_of({**usage, **asked, **info}, ("input_tokens", "prompt_tokens"))
+    info = measured.object_in(source, row, record, "info")
+    answer = measured.object_in(source, row, info, "response_metrics") or info
+    usage = measured.object_in(source, row, answer, "server_usage")
+    details = measured.object_in(source, row, usage, "prompt_tokens_details")
+    output = measured.first_of({**answer, **usage}, ("completion_tokens", "output_tokens"))
+    asked = measured.object_in(source, row, measured.object_in(source, row, info, "request_metrics"), "text")
+    prompt = measured.first_of({**usage, **asked, **info}, ("input_tokens", "prompt_tokens"))
     cached = details.get("cached_tokens")
     failed = bool(record.get("error")) or not info or output == 0
     start, end = (
@@ -72,7 +62,7 @@ def _request(source: str, row: int, record: Mapping[str, Any]) -> dict[str, Any]
         else check_number(f"{place}, {name}", record.get(name), 0.0, LONGEST_TICKS)
         for name in ("start_time", "end_time")
     )
-    prompt = length(f"{place}, input_tokens", prompt, failed)
+    prompt = measured.length(f"{place}, input_tokens", prompt, failed)
     times = answer.get(TIMES) or []
     if not isinstance(times, list):
         raise InputError(f"{place}, {TIMES}: {shown(times)} (expected an array of seconds)")
@@ -80,7 +70,7 @@ def _request(source: str, row: int, record: Mapping[str, Any]) -> dict[str, Any]
     return {
         "clock": start,
         "prompt_tokens": prompt,
-        "output_tokens": length(f"{place}, output_tokens", output, failed),
+        "output_tokens": measured.length(f"{place}, output_tokens", output, failed),
         "cached_prompt_tokens": np.nan
         if cached is None
         else min(check_integer(f"{place}, cached_tokens", cached, 0), prompt),
