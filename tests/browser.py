@@ -32,15 +32,17 @@ def chromium() -> Iterator[Any]:
 
 
 @contextmanager
-def opened(browser: Any, page: Path, width: int = 1280, scheme: str = "light") -> Iterator[tuple[Any, list[str]]]:
-    """A page with its mathematics set, and what it complained of or asked of the network until now."""
+def opened(
+    browser: Any, page: Path, width: int = 1280, scheme: str = "light", address: str = ""
+) -> Iterator[tuple[Any, list[str]]]:
+    """A page, at an address such as ``#part``, with its mathematics set, and what it complained of or asked of the network until now."""
     context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme, offline=True)
     tab, complaints = context.new_page(), []
     tab.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
     tab.on("pageerror", lambda error: complaints.append(str(error)))
     tab.on("request", lambda request: None if request.url.startswith(LOCAL) else complaints.append(request.url))
     tab.on("requestfailed", lambda request: complaints.append(f"failed: {request.url}"))
-    tab.goto(page.as_uri(), wait_until="load")
+    tab.goto(page.as_uri() + address, wait_until="load")
     tab.evaluate("() => window.MathJax?.startup?.promise?.then(() => 1)")
     yield tab, complaints
     context.close()

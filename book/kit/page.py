@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import difflib
 import hashlib
+import os
 import platform
 import re
 import subprocess
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 
 PACKAGES = ("numpy", "scipy", "pandas", "numba", "matplotlib")
+THREADS = "STUDY_THREADS"  # variable of the environment, which `make.graph` sets
 MAX_REQUESTS, MAX_REPLICATIONS = 10_000_000, 100_000
 
 
@@ -102,6 +104,11 @@ class Page:
     def results(self) -> Path:
         """The folder of the tidy tables."""
         return self.parameters["RESULTS_DIR"]
+
+    @property
+    def workers(self) -> int:
+        """Threads for replications: as many as `THREADS` says where studies run side by side, else one a core."""
+        return int(os.environ.get(THREADS) or os.cpu_count() or 1)
 
     def table(self, name: str, frame: pd.DataFrame) -> None:
         """Write ``NAME.csv`` into the results folder (aside, then renamed)."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -18,6 +19,7 @@ from doit.exceptions import TaskFailed, UnmetDependency
 from doit.reporter import ZeroReporter
 from doit.tools import config_changed
 
+from book.kit.page import THREADS
 from book.make import execute, imports, pages
 from book.make.studies import Project, Study
 
@@ -46,6 +48,7 @@ def make(
         Whether all of it is up to date now.
     """
     project.build.mkdir(parents=True, exist_ok=True)
+    os.environ.setdefault(THREADS, str(max(1, (os.cpu_count() or 1) // max(1, processes))))  # a core has one thread
     settings = {"continue": True, "verbosity": 2, "reporter": _Reporter, "num_process": processes}
     return _doit(project, studies, run_study, build_pages, settings).run(["run"]) == 0
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from simlib.continuous.serve import serve
 from simlib.continuous.settings import Continuous
+from simlib.engine.compiled import is_worthwhile
 from simlib.latency.steps import StepLaw
 from simlib.lazy import pd
 from simlib.requests.table import TOKEN_COLUMNS, RequestTable
@@ -21,7 +22,6 @@ from simlib.text import span
 BUDGETS = (2048, 8192, 1 << 20)  # tokens of a step: no benchmark says which, and the nearest counts
 APART = 0.25  # of the benchmark's own time
 STATISTICS = {("ttft", "mean"): np.mean, ("ttft", "P99"): lambda s: np.percentile(s, 99), ("tpot", "mean"): np.mean}
-FEW = 1000  # requests that are sooner served than compiled for
 
 
 def unlike(law: StepLaw, loads: Iterable[pd.DataFrame], engine: Continuous | None = None) -> tuple[str, ...]:
@@ -64,7 +64,7 @@ def _served(law: StepLaw, load: pd.DataFrame, budget: int, engine: Continuous | 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the lengths, which the file's own account tells
         table = RequestTable(load["start_s"], **{name: load[name] for name in TOKEN_COLUMNS if name in load})
-    served = serve(table, law, settings, backend="interpreted" if len(table) <= FEW else "compiled")
+    served = serve(table, law, settings, backend="compiled" if is_worthwhile(len(table)) else "interpreted")
     return _times(
         served.first_token_s - table.arrival_s + law.way_in_s, served.completion_s - served.first_token_s, load
     )

@@ -195,7 +195,9 @@ def _judged(
     """Of each arm what carries most in the mean on other requests, and its root in each replication."""
     rows = []
     for arm, policies in tried.items():
-        policy, picked_rps = arms.picked(capacity.Search(policies, *asked), PICKED, seed=seed + PICKED_SEED, **runs)
+        policy, picked_rps = arms.picked(
+            capacity.Search(policies, *asked), min(PICKED, replications), seed=seed + PICKED_SEED, **runs
+        )
         roots = replicate(capacity.Search({arm: policies[policy]}, *asked), replications, seed=seed, **runs)[arm]
         row = {"arm": arm, "policy": policy, "picked_rps": picked_rps}
         rows += [row | {"replication": number, "capacity_rps": root} for number, root in enumerate(roots)]

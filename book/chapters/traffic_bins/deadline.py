@@ -391,7 +391,9 @@ def carried(
         roots: dict[tuple[str, str], np.ndarray] = {}
         for (choice, kind), policies in tried.items():
             search = capacity.Search(policies, known, *asked)
-            told, _ = arms.picked(search, PICKED, seed=seed + PICKED_SEED, workers=workers, progress=False)
+            told, _ = arms.picked(
+                search, min(PICKED, replications), seed=seed + PICKED_SEED, workers=workers, progress=False
+            )
             row = {"predictor": predictor, "deadline_s": deadline_s, "gpus": servers, "choice": choice, "kind": kind}
             row |= {"policy": told}
             try:

@@ -16,9 +16,11 @@ from simlib.continuous import columns as at
 from simlib.continuous import state
 from simlib.continuous.serve import serve
 from simlib.continuous.settings import Continuous
+from simlib.engine.compiled import is_worthwhile
 from simlib.latency.parallel import ALONE, Parallel
 
-STEPS_PER_TOKEN, FEW = 2, 1000
+STEPS_PER_TOKEN = 2  # at most
+STEPS_A_REQUEST = 16  # about, of logs at hand; a step in plain Python takes as long as a request in a batch
 
 
 def serve_log(log: EngineLog, law: Any, settings: Continuous, parallel: Parallel = ALONE) -> Any:
@@ -40,7 +42,7 @@ def serve_log(log: EngineLog, law: Any, settings: Continuous, parallel: Parallel
     most = STEPS_PER_TOKEN * int(log.table.output_tokens.sum()) + len(log.table)
     if parallel.together:
         return lockstep.together(log.table, law, settings, parallel.engines, most)
-    backend = "interpreted" if len(log.table) <= FEW else "compiled"  # sooner done than compiled
+    backend = "compiled" if is_worthwhile(STEPS_A_REQUEST * len(log.table)) else "interpreted"
     return serve(log.table, law, settings, parallel.engines, backend, most)
 
 
