@@ -35,7 +35,10 @@ def chromium() -> Iterator[Any]:
 def opened(
     browser: Any, page: Path, width: int = 1280, scheme: str = "light", address: str = ""
 ) -> Iterator[tuple[Any, list[str]]]:
-    """A page, at an address such as ``#part``, with its mathematics set, and what it complained of or asked of the network until now."""
+    """A page with its mathematics set, and what it complained of or asked of the network until now.
+
+    `address` is what follows its file's name, such as ``#part``.
+    """
     context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme, offline=True)
     tab, complaints = context.new_page(), []
     tab.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+GLUED = "application/papermill.record/"  # kinds of output that prose takes up, and no page shows
 PACKAGES = ("numpy", "scipy", "pandas", "numba", "matplotlib")
 THREADS = "STUDY_THREADS"  # variable of the environment, which `make.graph` sets
 MAX_REQUESTS, MAX_REPLICATIONS = 10_000_000, 100_000
@@ -130,11 +131,17 @@ class Page:
         save(figure, name, self.parameters["FIGURES_DIR"])
 
     def glue(self, **values: Any) -> None:
-        """Make numbers and texts available to the prose, by name."""
-        from myst_nb import glue
+        """Make numbers and texts available to the prose, by name.
+
+        As `myst_nb.glue` does, which loads a reader and checker of notebooks first: two seconds in each of them.
+        """
+        from IPython.core.formatters import format_display_data
+        from IPython.display import display
 
         for name, value in values.items():
-            glue(name, value.item() if hasattr(value, "item") else value, display=False)
+            shown, metadata = format_display_data(value.item() if hasattr(value, "item") else value)
+            kept = {f"{GLUED}{kind}": content for kind, content in shown.items()}
+            display(kept, raw=True, metadata=metadata | {"scrapbook": {"name": name, "mime_prefix": GLUED}})
 
     def holds(self, sentence: str, *conditions: bool) -> None:
         """Guard a sentence of the prose: it is claimed while all conditions are true.

@@ -144,7 +144,8 @@ def test_a_kept_position_is_compared_and_a_link_holds_both(page, browser):
 
 
 def test_it_is_opened_in_jupyter_where_it_stands(page, browser, tmp_path):
-    with opened(browser, page, address="#requests=300&edges=40,120&execution=continuous&max_seqs=12&workload=azure_like") as (tab, complaints):
+    address = "#requests=300&edges=40,120&execution=continuous&max_seqs=12&workload=azure_like"
+    with opened(browser, page, address=address) as (tab, complaints):
         goto(tab, page)
         settled(tab)
         with tab.expect_download() as saved:
