@@ -40,7 +40,7 @@ def broken(module: str, indented: bool, name: str, home: str) -> list[str]:
     rules = {
         "climbs": inside and to == "simlib" and room != into and FLOOR.get(room, 99) <= FLOOR.get(into, 99),
         "the library calls the book": inside and to == "book",
-        "draws": inside and to in ("matplotlib", "seaborn") and module != "simlib.planning.figure",
+        "draws": inside and to == "matplotlib" and module != "simlib.planning.figure",
         "leans on what it checks": (top, room, to) == ("simlib", "theory", "simlib") and into in CHECKED_BY_THEORY,
         "stands inside": indented and to == "simlib" and room != "cli",
         "is private": to in ("simlib", "book") and home != module and name.removeprefix(home).startswith("._"),

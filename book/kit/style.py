@@ -12,7 +12,6 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
-import seaborn as sns
 from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -45,9 +44,20 @@ SHARE_TICKS = (0.0, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 1.0)
 
 def style() -> None:
     """Set the book's style; call it once, before the first figure."""
-    sns.set_theme(context="notebook", style="ticks", font_scale=1.0)
+    plt.style.use("seaborn-v0_8-ticks")
     plt.rcParams.update(
         {
+            "font.size": 12,
+            "axes.labelsize": 12,
+            "legend.fontsize": 11,
+            "legend.title_fontsize": 12,
+            "grid.linewidth": 1.0,
+            "patch.edgecolor": "w",
+            "patch.force_edgecolor": True,
+            **{f"{axis}tick.labelsize": 11 for axis in "xy"},
+            **{f"{axis}tick.major.width": 1.25 for axis in "xy"},
+            **{f"{axis}tick.minor.size": 4 for axis in "xy"},
+            **{f"{axis}tick.minor.width": 1.0 for axis in "xy"},
             "figure.figsize": (7.0, 4.0),
             "figure.constrained_layout.use": True,
             "axes.spines.top": False,

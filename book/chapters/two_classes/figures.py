@@ -5,9 +5,9 @@ from __future__ import annotations
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from seaborn import light_palette
 
 from book.chapters.two_classes.engines import OWN_ENGINES, SHARED, SHARED_FIRST, TRAFFIC
 from book.chapters.two_classes.study import EARLIEST, FIRST, FIRST_REFUSES, MAIN_LOAD, PRIORITY, REFUSES, UNTOLD
@@ -61,7 +61,7 @@ def who_pays(table: pd.DataFrame, jobs_beside: float) -> Figure:
 def steps(frontier: pd.DataFrame) -> Figure:
     """Who is in time by places and tokens of a step, a panel a traffic, the best framed (`engines.frontier`)."""
     figure, axes = plt.subplots(1, 3, figsize=(7.6, 3.3), sharey=True)
-    shades = light_palette(BLUE, as_cmap=True)
+    shades = LinearSegmentedColormap.from_list("shades", ["#eff1f3", BLUE])
     for axis, name in zip(axes, TRAFFIC, strict=True):
         own = frontier[frontier["traffic"] == name]
         wide = own.pivot_table(index="places", columns="budget_tokens", values="share")
