@@ -13,7 +13,6 @@ import numpy as np
 
 from simlib.continuous.serve import serve
 from simlib.continuous.settings import Continuous
-from simlib.engine.compiled import is_worthwhile
 from simlib.latency.steps import StepLaw
 from simlib.lazy import pd
 from simlib.requests.table import TOKEN_COLUMNS, RequestTable
@@ -64,7 +63,7 @@ def _served(law: StepLaw, load: pd.DataFrame, budget: int, engine: Continuous | 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the lengths, which the file's own account tells
         table = RequestTable(load["start_s"], **{name: load[name] for name in TOKEN_COLUMNS if name in load})
-    served = serve(table, law, settings, backend="compiled" if is_worthwhile(len(table)) else "interpreted")
+    served = serve(table, law, settings, backend="auto")
     return _times(
         served.first_token_s - table.arrival_s + law.way_in_s, served.completion_s - served.first_token_s, load
     )

@@ -34,7 +34,7 @@ from simlib.continuous.stepped import stepped
 from simlib.engine import shapes
 from simlib.engine.batches import DONE, no_key
 from simlib.engine.chains import chains
-from simlib.engine.compiled import compiled, until_done
+from simlib.engine.compiled import compiled, is_worthwhile, until_done
 from simlib.policies import bins
 from simlib.policies.plan import Order
 from simlib.requests.table import RequestTable
@@ -47,7 +47,12 @@ FIRST_COME = Order()
 def serve(
     table: RequestTable, law: Any, settings: Continuous, gpus: int = 1, backend: str = "compiled", log_steps: int = 0
 ) -> Served:
-    """The step loop alone, first come, first served, for tables of which every request fits; it logs so many steps."""
+    """The step loop alone, first come, first served, for tables of which every request fits; it logs so many steps.
+
+    `backend` is ``compiled``, ``interpreted``, or ``auto``: compiled once that pays for as many requests.
+    """
+    if backend == "auto":
+        backend = "compiled" if is_worthwhile(len(table)) else "interpreted"
     rules = rules_of(settings, law, gpus)
     outcome, found, _ = served(table, law, gpus, rules, FIRST_COME, backend, settings.control, log_steps)
     if outcome != DONE:

@@ -12,7 +12,6 @@ import numpy as np
 from simlib.calibration import engine_benchmarks
 from simlib.continuous.serve import Served, serve
 from simlib.continuous.settings import Continuous
-from simlib.engine.compiled import is_worthwhile
 from simlib.lazy import pd
 from simlib.requests.formats.layout import Log
 from simlib.requests.formats.results.contents import repeated
@@ -92,8 +91,7 @@ class MeasuredLoad:
     def served(self, law: Any, settings: Continuous, table: RequestTable | None = None) -> Served:
         """The same requests, served by a law."""
         table = self.table if table is None else table
-        backend = "compiled" if is_worthwhile(len(table)) else "interpreted"
-        return serve(table, law, settings, backend=backend)
+        return serve(table, law, settings, backend="auto")
 
     def beyond_s(self, law: Any, settings: Continuous) -> np.ndarray:
         """How much longer first tokens took than they do by a law without a way in, seconds."""
